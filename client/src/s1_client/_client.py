@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The client: one channel, any number of requests on it at once, from any thread."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any
+
+import grpc
+from tritonclient.grpc import service_pb2_grpc
+
+from s1_client import _wire
+from s1_client._errors import Cancelled, ConnectionFailed, S1Error
+from s1_client._types import Event, Reply
+
+DEADLINE_S = 600.0  # thinking takes minutes; a request without a deadline could hang for ever
+_UNLIMITED = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
+
+Prompt = str | Sequence[Mapping[str, str]]
+
+
+class Client:
+    """A connection to a Triton server that serves ``s1``.
+
+    Args:
+        url: "host:port" of its gRPC endpoint, with or without "grpc://".
+        deadline_s: how long a request may take in all.
+    """
+
+    def __init__(self, url: str = "127.0.0.1:8001", *, deadline_s: float = DEADLINE_S) -> None:
+        self._deadline_s = deadline_s
+        self._channel = grpc.insecure_channel(url.removeprefix("grpc://"), options=_UNLIMITED)
+        self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the connection; requests that still run are cancelled."""
+        self._channel.close()
+
+    def stream(self, prompt: Prompt, **options: Any) -> Iterator[Event]:
+        """Ask, and get the reply as it comes: a ``Done`` is the last event.
+
+        Closing the iterator early cancels the request on the server.
+
+        Args:
+            prompt: a question, or chat messages with ``role`` and ``content``.
+            options: max_thinking_tokens, num_ignore, ignore_str, max_tokens, temperature, top_k,
+                top_p, seed, stop_words, bad_words, the penalties, preset.
+
+        Raises S1Error (see ``s1_client._errors``), TypeError for an unknown option.
+        """
+        request = _wire.infer_request(prompt, options, stream=True)
+        responses = self._stub.ModelStreamInfer(iter([request]), timeout=self._deadline_s)
+        try:
+            for response in responses:
+                event = _wire.read_response(response)
+                if event is not None:
+                    yield event
+        except grpc.RpcError as error:
+            raise _translated(error) from error
+        finally:
+            responses.cancel()
+
+    def think(self, prompt: Prompt, **options: Any) -> Reply:
+        """Ask, and get the whole reply. Arguments and errors are those of ``stream``."""
+        return _wire.join(list(self.stream(prompt, **options)))
+
+
+def _translated(error: grpc.RpcError) -> S1Error:
+    if error.code() is grpc.StatusCode.CANCELLED:
+        return Cancelled(error.details())
+    return ConnectionFailed(f"{error.code().name}: {error.details()}")

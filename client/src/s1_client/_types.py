@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a reply consists of. All counts are tokens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThinkingDelta:
+    """More of the model's thinking."""
+
+    text: str
+    ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Injected:
+    """Text that the server put in: the ignore string while thinking, the prefix of an answer."""
+
+    text: str
+    ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerOpened:
+    """Thinking is over; ``ids`` is the marker that opens the answer."""
+
+    ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerDelta:
+    """More of the answer."""
+
+    text: str
+    ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Where the tokens went. Thinking = sampled + injected, without consumed terminators."""
+
+    num_prompt_tokens: int
+    num_thinking_tokens: int
+    num_thinking_sampled: int
+    num_thinking_injected: int
+    num_answer_tokens: int
+    num_answer_injected: int
+    num_terminators: int
+    num_ignored: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Round:
+    """One round of the loop. ``kv_reused_blocks``: KV blocks of the prompt that were not computed again."""
+
+    phase: str
+    num_prompt_tokens: int
+    num_sampled_tokens: int
+    num_injected_tokens: int
+    ended_by: str
+    terminator_id: int | None
+    num_engine_calls: int
+    kv_reused_blocks: int | None
+    first_token_ms: float | None
+    engine_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """The server's account of a reply.
+
+    Attributes:
+        thinking_end: "natural", "budget", "skipped" or "cancelled".
+        answer_end: "stop", "stop_word", "length" or "cancelled".
+        effective: every parameter as it was applied.
+        total_ms: from the start of the reply to its last token, on the server.
+    """
+
+    request_id: str
+    thinking_end: str
+    answer_end: str
+    usage: Usage
+    rounds: tuple[Round, ...]
+    effective: dict[str, Any]
+    total_ms: float
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Result:
+        """Read the ``result`` tensor; keys of a newer server are left out."""
+        return cls(
+            request_id=data["request_id"],
+            thinking_end=data["finish_reason"]["thinking"],
+            answer_end=data["finish_reason"]["answer"],
+            usage=Usage(**_known(Usage, data["usage"])),
+            rounds=tuple(Round(**_known(Round, entry)) for entry in data["rounds"]),
+            effective=data["effective"],
+            total_ms=data["total_ms"],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """The last event of a reply."""
+
+    result: Result
+
+
+Event = ThinkingDelta | Injected | AnswerOpened | AnswerDelta | Done
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """A whole reply. ``thinking`` and ``answer`` hold injected text where it stood."""
+
+    thinking: str
+    answer: str
+    result: Result
+
+
+def _known(kind: type[Any], data: dict[str, Any]) -> dict[str, Any]:
+    return {field.name: data[field.name] for field in fields(kind)}

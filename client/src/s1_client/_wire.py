@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Requests to messages, messages to events. No connection, no thread, no clock."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from tritonclient.grpc import service_pb2
+from tritonclient.utils import deserialize_bytes_tensor, serialize_byte_tensor
+
+from s1_client._errors import from_message
+from s1_client._types import AnswerDelta, AnswerOpened, Done, Event, Injected, Reply, Result, ThinkingDelta
+
+MODEL = "s1"
+
+# Tensor type of every option, as model_repository/s1/config.pbtxt has it.
+OPTIONS: dict[str, str] = {
+    "preset": "BYTES",
+    "max_thinking_tokens": "INT32",
+    "num_ignore": "INT32",
+    "ignore_str": "BYTES",
+    "max_tokens": "INT32",
+    "stop_words": "BYTES",
+    "bad_words": "BYTES",
+    "temperature": "FP32",
+    "top_k": "INT32",
+    "top_p": "FP32",
+    "seed": "UINT64",
+    "repetition_penalty": "FP32",
+    "presence_penalty": "FP32",
+    "frequency_penalty": "FP32",
+}
+_DTYPES: dict[str, Any] = {"INT32": np.int32, "UINT64": np.uint64, "FP32": np.float32, "BOOL": np.bool_}
+
+
+def infer_request(
+    prompt: str | Sequence[Mapping[str, str]], options: Mapping[str, Any], *, stream: bool, request_id: str = "", model: str = MODEL
+) -> Any:
+    """The message that asks ``prompt``: a text, or chat messages with ``role`` and ``content``.
+
+    Options that are None are left to the server. Raises TypeError for an unknown option, and
+    OverflowError or ValueError for a number that its tensor cannot hold.
+    """
+    unknown = sorted(set(options) - set(OPTIONS))
+    if unknown:
+        raise TypeError(f"unknown option '{unknown[0]}'; known: {', '.join(OPTIONS)}")
+    request = service_pb2.ModelInferRequest(model_name=model, id=request_id)
+    if isinstance(prompt, str):
+        _add(request, "text_input", "BYTES", [prompt])
+    else:
+        _add(request, "messages", "BYTES", [json.dumps([dict(message) for message in prompt])])
+    for name, value in options.items():
+        if value is not None:
+            values = [value] if isinstance(value, str) or not isinstance(value, Sequence) else list(value)
+            _add(request, name, OPTIONS[name], values)
+    _add(request, "stream", "BOOL", [stream])
+    return request
+
+
+def _add(request: Any, name: str, datatype: str, values: list[Any]) -> None:
+    request.inputs.add(name=name, datatype=datatype, shape=[1, len(values)])
+    if datatype == "BYTES":
+        raw = serialize_byte_tensor(np.array([value.encode() for value in values], np.object_)).item() if values else b""
+    else:
+        raw = np.array(values, _DTYPES[datatype]).tobytes()
+    request.raw_input_contents.append(raw)
+
+
+def read_response(response: Any) -> Event | None:
+    """The event of one stream message; None for one without tensors. Raises S1Error for an error message."""
+    if response.error_message:
+        raise from_message(response.error_message)
+    raws = response.infer_response.raw_output_contents
+    outputs = dict(zip((output.name for output in response.infer_response.outputs), raws, strict=True))
+    return _event(outputs) if outputs else None
+
+
+def _event(outputs: dict[str, bytes]) -> Event:
+    kind = _text(outputs["event"])
+    ids = tuple(np.frombuffer(outputs["output_ids"], np.int32).tolist())
+    thinking, answer = _text(outputs["thinking_output"]), _text(outputs["text_output"])
+    match kind:
+        case "thinking":
+            return ThinkingDelta(text=thinking, ids=ids)
+        case "injected":
+            return Injected(text=thinking or answer, ids=ids)
+        case "answer_opened":
+            return AnswerOpened(ids=ids)
+        case "answer":
+            return AnswerDelta(text=answer, ids=ids)
+        case "done":
+            return Done(result=Result.from_json(json.loads(_text(outputs["result"]))))
+    raise from_message(f"the server sent an event of an unknown kind: '{kind}'")
+
+
+def _text(raw: bytes) -> str:
+    return str(deserialize_bytes_tensor(raw)[0].decode())
+
+
+def join(events: Sequence[Event]) -> Reply:
+    """The whole reply of a finished stream."""
+    thinking: list[str] = []
+    answer: list[str] = []
+    current = thinking
+    for event in events:
+        match event:
+            case AnswerOpened():
+                current = answer
+            case Done(result=result):
+                return Reply(thinking="".join(thinking), answer="".join(answer), result=result)
+            case ThinkingDelta(text=text) | Injected(text=text) | AnswerDelta(text=text):
+                current.append(text)
+    raise from_message("the stream ended without a result")

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Model parameters out of a config.pbtxt: strings in, one frozen object out, unknown keys refused by name.
+
+A value may name environment variables as ``${NAME}``; the launcher sets those of the shipped
+configs. One that is not set is an error: a server never runs on a guess.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from typing import Any, TypeVar
+
+from budgetforce.errors import ConfigError
+
+Config = TypeVar("Config")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrchestratorConfig:
+    """Parameters of model ``s1``.
+
+    Attributes:
+        engine_model: the engine's name: "tensorrt_llm" or "embedded_llm".
+        engine_url: "host:port" of the server (gRPC) that serves it.
+        tokenizer_dir: folder with the model's tokenizer.
+        preset: what is special about the model, see ``budgetforce.presets``.
+        max_context_tokens: what the engine can hold, prompt and reply together.
+    """
+
+    engine_model: str
+    engine_url: str
+    tokenizer_dir: str
+    preset: str
+    max_context_tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddedConfig:
+    """Parameters of model ``embedded_llm``.
+
+    Attributes:
+        model_dir: folder made by ``budgetforce.engine.model_files``.
+        num_kv_blocks: KV cache size in blocks of 32 tokens.
+        precision: "f32" or "bf16".
+    """
+
+    model_dir: str
+    num_kv_blocks: int = 4096
+    precision: str = "f32"
+
+
+def from_parameters(kind: type[Config], parameters: Mapping[str, Mapping[str, str]]) -> Config:
+    """Build ``kind`` from the ``parameters`` of a Triton model config.
+
+    Raises ConfigError for an unknown, missing or ill-typed parameter, naming it.
+    """
+    known = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]  # a dataclass
+    unknown = sorted(set(parameters) - set(known))
+    if unknown:
+        raise ConfigError(f"parameter '{unknown[0]}' is unknown; known: {', '.join(known)}")
+    missing = [name for name, field in known.items() if field.default is MISSING and name not in parameters]
+    if missing:
+        raise ConfigError(f"parameter '{missing[0]}' is missing")
+    return kind(**{name: _convert(name, known[name].type, entry["string_value"]) for name, entry in parameters.items()})
+
+
+def _convert(name: str, kind: Any, text: str) -> Any:
+    value = _expand(name, text)
+    if kind not in (int, "int"):
+        return value
+    if not re.fullmatch(r"[0-9]+", value) or int(value) < 1:
+        raise ConfigError(f"parameter '{name}': got '{value}', allowed: an integer >= 1")
+    return int(value)
+
+
+def _expand(name: str, text: str) -> str:
+    def replace(match: re.Match[str]) -> str:
+        try:
+            return os.environ[match.group(1)]
+        except KeyError:
+            raise ConfigError(f"parameter '{name}': environment variable {match.group(1)} is not set") from None
+
+    return re.sub(r"\$\{(\w+)\}", replace, text)

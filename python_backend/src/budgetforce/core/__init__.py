@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Budget forcing as a pure state machine on token ids.
+
+Knows no Triton, tensor, clock, tokenizer or logger: ids and counts come in as events,
+what to do next goes out as actions. See ``forcer.BudgetForcer``.
+"""
+
+from budgetforce.core.actions import Action, Emit, Finish, Generate
+from budgetforce.core.events import Cancelled, Event, RoundEnded, Started, StopWordFound, TokensSampled
+from budgetforce.core.forcer import BudgetForcer, ProtocolViolation
+from budgetforce.core.ledger import AnswerEnd, Ledger, RoundEnd, RoundRecord, ThinkingEnd
+from budgetforce.core.plan import ForcingPlan
+from budgetforce.core.states import TRANSITIONS, Cause, Phase, State
+
+__all__ = [
+    "TRANSITIONS",
+    "Action",
+    "AnswerEnd",
+    "BudgetForcer",
+    "Cancelled",
+    "Cause",
+    "Emit",
+    "Event",
+    "Finish",
+    "ForcingPlan",
+    "Generate",
+    "Ledger",
+    "Phase",
+    "ProtocolViolation",
+    "RoundEnd",
+    "RoundRecord",
+    "Started",
+    "State",
+    "StopWordFound",
+    "ThinkingEnd",
+    "TokensSampled",
+]

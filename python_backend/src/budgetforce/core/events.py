@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a shell tells the core."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The reply may begin."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokensSampled:
+    """The engine sampled ``ids`` (one or many) in the running round; how they are cut into events never matters."""
+
+    ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StopWordFound:
+    """The answer's text holds one of the caller's stop words: the running round was ended by the shell."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoundEnded:
+    """The engine has nothing more to send for the running round."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The caller wants no more of it."""
+
+
+Event = Started | TokensSampled | StopWordFound | RoundEnded | Cancelled

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one thing the orchestrator knows of an engine: ids in, ids out, one call at a time."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """How to pick the next id. None = the engine's own default; ``temperature`` 0 = greedy.
+
+    Attributes:
+        bad_words: id sequences never to sample.
+    """
+
+    temperature: float | None = None
+    top_k: int | None = None
+    top_p: float | None = None
+    seed: int | None = None
+    repetition_penalty: float | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    bad_words: tuple[tuple[int, ...], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineCall:
+    """One engine call.
+
+    Attributes:
+        request_id: unique among the running calls.
+        input_ids: the whole context, length >= 1.
+        max_new_tokens: >= 1.
+        stop_ids: the call ends with the first of them, which is returned as its last id; never empty.
+        banned_ids: never sampled in this call.
+    """
+
+    request_id: str
+    input_ids: tuple[int, ...]
+    max_new_tokens: int
+    stop_ids: frozenset[int]
+    banned_ids: frozenset[int] = frozenset()
+    sampling: Sampling = Sampling()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineDelta:
+    """Newly sampled ids of a call.
+
+    Attributes:
+        kv_reused_blocks: KV blocks that the prompt found in the cache, if the engine says so.
+    """
+
+    ids: tuple[int, ...]
+    kv_reused_blocks: int | None = None
+
+
+class Engine(Protocol):
+    """Closing the generator of a call early stops the call in the engine."""
+
+    def stream(self, call: EngineCall) -> AsyncGenerator[EngineDelta, None]:
+        """Run a call.
+
+        Raises EngineUnavailable, EngineFailed, or InvalidRequest if the engine refuses a field.
+        """
+        ...

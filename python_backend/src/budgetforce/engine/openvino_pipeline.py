@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""OpenVINO GenAI's continuous batching as a ``TokenPipeline``.
+
+Traps, all measured: ``step()`` holds the GIL; an error out of it spoils the pipeline for
+good; ids outside the vocabulary and reused request ids are accepted and do damage (so
+everything is validated before); ``stop_token_ids`` do two jobs, they end a call and, with
+``min_new_tokens``, they are masked: so a call uses them either to stop or to mask.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import openvino
+import openvino_genai
+
+from budgetforce.engine.embedded import EmbeddedCall
+
+BLOCK_SIZE = 32  # ids in a KV block of OpenVINO's CPU plug-in
+
+
+class OpenVinoPipeline:
+    """See ``TokenPipeline``.
+
+    Args:
+        model: a GGUF file (Q8_0; Q4_1 would be read wrongly without an error).
+        num_kv_blocks: the KV cache's size in blocks of 32 tokens.
+        max_num_seqs: calls computed in one step at most.
+        max_num_batched_tokens: prompt ids computed in one step at most: longer prompts are
+            prefilled in pieces, so that running calls go on.
+        precision: "f32" decodes faster and more faithfully; "bf16" prefills faster on AMX.
+    """
+
+    block_size = BLOCK_SIZE
+
+    def __init__(
+        self, model: Path, *, num_kv_blocks: int, max_num_seqs: int = 256, max_num_batched_tokens: int = 256, precision: str = "f32"
+    ) -> None:
+        scheduler = openvino_genai.SchedulerConfig()
+        scheduler.num_kv_blocks = num_kv_blocks
+        scheduler.enable_prefix_caching = True
+        scheduler.max_num_seqs = max_num_seqs
+        scheduler.max_num_batched_tokens = max_num_batched_tokens
+        self.num_blocks = num_kv_blocks
+        self._pipeline = openvino_genai.ContinuousBatchingPipeline(str(model), scheduler, "CPU", {"INFERENCE_PRECISION_HINT": precision})
+        self._handles: dict[int, openvino_genai.GenerationHandle] = {}
+
+    def add(self, key: int, call: EmbeddedCall) -> None:
+        prompt = openvino.Tensor(np.array([call.input_ids], np.int64))  # [1, n]; int32 breaks the pipeline
+        self._handles[key] = self._pipeline.add_request(key, prompt, _generation_config(call))
+
+    def step(self) -> dict[int, list[int]]:
+        self._pipeline.step()
+        return {key: ids for key, handle in self._handles.items() if (ids := self._read(key, handle))}
+
+    def _read(self, key: int, handle: openvino_genai.GenerationHandle) -> list[int]:
+        ids: list[int] = []
+        while handle.can_read():
+            for output in handle.read().values():
+                ids += output.generated_ids
+        if not ids and handle.get_status().name == "IGNORED":
+            raise RuntimeError(f"call {key} was given up: out of KV cache")
+        return ids
+
+    def drop(self, key: int) -> None:
+        del self._handles[key]  # the handle's end stops the call
+
+    def is_busy(self) -> bool:
+        return bool(self._pipeline.has_non_finished_requests())
+
+
+def _generation_config(call: EmbeddedCall) -> openvino_genai.GenerationConfig:
+    config = openvino_genai.GenerationConfig()
+    config.max_new_tokens = call.max_new_tokens
+    if call.num_masked_steps:
+        config.min_new_tokens = call.num_masked_steps
+        config.ignore_eos = True
+        _set_stop_ids(config, call.masked_ids)
+    elif call.single_stop_ids:
+        _set_stop_ids(config, call.single_stop_ids)
+    else:
+        config.ignore_eos = True
+    _set_sampling(config, call)
+    return config
+
+
+def _set_stop_ids(config: openvino_genai.GenerationConfig, ids: frozenset[int]) -> None:
+    config.stop_token_ids = set(ids)
+    config.eos_token_id = min(ids)  # left unset, the model's own would be added
+
+
+def _set_sampling(config: openvino_genai.GenerationConfig, call: EmbeddedCall) -> None:
+    sampling = call.sampling
+    config.do_sample = _is_sampled(call)
+    if config.do_sample:
+        config.temperature = 1.0 if sampling.temperature is None else sampling.temperature
+        config.top_k = sampling.top_k or 0
+        config.top_p = 1.0 if sampling.top_p is None else sampling.top_p
+        config.rng_seed = sampling.seed or 0
+    config.repetition_penalty = 1.0 if sampling.repetition_penalty is None else sampling.repetition_penalty
+    config.presence_penalty = sampling.presence_penalty or 0.0
+    config.frequency_penalty = sampling.frequency_penalty or 0.0
+
+
+def _is_sampled(call: EmbeddedCall) -> bool:
+    """As in TensorRT-LLM: greedy unless top-k > 1 or a top-p asks for sampling."""
+    if call.sampling.top_k == 1 or call.sampling.temperature == 0:
+        return False
+    return bool(call.sampling.top_k) or call.sampling.top_p is not None

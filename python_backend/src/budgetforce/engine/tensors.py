@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Engine calls as tensors of ``tensorrt_llm``, batch size 1, and back.
+
+Names, types and shapes: NVIDIA's inflight_batcher_llm/tensorrt_llm/config.pbtxt. Its ending
+rules decide what is sent: an ``end_id`` that is hit is not returned, a stop word is, so
+``end_id`` stays unset and every terminator goes into ``stop_words_list``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from budgetforce.engine.base import EngineCall, EngineDelta
+
+Array = npt.NDArray[np.generic]
+
+OUTPUTS = ("output_ids", "sequence_length", "kv_cache_reused_blocks")
+
+
+def call_tensors(call: EngineCall) -> dict[str, Array]:
+    """The input tensors of a streamed call."""
+    tensors: dict[str, Array] = {
+        "input_ids": np.array([call.input_ids], np.int32),  # [1, n]
+        "input_lengths": _scalar(len(call.input_ids), np.int32),
+        "request_output_len": _scalar(call.max_new_tokens, np.int32),
+        "stop_words_list": word_list((token_id,) for token_id in sorted(call.stop_ids)),
+        "streaming": _scalar(True, np.bool_),
+        "return_perf_metrics": _scalar(True, np.bool_),
+    }
+    banned = [*call.sampling.bad_words, *((token_id,) for token_id in sorted(call.banned_ids))]
+    if banned:
+        tensors["bad_words_list"] = word_list(banned)
+    return tensors | _sampling_tensors(call)
+
+
+def _sampling_tensors(call: EngineCall) -> dict[str, Array]:
+    sampling = call.sampling
+    greedy = sampling.temperature == 0  # the engine has no temperature 0: greedy is top-k 1
+    top_p = sampling.top_p
+    if sampling.temperature and not sampling.top_k and top_p is None:
+        top_p = 1.0  # with neither top-k nor top-p the engine is greedy whatever the temperature
+    values = {
+        "temperature": (None if greedy else sampling.temperature, np.float32),
+        "runtime_top_k": (1 if greedy else sampling.top_k, np.int32),
+        "runtime_top_p": (None if greedy else top_p, np.float32),
+        "seed": (sampling.seed, np.uint64),
+        "repetition_penalty": (sampling.repetition_penalty, np.float32),
+        "presence_penalty": (sampling.presence_penalty, np.float32),
+        "frequency_penalty": (sampling.frequency_penalty, np.float32),
+    }
+    return {name: _scalar(value, dtype) for name, (value, dtype) in values.items() if value is not None}
+
+
+def read_delta(outputs: Mapping[str, Array]) -> EngineDelta:
+    """The new ids of one streamed response: ``output_ids`` [1, 1, n], of which ``sequence_length`` [1, 1] count."""
+    num_ids = int(outputs["sequence_length"].flat[0])
+    ids = tuple(int(token_id) for token_id in outputs["output_ids"].flat[:num_ids])
+    reused = outputs.get("kv_cache_reused_blocks")
+    return EngineDelta(ids=ids, kv_reused_blocks=None if reused is None else int(reused.flat[0]))
+
+
+def word_list(words: Iterable[Sequence[int]]) -> Array:
+    """Id sequences as int32 [1, 2, n]: all ids, 0-padded, over their cumulative ends, padded with -1."""
+    sequences = [tuple(word) for word in words]
+    ids = [token_id for word in sequences for token_id in word]
+    ends = np.cumsum([len(word) for word in sequences], dtype=np.int32)
+    width = max(len(ids), len(ends))
+    rows = np.zeros((1, 2, width), np.int32)
+    rows[0, 0, : len(ids)] = ids
+    rows[0, 1, :] = -1
+    rows[0, 1, : len(ends)] = ends
+    return rows
+
+
+def read_word_list(rows: Array) -> tuple[tuple[int, ...], ...]:
+    """The sequences of ``word_list``. Raises ValueError for ends that do not rise or lie outside."""
+    flat = rows.reshape(2, -1)
+    ids, ends = [int(i) for i in flat[0]], [int(end) for end in flat[1] if end >= 0]
+    starts = [0, *ends[:-1]]
+    if any(end <= start for start, end in zip(starts, ends, strict=False)) or (ends and ends[-1] > len(ids)):
+        raise ValueError("row 1 must hold rising ends within row 0, then -1")
+    return tuple(tuple(ids[start:end]) for start, end in zip(starts, ends, strict=False))
+
+
+def _scalar(value: object, dtype: npt.DTypeLike) -> Array:
+    return np.array([[value]], dtype)  # [1, 1]

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What can go wrong, and whose fault it is.
+
+    BudgetForceError
+    ├── InvalidRequest      the caller's: one field, its value, what is allowed
+    ├── Cancelled           the caller's wish: the request was cancelled
+    ├── ConfigError         the operator's: a model parameter or a preset is wrong
+    ├── EngineUnavailable   the engine model is not loaded or not reachable: try later
+    └── EngineFailed        the engine broke its promise or answered with an error
+
+``code`` is stable and stands first in every message that leaves the server, so that
+a client can tell the kinds apart where the transport carries a text alone (a gRPC
+stream does: its errors have no status of their own).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import ClassVar
+
+
+class BudgetForceError(Exception):
+    """The base of all errors that this package raises on purpose."""
+
+    code: ClassVar[str] = "INTERNAL"
+
+    def __str__(self) -> str:
+        return f"{self.code}: {super().__str__()}"
+
+
+class InvalidRequest(BudgetForceError):
+    """A request field has a value that is not allowed.
+
+    Attributes:
+        field: the tensor's name.
+        value: what was sent, shortened for the message.
+        allowed: what would have been accepted, as a phrase.
+    """
+
+    code = "INVALID_ARGUMENT"
+    _pattern: ClassVar = re.compile(r"INVALID_ARGUMENT: field '(.+?)': got (.*), allowed: (.*)", re.S)
+
+    def __init__(self, field: str, value: object, allowed: str) -> None:
+        self.field, self.value, self.allowed = field, value, allowed
+        super().__init__(f"field '{field}': got {shorten(value)}, allowed: {allowed}")
+
+    @classmethod
+    def parse(cls, message: str) -> InvalidRequest | None:
+        """Read back the message of one, as another model of ours wrote it; None if it is not."""
+        match = cls._pattern.search(message)
+        if match is None:
+            return None
+        field, value, allowed = match.groups()
+        return cls(field, Verbatim(value), allowed)
+
+
+class Cancelled(BudgetForceError):
+    """The client went away or asked to stop."""
+
+    code = "CANCELLED"
+
+
+class ConfigError(BudgetForceError):
+    """A model parameter, preset or model file is unusable; the model does not load."""
+
+    code = "CONFIG"
+
+
+class EngineUnavailable(BudgetForceError):
+    """The engine model cannot take requests now."""
+
+    code = "UNAVAILABLE"
+
+
+class EngineFailed(BudgetForceError):
+    """The engine answered with an error, or not as its contract says."""
+
+    code = "ENGINE_FAILED"
+
+
+class Verbatim(str):
+    """A text that is already written as it should appear."""
+
+    __slots__ = ()
+
+
+def shorten(value: object, limit: int = 80) -> str:
+    """``value`` as JSON would write it, at most ``limit`` characters long."""
+    text = str(value) if isinstance(value, Verbatim) else json.dumps(value, default=str, ensure_ascii=False)
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"

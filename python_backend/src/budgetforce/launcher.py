@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Starts Triton with ``s1`` and an engine, and owns the process: for a terminal, a test, a load test or a container.
+
+    python -m budgetforce.launcher                          # serve until Ctrl-C
+    python -m budgetforce.launcher -- s1 ask "Why?"         # serve for one command, which finds it in $S1_URL
+
+A ``tritonserver`` on PATH (the container's) is used; else the one inside package nvidia-pytriton
+(Triton 24.10). Whatever ends the launcher ends the server, its stubs and their shared memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+from budgetforce import triton_files
+from budgetforce.errors import ConfigError
+from budgetforce.serving_env import ENGINES, serving_environment
+
+START_DEADLINE_S = 300.0  # a 32B engine on two GPUs takes minutes to load
+EXIT_TIMEOUT_S = 10  # Triton waits this long for running requests
+_SHARED_MEMORY = Path("/dev/shm")
+
+
+class StartFailed(Exception):
+    """Triton did not come up; the message holds the log's own words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """TCP ports on ``host``; see ``choose_ports``."""
+
+    http: int
+    grpc: int
+    metrics: int
+    host: str = "127.0.0.1"
+
+
+def choose_ports(*, http: int, grpc: int, metrics: int, host: str = "127.0.0.1") -> Ports:
+    """The ports asked for; each 0 becomes a free one."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(3)]
+        for sock in sockets:  # all held at once, so that they differ
+            sock.bind((host, 0))
+        free = [sock.getsockname()[1] for sock in sockets]
+    return Ports(http=http or free[0], grpc=grpc or free[1], metrics=metrics or free[2], host=host)
+
+
+@dataclass(slots=True, kw_only=True)
+class TritonServer:
+    """A Triton process, ready on entering the ``with`` block and gone on leaving it.
+
+    Attributes:
+        repositories: model repositories, merged by Triton.
+        models: the models to load; others stay unloaded.
+        ports: where it listens.
+        log: file that gets its output.
+        environment: for the models, beside our own.
+        deadline_s: how long it may take to get ready.
+        progress: told about once a second while it loads.
+    """
+
+    repositories: Sequence[Path]
+    models: Sequence[str]
+    ports: Ports
+    log: Path
+    environment: dict[str, str] = field(default_factory=dict)
+    deadline_s: float = START_DEADLINE_S
+    progress: Callable[[str], None] = lambda _: None
+    process: subprocess.Popen[bytes] | None = None
+    _prefix: str = field(default_factory=lambda: f"s1_{uuid.uuid4().hex[:12]}_")
+
+    def __enter__(self) -> TritonServer:
+        """Raises StartFailed, and leaves nothing behind then."""
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._start()
+            self._wait_until_ready()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def grpc_url(self) -> str:
+        return f"{self.ports.host}:{self.ports.grpc}"
+
+    @property
+    def http_url(self) -> str:
+        return f"http://{self.ports.host}:{self.ports.http}"
+
+    def _start(self) -> None:
+        triton = triton_files.find()
+        environment = {**os.environ, **triton.environment, **self.environment}
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [triton.binary, *triton.flags, *self._flags()],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                start_new_session=True,  # Ctrl-C reaches the launcher alone, which then stops the server
+                preexec_fn=triton_files.die_with_parent,
+            )
+
+    def _flags(self) -> Iterator[str]:
+        yield from (f"--model-repository={path}" for path in self.repositories)
+        yield from ("--model-control-mode=explicit", *(f"--load-model={model}" for model in self.models))
+        for name in ("http", "grpc", "metrics"):
+            yield from (f"--{name}-address={self.ports.host}", f"--{name}-port={getattr(self.ports, name)}")
+        yield f"--backend-config=python,shm-region-prefix-name={self._prefix}"
+        yield f"--exit-timeout-secs={EXIT_TIMEOUT_S}"
+        yield "--disable-auto-complete-config"  # the configs are complete; it would start every stub twice
+        yield from ("--strict-readiness=true", "--exit-on-error=true", "--log-format=ISO8601")
+
+    def _wait_until_ready(self) -> None:
+        assert self.process is not None
+        started = time.monotonic()
+        while not self._answers_ready():
+            waited = time.monotonic() - started
+            if self.process.poll() is not None:
+                raise StartFailed(f"Triton ended with code {self.process.returncode} while starting\n{self.log_errors()}")
+            if waited > self.deadline_s:
+                raise StartFailed(f"Triton was not ready after {self.deadline_s:.0f} s\n{self.log_errors()}")
+            self.progress(f"loading {', '.join(self.models)} · {waited:.0f} s")
+            time.sleep(0.1)
+
+    def _answers_ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.http_url}/v2/health/ready", timeout=1) as response:
+                return bool(response.status == 200)
+        except (urllib.error.URLError, OSError):
+            return False
+
+    def log_errors(self) -> str:
+        """The log's own words on what went wrong: its closing error, else its error lines, else its end."""
+        text = self.log.read_text(errors="replace") if self.log.exists() else ""
+        closing = text.rpartition("\nerror: ")[2] if "\nerror: " in text else ""
+        errors = [line for line in text.splitlines() if " E " in line and "CUDA" not in line and "Cuda" not in line]
+        lines = closing.splitlines() or errors or text.splitlines()
+        return "\n".join([*(line[:400] for line in lines[-12:]), f"(whole log: {self.log})"])
+
+    def stop(self) -> None:
+        """Stop the server, then whatever of it is left: stubs and shared memory."""
+        if self.process is not None:
+            self.process.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(EXIT_TIMEOUT_S + 5)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            self.process = None
+        for leftover in _SHARED_MEMORY.glob(f"{self._prefix}*"):
+            leftover.unlink(missing_ok=True)
+
+
+class _Interrupted(Exception):
+    """SIGINT or SIGTERM."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve; the exit code of the command behind ``--``, 0 after an orderly stop, 1 if Triton did not start."""
+    options = _parse(sys.argv[1:] if arguments is None else arguments)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+    try:
+        return _serve(options)
+    except _Interrupted:
+        return 130 if options.command else 0
+    except (ConfigError, StartFailed) as error:
+        print(f"\n{error}", file=sys.stderr)
+        return 1
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # stopping is under way: once is enough
+    raise _Interrupted
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m budgetforce.launcher", description="Serve s1 on Triton.")
+    parser.add_argument("--engine", choices=ENGINES, default="embedded_llm", help="which engine model to load (default: %(default)s)")
+    parser.add_argument("--model", default="smollm2", help="embedded_llm: smollm2, a GGUF file, a Hugging Face folder or a hub id")
+    parser.add_argument("--engine-dir", type=Path, help="tensorrt_llm: the folder with the engine's config.json")
+    parser.add_argument("--tokenizer", type=Path, help="tensorrt_llm: the folder with the model's tokenizer")
+    parser.add_argument("--preset", help="budgetforce preset (default: that of the model)")
+    parser.add_argument("--model-repository", type=Path, default=Path("model_repository"))
+    parser.add_argument("--cache", type=Path, default=Path(".s1/models"), help="where prepared models are kept")
+    parser.add_argument("--log", type=Path, default=Path(".s1/triton.log"))
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s, this machine only)")
+    for name, port in (("http", 8000), ("grpc", 8001), ("metrics", 8002)):
+        parser.add_argument(f"--{name}-port", type=int, default=port, help="0 = a free one (default: %(default)s)")
+    parser.add_argument("command", nargs="*", help="run this while the server is up (behind --), then stop")
+    return parser.parse_args(arguments)
+
+
+def _serve(options: argparse.Namespace) -> int:
+    show = _progress_line if sys.stderr.isatty() else lambda _: None
+    ports = choose_ports(http=options.http_port, grpc=options.grpc_port, metrics=options.metrics_port, host=options.host)
+    environment = serving_environment(options, ports.grpc, show)
+    server = TritonServer(
+        repositories=[options.model_repository],
+        models=["s1", options.engine],
+        ports=ports,
+        log=options.log,
+        environment=environment,
+        progress=show,
+    )
+    with server:
+        show("")
+        if options.command:
+            return subprocess.call(options.command, env={**os.environ, "S1_URL": server.grpc_url})
+        print(f"ready: gRPC {server.grpc_url}, HTTP {server.http_url}, metrics port {ports.metrics}; Ctrl-C stops", flush=True)
+        assert server.process is not None
+        code = server.process.wait()
+        print(f"Triton ended by itself with code {code}\n{server.log_errors()}", file=sys.stderr)
+        return code or 1
+
+
+def _progress_line(text: str) -> None:
+    print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tensors of ``tensorrt_llm`` as the embedded engine takes them.
+
+An optional input is honoured, or accepted at the value that means "not used", or refused by
+name. Nothing is ignored.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from budgetforce.engine.base import Sampling
+from budgetforce.engine.embedded import EmbeddedCall
+from budgetforce.engine.tensors import Array, read_word_list
+from budgetforce.errors import InvalidRequest
+
+# Inputs that this engine cannot honour, with the one value that asks for nothing.
+_NEUTRAL: dict[str, object] = {
+    "beam_width": 1,
+    "num_return_sequences": 1,
+    "return_log_probs": False,
+    "return_context_logits": False,
+    "return_generation_logits": False,
+    "early_stopping": False,
+}
+_HONOURED = frozenset(
+    (
+        *("input_ids", "input_lengths", "request_output_len", "end_id", "pad_id", "stop_words_list", "bad_words_list"),
+        *("temperature", "runtime_top_k", "runtime_top_p", "seed", "min_tokens"),
+        *("repetition_penalty", "presence_penalty", "frequency_penalty"),
+        *("return_perf_metrics", "return_num_input_tokens", "return_num_output_tokens"),
+        *("exclude_input_in_output", "stop", "streaming"),
+    )
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineRequest:
+    """A request as the tensors say it. ``stop`` = cancel the running request of the same id."""
+
+    request_id: str
+    call: EmbeddedCall
+    streaming: bool = False
+    exclude_input: bool = False
+    return_perf_metrics: bool = False
+    return_num_input_tokens: bool = False
+    return_num_output_tokens: bool = False
+    stop: bool = False
+
+    def outputs(self, ids: tuple[int, ...]) -> dict[str, Array]:
+        """A response: new ids when streaming; else all of them, behind the prompt unless that is excluded."""
+        sent = ids if self.streaming or self.exclude_input else (*self.call.input_ids, *ids)
+        outputs: dict[str, Array] = {
+            "output_ids": np.array([[sent]], np.int32),  # [1, beams, n]
+            "sequence_length": np.array([[len(sent)]], np.int32),
+        }
+        if self.return_num_input_tokens:
+            outputs["num_input_tokens"] = np.array([[len(self.call.input_ids)]], np.int32)
+        if self.return_num_output_tokens:
+            outputs["num_output_tokens"] = np.array([[len(ids)]], np.int32)
+        return outputs
+
+
+def read_engine_request(request_id: str, inputs: Mapping[str, Array]) -> EngineRequest:
+    """Parse one request's tensors. Raises InvalidRequest naming the tensor that cannot be honoured."""
+    _refuse_the_rest(inputs)
+    num_ids = _scalar(inputs, "input_lengths", 0)
+    ids = inputs["input_ids"].reshape(-1).tolist() if "input_ids" in inputs else []
+    stop = bool(_scalar(inputs, "stop", False))
+    if not stop and not 1 <= num_ids <= len(ids):
+        raise InvalidRequest("input_lengths", num_ids, f"1 to {len(ids)}, the length of input_ids")
+    end_id = _scalar(inputs, "end_id", -1)
+    call = EmbeddedCall(
+        input_ids=tuple(ids[:num_ids]),
+        max_new_tokens=_scalar(inputs, "request_output_len", 0),
+        end_id=None if end_id < 0 else end_id,
+        stop_words=_words(inputs, "stop_words_list"),
+        min_tokens=_scalar(inputs, "min_tokens", 0),
+        sampling=_sampling(inputs),
+    )
+    flags = {name: bool(_scalar(inputs, name, False)) for name in _HONOURED if name.startswith("return_")}
+    return EngineRequest(
+        request_id=request_id,
+        call=call,
+        streaming=bool(_scalar(inputs, "streaming", False)),
+        exclude_input=bool(_scalar(inputs, "exclude_input_in_output", False)),
+        stop=stop,
+        **flags,
+    )
+
+
+def _refuse_the_rest(inputs: Mapping[str, Array]) -> None:
+    for name, array in inputs.items():
+        if name in _HONOURED:
+            continue
+        if name not in _NEUTRAL:
+            raise InvalidRequest(name, "a value", "nothing: the embedded engine does not have this feature")
+        value = array.reshape(-1)[0].item()
+        if value != _NEUTRAL[name]:
+            raise InvalidRequest(name, value, f"{_NEUTRAL[name]} (the embedded engine does not have this feature)")
+
+
+def _sampling(inputs: Mapping[str, Array]) -> Sampling:
+    def take(name: str, is_allowed: Any, allowed: str) -> Any:
+        value = _scalar(inputs, name, None)
+        if value is not None and not (math.isfinite(value) and is_allowed(value)):
+            raise InvalidRequest(name, value, allowed)
+        return value
+
+    return Sampling(
+        temperature=take("temperature", lambda v: v > 0, "a number > 0 (greedy is runtime_top_k 1)"),
+        top_k=take("runtime_top_k", lambda v: v >= 0, "an integer >= 0"),
+        top_p=take("runtime_top_p", lambda v: 0 < v <= 1, "0 < runtime_top_p <= 1"),
+        seed=take("seed", lambda v: True, "an unsigned integer"),
+        repetition_penalty=take("repetition_penalty", lambda v: v > 0, "a number > 0"),
+        presence_penalty=take("presence_penalty", lambda v: -2 <= v <= 2, "-2 to 2"),
+        frequency_penalty=take("frequency_penalty", lambda v: -2 <= v <= 2, "-2 to 2"),
+        bad_words=_words(inputs, "bad_words_list"),
+    )
+
+
+def _words(inputs: Mapping[str, Array], name: str) -> tuple[tuple[int, ...], ...]:
+    if name not in inputs:
+        return ()
+    try:
+        return read_word_list(inputs[name])
+    except ValueError as error:
+        raise InvalidRequest(name, inputs[name].tolist(), f"[1, 2, n]: {error}") from error
+
+
+def _scalar(inputs: Mapping[str, Array], name: str, default: Any) -> Any:
+    array = inputs.get(name)
+    return default if array is None or array.size == 0 else array.reshape(-1)[0].item()

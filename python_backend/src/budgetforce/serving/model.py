@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Triton model ``s1``: many budget-forced replies at once in one process.
+
+``execute`` copies the inputs and hands the request to an event loop on a thread of its own.
+Sending is blocking, so it happens in a small pool; one thread asks every 100 ms whether
+clients have gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import traceback
+import uuid
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import triton_python_backend_utils as pb_utils
+
+from budgetforce.config import OrchestratorConfig, from_parameters
+from budgetforce.engine.triton_grpc import GrpcEngine
+from budgetforce.errors import BudgetForceError, Cancelled
+from budgetforce.presets import Preset
+from budgetforce.serving.exchange import Exchange, ReplyText
+from budgetforce.serving.planning import Planner
+from budgetforce.serving.ports import ResponsePort, ids_tensor, text_tensor
+from budgetforce.serving.request import read_reply_request
+from budgetforce.serving.sinks import JoiningSink, Piece, StreamSink
+from budgetforce.text.tokenizer import ChatTokenizer
+
+NUM_SENDERS = 2  # one sends most tokens a second, more cut latency under load
+CANCEL_CHECK_PERIOD_S = 0.1  # each check is a round trip to the server process
+
+
+class BudgetForcingModel:
+    """Triton's interface: ``initialize``, ``execute``, ``finalize``."""
+
+    def initialize(self, args: dict[str, str]) -> None:
+        config = from_parameters(OrchestratorConfig, json.loads(args["model_config"])["parameters"])
+        self._tokenizer = ChatTokenizer.load(Path(config.tokenizer_dir))
+        self._planner = Planner(self._tokenizer, Preset.load(config.preset), config.max_context_tokens)
+        self._engine_model = config.engine_model
+        self._senders = ThreadPoolExecutor(NUM_SENDERS, thread_name_prefix="s1-send")
+        self._workers = ThreadPoolExecutor(1, thread_name_prefix="s1-text")
+        self._running: dict[asyncio.Task[None], ResponsePort] = {}
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="s1-loop", daemon=True)
+        self._thread.start()
+        self._engine = asyncio.run_coroutine_threadsafe(self._connect(config), self._loop).result()
+        self._stopped = threading.Event()
+        self._poller = threading.Thread(target=self._poll_cancels, name="s1-cancel", daemon=True)
+        self._poller.start()
+
+    async def _connect(self, config: OrchestratorConfig) -> GrpcEngine:
+        return GrpcEngine(config.engine_url, config.engine_model)
+
+    def execute(self, requests: list[pb_utils.InferenceRequest]) -> None:
+        for request in requests:
+            inputs = {tensor.name(): tensor.as_numpy().reshape(-1).tolist() for tensor in request.inputs()}
+            port = ResponsePort(request.get_response_sender())
+            self._loop.call_soon_threadsafe(self._start, request.request_id() or uuid.uuid4().hex, inputs, port)
+
+    def finalize(self) -> None:
+        self._stopped.set()
+        self._poller.join()
+        asyncio.run_coroutine_threadsafe(self._shut_down(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._senders.shutdown()
+        self._workers.shutdown()
+
+    # --- on the event loop ----------------------------------------------------------------
+
+    def _start(self, request_id: str, inputs: dict[str, Any], port: ResponsePort) -> None:
+        task = self._loop.create_task(self._serve(request_id, inputs, port))
+        self._running[task] = port
+        task.add_done_callback(self._running.pop)
+
+    async def _serve(self, request_id: str, inputs: dict[str, Any], port: ResponsePort) -> None:
+        error = await self._reply(request_id, inputs, port)
+        if error is not None:
+            await self._loop.run_in_executor(self._senders, port.fail, error)
+
+    async def _reply(self, request_id: str, inputs: dict[str, Any], port: ResponsePort) -> BudgetForceError | None:
+        """Run one request; the error that it ends with, if it does not end with a result."""
+        try:
+            request = read_reply_request(inputs)
+            plan = await self._loop.run_in_executor(self._workers, self._planner.plan, request)
+            plan.effective["engine_model"] = self._engine_model
+            sink = (StreamSink if request.stream else JoiningSink)(partial(_send, port), self._senders)
+            text = ReplyText(self._tokenizer.token_bytes, plan.stop_words)
+            await Exchange(request_id, plan, self._engine, sink, text).run()
+        except BudgetForceError as error:
+            return error
+        except asyncio.CancelledError:
+            return Cancelled("the request was cancelled")
+        except Exception:  # a bug of ours: the operator gets the traceback, the client a sentence
+            pb_utils.Logger.log_error(f"s1: request {request_id}:\n{traceback.format_exc()}")
+            return BudgetForceError(f"unexpected error; the server's log has it under request id {request_id}")
+        return None
+
+    async def _shut_down(self) -> None:
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+        await self._engine.close()
+
+    # --- on the poller's thread -------------------------------------------------------------
+
+    def _poll_cancels(self) -> None:
+        while not self._stopped.wait(CANCEL_CHECK_PERIOD_S):
+            for task, port in list(self._running.items()):
+                if port.is_cancelled():
+                    self._loop.call_soon_threadsafe(task.cancel)
+
+
+def _send(port: ResponsePort, pieces: Sequence[Piece], final: bool) -> None:
+    for piece in pieces:
+        outputs = {
+            "text_output": text_tensor(piece.answer),
+            "thinking_output": text_tensor(piece.thinking),
+            "output_ids": ids_tensor(piece.ids),
+            "event": text_tensor(piece.event),
+        }
+        if piece.result is not None:
+            outputs["result"] = text_tensor(piece.result)
+        port.send(outputs, final=final and piece is pieces[-1])

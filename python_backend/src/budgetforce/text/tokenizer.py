@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Chat messages and texts to ids.
+
+What a user writes can never become a control token: text is encoded by a copy of the
+tokenizer that knows no added tokens, and only the control tokens that the chat template
+itself wrote are turned into their ids. For text that spells no control token the result
+is id for id what transformers gives.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from jinja2 import TemplateError
+from tokenizers import Tokenizer
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from budgetforce.errors import ConfigError, InvalidRequest
+
+_PRIVATE_USE = range(0xE000, 0xF900)  # Unicode's private use area: no text means anything by it
+
+
+class ChatTokenizer:
+    """A model's tokenizer. Safe to use from several threads.
+
+    Attributes:
+        token_bytes: the bytes of every id, index = id.
+        line_break_bearing: the ids whose text ends in a line break.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        """Raises ConfigError for a tokenizer that is no byte-level BPE or has no chat template."""
+        backend: Tokenizer = tokenizer.backend_tokenizer
+        spec = json.loads(backend.to_str())
+        if (spec.get("decoder") or {}).get("type") != "ByteLevel":
+            raise ConfigError("tokenizer: a byte-level BPE is needed (Qwen, Llama 3, SmolLM2 and GPT-2 have one)")
+        if not tokenizer.chat_template:
+            raise ConfigError("tokenizer: it has no chat template")
+        self._template = tokenizer
+        self._plain = Tokenizer.from_str(json.dumps({**spec, "added_tokens": []}))
+        self._control_ids = {token["content"]: int(token["id"]) for token in spec["added_tokens"] if len(token["content"]) > 1}
+        longest_first = sorted(self._control_ids, key=len, reverse=True)
+        self._control = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
+        self.token_bytes = _token_bytes(backend)
+        self.line_break_bearing = frozenset(i for i, b in enumerate(self.token_bytes) if b.endswith(b"\n"))
+
+    @classmethod
+    def load(cls, path: Path) -> ChatTokenizer:
+        """Read a tokenizer folder. Raises ConfigError if there is none that can be used."""
+        try:
+            return cls(AutoTokenizer.from_pretrained(str(path), local_files_only=True))
+        except (OSError, ValueError, KeyError) as error:
+            raise ConfigError(f"tokenizer: cannot load {path}: {str(error).splitlines()[0]}") from error
+
+    def encode(self, text: str) -> tuple[int, ...]:
+        """The ids of a user's text; control tokens spelt in it stay text."""
+        return tuple(self._plain.encode(text, add_special_tokens=False).ids)
+
+    def encode_marker(self, text: str) -> tuple[int, ...]:
+        """The ids of a text of ours, in which control tokens count."""
+        return self._encode_around_controls(text)
+
+    def encode_chat(self, messages: Sequence[Mapping[str, str]]) -> tuple[int, ...]:
+        """The ids of a chat, rendered by the model's template and open for the assistant's turn.
+
+        Each message has ``role`` and ``content``. A control token spelt in a content is broken
+        by a guard character before the template sees it; the guard is taken out again after
+        the template's own control tokens have been found.
+
+        Raises InvalidRequest if the template refuses the messages.
+        """
+        guard = _unused_character([message["content"] for message in messages])
+        guarded = [{**message, "content": self._break_controls(message["content"], guard)} for message in messages]
+        try:
+            rendered = self._template.apply_chat_template(guarded, tokenize=False, add_generation_prompt=True)
+        except TemplateError as error:
+            raise InvalidRequest("messages", [message["role"] for message in messages], f"what the chat template takes: {error}") from error
+        assert isinstance(rendered, str)
+        return self._encode_around_controls(rendered, guard)
+
+    def _encode_around_controls(self, text: str, guard: str = "") -> tuple[int, ...]:
+        ids: list[int] = []
+        start = 0
+        for match in self._control.finditer(text):
+            ids += [*self.encode(text[start : match.start()].replace(guard, "")), self._control_ids[match.group()]]
+            start = match.end()
+        return (*ids, *self.encode(text[start:].replace(guard, "")))
+
+    def _break_controls(self, text: str, guard: str) -> str:
+        while self._control.search(text):  # again: breaking one may leave an overlapping one
+            text = self._control.sub(lambda match: f"{match.group()[0]}{guard}{match.group()[1:]}", text)
+        return text
+
+
+def _unused_character(texts: Sequence[str]) -> str:
+    used = set().union(*texts)
+    return next(chr(code) for code in _PRIVATE_USE if chr(code) not in used)
+
+
+def _token_bytes(backend: Tokenizer) -> list[bytes]:
+    """The bytes of every id. A token with a character outside the byte alphabet stands for its own UTF-8."""
+    byte_of = _byte_alphabet()
+    table = [b""] * backend.get_vocab_size(with_added_tokens=True)
+    for token, token_id in backend.get_vocab(with_added_tokens=True).items():
+        known = all(character in byte_of for character in token)
+        table[token_id] = bytes(byte_of[c] for c in token) if known else token.encode()
+    return table
+
+
+def _byte_alphabet() -> dict[str, int]:
+    """GPT-2's printable character for each byte: itself if printable, else the next free one from U+0100 on."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {chr(byte): byte for byte in printable} | {chr(0x100 + i): byte for i, byte in enumerate(others)}
