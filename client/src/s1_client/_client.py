@@ -25,10 +25,12 @@ class Client:
 
     Args:
         url: "host:port" of its gRPC endpoint, with or without "grpc://".
+        model: the model's name on the server.
         deadline_s: how long a request may take in all.
     """
 
-    def __init__(self, url: str = "127.0.0.1:8001", *, deadline_s: float = DEADLINE_S) -> None:
+    def __init__(self, url: str = "127.0.0.1:8001", *, model: str = _wire.MODEL, deadline_s: float = DEADLINE_S) -> None:
+        self._model = model
         self._deadline_s = deadline_s
         self._channel = grpc.insecure_channel(url.removeprefix("grpc://"), options=_UNLIMITED)
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
@@ -55,7 +57,7 @@ class Client:
 
         Raises S1Error (see ``s1_client._errors``), TypeError for an unknown option.
         """
-        request = _wire.infer_request(prompt, options, stream=True)
+        request = _wire.infer_request(prompt, options, stream=True, model=self._model)
         responses = self._stub.ModelStreamInfer(iter([request]), timeout=self._deadline_s)
         try:
             for response in responses:

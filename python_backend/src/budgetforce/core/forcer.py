@@ -92,7 +92,9 @@ class BudgetForcer:
             self._move(Cause.NO_BUDGET)
             return self._open_answer(cut=True)
         self._move(Cause.OPENED)
-        return [self._generate(Phase.THINKING, self._budget_left)]
+        prefix = self._plan.thinking_prefix_ids
+        actions = self._inject_thought(prefix) if self._has_room_for(prefix) else []
+        return [*actions, self._generate(Phase.THINKING, self._budget_left)]
 
     # --- ids of the running round ---------------------------------------------------
 
@@ -150,15 +152,12 @@ class BudgetForcer:
 
     @property
     def _may_refuse(self) -> bool:
-        room = self._budget_left > len(self._plan.ignore_ids)
-        return room and self.ledger.num_ignored < self._plan.num_ignore
+        return self.ledger.num_ignored < self._plan.num_ignore and self._has_room_for(self._plan.ignore_ids)
 
     def _refuse_end(self) -> list[Action]:
         self._move(Cause.END_REFUSED)
         self.ledger.num_ignored += 1
-        ids = self._plan.ignore_ids
-        self.ledger.thinking_injected += len(ids)
-        actions = self._inject(Phase.THINKING, ids)
+        actions = self._inject_thought(self._plan.ignore_ids)
         return [*actions, self._generate(Phase.THINKING, self._budget_left, forbid_first=True)]
 
     def _open_answer(self, *, cut: bool) -> list[Action]:
@@ -197,6 +196,14 @@ class BudgetForcer:
     @property
     def _budget_left(self) -> int:
         return self._plan.max_thinking_tokens - self.ledger.thinking
+
+    def _has_room_for(self, ids: tuple[int, ...]) -> bool:
+        """Whether the budget holds ``ids`` and one sampled id more."""
+        return self._budget_left > len(ids)
+
+    def _inject_thought(self, ids: tuple[int, ...]) -> list[Action]:
+        self.ledger.thinking_injected += len(ids)
+        return self._inject(Phase.THINKING, ids)
 
     def _inject(self, phase: Phase, ids: tuple[int, ...], *, hidden: bool = False) -> list[Action]:
         if not ids:

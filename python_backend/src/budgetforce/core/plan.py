@@ -12,6 +12,7 @@ class ForcingPlan:
 
     Attributes:
         prompt_ids: the rendered chat and the thinking-start marker.
+        thinking_prefix_ids: first words of the thought, injected if the budget holds them and one id more.
         terminators: ids that end a phase; never empty.
         max_thinking_tokens: hard cap over all rounds, sampled and injected ids; 0 = answer at once.
         num_ignore: how many ends of thinking to refuse while the budget allows.
@@ -37,6 +38,7 @@ class ForcingPlan:
     max_context_tokens: int
     answer_ids: tuple[int, ...]
     cut_answer_ids: tuple[int, ...]
+    thinking_prefix_ids: tuple[int, ...] = ()
     answer_prefix_ids: tuple[int, ...] = ()
     prefix_after_natural_end: bool = False
     line_break_ids: tuple[int, ...] = ()

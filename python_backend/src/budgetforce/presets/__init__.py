@@ -20,6 +20,7 @@ class ThinkingPreset:
     """How a model's thinking is opened, ended and extended; ``max_tokens`` -1 = what the context allows."""
 
     start: str
+    prefix: str
     max_tokens: int
     num_ignore: int
     ignore_str: str

@@ -91,6 +91,7 @@ class Planner:
             max_context_tokens=1 << 31,
             answer_ids=encode(answer.start),
             cut_answer_ids=encode(answer.cut_start),
+            thinking_prefix_ids=self._tokenizer.encode(thinking.prefix),
             answer_prefix_ids=() if answer.prefix_policy == "never" else self._tokenizer.encode(answer.prefix),
             prefix_after_natural_end=answer.prefix_policy == "always",
             line_break_ids=encode("\n"),

@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What all tests share: the versions under test in the header, and the prepared small model."""
+
+from __future__ import annotations
+
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from budgetforce.engine import model_files
+from budgetforce.text.tokenizer import ChatTokenizer
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_report_header() -> str:
+    names = ("nvidia-pytriton", "openvino-genai", "transformers", "tritonclient", "numpy")
+    return "under test: " + ", ".join(f"{name} {metadata.version(name)}" for name in names)
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> model_files.ModelFiles:
+    """The embedded engine's default model, prepared where the launcher keeps it."""
+    return model_files.prepare(model_files.DEFAULT_SOURCE, ROOT / ".s1" / "models")
+
+
+@pytest.fixture(scope="session")
+def tokenizer(smollm2: model_files.ModelFiles) -> ChatTokenizer:
+    """Its tokenizer."""
+    return ChatTokenizer.load(smollm2.tokenizer)

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The CPU engine keeps TensorRT-LLM's rules, whatever pipeline computes."""
+
+import pytest
+from scripted_pipeline import ScriptedPipeline
+
+from budgetforce.engine.base import Sampling
+from budgetforce.engine.embedded import EmbeddedCall, EmbeddedEngine, ModelLimits
+from budgetforce.errors import InvalidRequest
+
+LIMITS = ModelLimits(vocab_size=100, max_seq_len=50)
+
+
+def call(ids=(1, 2, 3), **changes):
+    return EmbeddedCall(**{"input_ids": tuple(ids), "max_new_tokens": 5, **changes})
+
+
+def engine_that_says(*ids, **settings):
+    return EmbeddedEngine(lambda: ScriptedPipeline(lambda _: list(ids), **settings), LIMITS)
+
+
+def run(engine, *calls):
+    """Ids by call until all are over."""
+    keys = {engine.submit(one)[0]: index for index, one in enumerate(calls)}
+    said, over = {index: [] for index in keys.values()}, set()
+    while len(over) < len(calls):
+        for progress in engine.step():
+            assert progress.error is None
+            said[keys[progress.key]] += progress.ids
+            if progress.finished:
+                over.add(progress.key)
+    return [said[index] for index in range(len(calls))]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, [10, 11, 12, 13, 14]),
+        ({"stop_words": ((12,),)}, [10, 11, 12]),  # a stop word is returned
+        ({"end_id": 12}, [10, 11]),  # an end id is not
+        ({"stop_words": ((11, 12), (14,))}, [10, 11, 12]),
+        ({"stop_words": ((3, 10),)}, [10]),  # it may begin inside the prompt
+        ({"end_id": 10, "min_tokens": 1}, [11, 12, 13, 14, 15]),
+        ({"sampling": Sampling(bad_words=((11,), (13,)))}, [10, 12, 14, 15, 16]),
+        ({"max_new_tokens": 1}, [10]),
+    ],
+)
+def test_a_call_ends_as_tensorrt_llm_would_end_it(changes, said):
+    assert run(engine_that_says(*range(10, 30)), call(**changes)) == [said]
+
+
+def test_calls_run_side_by_side():
+    """Continuous batching: every step computes all of them."""
+    engine = engine_that_says(*range(10, 30))
+    assert run(engine, call(), call(max_new_tokens=2)) == [[10, 11, 12, 13, 14], [10, 11]]
+    assert engine._pipeline.computed[0] == [0, 1]
+
+
+def test_a_call_that_is_over_is_not_computed_again():
+    engine = engine_that_says(*range(10, 30))
+    run(engine, call(stop_words=((10,),)), call())
+    assert engine._pipeline.computed[1:] == [[1]] * 4
+
+
+def test_a_cancelled_call_is_not_computed_again_and_says_nothing_more():
+    engine = engine_that_says(*range(10, 30))
+    key, _ = engine.submit(call())
+    engine.step()
+    engine.cancel(key)
+    assert engine.step() == []
+    assert engine._pipeline.computed == [[key], []]
+    engine.cancel(key)  # again: nothing
+
+
+def test_calls_wait_in_order_until_their_longest_fits_the_cache():
+    """Nothing that runs is ever evicted for another: 3 + 5 ids are 2 blocks, and one for copy on write."""
+    engine = engine_that_says(*range(10, 30), num_blocks=6)
+    assert len(run(engine, *[call() for _ in range(3)])) == 3
+    assert engine._pipeline.computed[0] == [0, 1]
+
+
+def test_a_waiting_call_can_be_cancelled():
+    engine = engine_that_says(*range(10, 30), num_blocks=3)
+    engine.submit(call())
+    key, _ = engine.submit(call())
+    engine.step()
+    engine.cancel(key)
+    while engine.has_work():
+        engine.step()
+    assert all(key not in computed for computed in engine._pipeline.computed)
+
+
+def test_usage_says_how_many_blocks_were_found_and_occupied():
+    """The continuation finds what the first call computed, in full blocks of 4."""
+    engine = engine_that_says(*range(10, 30))
+    _, first = engine.submit(call())
+    while engine.has_work():
+        engine.step()
+    _, second = engine.submit(call([1, 2, 3, 10, 11, 12, 13, 14, 99]))
+    while engine.has_work():
+        engine.step()
+    assert (first.num_reused_blocks, first.num_total_blocks) == (0, 2)
+    assert (second.num_reused_blocks, second.num_total_blocks) == (1, 4)  # the 8th id's KV was never computed
+
+
+def test_a_broken_pipeline_ends_its_calls_and_is_replaced():
+    """Running and waiting ones, each with the error's first line; the next call runs."""
+    engine = engine_that_says(*range(10, 30), num_blocks=3)
+    keys = [engine.submit(call())[0] for _ in range(2)]
+    engine.step()
+    engine._pipeline.broken = True
+    ended = engine.step()
+    assert [(progress.key, progress.error) for progress in ended] == [(key, "the pipeline broke") for key in keys]
+    assert run(engine, call(max_new_tokens=1)) == [[10]]
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"input_ids": ()}, "input_ids"),
+        ({"input_ids": tuple(range(50))}, "input_ids"),
+        ({"input_ids": (1, 100)}, "input_ids"),
+        ({"input_ids": (-1,)}, "input_ids"),
+        ({"max_new_tokens": 0}, "request_output_len"),
+        ({"max_new_tokens": 48}, "request_output_len"),
+        ({"sampling": Sampling(bad_words=((1, 2),))}, "bad_words_list"),
+        ({"sampling": Sampling(bad_words=((1,),)), "min_tokens": 1, "end_id": 2}, "min_tokens"),
+    ],
+)
+def test_what_cannot_be_honoured_is_refused_by_name(changes, field):
+    """Before the pipeline sees it: bad ids would break it for everyone."""
+    with pytest.raises(InvalidRequest) as refused:
+        engine_that_says(10).submit(call(**changes))
+    assert field == refused.value.field
+
+
+def test_a_call_longer_than_the_whole_cache_is_refused_not_queued_for_ever():
+    with pytest.raises(InvalidRequest, match="KV cache of 8 tokens"):
+        engine_that_says(10, num_blocks=2).submit(call(max_new_tokens=20))

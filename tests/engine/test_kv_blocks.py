@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The count of reused blocks is a truthful lower bound."""
+
+from budgetforce.engine.kv_blocks import ResidentBlocks
+
+IDS = list(range(100, 120))
+
+
+def blocks(num_pool_blocks=100):
+    return ResidentBlocks(block_size=4, num_pool_blocks=num_pool_blocks)
+
+
+def test_full_blocks_of_a_shared_prefix_are_found():
+    resident = blocks()
+    resident.add(IDS[:10])
+    assert resident.count(IDS) == 2
+    assert resident.count([*IDS[:4], 1, 2, 3, 4, 5]) == 1
+    assert resident.count([1, *IDS]) == 0
+
+
+def test_the_last_id_of_a_prompt_is_always_computed():
+    """A prompt that ends with a full block does not find that block whole."""
+    resident = blocks()
+    resident.add(IDS[:8])
+    assert resident.count(IDS[:8]) == 1
+    assert resident.count(IDS[:9]) == 2
+
+
+def test_the_same_ids_behind_another_prefix_are_other_blocks():
+    resident = blocks()
+    resident.add([1, 2, 3, 4, *IDS[:4]])
+    assert resident.count([*IDS[:4], 9]) == 0
+
+
+def test_only_half_of_the_pool_is_remembered_least_recently_used_first():
+    """Older blocks may have been given up by the engine: they are not claimed."""
+    resident = blocks(num_pool_blocks=4)
+    resident.add(IDS[:4])
+    resident.add([1] * 4)
+    assert resident.count([*IDS[:4], 9]) == 1  # used again: now the younger one
+    resident.add([2] * 4)
+    assert resident.count([*IDS[:4], 9]) == 1
+    assert resident.count([1] * 5) == 0

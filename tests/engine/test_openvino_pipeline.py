@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The real engine with the real small model: rules, reuse and truth about it."""
+
+import random
+
+import pytest
+
+from budgetforce.engine.base import Sampling
+from budgetforce.engine.embedded import EmbeddedCall, EmbeddedEngine
+from budgetforce.engine.openvino_pipeline import OpenVinoPipeline
+
+TERMINATORS = ((0,), (1,), (2,))
+
+
+@pytest.fixture(scope="module")
+def engine(smollm2):
+    return EmbeddedEngine(lambda: OpenVinoPipeline(smollm2.weights, num_kv_blocks=400), smollm2.limits)
+
+
+def prompt(seed, length=40):
+    return tuple(random.Random(seed).randrange(100, 40000) for _ in range(length))
+
+
+def run(engine, *calls):
+    submitted = [engine.submit(call) for call in calls]
+    said = {key: [] for key, _ in submitted}
+    num_steps = 0
+    while engine.has_work():
+        num_steps += 1
+        for progress in engine.step():
+            assert progress.error is None
+            said[progress.key] += progress.ids
+    return [(said[key], usage) for key, usage in submitted], num_steps
+
+
+def call(ids, **changes):
+    return EmbeddedCall(**{"input_ids": tuple(ids), "max_new_tokens": 12, **changes})
+
+
+def test_calls_of_different_lengths_each_get_what_they_asked_for(engine):
+    results, _ = run(engine, *(call(prompt(n), max_new_tokens=n) for n in (1, 5, 20)))
+    assert [len(ids) for ids, _ in results] == [1, 5, 20]
+
+
+def test_a_terminator_ends_a_call_and_is_returned(engine, tokenizer):
+    """A short question in the chat format ends by itself."""
+    ids = tokenizer.encode_chat([{"role": "user", "content": "Say hi."}])
+    ((said, _),), _ = run(engine, call(ids, max_new_tokens=200, stop_words=TERMINATORS))
+    assert (said[-1],) in TERMINATORS
+    assert not any((token_id,) in TERMINATORS for token_id in said[:-1])
+
+
+def test_banned_terminators_do_not_come(engine, tokenizer):
+    """The first id of a continuation after a refused end; without the ban it is a terminator again."""
+    ids = tokenizer.encode_chat([{"role": "user", "content": "Say hi."}])
+    ((said, _),), _ = run(engine, call(ids, max_new_tokens=200, stop_words=TERMINATORS))
+    context = (*ids, *said[:-1])
+    ((free, _), (banned, _)), _ = run(
+        engine,
+        call(context, max_new_tokens=1, stop_words=TERMINATORS),
+        call(context, max_new_tokens=1, stop_words=TERMINATORS, sampling=Sampling(bad_words=TERMINATORS)),
+    )
+    assert (free[0],) in TERMINATORS
+    assert (banned[0],) not in TERMINATORS
+
+
+def test_nothing_else_ends_a_call(engine, tokenizer):
+    """Without stop words the call runs on past the model's own end."""
+    ids = tokenizer.encode_chat([{"role": "user", "content": "Say hi."}])
+    ((said, _),), _ = run(engine, call(ids, max_new_tokens=60))
+    assert len(said) == 60
+
+
+def test_equal_seeds_repeat_and_other_seeds_differ(engine):
+    sampling = [Sampling(temperature=1.0, top_p=1.0, seed=seed) for seed in (1, 1, 2)]
+    results, _ = run(engine, *(call(prompt(0), sampling=one) for one in sampling))
+    first, again, other = [ids for ids, _ in results]
+    assert first == again != other
+
+
+def test_a_cancelled_call_stops_within_a_step(engine):
+    key, _ = engine.submit(call(prompt(1), max_new_tokens=1000))
+    engine.step()
+    engine.cancel(key)
+    assert engine.step() == []
+    assert not engine.has_work()
+
+
+def test_a_continuation_recomputes_only_what_is_new(engine):
+    """At most one block and what was appended, by the engine's own report."""
+    ids = prompt(2, 100)
+    ((said, _),), _ = run(engine, call(ids, max_new_tokens=60))
+    ((_, usage),), _ = run(engine, call((*ids, *said, 33359)))
+    assert len(ids) + len(said) + 1 - usage.num_reused_blocks * 32 <= 32 + 1
+
+
+def test_the_reported_reuse_is_what_the_engine_really_did_not_compute(smollm2):
+    """Ground truth: a pipeline that computes one id a step needs as many steps for a prompt as it computes ids.
+
+    The report is in full blocks, the engine also reuses a part of the last one: so the truth
+    lies between the report and one block more.
+    """
+    pipeline = OpenVinoPipeline(smollm2.weights, num_kv_blocks=400, max_num_batched_tokens=1)
+    engine = EmbeddedEngine(lambda: pipeline, smollm2.limits)
+    base = prompt(3, 70)
+    ((said, _),), _ = run(engine, call(base, max_new_tokens=10))
+    continuation = (*base, *said, 33359)
+    for ids in (continuation, base, (*base[:40], *prompt(4, 20)), prompt(5, 33), base[:64], base[:65]):
+        ((_, usage),), num_computed = run(engine, call(ids, max_new_tokens=1))
+        num_reused = len(ids) - num_computed
+        assert usage.num_reused_blocks * 32 <= num_reused < (usage.num_reused_blocks + 1) * 32 + 1
+
+

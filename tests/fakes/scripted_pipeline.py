@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A token pipeline that samples what the prompt's script says, one id a call and step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from budgetforce.engine.embedded import EmbeddedCall
+
+
+class ScriptedPipeline:
+    """``script(call)`` gives the ids of a call; masked ids are skipped, as a real pipeline would.
+
+    Attributes:
+        computed: keys computed at each step.
+        broken: makes the next step fail.
+    """
+
+    def __init__(self, script: Callable[[EmbeddedCall], list[int]], *, block_size: int = 4, num_blocks: int = 100) -> None:
+        self.block_size, self.num_blocks = block_size, num_blocks
+        self.computed: list[list[int]] = []
+        self.broken = False
+        self._script = script
+        self._running: dict[int, list[int]] = {}
+
+    def add(self, key: int, call: EmbeddedCall) -> None:
+        masked = call.masked_ids
+        ids = self._script(call)
+        self._running[key] = [i for n, i in enumerate(ids) if n >= call.num_masked_steps or i not in masked]
+
+    def step(self) -> dict[int, list[int]]:
+        if self.broken:
+            raise RuntimeError("the pipeline broke\nsecond line")
+        self.computed.append(list(self._running))
+        return {key: [ids.pop(0)] for key, ids in self._running.items() if ids}
+
+    def drop(self, key: int) -> None:
+        del self._running[key]
+
+    def is_busy(self) -> bool:
+        return bool(self._running)

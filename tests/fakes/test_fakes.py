@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The fakes keep the rules of what they stand for."""
+
+import asyncio
+
+import pytest
+import triton_python_backend_utils as pb_utils
+from scripted_engine import ScriptedEngine, scripted_ids
+
+from budgetforce.engine.base import EngineCall
+
+
+def call(**changes):
+    return EngineCall(**{"request_id": "r", "input_ids": (1,), "max_new_tokens": 3, "stop_ids": frozenset({9}), **changes})
+
+
+@pytest.mark.parametrize(
+    ("script", "banned", "said"),
+    [((5, 6, 7, 8), (), (5, 6, 7)), ((5, 9, 6), (), (5, 9)), ((9, 5), (9,), (5,)), ((), (), ())],
+)
+def test_a_script_is_cut_as_an_engine_would_cut_it(script, banned, said):
+    """At the length, behind a stop id; banned ids never appear."""
+    assert said == scripted_ids(script, call(banned_ids=frozenset(banned)))
+
+
+def test_a_closed_stream_is_counted_as_closed():
+    """What a test of cancelling looks at."""
+
+    async def scenario():
+        engine = ScriptedEngine((5, 6))
+        stream = engine.stream(call())
+        await anext(stream)
+        assert engine.num_open == 1
+        await stream.aclose()
+        assert engine.num_open == 0
+
+    asyncio.run(scenario())
+
+
+def test_the_sender_refuses_what_crashes_a_server():
+    """A send after the final one, and the question about cancelling after it."""
+    sender = pb_utils.ResponseSender()
+    sender.send(flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+    with pytest.raises(RuntimeError, match="closed"):
+        sender.send()
+    with pytest.raises(AssertionError, match="crashes"):
+        sender.is_cancelled()

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Triton's ``triton_python_backend_utils`` for tests without a server: it records what is sent, and is as strict.
+
+Like the real one it refuses a send after the final one, and asking ``is_cancelled()`` then
+(which crashes the real server) fails the test.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import Any
+
+TRITONSERVER_RESPONSE_COMPLETE_FINAL = 1
+
+
+class Logger:
+    lines: list[str] = []  # noqa: RUF012  # the real one is global, too
+
+    @staticmethod
+    def log_info(message: str) -> None:
+        Logger.lines.append(message)
+
+    log_error = log_info
+
+
+class TritonError(Exception):
+    UNKNOWN, INTERNAL, NOT_FOUND, INVALID_ARG, UNAVAILABLE, UNSUPPORTED, ALREADY_EXISTS, CANCELLED = range(8)
+
+    def __init__(self, message: str, code: int = INTERNAL) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@dataclass
+class Tensor:
+    _name: str
+    _array: Any
+
+    def name(self) -> str:
+        return self._name
+
+    def as_numpy(self) -> Any:
+        return self._array
+
+
+@dataclass
+class InferenceResponse:
+    output_tensors: list[Tensor] = field(default_factory=list)
+    error: TritonError | None = None
+
+
+class ResponseSender:
+    """Records responses; ``finished`` is set with the final one."""
+
+    def __init__(self) -> None:
+        self.responses: list[InferenceResponse] = []
+        self.finished = threading.Event()
+        self.cancelled = False
+
+    def send(self, response: InferenceResponse | None = None, flags: int = 0) -> None:
+        if self.finished.is_set():
+            raise RuntimeError("Response sender has been closed")
+        if response is not None:
+            self.responses.append(response)
+        if flags == TRITONSERVER_RESPONSE_COMPLETE_FINAL:
+            self.finished.set()
+
+    def is_cancelled(self) -> bool:
+        if self.finished.is_set():
+            raise AssertionError("is_cancelled() after the final response: crashes a real server")
+        return self.cancelled
+
+    def texts(self, name: str) -> list[str]:
+        """The values of one string output over all responses that have it."""
+        tensors = [tensor for response in self.responses for tensor in response.output_tensors]
+        return [tensor.as_numpy().flat[0].decode() for tensor in tensors if tensor.name() == name]
+
+
+class InferenceRequest:
+    def __init__(self, inputs: dict[str, Any], request_id: str = "") -> None:
+        self._inputs = [Tensor(name, array) for name, array in inputs.items()]
+        self._request_id = request_id
+        self.sender = ResponseSender()
+
+    def inputs(self) -> list[Tensor]:
+        return self._inputs
+
+    def request_id(self) -> str:
+        return self._request_id
+
+    def get_response_sender(self) -> ResponseSender:
+        return self.sender

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole chain with a real language model: gRPC client, Triton, BLS model, engine."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from s1_client import AnswerDelta, AnswerOpened, Done, Injected, ThinkingDelta
+
+QUESTION = "How many r in raspberry"
+TERMINATORS = {0, 1, 2}
+
+
+@pytest.fixture(scope="module")
+def prompt_ids(tokenizer):
+    return (*tokenizer.encode_chat([{"role": "user", "content": QUESTION}]), *tokenizer.encode_marker("<|im_start|>think\n"))
+
+
+def ids_of(events):
+    return [i for event in events if not isinstance(event, Done) for i in event.ids]
+
+
+def test_a_stream_thinks_waits_answers_and_accounts_for_every_token(client, tokenizer, prompt_ids):
+    """Order of events, text against ids, ids against the ledger, the ledger against itself."""
+    events = list(client.stream(QUESTION, max_thinking_tokens=60, num_ignore=2, max_tokens=20))
+    kinds = [type(event) for event in events]
+    assert kinds[-1] is Done
+    assert kinds.count(Done) == kinds.count(AnswerOpened) == 1
+    opened = kinds.index(AnswerOpened)
+    assert set(kinds[:opened]) <= {ThinkingDelta, Injected}
+    assert set(kinds[opened + 1 : -1]) <= {AnswerDelta, Injected}
+
+    result = events[-1].result
+    usage = result.usage
+    sampled = [i for event in events if isinstance(event, ThinkingDelta | AnswerDelta) for i in event.ids]
+    assert not TERMINATORS & set(sampled)
+    assert len(sampled) == usage.num_thinking_sampled + usage.num_answer_tokens
+    assert usage.num_thinking_tokens == usage.num_thinking_sampled + usage.num_thinking_injected <= 60
+    assert usage.num_prompt_tokens == len(prompt_ids)
+    assert sum(r.num_sampled_tokens for r in result.rounds) == len(sampled) + usage.num_terminators
+    last = result.rounds[-1]
+    assert last.num_prompt_tokens + usage.num_answer_tokens == len(prompt_ids) + len(ids_of(events))
+
+
+def test_the_streamed_text_is_the_text_of_the_streamed_ids(client, tokenizer):
+    events = list(client.stream(QUESTION, max_thinking_tokens=40, max_tokens=20))
+    opened = next(n for n, event in enumerate(events) if isinstance(event, AnswerOpened))
+    for part in (events[:opened], events[opened + 1 : -1]):
+        text = b"".join(tokenizer.token_bytes[i] for i in ids_of(part)).decode(errors="replace")
+        assert text == "".join(event.text for event in part)
+
+
+def test_a_refused_end_injects_wait_and_a_continuation_reuses_the_kv_cache(client, tokenizer):
+    """Round 2 computes at most one KV block and what was injected."""
+    reply = client.think(QUESTION, max_thinking_tokens=400, num_ignore=1, max_tokens=8)
+    assert reply.result.usage.num_ignored == 1
+    assert "Wait" in reply.thinking
+    first, second, *_ = reply.result.rounds
+    assert (first.ended_by, first.terminator_id in TERMINATORS) == ("terminator", True)
+    assert second.num_engine_calls == 2
+    recomputed = second.num_prompt_tokens - 32 * second.kv_reused_blocks
+    assert recomputed <= 32 + first.num_injected_tokens
+
+
+def test_a_budget_is_kept_to_the_token_and_the_answer_forced(client):
+    reply = client.think("Write a very long story about a ship", max_thinking_tokens=10, num_ignore=50, max_tokens=8)
+    assert reply.result.usage.num_thinking_tokens == 10
+    assert reply.result.thinking_end == "budget"
+    assert reply.answer.startswith("Final Answer:")
+
+
+def test_a_budget_of_zero_answers_at_once(client):
+    reply = client.think(QUESTION, max_thinking_tokens=0, max_tokens=8)
+    assert reply.thinking == ""
+    assert reply.result.thinking_end == "skipped"
+    assert [r.phase for r in reply.result.rounds] == ["answer"]
+
+
+def test_an_own_ignore_string_is_used(client):
+    reply = client.think(QUESTION, ignore_str="Hmm", max_tokens=4)
+    assert "Hmm" in reply.thinking
+    assert "Wait" not in reply.thinking
+
+
+def test_messages_are_a_chat(client):
+    messages = [{"role": "system", "content": "Answer in one word."}, {"role": "user", "content": "Capital of France?"}]
+    assert client.think(messages, max_thinking_tokens=10, max_tokens=8).result.usage.num_prompt_tokens > 10
+
+
+def test_equal_seeds_repeat_and_the_result_names_a_drawn_seed(client):
+    options = {"temperature": 1.0, "max_thinking_tokens": 12, "max_tokens": 4}
+    first, again, other = (client.think(QUESTION, seed=seed, **options) for seed in (7, 7, 8))
+    assert first.thinking == again.thinking != other.thinking
+    assert client.think(QUESTION, **options).result.effective["seed"] is not None
+
+
+def test_the_result_echoes_every_parameter_as_applied(client):
+    """Defaults too: what the context allows for thinking, greedy, the preset's string."""
+    effective = client.think(QUESTION, max_tokens=4).result.effective
+    assert effective["preset"] == "smollm2"
+    assert effective["engine_model"] == "embedded_llm"
+    assert (effective["temperature"], effective["ignore_str"], effective["num_ignore"]) == (0, "Wait", 1)
+    assert 8000 < effective["max_thinking_tokens"] < effective["max_context_tokens"] == 8192
+
+
+def test_sixteen_replies_run_at_once_and_each_is_whole(client):
+    with ThreadPoolExecutor(16) as pool:
+        replies = list(pool.map(lambda n: client.think(f"Tell me about the number {n}", max_thinking_tokens=24, max_tokens=8), range(16)))
+    assert len({reply.result.request_id for reply in replies}) == 16
+    assert all(reply.result.usage.num_thinking_tokens <= 24 for reply in replies)
+    assert len({reply.thinking for reply in replies}) > 8
