@@ -226,12 +226,28 @@ def _serve(options: argparse.Namespace) -> int:
     with server:
         show("")
         if options.command:
-            return subprocess.call(options.command, env={**os.environ, "S1_URL": server.grpc_url})
+            return _run_command(options.command, server.grpc_url)
         print(f"ready: gRPC {server.grpc_url}, HTTP {server.http_url}, metrics port {ports.metrics}; Ctrl-C stops", flush=True)
         assert server.process is not None
         code = server.process.wait()
         print(f"Triton ended by itself with code {code}\n{server.log_errors()}", file=sys.stderr)
         return code or 1
+
+
+def _run_command(command: Sequence[str], url: str) -> int:
+    """Run a command with $S1_URL; its exit code as a shell would give it. Ctrl-C is the command's from here on:
+    a terminal sends it there too, and what it means there is not ours to say."""
+    signal.signal(signal.SIGINT, lambda *_: None)  # not SIG_IGN, which the command would inherit
+    process = subprocess.Popen(command, env={**os.environ, "S1_URL": url})
+    try:
+        code = process.wait()
+    except _Interrupted:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(EXIT_TIMEOUT_S)
+        process.kill()
+        raise
+    return code if code >= 0 else 128 - code
 
 
 def _progress_line(text: str) -> None:

@@ -57,6 +57,13 @@ class EmbeddedCall:
         return self.max_new_tokens if self.sampling.bad_words else min(self.min_tokens, self.max_new_tokens)
 
     @property
+    def is_sampled(self) -> bool:
+        """As in TensorRT-LLM: greedy unless top-k > 1 or a top-p asks for sampling."""
+        if self.sampling.top_k == 1 or self.sampling.temperature == 0:
+            return False
+        return bool(self.sampling.top_k) or self.sampling.top_p is not None
+
+    @property
     def single_stop_ids(self) -> frozenset[int]:
         """Ids that end the call by themselves: a pipeline may stop there of its own accord."""
         singles = {word[0] for word in self.stop_words if len(word) == 1}

@@ -92,7 +92,7 @@ def _set_stop_ids(config: openvino_genai.GenerationConfig, ids: frozenset[int]) 
 
 def _set_sampling(config: openvino_genai.GenerationConfig, call: EmbeddedCall) -> None:
     sampling = call.sampling
-    config.do_sample = _is_sampled(call)
+    config.do_sample = call.is_sampled
     if config.do_sample:
         config.temperature = 1.0 if sampling.temperature is None else sampling.temperature
         config.top_k = sampling.top_k or 0
@@ -101,10 +101,3 @@ def _set_sampling(config: openvino_genai.GenerationConfig, call: EmbeddedCall) -
     config.repetition_penalty = 1.0 if sampling.repetition_penalty is None else sampling.repetition_penalty
     config.presence_penalty = sampling.presence_penalty or 0.0
     config.frequency_penalty = sampling.frequency_penalty or 0.0
-
-
-def _is_sampled(call: EmbeddedCall) -> bool:
-    """As in TensorRT-LLM: greedy unless top-k > 1 or a top-p asks for sampling."""
-    if call.sampling.top_k == 1 or call.sampling.temperature == 0:
-        return False
-    return bool(call.sampling.top_k) or call.sampling.top_p is not None

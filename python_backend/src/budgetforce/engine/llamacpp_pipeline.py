@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: Apache-2.0
+"""llama.cpp's server, inside this process, as a ``TokenPipeline``: runs on any x86 CPU with AVX2.
+
+A call is computed by many short requests, "these ids, and a few more", in a slot of its own
+whose KV cache holds all ids but the newest. Not by one streamed request, because of these
+traps, all measured (xllamacpp 2026.10.11549):
+
+* a stream leaves out ids: of a character that several ids make up, only the last one comes;
+* a request ends with any id that the model's file calls an end; ``ignore_eos`` does not run
+  past those ids but bans them;
+* a ban holds for a whole request, so a ban of the first ids alone takes two requests;
+* a request that does not stream cannot be cancelled, so a prompt goes in by pieces;
+* left to itself the server listens on a TCP port, empties idle slots, keeps up to 8 GB of old
+  prompts, and samples with top-k 40, top-p 0.95 and min-p 0.05.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import xllamacpp
+
+from budgetforce.engine.embedded import EmbeddedCall
+
+BLOCK_SIZE = 32  # a unit to count in: llama.cpp's KV cache is by single ids
+PIECE = 256  # prompt ids in one request and in one batch, at most
+IDS_PER_REQUEST = 4  # more of them compute faster side by side, but come in bursts and overrun a stop word
+WAIT_S = 0.05
+
+
+@dataclass(slots=True)
+class _Running:
+    """A call, its slot, and its request that is being computed.
+
+    Attributes:
+        ids: the prompt and what was sampled.
+        num_cached: how many of ``ids`` the slot's cache begins with.
+        num_reused: how many of the prompt it began with, by the server's count.
+    """
+
+    call: EmbeddedCall
+    ids: list[int]
+    slot: int | None = None
+    request: Future[dict[str, Any]] | None = None
+    num_cached: int = 0
+    num_reused: int | None = None
+    dropped: bool = False
+
+    @property
+    def num_sampled(self) -> int:
+        return len(self.ids) - len(self.call.input_ids)
+
+    @property
+    def num_left(self) -> int:
+        return self.call.max_new_tokens - self.num_sampled
+
+    @property
+    def num_sent(self) -> int:
+        """How many of ``ids`` go into the next request."""
+        return min(len(self.ids), self.num_cached + PIECE)
+
+    @property
+    def num_wanted(self) -> int:
+        """How many ids the next request samples."""
+        num_masked = self.call.num_masked_steps - self.num_sampled
+        is_prompt_in = self.num_sent == len(self.ids)
+        return min(self.num_left, IDS_PER_REQUEST, num_masked if num_masked > 0 else self.num_left) if is_prompt_in else 1
+
+    def take(self, answer: dict[str, Any]) -> list[int]:
+        """The new ids out of a request's answer."""
+        if self.num_reused is None:
+            self.num_reused = answer["timings"]["cache_n"]
+        self.num_cached = self.num_sent
+        if self.num_cached < len(self.ids):
+            return []  # what follows a piece of the prompt is not asked for
+        new_ids: list[int] = answer["tokens"]
+        self.ids += new_ids
+        self.num_cached = len(self.ids) - 1
+        return new_ids
+
+
+class LlamaCppPipeline:
+    """See ``TokenPipeline``.
+
+    Args:
+        model: a GGUF file.
+        num_kv_tokens: the KV cache's size, shared by all slots.
+        num_slots: calls computed side by side; further ones wait.
+    """
+
+    block_size = BLOCK_SIZE
+
+    def __init__(self, model: Path, *, num_kv_tokens: int, num_slots: int = 16) -> None:
+        self.num_blocks = num_kv_tokens // BLOCK_SIZE
+        self._server = _start_server(model, num_kv_tokens, num_slots)
+        self._pool = ThreadPoolExecutor(num_slots, thread_name_prefix="llamacpp")
+        self._calls: dict[int, _Running] = {}
+        # What the cache of each free slot begins with; the slot left the longest ago comes first.
+        self._free: dict[int, list[int]] = {slot: [] for slot in range(num_slots)}
+
+    def add(self, key: int, call: EmbeddedCall) -> None:
+        self._calls[key] = _Running(call, list(call.input_ids))
+
+    def step(self) -> dict[int, list[int]]:
+        """Send what can be computed and wait a moment for the first of it; the new ids by key."""
+        for running in self._calls.values():
+            self._send(running)
+        wait([running.request for running in self._calls.values() if running.request], WAIT_S, FIRST_COMPLETED)
+        return {key: ids for key, running in list(self._calls.items()) if (ids := self._collect(key, running))}
+
+    def drop(self, key: int) -> None:
+        running = self._calls[key]
+        running.dropped = True
+        if running.request is None:
+            self._forget(key)
+
+    def is_busy(self) -> bool:
+        return bool(self._calls)
+
+    def num_reused_ids(self, key: int) -> int:
+        """Ids of the prompt that the server found in its cache; 0 before the call's first id."""
+        return self._calls[key].num_reused or 0
+
+    def _send(self, running: _Running) -> None:
+        if running.request is not None or running.num_left == 0:
+            return
+        if running.slot is None and self._free:
+            running.slot, running.num_cached = self._take_slot(running.ids)
+        if running.slot is not None:
+            running.request = self._pool.submit(self._server.handle_completions, _request(running))
+
+    def _take_slot(self, ids: list[int]) -> tuple[int, int]:
+        """A free slot and how many of ``ids`` are in it: the one with most, unless it would lose more than it has."""
+        slot = max(self._free, key=lambda slot: _num_common(self._free[slot], ids))
+        if 2 * _num_common(self._free[slot], ids) < len(self._free[slot]):
+            slot = next(iter(self._free))
+        return slot, _num_common(self._free.pop(slot), ids)
+
+    def _collect(self, key: int, running: _Running) -> list[int]:
+        if running.request is None or not running.request.done():
+            return []
+        new_ids = running.take(_read(running.request.result()))
+        running.request = None
+        if not running.dropped:
+            return new_ids
+        self._forget(key)
+        return []
+
+    def _forget(self, key: int) -> None:
+        running = self._calls.pop(key)
+        if running.slot is not None:
+            self._free[running.slot] = running.ids[: running.num_cached]
+
+
+def _start_server(model: Path, num_kv_tokens: int, num_slots: int) -> xllamacpp.Server:
+    params = xllamacpp.CommonParams()
+    params.model.path = str(model)
+    params.n_ctx, params.n_parallel, params.kv_unified = num_kv_tokens, num_slots, True
+    params.n_batch = params.n_ubatch = PIECE
+    params.cache_ram_mib, params.cache_idle_slots, params.n_ctx_checkpoints = 0, False, 0
+    params.fit_params = params.ui = params.endpoint_slots = False
+    params.verbosity = 0
+    params.n_threads_http = 1
+    with tempfile.TemporaryDirectory() as folder:
+        params.hostnames = [f"{folder}/s.sock"]  # a socket that is gone when this returns: nobody can connect
+        return xllamacpp.Server(params)
+
+
+def _request(running: _Running) -> dict[str, Any]:
+    call = running.call
+    banned = call.masked_ids if running.num_sampled < call.num_masked_steps else ()
+    return {
+        "prompt": running.ids[: running.num_sent],
+        "n_predict": running.num_wanted,
+        "id_slot": running.slot,
+        "logit_bias": [[token_id, False] for token_id in banned],
+        "verbose": True,  # the only way to ids: they are in "__verbose"
+        "return_tokens": True,
+        "response_fields": ["tokens", "timings"],
+        **_sampling(call, running.num_sampled),
+    }
+
+
+def _sampling(call: EmbeddedCall, position: int) -> dict[str, Any]:
+    sampling = call.sampling
+    body: dict[str, Any] = {
+        "samplers": ["penalties", "temperature", "top_k", "top_p"],
+        "temperature": 0.0,
+        "top_k": 0,
+        "top_p": 1.0,
+        "repeat_last_n": len(call.input_ids) + call.max_new_tokens,
+        "repeat_penalty": 1.0 if sampling.repetition_penalty is None else sampling.repetition_penalty,
+        "presence_penalty": sampling.presence_penalty or 0.0,
+        "frequency_penalty": sampling.frequency_penalty or 0.0,
+    }
+    if call.is_sampled:
+        body["temperature"] = 1.0 if sampling.temperature is None else sampling.temperature
+        body["top_k"] = sampling.top_k or 0
+        body["top_p"] = 1.0 if sampling.top_p is None else sampling.top_p
+        body["seed"] = hash((sampling.seed or 0, position)) % 2**31  # each request starts its own random numbers
+    return body
+
+
+def _read(answer: dict[str, Any]) -> dict[str, Any]:
+    """Raises RuntimeError if the server refused, or computed nothing."""
+    found: dict[str, Any] = answer.get("__verbose", {})
+    if not found.get("tokens"):
+        raise RuntimeError(f"llama.cpp gave no ids: {answer.get('error', answer)}")
+    return found
+
+
+def _num_common(left: list[int], right: list[int]) -> int:
+    """Length of the longest common beginning."""
+    pairs = enumerate(zip(left, right, strict=False))
+    return next((index for index, (one, other) in pairs if one != other), min(len(left), len(right)))

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bad input through the real server: a clean error that names field, value and what is allowed; the server goes on."""
+
+import json
+
+import grpc
+import numpy as np
+import pytest
+from tritonclient.grpc import service_pb2, service_pb2_grpc
+
+from s1_client import InvalidRequest, ServerUnavailable
+from s1_client._errors import from_message
+
+TYPES = {"BYTES": None, "INT32": np.int32, "INT64": np.int64, "FP32": np.float32, "UINT64": np.uint64, "BOOL": np.bool_}
+
+
+@pytest.fixture(scope="module")
+def ask(triton):
+    """Ask ``s1`` with raw tensors: (name, type, values[, shape]); the error that comes back."""
+    with grpc.insecure_channel(triton.grpc_url) as channel:
+        stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+
+        def send(*tensors, model="s1"):
+            request = service_pb2.ModelInferRequest(model_name=model)
+            for name, datatype, values, *shape in tensors:
+                request.inputs.add(name=name, datatype=datatype, shape=shape[0] if shape else [1, len(values)])
+                raw = b"".join(len(v).to_bytes(4, "little") + v for v in values) if datatype == "BYTES" else np.array(values, TYPES[datatype]).tobytes()
+                request.raw_input_contents.append(raw)
+            for response in stub.ModelStreamInfer(iter([request]), timeout=60):
+                if response.error_message:
+                    return response.error_message
+            return None
+
+        yield send
+
+
+TEXT = ("text_input", "BYTES", [b"hello"])
+SHORT = [("max_thinking_tokens", "INT32", [4]), ("max_tokens", "INT32", [2])]
+
+
+def messages(value):
+    return ("messages", "BYTES", [value if isinstance(value, bytes) else json.dumps(value).encode()])
+
+
+def number(name, value):
+    types = {"temperature": "FP32", "top_p": "FP32", "repetition_penalty": "FP32", "presence_penalty": "FP32", "frequency_penalty": "FP32"}
+    return (name, types.get(name, "INT32"), [value])
+
+
+CASES = {
+    "empty prompt": ([("text_input", "BYTES", [b""])], "text_input", "not empty"),
+    "blank prompt": ([("text_input", "BYTES", [b" \n"])], "text_input", "not empty"),
+    "no prompt": ([number("num_ignore", 1)], "text_input", "either text_input or messages"),
+    "two prompts": ([TEXT, messages([{"role": "user", "content": "x"}])], "text_input", "not both"),
+    "prompt that is no UTF-8": ([("text_input", "BYTES", [b"\xff\xfe"])], "text_input", "UTF-8"),
+    "messages that are no JSON": ([messages(b"[{")], "messages", "JSON list"),
+    "messages nested without end": ([messages(b"[" * 100_000)], "messages", "JSON list"),
+    "messages that are no list": ([messages({"role": "user"})], "messages", "JSON list"),
+    "no messages": ([messages([])], "messages", "JSON list"),
+    "unknown role": ([messages([{"role": "robot", "content": "x"}])], "messages", "system, user, assistant"),
+    "message without content": ([messages([{"role": "user"}])], "messages", "content"),
+    "message with an unknown key": ([messages([{"role": "user", "content": "x", "name": "y"}])], "messages", "role"),
+    "content that is no text": ([messages([{"role": "user", "content": 3}])], "messages", "content"),
+    "content that is empty": ([messages([{"role": "user", "content": ""}])], "messages", "no content empty"),
+    "lone surrogate": ([messages(b'[{"role": "user", "content": "\\ud800"}]')], "messages", "UTF-8"),
+    "last message not the user's": ([messages([{"role": "assistant", "content": "x"}])], "messages", "last one from user"),
+    "thinking budget below -1": ([TEXT, number("max_thinking_tokens", -2)], "max_thinking_tokens", ">= -1"),
+    "thinking budget beyond the context": ([TEXT, number("max_thinking_tokens", 2**31 - 1)], "max_thinking_tokens", "context holds 8192"),
+    "num_ignore below 0": ([TEXT, number("num_ignore", -1)], "num_ignore", ">= 0"),
+    "answer cap of 0": ([TEXT, number("max_tokens", 0)], "max_tokens", ">= 1"),
+    "answer cap beyond the context": ([TEXT, number("max_tokens", 9000)], "max_tokens", "context of 8192"),
+    "temperature below 0": ([TEXT, number("temperature", -0.1)], "temperature", ">= 0"),
+    "temperature NaN": ([TEXT, number("temperature", float("nan"))], "temperature", ">= 0"),
+    "temperature infinite": ([TEXT, number("temperature", float("inf"))], "temperature", ">= 0"),
+    "top_p 0": ([TEXT, number("top_p", 0)], "top_p", "0 < top_p <= 1"),
+    "top_p above 1": ([TEXT, number("top_p", 1.01)], "top_p", "0 < top_p <= 1"),
+    "top_p NaN": ([TEXT, number("top_p", float("nan"))], "top_p", "0 < top_p <= 1"),
+    "top_k below 0": ([TEXT, number("top_k", -1)], "top_k", ">= 0"),
+    "repetition penalty 0": ([TEXT, number("repetition_penalty", 0)], "repetition_penalty", "> 0"),
+    "presence penalty out of range": ([TEXT, number("presence_penalty", 3)], "presence_penalty", "-2 to 2"),
+    "frequency penalty out of range": ([TEXT, number("frequency_penalty", -3)], "frequency_penalty", "-2 to 2"),
+    "unknown preset": ([TEXT, ("preset", "BYTES", [b"s2"])], "preset", "one of s1, smollm2"),
+    "prompt longer than the context": ([("text_input", "BYTES", [b"word " * 9000])], "text_input", "context holds 8192"),
+    "bad words of several tokens": ([TEXT, *SHORT, ("bad_words", "BYTES", [b"a long sequence of words"])], "bad_words_list", "one id each"),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_bad_value_is_refused_naming_field_value_and_what_is_allowed(ask, name):
+    tensors, field, allowed = CASES[name]
+    error = from_message(ask(*tensors) or "no error")
+    assert isinstance(error, InvalidRequest), error
+    assert error.field == field
+    assert error.value
+    assert allowed in error.allowed
+    assert "Traceback" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("tensors", "words"),
+    [
+        ([TEXT, ("max_tokens", "INT64", [3])], ["max_tokens", "INT64", "INT32"]),
+        ([("text_input", "INT32", [3])], ["text_input", "INT32", "BYTES"]),
+        ([TEXT, ("max_tokens", "INT32", [3, 4])], ["max_tokens", "[1,2]", "[-1,1]"]),
+        ([("text_input", "BYTES", [b"hello"], [1])], ["text_input", "[1]"]),
+        ([TEXT, ("max_words", "INT32", [3])], ["max_words"]),
+        ([("text_input", "BYTES", [b"a", b"b"], [2, 1])], ["batch-size", "1"]),
+    ],
+)
+def test_a_wrong_type_shape_or_name_is_refused_by_triton(ask, tensors, words):
+    """Before our code sees it; the message names the tensor, what came and what is expected."""
+    message = ask(*tensors)
+    assert all(word in message for word in words), message
+
+
+def test_an_engine_that_is_not_loaded_is_unavailable(ask):
+    """Named, with what to do about it."""
+    error = from_message(ask(TEXT, model="s1_lost"))
+    assert isinstance(error, ServerUnavailable)
+    assert "tensorrt_llm" in str(error)
+    assert "not loaded" in str(error)
+
+
+def test_an_unknown_model_is_unavailable_too(ask):
+    assert isinstance(from_message(ask(TEXT, model="s9")), ServerUnavailable)
+
+
+def test_the_server_goes_on_after_bad_input(ask):
+    """After everything above, a good request is answered."""
+    assert ask(TEXT, *SHORT) is None
+
+

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``s1`` over HTTP, as curl asks it."""
+
+import json
+import urllib.error
+import urllib.request
+
+import pytest
+
+BODY = {"text_input": "How many r in raspberry", "max_thinking_tokens": 40, "max_tokens": 8}
+
+
+@pytest.fixture
+def post(triton):
+    def send(path, body):
+        request = urllib.request.Request(f"{triton.http_url}{path}", json.dumps(body).encode(), {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=60) as response:
+            return response.headers["Content-Type"], response.read().decode()
+
+    return send
+
+
+def test_generate_answers_with_one_json_object(post):
+    kind, text = post("/v2/models/s1/generate", BODY)
+    reply = json.loads(text)
+    assert kind.startswith("application/json")
+    assert reply["text_output"].startswith("Final Answer:")
+    assert reply["thinking_output"].startswith("I need to figure out")
+    result = json.loads(reply["result"])
+    assert reply["event"] == "done"
+    assert result["usage"]["num_thinking_tokens"] <= 40
+
+
+def test_generate_stream_sends_server_sent_events(post):
+    kind, text = post("/v2/models/s1/generate_stream", {**BODY, "stream": True})
+    assert kind.startswith("text/event-stream")
+    events = [json.loads(line.removeprefix("data: ")) for line in text.splitlines() if line.startswith("data: ")]
+    assert [event["event"] for event in events].count("done") == 1
+    assert events[-1]["event"] == "done"
+    assert "".join(event["text_output"] for event in events).startswith("Final Answer:")
+
+
+def test_the_stock_models_field_names_work_unchanged(post):
+    """As in NVIDIA's documentation of the BLS model: empty word lists mean none."""
+    body = {"text_input": "What is machine learning?", "max_tokens": 4, "bad_words": "", "stop_words": "", "max_thinking_tokens": 0}
+    assert json.loads(post("/v2/models/s1/generate", body)[1])["text_output"]
+
+
+def test_a_bad_value_is_status_400_with_the_sentence(post):
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        post("/v2/models/s1/generate", {**BODY, "top_p": 7})
+    assert refused.value.code == 400
+    assert "field 'top_p': got 7.0, allowed: 0 < top_p <= 1" in json.loads(refused.value.read())["error"]
+    refused.value.close()
+
+
+def test_an_engine_that_is_not_loaded_says_so(post):
+    """Triton 24.10 makes every error of a generate request a 400; the sentence tells the kind."""
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        post("/v2/models/s1_lost/generate", BODY)
+    assert refused.value.code in (400, 503)
+    assert json.loads(refused.value.read())["error"].startswith("UNAVAILABLE: engine model 'tensorrt_llm' is not loaded")
+    refused.value.close()
