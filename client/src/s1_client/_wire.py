@@ -11,7 +11,7 @@ import numpy as np
 from tritonclient.grpc import service_pb2
 from tritonclient.utils import deserialize_bytes_tensor, serialize_byte_tensor
 
-from s1_client._errors import from_message
+from s1_client._errors import InvalidRequest, from_message
 from s1_client._types import AnswerDelta, AnswerOpened, Done, Event, Injected, Reply, Result, ThinkingDelta
 
 MODEL = "s1"
@@ -41,8 +41,8 @@ def infer_request(
 ) -> Any:
     """The message that asks ``prompt``: a text, or chat messages with ``role`` and ``content``.
 
-    Options that are None are left to the server. Raises TypeError for an unknown option, and
-    OverflowError or ValueError for a number that its tensor cannot hold.
+    Options that are None are left to the server. Raises TypeError for an unknown option and
+    InvalidRequest for a number that its tensor cannot hold.
     """
     unknown = sorted(set(options) - set(OPTIONS))
     if unknown:
@@ -65,8 +65,17 @@ def _add(request: Any, name: str, datatype: str, values: list[Any]) -> None:
     if datatype == "BYTES":
         raw = serialize_byte_tensor(np.array([value.encode() for value in values], np.object_)).item() if values else b""
     else:
-        raw = np.array(values, _DTYPES[datatype]).tobytes()
+        raw = np.array([_checked(name, value, _DTYPES[datatype]) for value in values], _DTYPES[datatype]).tobytes()
     request.raw_input_contents.append(raw)
+
+
+def _checked(name: str, value: Any, dtype: Any) -> Any:
+    """``value``, if its tensor can hold it: numpy 1 would wrap a number around without a word."""
+    if dtype in (np.int32, np.uint64):
+        limits = np.iinfo(dtype)
+        if not isinstance(value, int) or not limits.min <= value <= limits.max:
+            raise InvalidRequest(name, repr(value), f"an integer from {limits.min} to {limits.max}")
+    return value
 
 
 def read_response(response: Any) -> Event | None:

@@ -25,7 +25,6 @@ from budgetforce.errors import ConfigError
 
 _FILE_TYPE_Q8_0 = 7
 _ARCHITECTURES = {"LlamaForCausalLM": "llama", "Qwen2ForCausalLM": "qwen2", "Qwen3ForCausalLM": "qwen3"}
-_CONTROL, _USER_DEFINED = 3, 4  # gguf token types that are matched before any splitting
 
 # How text is split before BPE, by the value of tokenizer.ggml.pre (the models' own tokenizer.json).
 _LETTERS_AND_PUNCTUATION = (
@@ -65,6 +64,7 @@ def from_hf_folder(folder: Path, out: Path) -> ModelLimits:
         raise ConfigError(f"{folder}: rope scaling {rope} is not supported")
     writer = GGUFWriter(out, arch=_ARCHITECTURES[name])
     _add_hyperparameters(writer, config, rope)
+    _add_vocabulary(writer, folder, config)
     names = gguf.get_tensor_name_map(_architecture_enum(_ARCHITECTURES[name]), config["num_hidden_layers"])
     for hf_name, array in _safetensors(folder):
         target = names.get_name(hf_name, try_suffixes=(".weight", ".bias"))
@@ -91,6 +91,29 @@ def _add_hyperparameters(writer: GGUFWriter, config: dict[str, Any], rope: dict[
     writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
     writer.add_vocab_size(config["vocab_size"])
     writer.add_file_type(_FILE_TYPE_Q8_0)
+
+
+def _add_vocabulary(writer: GGUFWriter, folder: Path, config: dict[str, Any]) -> None:
+    """The vocabulary of tokenizer.json, without which no engine opens the file. They are given ids and
+    never split text, so the splitting rule is a formality; rows without a token are marked unused."""
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        raise ConfigError(f"{folder} has no tokenizer.json")
+    spec = json.loads(path.read_text())
+    tokens = [f"[unused {n}]" for n in range(config["vocab_size"])]
+    types = [int(gguf.TokenType.UNUSED)] * len(tokens)
+    for token, token_id in spec["model"]["vocab"].items():
+        tokens[token_id], types[token_id] = token, int(gguf.TokenType.NORMAL)
+    for added in spec["added_tokens"]:
+        tokens[added["id"]] = added["content"]
+        types[added["id"]] = int(gguf.TokenType.CONTROL if added["special"] else gguf.TokenType.USER_DEFINED)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("gpt-2")
+    writer.add_token_list(tokens)
+    writer.add_token_types(types)
+    writer.add_token_merges([merge if isinstance(merge, str) else " ".join(merge) for merge in spec["model"]["merges"]])
+    eos = config.get("eos_token_id") or 0  # calls say themselves what ends them
+    writer.add_eos_token_id(eos[0] if isinstance(eos, list) else eos)
 
 
 def _architecture_enum(name: str) -> Any:
@@ -155,8 +178,9 @@ def extract_tokenizer(source: Path, out: Path) -> None:
     model = models.BPE({token: i for i, token in enumerate(tokens)}, merges, ignore_merges=pre == "llama-bpe")
     tokenizer = Tokenizer(model)
     _set_splitting(tokenizer, source, pre)
-    added = [(tokens[i], kind) for i, kind in enumerate(types) if kind in (_CONTROL, _USER_DEFINED)]
-    tokenizer.add_tokens([AddedToken(token, special=kind == _CONTROL, normalized=False) for token, kind in added])
+    before_splitting = {gguf.TokenType.CONTROL: True, gguf.TokenType.USER_DEFINED: False}  # is special?
+    added = [(tokens[i], kind) for i, kind in enumerate(types) if kind in before_splitting]
+    tokenizer.add_tokens([AddedToken(token, special=before_splitting[gguf.TokenType(kind)], normalized=False) for token, kind in added])
     wrapped = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=tokens[_value(reader, "tokenizer.ggml.eos_token_id")])
     wrapped.chat_template = _value(reader, "tokenizer.chat_template", None)
     wrapped.save_pretrained(out)

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Requests become messages and messages events, without a connection."""
+
+import json
+
+import numpy as np
+import pytest
+from tritonclient.grpc import service_pb2
+from tritonclient.utils import serialize_byte_tensor
+
+from s1_client import AnswerDelta, AnswerOpened, Done, Injected, InvalidRequest, ServerFailed, ServerUnavailable, ThinkingDelta, _wire
+
+RESULT = {
+    "request_id": "r",
+    "finish_reason": {"thinking": "natural", "answer": "stop"},
+    "usage": {name: 1 for name in ("num_prompt_tokens num_thinking_tokens num_thinking_sampled num_thinking_injected num_answer_tokens "
+                                   "num_answer_injected num_terminators num_ignored some_new_count").split()},
+    "effective": {"max_thinking_tokens": 5},
+    "rounds": [],
+    "total_ms": 2.0,
+}
+
+
+def response(event, *, thinking="", answer="", ids=(), result=None):
+    outputs = {"event": event, "thinking_output": thinking, "text_output": answer}
+    if result is not None:
+        outputs["result"] = json.dumps(result)
+    message = service_pb2.ModelStreamInferResponse()
+    for name, text in outputs.items():
+        message.infer_response.outputs.add(name=name, datatype="BYTES", shape=[1, 1])
+        message.infer_response.raw_output_contents.append(serialize_byte_tensor(np.array([text.encode()], np.object_)).item())
+    message.infer_response.outputs.add(name="output_ids", datatype="INT32", shape=[1, len(ids)])
+    message.infer_response.raw_output_contents.append(np.array(ids, np.int32).tobytes())
+    return message
+
+
+def sent(prompt="hi", **options):
+    request = _wire.infer_request(prompt, options, stream=True)
+    return {tensor.name: (tensor.datatype, list(tensor.shape), raw) for tensor, raw in zip(request.inputs, request.raw_input_contents, strict=True)}
+
+
+def test_only_what_is_given_is_sent():
+    assert set(sent(top_p=None)) == {"text_input", "stream"}
+
+
+def test_values_have_their_tensors_type():
+    tensors = sent(max_tokens=5, temperature=0.5, seed=2**64 - 1, stop_words=["a", "bc"])
+    assert tensors["max_tokens"] == ("INT32", [1, 1], b"\x05\0\0\0")
+    assert tensors["seed"] == ("UINT64", [1, 1], b"\xff" * 8)
+    assert tensors["temperature"][2] == np.float32(0.5).tobytes()
+    assert tensors["stop_words"] == ("BYTES", [1, 2], b"\x01\0\0\0a\x02\0\0\0bc")
+    assert tensors["stream"] == ("BOOL", [1, 1], b"\x01")
+
+
+def test_messages_are_sent_as_json():
+    tensors = sent([{"role": "user", "content": "é"}])
+    assert json.loads(tensors["messages"][2][4:]) == [{"role": "user", "content": "é"}]
+    assert "text_input" not in tensors
+
+
+def test_an_unknown_option_is_refused_by_name():
+    with pytest.raises(TypeError, match="unknown option 'max_words'; known: preset"):
+        sent(max_words=3)
+
+
+@pytest.mark.parametrize(("option", "value"), [("seed", -1), ("seed", 2**64), ("max_tokens", 2**31), ("num_ignore", 1.5)])
+def test_a_number_that_its_tensor_cannot_hold_is_refused(option, value):
+    """numpy 1 would wrap it around."""
+    with pytest.raises(InvalidRequest) as refused:
+        sent(**{option: value})
+    assert refused.value.field == option
+
+
+@pytest.mark.parametrize(
+    ("message", "event"),
+    [
+        (response("thinking", thinking="a", ids=(1, 2)), ThinkingDelta(text="a", ids=(1, 2))),
+        (response("injected", thinking="Wait", ids=(3,)), Injected(text="Wait", ids=(3,))),
+        (response("injected", answer="Final Answer:", ids=(4,)), Injected(text="Final Answer:", ids=(4,))),
+        (response("answer_opened", ids=(5,)), AnswerOpened(ids=(5,))),
+        (response("answer", answer="b"), AnswerDelta(text="b", ids=())),
+        (service_pb2.ModelStreamInferResponse(), None),
+    ],
+)
+def test_each_message_is_one_event(message, event):
+    assert event == _wire.read_response(message)
+
+
+def test_the_last_event_holds_the_result_and_leaves_out_what_it_does_not_know():
+    done = _wire.read_response(response("done", result=RESULT))
+    assert isinstance(done, Done)
+    assert (done.result.thinking_end, done.result.usage.num_ignored, done.result.total_ms) == ("natural", 1, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("message", "kind"),
+    [
+        ("INVALID_ARGUMENT: field 'top_p': got 7, allowed: 0 < top_p <= 1", InvalidRequest),
+        ("UNAVAILABLE: the engine is away", ServerUnavailable),
+        ("Request for unknown model: 's1' is not found", ServerUnavailable),
+        ("ENGINE_FAILED: it broke", ServerFailed),
+    ],
+)
+def test_error_messages_become_errors(message, kind):
+    with pytest.raises(kind):
+        _wire.read_response(service_pb2.ModelStreamInferResponse(error_message=message))
+
+
+def test_an_event_of_an_unknown_kind_is_an_error():
+    with pytest.raises(ServerFailed, match="unknown kind"):
+        _wire.read_response(response("news"))
+
+
+def test_events_join_to_a_reply():
+    done = _wire.read_response(response("done", result=RESULT))
+    events = [ThinkingDelta(text="a", ids=()), Injected(text="Wait", ids=()), AnswerOpened(ids=()), Injected(text="F:", ids=()), AnswerDelta(text="b", ids=())]
+    reply = _wire.join([*events, done])
+    assert (reply.thinking, reply.answer, reply.result) == ("aWait", "F:b", done.result)
+    with pytest.raises(ServerFailed, match="without a result"):
+        _wire.join(events)

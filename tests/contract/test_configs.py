@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The model configs are the schema: both engines have the same tensors, client and server the same fields."""
+
+import json
+from dataclasses import fields
+
+import pytest
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2
+
+from budgetforce.config import EmbeddedConfig, OrchestratorConfig
+from budgetforce.serving.request import ReplyRequest
+from s1_client import _wire
+
+WIRE_TYPES = {"TYPE_STRING": "BYTES", "TYPE_INT32": "INT32", "TYPE_FP32": "FP32", "TYPE_UINT64": "UINT64", "TYPE_BOOL": "BOOL"}
+
+
+def read_config(root, model):
+    text = (root / "model_repository" / model / "config.pbtxt").read_text()
+    return text_format.Parse(text, model_config_pb2.ModelConfig())
+
+
+@pytest.fixture(scope="module")
+def contract(root):
+    return json.loads((root / "tests/contract/tensorrt_llm_contract.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def embedded(root):
+    return read_config(root, "embedded_llm")
+
+
+@pytest.fixture(scope="module")
+def s1(root):
+    return read_config(root, "s1")
+
+
+def test_the_embedded_engines_inputs_are_tensorrt_llms(embedded, contract):
+    ours = [
+        {
+            "name": tensor.name,
+            "data_type": model_config_pb2.DataType.Name(tensor.data_type),
+            "dims": list(tensor.dims),
+            "optional": tensor.optional,
+            "reshape": {"shape": list(tensor.reshape.shape)} if tensor.HasField("reshape") else None,
+            "allow_ragged_batch": tensor.allow_ragged_batch,
+        }
+        for tensor in embedded.input
+    ]
+    keys = ours[0].keys()
+    assert ours == [{key: entry[key] for key in keys} for entry in contract["inputs"]]
+
+
+def test_the_embedded_engines_outputs_are_tensorrt_llms(embedded, contract):
+    ours = [(tensor.name, model_config_pb2.DataType.Name(tensor.data_type), list(tensor.dims)) for tensor in embedded.output]
+    assert ours == [(entry["name"], entry["data_type"], entry["dims"]) for entry in contract["outputs"]]
+
+
+@pytest.mark.parametrize("model", ["s1", "embedded_llm"])
+def test_the_models_are_decoupled_one_process_and_batch_one(root, model):
+    config = read_config(root, model)
+    assert config.name == model
+    assert config.backend == "python"
+    assert config.model_transaction_policy.decoupled
+    assert [(group.count, group.kind) for group in config.instance_group] == [(1, model_config_pb2.ModelInstanceGroup.KIND_CPU)]
+    assert config.max_batch_size == 1
+
+
+@pytest.mark.parametrize(("model", "kind"), [("s1", OrchestratorConfig), ("embedded_llm", EmbeddedConfig)])
+def test_the_parameters_are_those_that_the_code_knows(root, model, kind):
+    assert set(read_config(root, model).parameters) == {field.name for field in fields(kind)}
+
+
+def test_every_input_of_s1_is_a_field_of_the_request(s1):
+    inputs = {tensor.name for tensor in s1.input}
+    assert inputs - {"text_input"} == {field.name for field in fields(ReplyRequest)} - {"prompt_field"}
+
+
+def test_the_client_sends_what_the_config_declares(s1):
+    types = {tensor.name: WIRE_TYPES[model_config_pb2.DataType.Name(tensor.data_type)] for tensor in s1.input}
+    assert {name: types[name] for name in _wire.OPTIONS} == _wire.OPTIONS
+    assert set(types) - set(_wire.OPTIONS) == {"text_input", "messages", "stream"}
+
+
+def test_names_of_the_stock_bls_model_keep_their_types(s1):
+    """NVIDIA's tensorrt_llm_bls config.pbtxt (after the rename of random_seed to seed)."""
+    stock = {"text_input": "TYPE_STRING", "max_tokens": "TYPE_INT32", "bad_words": "TYPE_STRING", "stop_words": "TYPE_STRING"}
+    stock |= {"top_k": "TYPE_INT32", "top_p": "TYPE_FP32", "temperature": "TYPE_FP32", "repetition_penalty": "TYPE_FP32"}
+    stock |= {"presence_penalty": "TYPE_FP32", "frequency_penalty": "TYPE_FP32", "seed": "TYPE_UINT64", "stream": "TYPE_BOOL"}
+    ours = {tensor.name: (model_config_pb2.DataType.Name(tensor.data_type), list(tensor.dims)) for tensor in s1.input}
+    for name, kind in stock.items():
+        assert ours[name] == (kind, [-1] if name.endswith("_words") else [1])
+    assert {output.name for output in s1.output} >= {"text_output"}

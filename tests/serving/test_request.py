@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fields are checked one by one; what is not given stays open. (All refusals: tests/server/test_bad_input.py.)"""
+
+import pytest
+
+from budgetforce.errors import InvalidRequest
+from budgetforce.serving.request import ReplyRequest, read_reply_request
+
+
+def read(**inputs):
+    return read_reply_request({"text_input": [b"hi"], **inputs})
+
+
+def test_a_text_is_a_chat_of_one_message_and_all_else_stays_open():
+    expected = ReplyRequest(messages=({"role": "user", "content": "hi"},), prompt_field="text_input")
+    assert expected == read()
+
+
+def test_messages_are_taken_as_they_are():
+    request = read_reply_request({"messages": [b'[{"role": "system", "content": "s"}, {"role": "user", "content": "u"}]']})
+    assert [message["role"] for message in request.messages] == ["system", "user"]
+
+
+def test_values_at_the_edge_are_allowed():
+    request = read(max_thinking_tokens=[-1], num_ignore=[0], max_tokens=[1], temperature=[0.0], top_p=[1.0], seed=[2**64 - 1], ignore_str=[b""])
+    assert (request.max_thinking_tokens, request.num_ignore, request.temperature, request.ignore_str) == (-1, 0, 0.0, "")
+
+
+def test_empty_words_mean_none():
+    """As clients of the stock models send them."""
+    assert read(stop_words=[b"", b"END"], bad_words=[b""]).stop_words == ("END",)
+
+
+def test_one_value_is_wanted_where_one_is_meant():
+    with pytest.raises(InvalidRequest, match="2 values"):
+        read(max_tokens=[1, 2])
+
+
+def test_the_message_quotes_a_shortened_value():
+    with pytest.raises(InvalidRequest) as refused:
+        read_reply_request({"messages": [b"x" * 1000]})
+    assert len(str(refused.value).partition(", allowed")[0]) < 150

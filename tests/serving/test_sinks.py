@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pieces leave in order, the first at once, the rest as the consumer keeps up; nothing is lost."""
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from budgetforce.serving.sinks import JoiningSink, Piece, StreamSink, merge
+
+
+def think(text, *ids):
+    return Piece(event="thinking", thinking=text, ids=ids)
+
+
+class Wire:
+    """A send function that can be held up, and remembers every send."""
+
+    def __init__(self):
+        self.sent, self.gate = [], threading.Event()
+        self.gate.set()
+        self.begun = threading.Semaphore(0)
+
+    def send(self, pieces, final):
+        self.begun.release()
+        self.gate.wait(10)
+        self.sent.append((list(pieces), final))
+
+
+@pytest.fixture
+def wire():
+    return Wire()
+
+
+def run(scenario):
+    async def wrapped():
+        with ThreadPoolExecutor(2) as pool:
+            await scenario(pool)
+
+    asyncio.run(wrapped())
+
+
+def test_a_stream_sends_the_first_piece_at_once_and_what_piles_up_together(wire):
+    async def scenario(pool):
+        sink = StreamSink(wire.send, pool)
+        wire.gate.clear()
+        sink.put(think("a", 1))
+        await asyncio.get_running_loop().run_in_executor(None, wire.begun.acquire)
+        for n in range(5):
+            sink.put(think("b", n))
+        wire.gate.set()
+        await sink.close("{}")
+
+    run(scenario)
+    pieces = [pieces for pieces, _ in wire.sent]
+    assert pieces[:2] == [[think("a", 1)], [think("bbbbb", 0, 1, 2, 3, 4)]]
+    assert [final for _, final in wire.sent] == [False, False, True]
+    assert pieces[-1] == [Piece(event="done", result="{}")]
+
+
+def test_settling_waits_for_the_send_under_way_and_sends_nothing_more(wire):
+    async def scenario(pool):
+        sink = StreamSink(wire.send, pool)
+        wire.gate.clear()
+        sink.put(think("a"))
+        await asyncio.get_running_loop().run_in_executor(None, wire.begun.acquire)
+        sink.put(think("b"))
+        asyncio.get_running_loop().call_later(0.01, wire.gate.set)
+        await sink.settle()
+        assert wire.sent == [([think("a")], False)]
+
+    run(scenario)
+    assert len(wire.sent) == 1
+
+
+def test_joining_sends_one_response_with_everything(wire):
+    async def scenario(pool):
+        sink = JoiningSink(wire.send, pool)
+        sink.put(think("a", 1))
+        sink.put(Piece(event="answer", answer="b", ids=(2,)))
+        await sink.close("{}")
+
+    run(scenario)
+    assert wire.sent == [([Piece(event="done", thinking="a", answer="b", ids=(1, 2), result="{}")], True)]
+
+
+def test_joining_sends_nothing_when_it_is_settled(wire):
+    async def scenario(pool):
+        sink = JoiningSink(wire.send, pool)
+        sink.put(think("a"))
+        await sink.settle()
+
+    run(scenario)
+    assert wire.sent == []
+
+
+def test_only_neighbours_of_the_same_event_are_merged():
+    answer = Piece(event="answer", answer="x", ids=(9,))
+    assert merge([think("a", 1), think("b", 2), answer, think("c", 3)]) == [think("ab", 1, 2), answer, think("c", 3)]
+    assert merge([]) == []

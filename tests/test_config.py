@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Parameters are strings turned into one object; what is wrong is named."""
+
+import pytest
+
+from budgetforce.config import EmbeddedConfig, OrchestratorConfig, from_parameters
+from budgetforce.errors import ConfigError
+
+GOOD = {"engine_model": "e", "engine_url": "h:1", "tokenizer_dir": "t", "preset": "s1", "max_context_tokens": "100"}
+
+
+def parameters(**values):
+    return {name: {"string_value": value} for name, value in values.items()}
+
+
+def test_good_parameters_become_an_object():
+    expected = OrchestratorConfig(engine_model="e", engine_url="h:1", tokenizer_dir="t", preset="s1", max_context_tokens=100)
+    assert expected == from_parameters(OrchestratorConfig, parameters(**GOOD))
+
+
+def test_defaults_fill_what_is_left_out():
+    assert from_parameters(EmbeddedConfig, parameters(model_dir="m")).precision == "f32"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"colour": "red"}, "'colour' is unknown; known: engine_model"),
+        ({"max_context_tokens": "lots"}, "'max_context_tokens': got 'lots', allowed: an integer >= 1"),
+        ({"max_context_tokens": "0"}, "allowed: an integer >= 1"),
+        ({"engine_url": "${NOT_SET_ANYWHERE}"}, "'engine_url': environment variable NOT_SET_ANYWHERE is not set"),
+    ],
+)
+def test_a_wrong_parameter_is_named(changes, message):
+    with pytest.raises(ConfigError, match=message.replace("$", r"\$")):
+        from_parameters(OrchestratorConfig, parameters(**{**GOOD, **changes}))
+
+
+def test_a_missing_parameter_is_named():
+    with pytest.raises(ConfigError, match="'engine_model' is missing"):
+        from_parameters(OrchestratorConfig, {})
+
+
+def test_environment_variables_are_filled_in(monkeypatch):
+    monkeypatch.setenv("S1_TEST_PORT", "81")
+    config = from_parameters(OrchestratorConfig, parameters(**{**GOOD, "engine_url": "host:${S1_TEST_PORT}"}))
+    assert config.engine_url == "host:81"

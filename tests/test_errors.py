@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Messages carry a stable code, and a refused field can be read back from one."""
+
+import pytest
+
+from budgetforce.errors import BudgetForceError, EngineFailed, InvalidRequest, shorten
+
+
+@pytest.mark.parametrize("value", [3, -1.5, "text", ["a", 1], None, "quote \" and: colon, comma"])
+def test_a_refusal_survives_the_wire(value):
+    """As the engine's refusal does on its way through ``s1``."""
+    sent = InvalidRequest("top_p", value, "0 < top_p <= 1")
+    read = InvalidRequest.parse(f"in ensemble 'x', {sent}")
+    assert str(read) == str(sent)
+    assert read.field == "top_p"
+
+
+def test_other_messages_are_no_refusals():
+    assert InvalidRequest.parse("ENGINE_FAILED: it broke") is None
+
+
+def test_every_message_begins_with_its_code():
+    assert str(EngineFailed("it broke")) == "ENGINE_FAILED: it broke"
+    assert str(BudgetForceError("x")) == "INTERNAL: x"
+
+
+def test_long_values_are_shortened():
+    assert len(shorten("x" * 1000)) == 80
+    assert shorten(float("nan")) == "NaN"

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The launcher's parts that need no server. (With one: tests/server/test_lifecycle.py.)"""
+
+import argparse
+import json
+import signal
+from pathlib import Path
+
+import pytest
+
+from budgetforce import launcher
+from budgetforce.errors import ConfigError
+from budgetforce.launcher import Ports, TritonServer, choose_ports
+from budgetforce.serving_env import engine_max_seq_len, serving_environment
+
+
+def test_ports_asked_for_are_kept_and_zeros_become_different_free_ones():
+    assert choose_ports(http=1, grpc=2, metrics=3) == Ports(http=1, grpc=2, metrics=3)
+    free = choose_ports(http=0, grpc=0, metrics=0)
+    assert len({free.http, free.grpc, free.metrics}) == 3
+
+
+def server(log):
+    return TritonServer(repositories=[Path("r")], models=["s1"], ports=Ports(http=1, grpc=2, metrics=3), log=log)
+
+
+@pytest.mark.parametrize(
+    ("text", "first"),
+    [
+        ("noise\n2026 E 1 a.cc:1] broken\nerror: creating server: load failed\nAt: x\n", "creating server: load failed"),
+        ('noise\n2026 E 1 "CudaDriverHelper has not been initialized."\n2026 E 1 a.cc:1] "broken"\n', '2026 E 1 a.cc:1] "broken"'),
+        ("only noise\n", "only noise"),
+        ("", "(whole log:"),
+    ],
+)
+def test_the_logs_own_words_are_found(tmp_path, text, first):
+    log = tmp_path / "log"
+    log.write_text(text)
+    assert server(log).log_errors().startswith(first)
+
+
+def test_only_the_models_asked_for_are_loaded_and_only_loopback_is_listened_on(tmp_path):
+    flags = list(server(tmp_path / "log")._flags())
+    assert "--model-control-mode=explicit" in flags
+    assert [flag for flag in flags if "--load-model" in flag] == ["--load-model=s1"]
+    assert sum("-address=127.0.0.1" in flag for flag in flags) == 3
+
+
+def options(**changes):
+    defaults = {"engine": "tensorrt_llm", "model": "smollm2", "preset": None, "engine_dir": None, "tokenizer": None, "cache": Path()}
+    return argparse.Namespace(**{**defaults, **changes})
+
+
+def test_the_gpu_engine_is_one_setting_and_its_context_is_the_engines(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"build_config": {"max_seq_len": 32768}}))
+    environment = serving_environment(options(engine_dir=tmp_path, tokenizer=tmp_path), 8001, lambda _: None)
+    assert environment["S1_ENGINE_MODEL"] == "tensorrt_llm"
+    assert environment["S1_MAX_CONTEXT_TOKENS"] == "32768"
+    assert environment["S1_PRESET"] == "s1"
+    assert environment["S1_ENGINE_URL"] == "127.0.0.1:8001"
+
+
+@pytest.mark.parametrize("missing", ["--tokenizer", "--engine-dir"])
+def test_the_gpu_engine_needs_its_folders(tmp_path, missing):
+    given = {"engine_dir": tmp_path} if missing == "--tokenizer" else {"tokenizer": tmp_path}
+    with pytest.raises(ConfigError, match=missing):
+        serving_environment(options(**given), 8001, lambda _: None)
+
+
+@pytest.mark.parametrize("text", ["{}", "no json", '{"build_config": {}}'])
+def test_an_engine_folder_without_a_length_is_refused(tmp_path, text):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(ConfigError, match="max_seq_len"):
+        engine_max_seq_len(tmp_path)
+
+
+def test_the_embedded_model_brings_its_own_context_and_preset(root):
+    environment = serving_environment(options(engine="embedded_llm", cache=root / ".s1/models"), 8001, lambda _: None)
+    assert environment["S1_MAX_CONTEXT_TOKENS"] == "8192"
+    assert environment["S1_PRESET"] == "smollm2"
+
+
+@pytest.fixture
+def own_signals():
+    """The launcher's handlers end with the test."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("own_signals")
+def test_a_reason_not_to_start_is_a_sentence_and_exit_code_1(capsys, tmp_path):
+    code = launcher.main([f"--log={tmp_path / 'log'}", f"--cache={tmp_path}", "--model=/nowhere", "--http-port=0", "--grpc-port=0"])
+    assert code == 1
+    assert "model '/nowhere'" in capsys.readouterr().err

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A preset is a file: every shipped one loads, and what is wrong in one is said."""
+
+from importlib import resources
+
+import pytest
+
+from budgetforce import presets
+from budgetforce.errors import ConfigError
+from budgetforce.presets import Preset
+
+
+@pytest.mark.parametrize("name", presets.names())
+def test_every_shipped_preset_loads(name):
+    assert Preset.load(name).name == name
+
+
+def test_s1_is_as_its_authors_have_it():
+    """Source: budget forcing in the authors' evaluation code."""
+    s1 = Preset.load("s1")
+    assert (s1.thinking.start, s1.thinking.ignore_str, s1.thinking.max_tokens, s1.thinking.num_ignore) == ("<|im_start|>think", "Wait", 32000, 1)
+    assert (s1.answer.start, s1.answer.cut_start, s1.answer.prefix) == ("<|im_start|>answer", "<|im_start|>answer\n", "Final Answer:")
+
+
+def test_an_unknown_preset_names_the_known_ones():
+    with pytest.raises(ConfigError, match="known: s1, smollm2"):
+        Preset.load("s2")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("num_ignore = 1", "", "num_ignore"),
+        ("num_ignore = 1", "num_ignore = 1\nnum_waits = 2", "num_waits"),
+        ("[answer]", "[reply]", "answer"),
+        ("num_ignore = 1", "num_ignore = ", "Invalid value"),
+    ],
+)
+def test_a_file_with_a_missing_unknown_or_broken_key_is_refused(old, new, message):
+    text = (resources.files(presets) / "s1.toml").read_text()
+    assert old in text
+    with pytest.raises(ConfigError, match=message):
+        Preset.parse("mine", text.replace(old, new))
+
+
+def test_a_terminator_must_be_one_token_of_the_model(tokenizer):
+    text = (resources.files(presets) / "s1.toml").read_text()
+    preset = Preset.parse("mine", text.replace('"<|im_end|>"', '"</think>"'))
+    with pytest.raises(ConfigError, match="'</think>' is .* tokens"):
+        preset.terminator_ids(tokenizer)
+    assert Preset.load("s1").terminator_ids(tokenizer) == {0, 1, 2}
