@@ -189,7 +189,9 @@ def tick(title: str, over: threading.Event) -> None:
     terminal = sys.stderr.isatty()
     while not over.wait(0.2 if terminal else 10):
         seconds = f"{time.monotonic() - started:.0f} s"
-        print(f"\r  {title} … {seconds}" if terminal else f"  {title} … {seconds}", end="" if terminal else "\n", file=sys.stderr, flush=True)
+        print(
+            f"\r  {title} … {seconds}" if terminal else f"  {title} … {seconds}", end="" if terminal else "\n", file=sys.stderr, flush=True
+        )
     if terminal:
         print("\r\033[K", end="", file=sys.stderr)
 

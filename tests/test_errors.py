@@ -6,7 +6,7 @@ import pytest
 from budgetforce.errors import BudgetForceError, EngineFailed, InvalidRequest, shorten
 
 
-@pytest.mark.parametrize("value", [3, -1.5, "text", ["a", 1], None, "quote \" and: colon, comma"])
+@pytest.mark.parametrize("value", [3, -1.5, "text", ["a", 1], None, 'quote " and: colon, comma'])
 def test_a_refusal_survives_the_wire(value):
     """As the engine's refusal does on its way through ``s1``."""
     sent = InvalidRequest("top_p", value, "0 < top_p <= 1")

@@ -18,7 +18,12 @@ def test_every_shipped_preset_loads(name):
 def test_s1_is_as_its_authors_have_it():
     """Source: budget forcing in the authors' evaluation code."""
     s1 = Preset.load("s1")
-    assert (s1.thinking.start, s1.thinking.ignore_str, s1.thinking.max_tokens, s1.thinking.num_ignore) == ("<|im_start|>think", "Wait", 32000, 1)
+    assert (s1.thinking.start, s1.thinking.ignore_str, s1.thinking.max_tokens, s1.thinking.num_ignore) == (
+        "<|im_start|>think",
+        "Wait",
+        32000,
+        1,
+    )
     assert (s1.answer.start, s1.answer.cut_start, s1.answer.prefix) == ("<|im_start|>answer", "<|im_start|>answer\n", "Final Answer:")
 
 

@@ -21,7 +21,9 @@ def test_a_tritonserver_on_path_is_used_as_it_is(tmp_path, monkeypatch):
 def test_the_packaged_server_gets_its_stub_beside_its_backend(monkeypatch):
     triton = triton_files.find()
     backends = Path(triton.flags[0].removeprefix("--backend-directory="))
-    assert {"libtriton_python.so", "triton_python_backend_stub", "triton_python_backend_utils.py"} <= {p.name for p in (backends / "python").iterdir()}
+    assert {"libtriton_python.so", "triton_python_backend_stub", "triton_python_backend_utils.py"} <= {
+        p.name for p in (backends / "python").iterdir()
+    }
     assert "nvidia_pytriton.libs" in triton.environment["LD_LIBRARY_PATH"]
 
 

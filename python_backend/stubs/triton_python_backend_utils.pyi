@@ -2,7 +2,6 @@
 # Source: python_backend src/resources/triton_python_backend_utils.py and its README, 24.10.
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 TRITONSERVER_RESPONSE_COMPLETE_FINAL: int

@@ -3,7 +3,19 @@
 
 import pytest
 
-from s1_client import AnswerDelta, AnswerOpened, Client, ConnectionFailed, Done, Injected, InvalidRequest, Result, S1Error, ThinkingDelta, Usage
+from s1_client import (
+    AnswerDelta,
+    AnswerOpened,
+    Client,
+    ConnectionFailed,
+    Done,
+    Injected,
+    InvalidRequest,
+    Result,
+    S1Error,
+    ThinkingDelta,
+    Usage,
+)
 from s1_client.__main__ import main
 
 USAGE = Usage(
@@ -11,7 +23,13 @@ USAGE = Usage(
     num_answer_tokens=1, num_answer_injected=4, num_terminators=2, num_ignored=1,
 )  # fmt: skip
 RESULT = Result(
-    request_id="r", thinking_end="natural", answer_end="stop", usage=USAGE, rounds=(), effective={"max_thinking_tokens": 80}, total_ms=1000.0
+    request_id="r",
+    thinking_end="natural",
+    answer_end="stop",
+    usage=USAGE,
+    rounds=(),
+    effective={"max_thinking_tokens": 80},
+    total_ms=1000.0,
 )
 EVENTS = [
     ThinkingDelta(text="hm", ids=(1,)),
@@ -53,7 +71,13 @@ def test_the_last_line_accounts_for_the_reply(answering, capsys):
     answering(EVENTS)
     main(["ask", "why"])
     line = capsys.readouterr().err.splitlines()[-1]
-    for part in ("thinking 3/80 tokens (natural end)", "injected 5 (1 end refused)", "answer 1 tokens (stop end)", "first token", "5 tokens/s"):
+    for part in (
+        "thinking 3/80 tokens (natural end)",
+        "injected 5 (1 end refused)",
+        "answer 1 tokens (stop end)",
+        "first token",
+        "5 tokens/s",
+    ):
         assert part in line
 
 

@@ -2,19 +2,30 @@
 """Requests become messages and messages events, without a connection."""
 
 import json
+from dataclasses import fields
 
 import numpy as np
 import pytest
 from tritonclient.grpc import service_pb2
 from tritonclient.utils import serialize_byte_tensor
 
-from s1_client import AnswerDelta, AnswerOpened, Done, Injected, InvalidRequest, ServerFailed, ServerUnavailable, ThinkingDelta, _wire
+from s1_client import (
+    AnswerDelta,
+    AnswerOpened,
+    Done,
+    Injected,
+    InvalidRequest,
+    ServerFailed,
+    ServerUnavailable,
+    ThinkingDelta,
+    Usage,
+    _wire,
+)
 
 RESULT = {
     "request_id": "r",
     "finish_reason": {"thinking": "natural", "answer": "stop"},
-    "usage": {name: 1 for name in ("num_prompt_tokens num_thinking_tokens num_thinking_sampled num_thinking_injected num_answer_tokens "
-                                   "num_answer_injected num_terminators num_ignored some_new_count").split()},
+    "usage": {**dict.fromkeys((field.name for field in fields(Usage)), 1), "num_of_a_newer_server": 1},
     "effective": {"max_thinking_tokens": 5},
     "rounds": [],
     "total_ms": 2.0,
@@ -36,7 +47,10 @@ def response(event, *, thinking="", answer="", ids=(), result=None):
 
 def sent(prompt="hi", **options):
     request = _wire.infer_request(prompt, options, stream=True)
-    return {tensor.name: (tensor.datatype, list(tensor.shape), raw) for tensor, raw in zip(request.inputs, request.raw_input_contents, strict=True)}
+    return {
+        tensor.name: (tensor.datatype, list(tensor.shape), raw)
+        for tensor, raw in zip(request.inputs, request.raw_input_contents, strict=True)
+    }
 
 
 def test_only_what_is_given_is_sent():
@@ -113,7 +127,13 @@ def test_an_event_of_an_unknown_kind_is_an_error():
 
 def test_events_join_to_a_reply():
     done = _wire.read_response(response("done", result=RESULT))
-    events = [ThinkingDelta(text="a", ids=()), Injected(text="Wait", ids=()), AnswerOpened(ids=()), Injected(text="F:", ids=()), AnswerDelta(text="b", ids=())]
+    events = [
+        ThinkingDelta(text="a", ids=()),
+        Injected(text="Wait", ids=()),
+        AnswerOpened(ids=()),
+        Injected(text="F:", ids=()),
+        AnswerDelta(text="b", ids=()),
+    ]
     reply = _wire.join([*events, done])
     assert (reply.thinking, reply.answer, reply.result) == ("aWait", "F:b", done.result)
     with pytest.raises(ServerFailed, match="without a result"):

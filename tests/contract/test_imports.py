@@ -50,7 +50,9 @@ def is_covered(name, allowed):
 def test_a_part_imports_only_what_it_may(root, where):
     paths = files(root, where)
     assert paths
-    wrong = [f"{path.name}: {name}" for path in paths for name in imported(path) if name != "budgetforce" and not is_covered(name, RULES[where])]
+    wrong = [
+        f"{path.name}: {name}" for path in paths for name in imported(path) if name != "budgetforce" and not is_covered(name, RULES[where])
+    ]
     assert wrong == []
 
 

@@ -27,8 +27,13 @@ def tensors(architecture):
     shapes = {"model.embed_tokens.weight": (49152, hidden), "model.norm.weight": (hidden,), "lm_head.weight": (49152, hidden)}
     for n in range(2):
         layer = f"model.layers.{n}"
-        shapes |= {f"{layer}.self_attn.{p}_proj.weight": s for p, s in [("q", (hidden, hidden)), ("k", (kv, hidden)), ("v", (kv, hidden)), ("o", (hidden, hidden))]}
-        shapes |= {f"{layer}.mlp.{p}_proj.weight": s for p, s in [("gate", (inner, hidden)), ("up", (inner, hidden)), ("down", (hidden, inner))]}
+        shapes |= {
+            f"{layer}.self_attn.{p}_proj.weight": s
+            for p, s in [("q", (hidden, hidden)), ("k", (kv, hidden)), ("v", (kv, hidden)), ("o", (hidden, hidden))]
+        }
+        shapes |= {
+            f"{layer}.mlp.{p}_proj.weight": s for p, s in [("gate", (inner, hidden)), ("up", (inner, hidden)), ("down", (hidden, inner))]
+        }
         shapes |= {f"{layer}.{norm}.weight": (hidden,) for norm in ("input_layernorm", "post_attention_layernorm")}
         if architecture == "Qwen2ForCausalLM":
             shapes |= {f"{layer}.self_attn.{p}_proj.bias": (size,) for p, size in [("q", hidden), ("k", kv), ("v", kv)]}
@@ -80,7 +85,9 @@ def test_the_default_model_is_bit_for_bit_the_one_that_was_measured(smollm2):
     assert (smollm2.limits.vocab_size, smollm2.limits.max_seq_len) == (49152, 8192)
 
 
-@pytest.mark.parametrize(("architecture", "dtype"), [("LlamaForCausalLM", "F32"), ("LlamaForCausalLM", "BF16"), ("Qwen2ForCausalLM", "BF16")])
+@pytest.mark.parametrize(
+    ("architecture", "dtype"), [("LlamaForCausalLM", "F32"), ("LlamaForCausalLM", "BF16"), ("Qwen2ForCausalLM", "BF16")]
+)
 def test_a_hugging_face_folder_is_served(hf_folder, tmp_path, architecture, dtype):
     files = model_files.prepare(str(hf_folder(architecture, dtype)), tmp_path / "cache")
     assert len(generate(files)) == 4

@@ -109,5 +109,3 @@ def test_the_reported_reuse_is_what_the_engine_really_did_not_compute(smollm2):
         ((_, usage),), num_computed = run(engine, call(ids, max_new_tokens=1))
         num_reused = len(ids) - num_computed
         assert usage.num_reused_blocks * 32 <= num_reused < (usage.num_reused_blocks + 1) * 32 + 1
-
-

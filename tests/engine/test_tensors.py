@@ -11,7 +11,14 @@ from budgetforce.engine.tensors import call_tensors, read_delta, read_word_list,
 
 NUMPY_TYPES = {"TYPE_INT32": np.int32, "TYPE_FP32": np.float32, "TYPE_UINT64": np.uint64, "TYPE_BOOL": np.bool_}
 EVERYTHING = Sampling(
-    temperature=0.7, top_k=5, top_p=0.9, seed=2**64 - 1, repetition_penalty=1.1, presence_penalty=0.1, frequency_penalty=0.2, bad_words=((7, 8),)
+    temperature=0.7,
+    top_k=5,
+    top_p=0.9,
+    seed=2**64 - 1,
+    repetition_penalty=1.1,
+    presence_penalty=0.1,
+    frequency_penalty=0.2,
+    bad_words=((7, 8),),
 )
 
 

@@ -24,7 +24,11 @@ def ask(triton):
             request = service_pb2.ModelInferRequest(model_name=model)
             for name, datatype, values, *shape in tensors:
                 request.inputs.add(name=name, datatype=datatype, shape=shape[0] if shape else [1, len(values)])
-                raw = b"".join(len(v).to_bytes(4, "little") + v for v in values) if datatype == "BYTES" else np.array(values, TYPES[datatype]).tobytes()
+                raw = (
+                    b"".join(len(v).to_bytes(4, "little") + v for v in values)
+                    if datatype == "BYTES"
+                    else np.array(values, TYPES[datatype]).tobytes()
+                )
                 request.raw_input_contents.append(raw)
             for response in stub.ModelStreamInfer(iter([request]), timeout=60):
                 if response.error_message:
@@ -128,5 +132,3 @@ def test_an_unknown_model_is_unavailable_too(ask):
 def test_the_server_goes_on_after_bad_input(ask):
     """After everything above, a good request is answered."""
     assert ask(TEXT, *SHORT) is None
-
-

@@ -12,7 +12,11 @@ import pytest
 from budgetforce.launcher import StartFailed, TritonServer, choose_ports
 
 BROKEN_MODEL = "raise RuntimeError('weights are missing')\n"
-CONFIG = 'name: "%s"\nbackend: "python"\nmax_batch_size: 0\ninput [ { name: "x" data_type: TYPE_INT32 dims: [ 1 ] } ]\noutput [ { name: "y" data_type: TYPE_INT32 dims: [ 1 ] } ]\n'
+CONFIG = """
+name: "%s" backend: "python" max_batch_size: 0
+input [ { name: "x" data_type: TYPE_INT32 dims: [ 1 ] } ]
+output [ { name: "y" data_type: TYPE_INT32 dims: [ 1 ] } ]
+"""
 TRIVIAL_MODEL = "class TritonPythonModel:\n    def execute(self, requests):\n        return []\n"
 SLOW_MODEL = "import time\ntime.sleep(60)\n"
 

@@ -95,11 +95,10 @@ def test_an_engine_that_fails_in_mid_stream_ends_the_request_with_its_words(scri
     """What came before is delivered; one error ends it; no traceback."""
     (a,) = tokenizer.encode("a")
     script = scripts.write([a] * 10, error_after=3)
-    ids = []
+    events = []
     with pytest.raises(ServerFailed, match="ENGINE_FAILED.*scripted failure") as failed:
-        for event in scripted.stream(script.question):
-            ids += event.ids
-    assert ids[-3:] == [a] * 3
+        events.extend(scripted.stream(script.question))
+    assert [i for event in events for i in event.ids][-3:] == [a] * 3
     assert "Traceback" not in str(failed.value)
 
 
@@ -134,5 +133,3 @@ def test_replies_do_not_wait_for_each_other(scripted, scripts, tokenizer):
     assert not slow.notes("ended")
     stream.close()
     wait_until(lambda: slow.notes("cancelled"))
-
-

@@ -22,7 +22,9 @@ def test_messages_are_taken_as_they_are():
 
 
 def test_values_at_the_edge_are_allowed():
-    request = read(max_thinking_tokens=[-1], num_ignore=[0], max_tokens=[1], temperature=[0.0], top_p=[1.0], seed=[2**64 - 1], ignore_str=[b""])
+    request = read(
+        max_thinking_tokens=[-1], num_ignore=[0], max_tokens=[1], temperature=[0.0], top_p=[1.0], seed=[2**64 - 1], ignore_str=[b""]
+    )
     assert (request.max_thinking_tokens, request.num_ignore, request.temperature, request.ignore_str) == (-1, 0, 0.0, "")
 
 

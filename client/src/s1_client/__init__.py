@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ask a reasoning model on Triton, with a thinking budget.
 
-    from s1_client import Client
+from s1_client import Client
 
-    with Client("127.0.0.1:8001") as client:
-        reply = client.think("How many r in raspberry", max_thinking_tokens=200, num_ignore=1)
-    print(reply.answer)
+with Client("127.0.0.1:8001") as client:
+    reply = client.think("How many r in raspberry", max_thinking_tokens=200, num_ignore=1)
+print(reply.answer)
 """
 
 from s1_client._client import Client

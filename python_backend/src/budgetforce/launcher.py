@@ -32,7 +32,7 @@ from budgetforce.serving_env import ENGINES, serving_environment
 
 START_DEADLINE_S = 300.0  # a 32B engine on two GPUs takes minutes to load
 EXIT_TIMEOUT_S = 10  # Triton waits this long for running requests
-_SHARED_MEMORY = Path("/dev/shm")
+_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  # where Triton puts it
 
 
 class StartFailed(Exception):
@@ -143,7 +143,7 @@ class TritonServer:
 
     def _answers_ready(self) -> bool:
         try:
-            with urllib.request.urlopen(f"{self.http_url}/v2/health/ready", timeout=1) as response:
+            with urllib.request.urlopen(f"{self.http_url}/v2/health/ready", timeout=1) as response:  # noqa: S310  # http by construction
                 return bool(response.status == 200)
         except (urllib.error.URLError, OSError):
             return False
@@ -236,7 +236,8 @@ def _serve(options: argparse.Namespace) -> int:
 
 def _run_command(command: Sequence[str], url: str) -> int:
     """Run a command with $S1_URL; its exit code as a shell would give it. Ctrl-C is the command's from here on:
-    a terminal sends it there too, and what it means there is not ours to say."""
+    a terminal sends it there too, and what it means there is not ours to say.
+    """
     signal.signal(signal.SIGINT, lambda *_: None)  # not SIG_IGN, which the command would inherit
     process = subprocess.Popen(command, env={**os.environ, "S1_URL": url})
     try:

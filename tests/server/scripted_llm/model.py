@@ -19,9 +19,9 @@ from pathlib import Path
 
 import triton_python_backend_utils as pb_utils
 
+from budgetforce.errors import EngineFailed
 from budgetforce.serving.embedded_inputs import EngineRequest, read_engine_request
 from budgetforce.serving.ports import ResponsePort
-from budgetforce.errors import EngineFailed
 
 
 class TritonPythonModel:

@@ -28,6 +28,7 @@ __all__ = [
     "Phase",
     "ProtocolViolation",
     "RoundEnd",
+    "RoundEnded",
     "RoundRecord",
     "Started",
     "State",

@@ -99,11 +99,8 @@ class BudgetForcer:
     # --- ids of the running round ---------------------------------------------------
 
     def _take(self, ids: tuple[int, ...]) -> list[Action]:
-        shown = []
-        for token_id in ids:
-            if self._take_one(token_id):
-                shown.append(token_id)
-        return [Emit(phase=self._round.phase, ids=tuple(shown))] if shown else []
+        shown = tuple(token_id for token_id in ids if self._take_one(token_id))
+        return [Emit(phase=self._round.phase, ids=shown)] if shown else []
 
     def _take_one(self, token_id: int) -> bool:
         """Book one sampled id; False if it was a terminator."""

@@ -22,6 +22,8 @@ class Phase(str, Enum):
 
 
 class State(Enum):
+    """Where a reply stands."""
+
     IDLE = "idle"  # nothing asked of the engine yet
     THINKING = "thinking"  # a thinking round runs
     ANSWERING = "answering"  # the answer round runs
@@ -29,6 +31,8 @@ class State(Enum):
 
 
 class Cause(Enum):
+    """What moves a reply on; the value is the label in the diagram."""
+
     OPENED = "budget > 0"
     NO_BUDGET = "budget = 0"
     END_REFUSED = "terminator, ignores and budget left"

@@ -44,7 +44,7 @@ class EmbeddedCall:
     end_id: int | None = None
     stop_words: tuple[tuple[int, ...], ...] = ()
     min_tokens: int = 0
-    sampling: Sampling = Sampling()
+    sampling: Sampling = field(default_factory=Sampling)
 
     @property
     def masked_ids(self) -> frozenset[int]:
@@ -153,7 +153,8 @@ class EmbeddedEngine:
 
     def step(self) -> list[Progress]:
         """Start what fits, compute one step, and say what it brought. Never raises for a broken pipeline:
-        all its calls end with an error and a new pipeline is built."""
+        all its calls end with an error and a new pipeline is built.
+        """
         refused = self._admit()
         try:
             sampled = self._pipeline.step()

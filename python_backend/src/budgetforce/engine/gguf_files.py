@@ -95,7 +95,8 @@ def _add_hyperparameters(writer: GGUFWriter, config: dict[str, Any], rope: dict[
 
 def _add_vocabulary(writer: GGUFWriter, folder: Path, config: dict[str, Any]) -> None:
     """The vocabulary of tokenizer.json, without which no engine opens the file. They are given ids and
-    never split text, so the splitting rule is a formality; rows without a token are marked unused."""
+    never split text, so the splitting rule is a formality; rows without a token are marked unused.
+    """
     path = folder / "tokenizer.json"
     if not path.is_file():
         raise ConfigError(f"{folder} has no tokenizer.json")
@@ -122,7 +123,7 @@ def _architecture_enum(name: str) -> Any:
 
 def _safetensors(folder: Path) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
     """All tensors of the folder as float32. Read by hand: numpy has no bfloat16, and torch is too large to need."""
-    dtypes = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "BF16": np.dtype("<u2")}
+    dtypes: dict[str, npt.DTypeLike] = {"F32": "<f4", "F16": "<f2", "BF16": "<u2"}
     for path in sorted(folder.glob("*.safetensors")):
         data = np.memmap(path, np.uint8, "r")
         header_len = int(data[:8].view("<u8")[0])
@@ -181,7 +182,9 @@ def extract_tokenizer(source: Path, out: Path) -> None:
     before_splitting = {gguf.TokenType.CONTROL: True, gguf.TokenType.USER_DEFINED: False}  # is special?
     added = [(tokens[i], kind) for i, kind in enumerate(types) if kind in before_splitting]
     tokenizer.add_tokens([AddedToken(token, special=before_splitting[gguf.TokenType(kind)], normalized=False) for token, kind in added])
-    wrapped = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=tokens[_value(reader, "tokenizer.ggml.eos_token_id")])
+    wrapped = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_object=tokenizer, eos_token=tokens[_value(reader, "tokenizer.ggml.eos_token_id")]
+    )
     wrapped.chat_template = _value(reader, "tokenizer.chat_template", None)
     wrapped.save_pretrained(out)
 

@@ -9,13 +9,14 @@ rules decide what is sent: an ``end_id`` that is hit is not returned, a stop wor
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from budgetforce.engine.base import EngineCall, EngineDelta
 
-Array = npt.NDArray[np.generic]
+Array = npt.NDArray[Any]
 
 OUTPUTS = ("output_ids", "sequence_length", "kv_cache_reused_blocks")
 

@@ -58,7 +58,9 @@ class GrpcEngine:
         if refused is not None:
             return refused
         if not await self._is_ready():
-            return EngineUnavailable(f"engine model '{self.model_name}' is not loaded at {self._address}; load it, or choose another engine")
+            return EngineUnavailable(
+                f"engine model '{self.model_name}' is not loaded at {self._address}; load it, or choose another engine"
+            )
         return EngineFailed(f"engine '{self.model_name}': {message.splitlines()[0]}")
 
     async def _is_ready(self) -> bool:

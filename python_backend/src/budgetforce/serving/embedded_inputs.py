@@ -116,7 +116,7 @@ def _sampling(inputs: Mapping[str, Array]) -> Sampling:
         temperature=take("temperature", lambda v: v > 0, "a number > 0 (greedy is runtime_top_k 1)"),
         top_k=take("runtime_top_k", lambda v: v >= 0, "an integer >= 0"),
         top_p=take("runtime_top_p", lambda v: 0 < v <= 1, "0 < runtime_top_p <= 1"),
-        seed=take("seed", lambda v: True, "an unsigned integer"),
+        seed=take("seed", lambda _: True, "an unsigned integer"),
         repetition_penalty=take("repetition_penalty", lambda v: v > 0, "a number > 0"),
         presence_penalty=take("presence_penalty", lambda v: -2 <= v <= 2, "-2 to 2"),
         frequency_penalty=take("frequency_penalty", lambda v: -2 <= v <= 2, "-2 to 2"),

@@ -154,7 +154,8 @@ class Exchange:
 
     async def _calls(self, generate: Generate, trace: RoundTrace) -> AsyncGenerator[EngineDelta, None]:
         """The engine calls of a round. A terminator cannot be kept off for one id only, so a round
-        that must not begin with one is two calls: one id with the terminators banned, then the rest."""
+        that must not begin with one is two calls: one id with the terminators banned, then the rest.
+        """
         context, left = generate.context_ids, generate.max_new_tokens
         if generate.forbid_terminator_first:
             first: tuple[int, ...] = ()

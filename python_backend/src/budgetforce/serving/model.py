@@ -98,7 +98,7 @@ class BudgetForcingModel:
             return error
         except asyncio.CancelledError:
             return Cancelled("the request was cancelled")
-        except Exception:  # a bug of ours: the operator gets the traceback, the client a sentence
+        except Exception:  # noqa: BLE001  # a bug of ours: the operator gets the traceback, the client a sentence
             pb_utils.Logger.log_error(f"s1: request {request_id}:\n{traceback.format_exc()}")
             return BudgetForceError(f"unexpected error; the server's log has it under request id {request_id}")
         return None

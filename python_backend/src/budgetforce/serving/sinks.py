@@ -38,6 +38,8 @@ Send = Callable[[Sequence[Piece], bool], None]  # (pieces, final); blocking
 
 
 class Sink(Protocol):
+    """Where the pieces of one reply go, in order."""
+
     def put(self, piece: Piece) -> None:
         """Take a piece; never blocks."""
         ...
