@@ -46,6 +46,7 @@ def main(arguments: list[str]) -> int:
         return 2
     use_supported_python()
     os.chdir(ROOT)
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # that PyTorch is missing: it is not needed
     make_environment()
     return commands[arguments[0]](arguments[1:])
 
@@ -53,13 +54,13 @@ def main(arguments: list[str]) -> int:
 # --- commands -----------------------------------------------------------------------------
 
 
-def ask(arguments: list[str]) -> int:
+def ask(arguments: list[str]) -> NoReturn:
     question = [] if arguments and not arguments[0].startswith("-") else [DEFAULT_QUESTION]
-    return launch(["--", str(ENV / "bin" / "s1"), "ask", *question, *arguments], any_ports=True)
+    launch(["--", str(ENV / "bin" / "s1"), "ask", *question, *arguments], any_ports=True)
 
 
-def serve(arguments: list[str]) -> int:
-    return launch(arguments)
+def serve(arguments: list[str]) -> NoReturn:
+    launch(arguments)
 
 
 def test(arguments: list[str]) -> int:
@@ -72,29 +73,25 @@ def test(arguments: list[str]) -> int:
     ]
     for check in checks:
         print(f"\n$ {' '.join(check)}", flush=True)
-        code = run([str(PYTHON), "-m", *check])
+        code = subprocess.call([str(PYTHON), "-m", *check])
         if code:
             return code
     return 0
 
 
-def bench(arguments: list[str]) -> int:
-    return run([str(PYTHON), "tests/benchmarks/chain_throughput.py", *arguments])
+def bench(arguments: list[str]) -> NoReturn:
+    become([str(PYTHON), "tests/benchmarks/chain_throughput.py", *arguments])
 
 
-def launch(arguments: list[str], *, any_ports: bool = False) -> int:
+def launch(arguments: list[str], *, any_ports: bool = False) -> NoReturn:
     ports = [flag for name in ("http", "grpc", "metrics") for flag in (f"--{name}-port", "0")] if any_ports else []
-    return run([str(PYTHON), "-m", "budgetforce.launcher", *ports, *arguments])
+    become([str(PYTHON), "-m", "budgetforce.launcher", *ports, *arguments])
 
 
-def run(command: list[str]) -> int:
-    """Run a command to its end. On Ctrl-C it gets the signal itself and cleans up; we wait for that."""
-    process = subprocess.Popen(command)
-    while True:
-        try:
-            return process.wait()
-        except KeyboardInterrupt:
-            continue
+def become(command: list[str]) -> NoReturn:
+    """Go on as another program, so that every signal meant for us is its own."""
+    sys.stdout.flush()
+    os.execv(command[0], command)
 
 
 # --- environment ----------------------------------------------------------------------------

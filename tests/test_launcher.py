@@ -47,7 +47,15 @@ def test_only_the_models_asked_for_are_loaded_and_only_loopback_is_listened_on(t
 
 
 def options(**changes):
-    defaults = {"engine": "tensorrt_llm", "model": "smollm2", "preset": None, "engine_dir": None, "tokenizer": None, "cache": Path()}
+    defaults = {
+        "engine": "tensorrt_llm",
+        "model": "smollm2",
+        "preset": None,
+        "engine_dir": None,
+        "tokenizer": None,
+        "cache": Path(),
+        "library": "auto",
+    }
     return argparse.Namespace(**{**defaults, **changes})
 
 

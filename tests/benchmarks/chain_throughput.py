@@ -64,7 +64,9 @@ def chain_runner(client: Client, num_tokens: int, seen: list[dict[str, float]]) 
             if isinstance(event, Done):
                 result = event.result
         again = [r.num_prompt_tokens - 32 * (r.kv_reused_blocks or 0) for r in result.rounds[1:]]
-        seen.append({"first_token_ms": (first_token_s or 0) * 1e3, "num_rounds": len(result.rounds), "num_recomputed": statistics.mean(again)})
+        seen.append(
+            {"first_token_ms": (first_token_s or 0) * 1e3, "num_rounds": len(result.rounds), "num_recomputed": statistics.mean(again)}
+        )
         return sum(r.num_sampled_tokens for r in result.rounds)
 
     def run(num_streams: int, first: int) -> float:
@@ -83,7 +85,7 @@ def main() -> None:
     options = parser.parse_args()
     files = prepare("smollm2", ROOT / ".s1" / "models")
     ports = choose_ports(http=0, grpc=0, metrics=0)
-    serving = argparse.Namespace(engine="embedded_llm", model="smollm2", cache=ROOT / ".s1" / "models", preset=None)
+    serving = argparse.Namespace(engine="embedded_llm", model="smollm2", cache=ROOT / ".s1" / "models", preset=None, library="auto")
     server = TritonServer(
         repositories=[ROOT / "model_repository"],
         models=["s1", "embedded_llm"],

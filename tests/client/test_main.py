@@ -73,7 +73,7 @@ def test_the_last_line_accounts_for_the_reply(answering, capsys):
     line = capsys.readouterr().err.splitlines()[-1]
     for part in (
         "thinking 3/80 tokens (natural end)",
-        "injected 5 (1 end refused)",
+        "injected 5 (ends refused: 1)",
         "answer 1 tokens (stop end)",
         "first token",
         "5 tokens/s",

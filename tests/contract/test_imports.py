@@ -16,7 +16,16 @@ RULES = {
     f"{SERVER}/presets": {"budgetforce.errors", "budgetforce.text"},
     f"{SERVER}/errors.py": set(),
     f"{SERVER}/config.py": {"budgetforce.errors"},
-    f"{SERVER}/engine": {"budgetforce.engine", "budgetforce.errors", "numpy", "grpc", "tritonclient", "openvino", "openvino_genai"}
+    f"{SERVER}/engine": {
+        "budgetforce.engine",
+        "budgetforce.errors",
+        "budgetforce.config",
+        "numpy",
+        "grpc",
+        "tritonclient",
+        "openvino",
+        "openvino_genai",
+    }
     | {"gguf", "tokenizers", "transformers", "huggingface_hub", "xllamacpp"},
     f"{SERVER}/serving": {"budgetforce", "numpy", PB_UTILS},
     "model_repository": {"budgetforce.serving"},

@@ -103,6 +103,15 @@ def test_usage_says_how_many_blocks_were_found_and_occupied():
     assert (second.num_reused_blocks, second.num_total_blocks) == (1, 4)  # the 8th id's KV was never computed
 
 
+def test_a_pipeline_that_counts_its_reuse_is_believed():
+    """In full blocks; our own lower bound is for those that cannot say."""
+    engine = engine_that_says(*range(10, 30))
+    engine._pipeline.reused_ids = 7
+    _, usage = engine.submit(call())
+    engine.step()
+    assert usage.num_reused_blocks == 1
+
+
 def test_a_broken_pipeline_ends_its_calls_and_is_replaced():
     """Running and waiting ones, each with the error's first line; the next call runs."""
     engine = engine_that_says(*range(10, 30), num_blocks=3)

@@ -20,6 +20,7 @@ class ScriptedPipeline:
         self.block_size, self.num_blocks = block_size, num_blocks
         self.computed: list[list[int]] = []
         self.broken = False
+        self.reused_ids: int | None = None
         self._script = script
         self._running: dict[int, list[int]] = {}
 
@@ -39,3 +40,6 @@ class ScriptedPipeline:
 
     def is_busy(self) -> bool:
         return bool(self._running)
+
+    def num_reused_ids(self, key: int) -> int | None:
+        return self.reused_ids

@@ -97,7 +97,7 @@ def triton(root: Path, smollm2: Any, scripts_folder: Path, tmp_path_factory: pyt
     copy_of_s1(root, repository, "s1_scripted", "scripted_llm")
     copy_of_s1(root, repository, "s1_lost", "tensorrt_llm")
     ports = choose_ports(http=0, grpc=0, metrics=0)
-    options = argparse.Namespace(engine="embedded_llm", model="smollm2", cache=root / ".s1" / "models", preset=None)
+    options = argparse.Namespace(engine="embedded_llm", model="smollm2", cache=root / ".s1" / "models", preset=None, library="auto")
     server = TritonServer(
         repositories=[root / "model_repository", repository],
         models=["s1", "embedded_llm", "scripted_llm", "s1_scripted", "s1_lost"],

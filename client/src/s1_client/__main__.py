@@ -91,7 +91,7 @@ def summary(result: Result, first_token_s: float) -> str:
     return " · ".join(
         [
             f"thinking {usage.num_thinking_tokens}/{result.effective['max_thinking_tokens']} tokens ({result.thinking_end} end)",
-            f"injected {usage.num_thinking_injected + usage.num_answer_injected} ({usage.num_ignored} end refused)",
+            f"injected {usage.num_thinking_injected + usage.num_answer_injected} (ends refused: {usage.num_ignored})",
             f"answer {usage.num_answer_tokens} tokens ({result.answer_end} end)",
             f"first token {first_token_s * 1e3:.0f} ms",
             f"{num_sampled / (result.total_ms / 1e3):.0f} tokens/s",

@@ -44,12 +44,14 @@ class EmbeddedConfig:
     Attributes:
         model_dir: folder made by ``budgetforce.engine.model_files``.
         num_kv_blocks: KV cache size in blocks of 32 tokens.
-        precision: "f32" or "bf16".
+        precision: "f32" or "bf16" (OpenVINO).
+        library: "openvino", "llamacpp", or "auto": OpenVINO where it runs, else llama.cpp.
     """
 
     model_dir: str
     num_kv_blocks: int = 4096
     precision: str = "f32"
+    library: str = "auto"
 
 
 def from_parameters(kind: type[Config], parameters: Mapping[str, Mapping[str, str]]) -> Config:

@@ -28,7 +28,7 @@ from types import FrameType
 
 from budgetforce import triton_files
 from budgetforce.errors import ConfigError
-from budgetforce.serving_env import ENGINES, serving_environment
+from budgetforce.serving_env import ENGINES, LIBRARIES, serving_environment
 
 START_DEADLINE_S = 300.0  # a 32B engine on two GPUs takes minutes to load
 EXIT_TIMEOUT_S = 10  # Triton waits this long for running requests
@@ -198,6 +198,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m budgetforce.launcher", description="Serve s1 on Triton.")
     parser.add_argument("--engine", choices=ENGINES, default="embedded_llm", help="which engine model to load (default: %(default)s)")
     parser.add_argument("--model", default="smollm2", help="embedded_llm: smollm2, a GGUF file, a Hugging Face folder or a hub id")
+    parser.add_argument("--library", choices=LIBRARIES, default="auto", help="embedded_llm: what computes (default: %(default)s)")
     parser.add_argument("--engine-dir", type=Path, help="tensorrt_llm: the folder with the engine's config.json")
     parser.add_argument("--tokenizer", type=Path, help="tensorrt_llm: the folder with the model's tokenizer")
     parser.add_argument("--preset", help="budgetforce preset (default: that of the model)")

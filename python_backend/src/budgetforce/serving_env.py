@@ -12,6 +12,7 @@ from budgetforce.engine import model_files
 from budgetforce.errors import ConfigError
 
 ENGINES = ("embedded_llm", "tensorrt_llm")
+LIBRARIES = ("auto", "openvino", "llamacpp")
 
 
 def serving_environment(options: argparse.Namespace, grpc_port: int, show: Callable[[str], None]) -> dict[str, str]:
@@ -22,7 +23,11 @@ def serving_environment(options: argparse.Namespace, grpc_port: int, show: Calla
     if options.engine == "embedded_llm":
         show(f"preparing model {options.model}")
         files = model_files.prepare(options.model, options.cache.resolve())
-        specific = {"S1_MODEL_DIR": str(files.weights.parent), "S1_TOKENIZER_DIR": str(files.tokenizer)}
+        specific = {
+            "S1_MODEL_DIR": str(files.weights.parent),
+            "S1_TOKENIZER_DIR": str(files.tokenizer),
+            "S1_EMBEDDED_LIBRARY": options.library,
+        }
         max_context_tokens = files.limits.max_seq_len
         default_preset = "smollm2" if options.model == model_files.DEFAULT_SOURCE else "s1"
     else:

@@ -90,6 +90,10 @@ class TokenPipeline(Protocol):
         """Whether a step has anything to do, be it to free dropped calls."""
         ...
 
+    def num_reused_ids(self, key: int) -> int | None:
+        """Ids of the prompt that were found in the cache, known from a call's first id on; None = it cannot say."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
@@ -186,7 +190,7 @@ class EmbeddedEngine:
     def _advance(self, key: int, ids: list[int]) -> Progress:
         live = self._live[key]
         if not live.sampled:
-            self._resident.add(live.call.input_ids)
+            self._note_prefill(key, live)
         kept: list[int] = []
         finished = False
         for token_id in ids:
@@ -203,6 +207,13 @@ class EmbeddedEngine:
         if finished:
             self._retire(key, live)
         return Progress(key=key, ids=tuple(kept), finished=finished)
+
+    def _note_prefill(self, key: int, live: _Live) -> None:
+        """The prompt has been computed: what the pipeline says of the reuse goes before our own lower bound."""
+        self._resident.add(live.call.input_ids)
+        num_reused_ids = self._pipeline.num_reused_ids(key)
+        if num_reused_ids is not None:
+            live.usage.num_reused_blocks = num_reused_ids // self._pipeline.block_size
 
     def _is_at_end(self, live: _Live) -> bool:
         if len(live.sampled) >= live.call.max_new_tokens:

@@ -10,6 +10,8 @@ traps, all measured (xllamacpp 2026.10.11549):
   past those ids but bans them;
 * a ban holds for a whole request, so a ban of the first ids alone takes two requests;
 * a request that does not stream cannot be cancelled, so a prompt goes in by pieces;
+* for want of room the server empties any slot without a request, be it between two requests
+  of a call, so room is made before;
 * left to itself the server listens on a TCP port, empties idle slots, keeps up to 8 GB of old
   prompts, and samples with top-k 40, top-p 0.95 and min-p 0.05.
 """
@@ -55,6 +57,10 @@ class _Running:
         return len(self.ids) - len(self.call.input_ids)
 
     @property
+    def max_len(self) -> int:
+        return len(self.call.input_ids) + self.call.max_new_tokens
+
+    @property
     def num_left(self) -> int:
         return self.call.max_new_tokens - self.num_sampled
 
@@ -65,10 +71,11 @@ class _Running:
 
     @property
     def num_wanted(self) -> int:
-        """How many ids the next request samples."""
+        """How many ids the next request samples; what follows a piece of the prompt is thrown away."""
+        if self.num_sent < len(self.ids):
+            return 1
         num_masked = self.call.num_masked_steps - self.num_sampled
-        is_prompt_in = self.num_sent == len(self.ids)
-        return min(self.num_left, IDS_PER_REQUEST, num_masked if num_masked > 0 else self.num_left) if is_prompt_in else 1
+        return min(IDS_PER_REQUEST, num_masked if num_masked > 0 else self.num_left)
 
     def take(self, answer: dict[str, Any]) -> list[int]:
         """The new ids out of a request's answer."""
@@ -76,7 +83,7 @@ class _Running:
             self.num_reused = answer["timings"]["cache_n"]
         self.num_cached = self.num_sent
         if self.num_cached < len(self.ids):
-            return []  # what follows a piece of the prompt is not asked for
+            return []
         new_ids: list[int] = answer["tokens"]
         self.ids += new_ids
         self.num_cached = len(self.ids) - 1
@@ -96,6 +103,7 @@ class LlamaCppPipeline:
 
     def __init__(self, model: Path, *, num_kv_tokens: int, num_slots: int = 16) -> None:
         self.num_blocks = num_kv_tokens // BLOCK_SIZE
+        self._num_kv_tokens = num_kv_tokens
         self._server = _start_server(model, num_kv_tokens, num_slots)
         self._pool = ThreadPoolExecutor(num_slots, thread_name_prefix="llamacpp")
         self._calls: dict[int, _Running] = {}
@@ -130,15 +138,28 @@ class LlamaCppPipeline:
             return
         if running.slot is None and self._free:
             running.slot, running.num_cached = self._take_slot(running.ids)
+            self._make_room()
         if running.slot is not None:
             running.request = self._pool.submit(self._server.handle_completions, _request(running))
 
     def _take_slot(self, ids: list[int]) -> tuple[int, int]:
-        """A free slot and how many of ``ids`` are in it: the one with most, unless it would lose more than it has."""
-        slot = max(self._free, key=lambda slot: _num_common(self._free[slot], ids))
-        if 2 * _num_common(self._free[slot], ids) < len(self._free[slot]):
+        """A free slot, and how many of ``ids`` are in it: the one with most, unless it would lose more than it has."""
+        common = {slot: _num_common(cached, ids) for slot, cached in self._free.items()}
+        slot = max(common, key=common.__getitem__)
+        if 2 * common[slot] < len(self._free[slot]):
             slot = next(iter(self._free))
-        return slot, _num_common(self._free.pop(slot), ids)
+        del self._free[slot]
+        return slot, common[slot]
+
+    def _make_room(self) -> None:
+        """Empty the slots left the longest ago until all that runs can grow to its end."""
+        num_reserved = sum(running.max_len for running in self._calls.values() if running.slot is not None)
+        for slot, cached in self._free.items():
+            if num_reserved + sum(map(len, self._free.values())) <= self._num_kv_tokens:
+                return
+            if cached:
+                self._free[slot] = []
+                self._pool.submit(self._server.handle_completions, {"prompt": cached[:1], "n_predict": 1, "id_slot": slot})
 
     def _collect(self, key: int, running: _Running) -> list[int]:
         if running.request is None or not running.request.done():
@@ -159,7 +180,8 @@ class LlamaCppPipeline:
 def _start_server(model: Path, num_kv_tokens: int, num_slots: int) -> xllamacpp.Server:
     params = xllamacpp.CommonParams()
     params.model.path = str(model)
-    params.n_ctx, params.n_parallel, params.kv_unified = num_kv_tokens, num_slots, True
+    params.n_ctx = num_kv_tokens + 2 * num_slots  # an emptied slot keeps up to two ids
+    params.n_parallel, params.kv_unified = num_slots, True
     params.n_batch = params.n_ubatch = PIECE
     params.cache_ram_mib, params.cache_idle_slots, params.n_ctx_checkpoints = 0, False, 0
     params.fit_params = params.ui = params.endpoint_slots = False

@@ -69,6 +69,9 @@ class OpenVinoPipeline:
     def is_busy(self) -> bool:
         return bool(self._pipeline.has_non_finished_requests())
 
+    def num_reused_ids(self, key: int) -> None:
+        """OpenVINO does not say; see ``kv_blocks``."""
+
 
 def _generation_config(call: EmbeddedCall) -> openvino_genai.GenerationConfig:
     config = openvino_genai.GenerationConfig()

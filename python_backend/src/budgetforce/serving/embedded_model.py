@@ -13,6 +13,7 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,9 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from budgetforce.config import EmbeddedConfig, from_parameters
-from budgetforce.engine.embedded import EmbeddedEngine, KvUsage, Progress, TokenPipeline
+from budgetforce.engine.embedded import EmbeddedEngine, KvUsage, Progress
 from budgetforce.engine.model_files import ModelFiles
+from budgetforce.engine.pipelines import build_pipeline
 from budgetforce.errors import BudgetForceError, Cancelled, EngineFailed, EngineUnavailable, InvalidRequest
 from budgetforce.serving.embedded_inputs import EngineRequest, read_engine_request
 from budgetforce.serving.ports import ResponsePort
@@ -52,12 +54,8 @@ class EmbeddedModel:
         config = from_parameters(EmbeddedConfig, json.loads(args["model_config"])["parameters"])
         files = ModelFiles.open(Path(config.model_dir))
 
-        def build() -> TokenPipeline:
-            from budgetforce.engine.openvino_pipeline import OpenVinoPipeline
-
-            return OpenVinoPipeline(files.weights, num_kv_blocks=config.num_kv_blocks, precision=config.precision)
-
-        self._engine = EmbeddedEngine(build, files.limits)
+        choose = partial(build_pipeline, files.weights, config, pb_utils.Logger.log_info)
+        self._engine = EmbeddedEngine(choose, files.limits)
         self._streams: dict[int, _Stream] = {}
         self._inbox: deque[tuple[EngineRequest, ResponsePort, int]] = deque()
         self._wake = threading.Condition()

@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The engine for CPUs that OpenVINO cannot use, with the real small model."""
+
+import random
+
+import pytest
+
+from budgetforce.engine.base import Sampling
+from budgetforce.engine.embedded import EmbeddedCall, EmbeddedEngine
+
+pytest.importorskip("xllamacpp")
+
+from budgetforce.engine.llamacpp_pipeline import PIECE, LlamaCppPipeline
+
+TERMINATORS = ((0,), (1,), (2,))
+THREE_IDS_OF_ONE_CHARACTER = (179, 227, 139)  # 艾
+
+
+@pytest.fixture(scope="module")
+def pipeline(smollm2):
+    return LlamaCppPipeline(smollm2.weights, num_kv_tokens=4096, num_slots=4)
+
+
+@pytest.fixture
+def engine(pipeline, smollm2):
+    return EmbeddedEngine(lambda: pipeline, smollm2.limits)
+
+
+def prompt(seed, length=40):
+    return tuple(random.Random(seed).randrange(100, 40000) for _ in range(length))
+
+
+def run(engine, *calls):
+    said = {engine.submit(call)[0]: [] for call in calls}
+    while engine.has_work():
+        for progress in engine.step():
+            assert progress.error is None
+            said[progress.key] += progress.ids
+    return list(said.values())
+
+
+def run_alone(engine, *calls):
+    return [run(engine, call)[0] for call in calls]
+
+
+def call(ids, **changes):
+    return EmbeddedCall(**{"input_ids": tuple(ids), "max_new_tokens": 12, **changes})
+
+
+@pytest.fixture
+def short_question(tokenizer):
+    return tokenizer.encode_chat([{"role": "user", "content": "Say hi."}])
+
+
+def test_calls_of_different_lengths_each_get_what_they_asked_for(engine):
+    """More calls than slots: those that are over make room."""
+    assert [len(ids) for ids in run(engine, *(call(prompt(n), max_new_tokens=n) for n in range(1, 12)))] == list(range(1, 12))
+
+
+def test_a_terminator_ends_a_call_and_is_returned(engine, short_question):
+    (said,) = run(engine, call(short_question, max_new_tokens=200, stop_words=TERMINATORS))
+    assert (said[-1],) in TERMINATORS
+    assert not any((token_id,) in TERMINATORS for token_id in said[:-1])
+
+
+def test_nothing_else_ends_a_call(engine, short_question):
+    """Without stop words the call runs on past the model's own end, which is one of its ids."""
+    (said,) = run(engine, call(short_question, max_new_tokens=60))
+    assert len(said) == 60
+    assert any((token_id,) in TERMINATORS for token_id in said[:-1])
+
+
+def test_banned_terminators_do_not_come(engine, short_question):
+    """The first id of a continuation after a refused end; without the ban it is a terminator again."""
+    (said,) = run(engine, call(short_question, max_new_tokens=200, stop_words=TERMINATORS))
+    context = (*short_question, *said[:-1])
+    free, banned = run_alone(
+        engine,
+        call(context, max_new_tokens=1, stop_words=TERMINATORS),
+        call(context, max_new_tokens=1, stop_words=TERMINATORS, sampling=Sampling(bad_words=TERMINATORS)),
+    )
+    assert (free[0],) in TERMINATORS
+    assert (banned[0],) not in TERMINATORS
+
+
+def test_the_end_id_is_kept_off_for_as_long_as_asked_and_no_longer(engine, short_question):
+    """Any id can be the end: it ends the call at its first place, unless ``min_tokens`` reaches beyond that."""
+    run(engine, call(short_question))
+    (said,) = run(engine, call(short_question))
+    for num in [num for num in range(8) if said[num] not in said[:num]]:
+        as_said, held = run_alone(engine, *(call(short_question, end_id=said[num], min_tokens=num + more) for more in (0, 1)))
+        assert as_said == said[:num]
+        assert held[:num] == said[:num]
+        assert len(held) > num
+
+
+def test_ids_that_are_parts_of_a_character_are_all_returned(engine):
+    """Also those after which the text ends within a character."""
+    assert run(engine, call(THREE_IDS_OF_ONE_CHARACTER * 10, max_new_tokens=8)) == [[179, 227, 139, 179, 227, 139, 179, 227]]
+
+
+def test_equal_seeds_repeat_and_other_seeds_differ(engine):
+    run(engine, call(prompt(0)))  # from here on the prompt is in the cache, which shows in the last bits
+    sampling = [Sampling(temperature=1.0, top_p=1.0, seed=seed) for seed in (1, 1, 2)]
+    first, again, other = run_alone(engine, *(call(prompt(0), sampling=one) for one in sampling))
+    assert first == again != other
+
+
+def test_without_top_k_and_top_p_the_temperature_is_not_used(engine):
+    run(engine, call(prompt(0)))
+    greedy, hot, first_of_all = run_alone(
+        engine,
+        call(prompt(0)),
+        call(prompt(0), sampling=Sampling(temperature=5.0, seed=3)),
+        call(prompt(0), sampling=Sampling(temperature=5.0, top_k=1, seed=3)),
+    )
+    assert greedy == hot == first_of_all
+
+
+def test_penalties_change_what_is_said(engine, short_question):
+    """A presence penalty this high lets no id come twice, not even the prompt's."""
+    (said,) = run(engine, call(short_question, max_new_tokens=30, sampling=Sampling(presence_penalty=1000.0)))
+    assert len({*short_question, *said}) == len(set(short_question)) + len(said)
+
+
+def test_a_cancelled_call_says_nothing_more_and_frees_its_slot(engine):
+    """Whether its prompt is still being computed or it is speaking."""
+    for length in (10 * PIECE, 40):
+        key, _ = engine.submit(call(prompt(1, length), max_new_tokens=1000))
+        while length == 40 and not engine.step():
+            pass
+        engine.step()
+        engine.cancel(key)
+        while engine.has_work():
+            assert engine.step() == []
+    assert len(run(engine, *(call(prompt(n)) for n in range(4)))) == 4
+
+
+def test_a_long_prompt_is_computed_as_a_whole(engine):
+    """In pieces, of which only the last leads to ids: a second call finds all but the last id."""
+    ids = prompt(6, 2 * PIECE + 50)
+    in_pieces, again = run_alone(engine, call(ids, max_new_tokens=4), call(ids, max_new_tokens=4))
+    assert len(in_pieces) == len(again) == 4
+
+
+def test_a_continuation_finds_all_that_was_computed(engine, pipeline):
+    """By the server's own count, and a new prompt finds nothing."""
+    ids = prompt(2, 100)
+    said, fresh = run(engine, call(ids), call(prompt(3, 50)))
+    for context, least in (((*ids, *said, 33359), len(ids) + len(said) - 1), ((*prompt(4, 20), *fresh), 0)):
+        key, _ = engine.submit(call(context))
+        while not engine.step():
+            pass
+        assert least <= pipeline.num_reused_ids(key) <= (len(context) - 2 if least else 0)
+        engine.cancel(key)
+
+
+class Recording:
+    """Stands before a server; keeps its answers and how many ids each slot may hold."""
+
+    def __init__(self, server):
+        self.answers, self.slots = [], {}
+        self._server = server
+
+    def handle_completions(self, request):
+        self.slots[request["id_slot"]] = len(request["prompt"]) + request["n_predict"]
+        answer = self._server.handle_completions(request)
+        self.answers.append(answer)
+        return answer
+
+
+def test_a_full_cache_gives_up_only_what_no_call_uses(smollm2):
+    """Contexts that are over leave the cache for those that run: each prompt is computed once, then id by id."""
+    pipeline = LlamaCppPipeline(smollm2.weights, num_kv_tokens=512, num_slots=8)
+    pipeline._server = server = Recording(pipeline._server)
+    engine = EmbeddedEngine(lambda: pipeline, smollm2.limits)
+    said = run(engine, *(call(prompt(n, 60), max_new_tokens=10 + n) for n in range(12)))
+    assert [len(ids) for ids in said] == [10 + n for n in range(12)]
+    assert sum(server.slots.values()) <= 512 + 2 * 8
+    computed = [answer["timings"]["prompt_n"] for answer in server.answers if "__verbose" in answer]
+    assert [num for num in computed if num > 1] == [60] * 12
+
+
+def test_ids_that_the_server_refuses_end_all_calls_with_an_error(smollm2):
+    """``EmbeddedEngine`` lets no such call through; should one come, the pipeline says so and is built anew."""
+    built = []
+
+    def build():
+        built.append(LlamaCppPipeline(smollm2.weights, num_kv_tokens=1024, num_slots=1))
+        return built[-1]
+
+    engine = EmbeddedEngine(build, smollm2.limits)
+    key, _ = engine.submit(call(prompt(0)))
+    engine._waiting[0][1].call = call((smollm2.limits.vocab_size,))
+    progress = [one for _ in range(2) if engine.has_work() for one in engine.step()]
+    assert [(one.key, one.finished) for one in progress] == [(key, True)]
+    assert "invalid tokens" in progress[0].error
+    assert len(built) == 2
+    assert len(run(engine, call(prompt(0)))[0]) == 12
+
+
+def test_a_file_that_is_no_model_is_refused(tmp_path):
+    with pytest.raises(RuntimeError):
+        LlamaCppPipeline(tmp_path / "none.gguf", num_kv_tokens=1024)

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``embedded_llm`` without a server: what is sent, and when. (With one: tests/server/test_embedded_llm.py.)"""
+
+import json
+import threading
+
+import numpy as np
+import pytest
+import triton_python_backend_utils as pb_utils
+from scripted_pipeline import ScriptedPipeline
+
+from budgetforce.serving import embedded_model
+from budgetforce.serving.embedded_model import EmbeddedModel
+
+
+class GatedPipeline(ScriptedPipeline):
+    """Steps only as far as the test lets it."""
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.steps = threading.Semaphore(0)
+
+    def step(self):
+        self.steps.acquire()
+        return super().step()
+
+
+@pytest.fixture
+def model(monkeypatch, tmp_path):
+    pipeline = GatedPipeline(lambda call: list(range(10, 10 + call.max_new_tokens)))
+    monkeypatch.setattr(embedded_model, "build_pipeline", lambda *_: pipeline)
+    (tmp_path / "model.json").write_text('{"vocab_size": 100, "max_seq_len": 64}')
+    model = EmbeddedModel()
+    model.initialize({"model_config": json.dumps({"parameters": {"model_dir": {"string_value": str(tmp_path)}}})})
+    model.pipeline = pipeline
+    yield model
+    pipeline.steps.release(1000)
+    model.finalize()
+
+
+def request(num_tokens=3, request_id="", **tensors):
+    inputs = {"input_ids": [[1, 2]], "input_lengths": [[2]], "request_output_len": [[num_tokens]], "streaming": [[True]], **tensors}
+    return pb_utils.InferenceRequest({name: np.array(value) for name, value in inputs.items()}, request_id)
+
+
+def ids(sender):
+    tensors = [tensor for response in sender.responses for tensor in response.output_tensors if tensor.name() == "output_ids"]
+    return [i for tensor in tensors for i in tensor.as_numpy().reshape(-1).tolist()]
+
+
+def test_a_request_is_answered_and_ended_once(model):
+    one = request()
+    model.execute([one])
+    model.pipeline.steps.release(3)
+    assert one.sender.finished.wait(5)
+    assert ids(one.sender) == [10, 11, 12]
+
+
+def test_a_request_that_is_not_streamed_gets_one_response(model):
+    one = request(streaming=[[False]], exclude_input_in_output=[[True]])
+    model.execute([one])
+    model.pipeline.steps.release(3)
+    assert one.sender.finished.wait(5)
+    assert len(one.sender.responses) == 1
+    assert ids(one.sender) == [10, 11, 12]
+
+
+def test_when_sending_takes_too_long_streams_take_turns_and_nothing_is_lost(model, monkeypatch):
+    """A share of 0 lets one stream send a step; the others' ids wait and leave together."""
+    monkeypatch.setattr(embedded_model, "SENDING_SHARE", 0.0)
+    several = [request(num_tokens=20) for _ in range(4)]
+    model.execute(several)
+    model.pipeline.steps.release(25)
+    for one in several:
+        assert one.sender.finished.wait(5)
+        assert ids(one.sender) == list(range(10, 30))
+        assert len(one.sender.responses) < 20
+
+
+def test_a_client_that_has_gone_is_dropped_from_the_engine(model, monkeypatch):
+    monkeypatch.setattr(embedded_model, "CANCEL_CHECK_PERIOD_S", 0.0)
+    gone, stays = request(num_tokens=60), request(num_tokens=5)
+    model.execute([gone, stays])
+    model.pipeline.steps.release(2)
+    gone.sender.cancelled = True
+    model.pipeline.steps.release(20)
+    assert gone.sender.finished.wait(5)
+    assert gone.sender.responses[-1].error.code == pb_utils.TritonError.CANCELLED
+    assert stays.sender.finished.wait(5)
+    assert ids(stays.sender) == list(range(10, 15))
+
+
+def test_a_stop_request_ends_the_one_of_the_same_id(model):
+    running, other = request(num_tokens=60, request_id="a"), request(num_tokens=60, request_id="b")
+    stop = request(request_id="a", stop=[[True]])
+    model.execute([running, other, stop])
+    model.pipeline.steps.release(2)
+    assert running.sender.finished.wait(5)
+    assert stop.sender.finished.wait(5)
+    assert not other.sender.finished.is_set()
+
+
+def test_a_broken_engine_ends_its_requests_with_its_words(model):
+    one = request()
+    model.pipeline.broken = True
+    model.execute([one])
+    model.pipeline.steps.release(1)
+    assert one.sender.finished.wait(5)
+    assert str(one.sender.responses[-1].error) == "ENGINE_FAILED: the pipeline broke"
+    model.pipeline.broken = False
+
+
+def test_a_request_that_is_refused_never_reaches_the_engine(model):
+    one = request(beam_width=[[4]])
+    model.execute([one])
+    assert one.sender.finished.is_set()
+    assert "field 'beam_width'" in str(one.sender.responses[0].error)
