@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Docs that cannot lie: what they show is compared with what is. (Snippets are run in tests/server/test_readme.py.)"""
+
+import re
+
+import pytest
+import yaml
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2
+
+from budgetforce.core.states import mermaid
+from s1_client.__main__ import main
+
+
+def test_the_readmes_fields_are_the_configs(root):
+    text = (root / "model_repository/s1/config.pbtxt").read_text()
+    config = text_format.Parse(text, model_config_pb2.ModelConfig())
+    declared = [
+        (t.name, model_config_pb2.DataType.Name(t.data_type).removeprefix("TYPE_") + ("[]" if list(t.dims) == [-1] else ""))
+        for t in config.input
+    ]
+    told = re.findall(r"^\| `(\w+)` \| (\w+(?:\[\])?) \|", (root / "README.md").read_text(), re.M)
+    assert sorted(declared) == sorted(told)
+
+
+def test_the_readme_names_every_event(root):
+    comment = re.search(r'"event".*#(.*)', (root / "model_repository/s1/config.pbtxt").read_text()).group(1)
+    assert {name.strip() for name in comment.split("|")} == {"thinking", "injected", "answer_opened", "answer", "done"}
+
+
+def test_the_designs_diagram_is_the_table_of_states(root):
+    assert f"```mermaid\n{mermaid()}\n```" in (root / "python_backend/DESIGN.md").read_text()
+
+
+def test_the_help_in_the_clients_readme_is_the_commands(root, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    with pytest.raises(SystemExit):
+        main(["ask", "--help"])
+    assert capsys.readouterr().out in (root / "client/README.md").read_text()
+
+
+def test_every_link_to_a_file_leads_somewhere(root):
+    for readme in root.glob("*/README.md"), [root / "README.md", root / "python_backend/DESIGN.md"]:
+        for path in readme:
+            for target in re.findall(r"\]\(([^)#:]+)\)", path.read_text()):
+                assert (path.parent / target).exists(), f"{path}: {target}"
+
+
+def test_ci_runs_exactly_the_readmes_second_command(root):
+    command = "python3 build/local.py test"
+    assert command in (root / "README.md").read_text()
+    assert (root / ".ci/run").read_text().strip().splitlines()[-1] == f"exec {command}"
+
+
+def test_compose_pins_its_image_and_listens_on_this_machine_only(root):
+    compose = yaml.safe_load((root / "docker-compose.yml").read_text())
+    assert set(compose["services"]) == {"triton", "cpu"}
+    assert "FROM nvcr.io/nvidia/tritonserver:26.07-trtllm-python-py3" in (root / "build/Dockerfile").read_text()
+    for service in compose["services"].values():
+        assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+        assert not service.get("image", "").endswith(":latest")

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The README's commands and snippets, run as they stand (with the test server's address)."""
+
+import contextlib
+import io
+import json
+import re
+import shlex
+import subprocess
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def snippet(root, triton):
+    """The code behind ``<!-- run: NAME -->``, and the output shown under it if there is any."""
+    text = (root / "README.md").read_text()
+
+    def find(name):
+        code, rest = re.search(rf"<!-- run: {name} -->\n```\w+\n(.*?)```\n(.*)", text, re.S).groups()
+        shown = re.match(r"\s*```(?:json|text)\n(.*?)```", rest, re.S)
+        code = code.replace("127.0.0.1:8001", triton.grpc_url).replace("localhost:8000", triton.http_url)
+        return code.strip(), shown and shown.group(1).strip()
+
+    return find
+
+
+@pytest.fixture(scope="module")
+def curl(snippet):
+    def run(name):
+        command, shown = snippet(name)
+        done = subprocess.run(shlex.split(command), capture_output=True, text=True, timeout=60, check=True)
+        return done.stdout.strip(), shown
+
+    return run
+
+
+def test_the_python_snippet_runs(snippet):
+    code, _ = snippet("python")
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        exec(compile(code, "README.md", "exec"), {})
+    assert "Final Answer:" in printed.getvalue()
+
+
+def test_generate_answers_with_what_is_shown(curl):
+    """The same keys; the same thought (greedy, short); ids and results are shortened in the README."""
+    output, shown = curl("generate")
+    reply = json.loads(output)
+    assert list(json.loads(shown)) == sorted(reply)
+    assert json.loads(shown)["thinking_output"].partition("Wait")[0] == reply["thinking_output"].partition("Wait")[0]
+
+
+def test_generate_stream_sends_what_is_shown(curl):
+    output, shown = curl("generate_stream")
+    events = [line for line in output.splitlines() if line]
+    for line in shown.splitlines()[:2]:
+        assert line in events
+    assert json.loads(events[-1].removeprefix("data: "))["event"] == "done"
+
+
+def test_a_refusal_reads_as_shown(curl):
+    output, shown = curl("refused")
+    assert output == shown
+
+
+def test_the_first_command_prints_what_is_shown(root, triton):
+    """``s1 ask`` against the test server: the same shape, line by line."""
+    shown = re.search(r"<!-- output of: ask .*? -->\n```text\n(.*?)```", (root / "README.md").read_text(), re.S).group(1)
+    command = [".s1/env/bin/s1", "ask", "How many r in raspberry", "--url", triton.grpc_url]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=60, check=True)
+
+    def shape(text):
+        return re.sub(r"\d+", "0", text.strip().splitlines()[-1])
+
+    assert shape(done.stderr) == shape(shown)
+    assert "[Wait]" in done.stderr
+    assert done.stdout.startswith("Final Answer:")
