@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The real engine with the real small model: rules, reuse and truth about it."""
 
+import os
 import random
+import subprocess
+import sys
 
 import pytest
 
@@ -109,3 +112,10 @@ def test_the_reported_reuse_is_what_the_engine_really_did_not_compute(smollm2):
         ((_, usage),), num_computed = run(engine, call(ids, max_new_tokens=1))
         num_reused = len(ids) - num_computed
         assert usage.num_reused_blocks * 32 <= num_reused < (usage.num_reused_blocks + 1) * 32 + 1
+
+
+def test_importing_the_engine_leaves_no_trace_and_tells_nobody(tmp_path):
+    """OpenVINO's telemetry would write a client id into the home folder on import."""
+    command = [sys.executable, "-c", "import budgetforce.engine.openvino_pipeline"]
+    subprocess.run(command, check=True, env={**os.environ, "HOME": str(tmp_path)})
+    assert list(tmp_path.rglob("*")) == []

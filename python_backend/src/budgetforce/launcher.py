@@ -190,8 +190,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # stopping is under way: once is enough
+        signal.signal(number, _let_pass)  # stopping is under way: once is enough
     raise _Interrupted
+
+
+def _let_pass(_number: int, _frame: FrameType | None) -> None:
+    """Do nothing. Not SIG_IGN, which children would inherit."""
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -239,7 +243,7 @@ def _run_command(command: Sequence[str], url: str) -> int:
     """Run a command with $S1_URL; its exit code as a shell would give it. Ctrl-C is the command's from here on:
     a terminal sends it there too, and what it means there is not ours to say.
     """
-    signal.signal(signal.SIGINT, lambda *_: None)  # not SIG_IGN, which the command would inherit
+    signal.signal(signal.SIGINT, _let_pass)
     process = subprocess.Popen(command, env={**os.environ, "S1_URL": url})
     try:
         code = process.wait()

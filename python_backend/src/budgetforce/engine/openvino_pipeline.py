@@ -9,13 +9,17 @@ everything is validated before); ``stop_token_ids`` do two jobs, they end a call
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
-import openvino
-import openvino_genai
 
 from budgetforce.engine.embedded import EmbeddedCall
+
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # else the import writes an id into HOME and phones home
+
+import openvino  # noqa: E402
+import openvino_genai  # noqa: E402
 
 BLOCK_SIZE = 32  # ids in a KV block of OpenVINO's CPU plug-in
 
