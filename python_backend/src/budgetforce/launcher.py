@@ -189,9 +189,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _let_pass)  # stopping is under way: once is enough
+    _let_signals_pass()
     raise _Interrupted
+
+
+def _let_signals_pass() -> None:
+    """Stopping is under way: once is enough."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _let_pass)
 
 
 def _let_pass(_number: int, _frame: FrameType | None) -> None:
@@ -229,14 +234,20 @@ def _serve(options: argparse.Namespace) -> int:
         progress=show,
     )
     with server:
-        show("")
-        if options.command:
-            return _run_command(options.command, server.grpc_url)
-        print(f"ready: gRPC {server.grpc_url}, HTTP {server.http_url}, metrics port {ports.metrics}; Ctrl-C stops", flush=True)
-        assert server.process is not None
-        code = server.process.wait()
-        print(f"Triton ended by itself with code {code}\n{server.log_errors()}", file=sys.stderr)
-        return code or 1
+        try:
+            show("")
+            return _run_command(options.command, server.grpc_url) if options.command else _serve_until_it_ends(server)
+        finally:
+            _let_signals_pass()  # what is left is stopping, and nothing may cut that short
+
+
+def _serve_until_it_ends(server: TritonServer) -> int:
+    ports = server.ports
+    print(f"ready: gRPC {server.grpc_url}, HTTP {server.http_url}, metrics port {ports.metrics}; Ctrl-C stops", flush=True)
+    assert server.process is not None
+    code = server.process.wait()
+    print(f"Triton ended by itself with code {code}\n{server.log_errors()}", file=sys.stderr)
+    return code or 1
 
 
 def _run_command(command: Sequence[str], url: str) -> int:
