@@ -1,23 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tokens a second of the whole chain beside the bare engine library, in one run on one machine.
 
-    python3 build/local.py bench [--repeats 5] [--tokens 160]
+    python3 build/local.py bench [--repeats 3] [--tokens 160]
 
-The chain: gRPC client, Triton, model s1, model embedded_llm. Each reply thinks to its budget,
-with every early end refused, and then answers: several rounds, each a new engine call. Bare:
-OpenVINO GenAI in this process, the same prompts, as many tokens in a single call that nothing
-ends. The two take turns, so that both meet the same machine; shown are medians.
+The chain: gRPC client, Triton, model s1, model embedded_llm. Two kinds of work:
+
+* *one thought*: questions over which the model thinks to its budget: a long engine call, and a
+  short one for the answer;
+* *forced*: questions over which it would stop early, and every such end is refused: many engine
+  calls a reply, each of which begins at the engine's next step.
+
+Bare: OpenVINO GenAI in this process, the same prompts, as many tokens in a single call that
+nothing ends. At each level every stream asks its questions one after another; bare and chain
+take turns, so that both meet the same machine. Shown are medians over the turns.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from budgetforce.engine.embedded import EmbeddedCall
 from budgetforce.engine.model_files import ModelFiles, prepare
@@ -25,7 +33,7 @@ from budgetforce.engine.openvino_pipeline import OpenVinoPipeline
 from budgetforce.launcher import TritonServer, choose_ports
 from budgetforce.serving_env import serving_environment
 from budgetforce.text.tokenizer import ChatTokenizer
-from s1_client import AnswerDelta, Client, Done, ThinkingDelta
+from s1_client import AnswerDelta, Client, Done, Result, ThinkingDelta
 
 ROOT = Path(__file__).resolve().parents[2]
 CONCURRENCY = (1, 4, 16)
@@ -33,59 +41,121 @@ ANSWER_TOKENS = 16
 QUESTION = "Write a very long story about a ship and its crew, number {}"
 
 
-def bare_runner(files: ModelFiles, num_tokens: int) -> Callable[[int, int], float]:
-    """A function (streams, first prompt's number) -> tokens a second of the library alone."""
-    tokenizer = ChatTokenizer.load(files.tokenizer)
-    pipeline = OpenVinoPipeline(files.weights, num_kv_blocks=4096)
+class Bare:
+    """The library alone."""
 
-    def run(num_streams: int, first: int) -> float:
-        for key in range(first, first + num_streams):
-            chat = tokenizer.encode_chat([{"role": "user", "content": QUESTION.format(key)}])
-            pipeline.add(key, EmbeddedCall(input_ids=chat, max_new_tokens=num_tokens))
+    def __init__(self, files: ModelFiles, num_tokens: int) -> None:
+        self._tokenizer = ChatTokenizer.load(files.tokenizer)
+        self._pipeline = OpenVinoPipeline(files.weights, num_kv_blocks=4096)
+        self._num_tokens = num_tokens
+        self._keys = itertools.count()
+
+    def run(self, num_streams: int, questions: list[str]) -> float:
+        """Tokens a second with ``num_streams`` calls at a time."""
+        waiting, left = iter(questions), {}
         started, num_sampled = time.perf_counter(), 0
-        while pipeline.is_busy():
-            num_sampled += sum(len(ids) for ids in pipeline.step().values())
-        for key in range(first, first + num_streams):
-            pipeline.drop(key)
+        while self._top_up(left, num_streams, waiting):
+            for key, ids in self._pipeline.step().items():
+                num_sampled += len(ids)
+                left[key] -= len(ids)
+                if left[key] == 0:
+                    del left[key]
+                    self._pipeline.drop(key)
         return num_sampled / (time.perf_counter() - started)
 
-    return run
+    def _top_up(self, left: dict[int, int], num_streams: int, waiting: Iterator[str]) -> bool:
+        for question in itertools.islice(waiting, num_streams - len(left)):
+            key = next(self._keys)
+            chat = self._tokenizer.encode_chat([{"role": "user", "content": question}])
+            self._pipeline.add(key, EmbeddedCall(input_ids=chat, max_new_tokens=self._num_tokens))
+            left[key] = self._num_tokens
+        return bool(left)
 
 
-def chain_runner(client: Client, num_tokens: int, seen: list[dict[str, float]]) -> Callable[[int, int], float]:
-    """A function (streams, first prompt's number) -> tokens a second through the whole chain; notes each reply in ``seen``."""
+class Chain:
+    """All of it. ``seen`` holds a few figures of every reply."""
 
-    def ask(number: int) -> int:
-        started, first_token_s = time.perf_counter(), None
-        options = {"max_thinking_tokens": num_tokens - ANSWER_TOKENS, "num_ignore": num_tokens, "max_tokens": ANSWER_TOKENS}
-        for event in client.stream(QUESTION.format(number), **options):
+    def __init__(self, client: Client, num_tokens: int, num_ignore: int) -> None:
+        self._client = client
+        self._options = {"max_thinking_tokens": num_tokens - ANSWER_TOKENS, "num_ignore": num_ignore, "max_tokens": ANSWER_TOKENS}
+        self.seen: list[dict[str, float]] = []
+
+    def ask(self, question: str) -> Result:
+        started, first_token_s, num_messages = time.perf_counter(), None, 0
+        for event in self._client.stream(question, **self._options):
+            num_messages += 1
             if first_token_s is None and isinstance(event, ThinkingDelta | AnswerDelta):
                 first_token_s = time.perf_counter() - started
             if isinstance(event, Done):
                 result = event.result
-        again = [r.num_prompt_tokens - 32 * (r.kv_reused_blocks or 0) for r in result.rounds[1:]]
-        seen.append(
-            {"first_token_ms": (first_token_s or 0) * 1e3, "num_rounds": len(result.rounds), "num_recomputed": statistics.mean(again)}
+        recomputed = [r.num_prompt_tokens - 32 * (r.kv_reused_blocks or 0) for r in result.rounds[1:]]
+        num_sampled = sum(r.num_sampled_tokens for r in result.rounds)
+        self.seen.append(
+            {
+                "first_token_ms": (first_token_s or 0) * 1e3,
+                "num_rounds": len(result.rounds),
+                "num_recomputed": statistics.mean(recomputed),
+                "tokens_per_message": num_sampled / num_messages,
+            }
         )
-        return sum(r.num_sampled_tokens for r in result.rounds)
+        return result
 
-    def run(num_streams: int, first: int) -> float:
+    def run(self, num_streams: int, questions: list[str]) -> float:
+        """Tokens a second with ``num_streams`` replies at a time."""
         started = time.perf_counter()
         with ThreadPoolExecutor(num_streams) as pool:
-            num_sampled = sum(pool.map(ask, range(first, first + num_streams)))
+            num_sampled = sum(r.num_sampled_tokens for result in pool.map(self.ask, questions) for r in result.rounds)
         return num_sampled / (time.perf_counter() - started)
 
-    return run
+
+def sort_questions(chain: Chain) -> tuple[list[str], list[str]]:
+    """Questions over which the model thinks to its budget, and those over which it would stop before."""
+    questions = [QUESTION.format(number) for number in range(96)]
+    with ThreadPoolExecutor(16) as pool:
+        ends = [result.thinking_end for result in pool.map(chain.ask, questions)]
+    pairs = list(zip(questions, ends, strict=True))
+    return [q for q, end in pairs if end == "budget"], [q for q, end in pairs if end != "budget"]
+
+
+def measure(work: str, bare: Bare, chain: Chain, questions: list[str], num_repeats: int) -> Iterator[dict[str, Any]]:
+    """A row for every level of concurrency."""
+    for num_streams in CONCURRENCY:
+        batch = [question for question, _ in zip(itertools.cycle(questions), range(max(3 * num_streams, 6)), strict=False)]
+        chain.seen.clear()
+        pairs = [(bare.run(num_streams, batch), chain.run(num_streams, batch)) for _ in range(num_repeats)]
+        yield {
+            "work": work,
+            "num_streams": num_streams,
+            "bare_tokens_per_s": statistics.median(b for b, _ in pairs),
+            "chain_tokens_per_s": statistics.median(c for _, c in pairs),
+            "ratio": statistics.median(c / b for b, c in pairs),
+            **{name: statistics.median(one[name] for one in chain.seen) for name in chain.seen[0]},
+        }
+
+
+def report(rows: Iterator[dict[str, Any]]) -> None:
+    """A table in Markdown, row by row, then the same as JSON."""
+    print("| work | streams | bare tok/s | chain tok/s | ratio | time to first token, ms | rounds | recomputed | tokens a message |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    kept = []
+    for row in rows:
+        kept.append(row)
+        print(
+            f"| {row['work']} | {row['num_streams']} | {row['bare_tokens_per_s']:.0f} | {row['chain_tokens_per_s']:.0f} | {row['ratio']:.2f} "
+            f"| {row['first_token_ms']:.0f} | {row['num_rounds']:.0f} | {row['num_recomputed']:.0f} | {row['tokens_per_message']:.1f} |",
+            flush=True,
+        )
+    print(json.dumps(kept))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--tokens", type=int, default=160, help="tokens a reply, thinking and answer")
     options = parser.parse_args()
     files = prepare("smollm2", ROOT / ".s1" / "models")
     ports = choose_ports(http=0, grpc=0, metrics=0)
-    serving = argparse.Namespace(engine="embedded_llm", model="smollm2", cache=ROOT / ".s1" / "models", preset=None, library="auto")
+    serving = argparse.Namespace(engine="embedded_llm", model="smollm2", cache=ROOT / ".s1" / "models", preset=None, library="openvino")
     server = TritonServer(
         repositories=[ROOT / "model_repository"],
         models=["s1", "embedded_llm"],
@@ -94,36 +164,13 @@ def main() -> None:
         environment=serving_environment(serving, ports.grpc, lambda _: None),
     )
     with server, Client(server.grpc_url) as client:
-        measure(bare_runner(files, options.tokens), client, options)
-
-
-def measure(bare: Callable[[int, int], float], client: Client, options: argparse.Namespace) -> None:
-    """Take turns, print a table and the same as JSON."""
-    rows, number = [], 1000
-    bare(1, 0)
-    chain_runner(client, options.tokens, [])(1, 0)
-    print(f"{'streams':>7} {'bare tok/s':>11} {'chain tok/s':>12} {'ratio':>6} {'first token ms':>15} {'rounds':>7} {'recomputed':>11}")
-    for num_streams in CONCURRENCY:
-        seen: list[dict[str, float]] = []
-        chain = chain_runner(client, options.tokens, seen)
-        pairs = []
-        for _ in range(options.repeats):
-            pairs.append((bare(num_streams, number), chain(num_streams, number)))
-            number += num_streams
-        row = {
-            "num_streams": num_streams,
-            "bare_tokens_per_s": statistics.median(b for b, _ in pairs),
-            "chain_tokens_per_s": statistics.median(c for _, c in pairs),
-            "ratio": statistics.median(c / b for b, c in pairs),
-            **{name: statistics.median(one[name] for one in seen) for name in seen[0]},
-        }
-        rows.append(row)
-        print(
-            f"{num_streams:>7} {row['bare_tokens_per_s']:>11.0f} {row['chain_tokens_per_s']:>12.0f} {row['ratio']:>6.2f} "
-            f"{row['first_token_ms']:>15.0f} {row['num_rounds']:>7.0f} {row['num_recomputed']:>11.0f}",
-            flush=True,
+        bare = Bare(files, options.tokens)
+        long_thoughts, short_thoughts = sort_questions(Chain(client, options.tokens, 0))
+        works = (
+            ("one thought", Chain(client, options.tokens, 0), long_thoughts),
+            ("forced", Chain(client, options.tokens, options.tokens), short_thoughts),
         )
-    print(json.dumps(rows))
+        report(row for work, chain, questions in works for row in measure(work, bare, chain, questions, options.repeats))
 
 
 if __name__ == "__main__":

@@ -9,8 +9,9 @@ latency: there is more in a message only when the consumer or the machine is beh
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -54,37 +55,56 @@ class Sink(Protocol):
 
 
 class StreamSink:
-    """Sends pieces as they come, see above. Belongs to one event loop; sends in ``executor``."""
+    """Sends pieces as they come, see above, in the threads of ``executor``.
+
+    A piece costs the event loop an append: whichever thread drains the stream goes on as long
+    as there is something to send, and the loop hears of it only at the end.
+    """
 
     def __init__(self, send: Send, executor: Executor) -> None:
         self._send = send
         self._executor = executor
+        self._lock = threading.Lock()  # over all that follows
         self._unsent: list[Piece] = []
-        self._sending: asyncio.Task[None] | None = None
+        self._draining: Future[None] | None = None
+        self._is_idle = True
+        self._failure: Exception | None = None
 
     def put(self, piece: Piece) -> None:
-        self._unsent.append(piece)
-        if self._sending is None or self._sending.done():
-            self._sending = asyncio.ensure_future(self._send_all())
+        """Raises what an earlier send raised."""
+        with self._lock:
+            if self._failure is not None:
+                raise self._failure
+            self._unsent.append(piece)
+            if self._is_idle:
+                self._is_idle = False
+                self._draining = self._executor.submit(self._drain)
 
-    async def _send_all(self) -> None:
-        loop = asyncio.get_running_loop()
-        while self._unsent:
-            pieces, self._unsent = merge(self._unsent), []
-            await loop.run_in_executor(self._executor, self._send, pieces, False)
+    def _drain(self) -> None:
+        try:
+            while pieces := self._take():
+                self._send(pieces, pieces[-1].result is not None)
+        except Exception as error:
+            with self._lock:
+                self._failure = error
+            raise
+
+    def _take(self) -> list[Piece]:
+        with self._lock:
+            pieces, self._unsent = self._unsent, []
+            self._is_idle = not pieces
+        return merge(pieces)
 
     async def close(self, result: str) -> None:
-        await self._settle_sending()
-        pieces = [*merge(self._unsent), Piece(event="done", result=result)]
-        await asyncio.get_running_loop().run_in_executor(self._executor, self._send, pieces, True)
+        self.put(Piece(event="done", result=result))
+        assert self._draining is not None
+        await asyncio.wrap_future(self._draining)
 
     async def settle(self) -> None:
-        self._unsent.clear()
-        await self._settle_sending()
-
-    async def _settle_sending(self) -> None:
-        if self._sending is not None:
-            await asyncio.shield(self._sending)
+        with self._lock:
+            self._unsent.clear()
+        if self._draining is not None:
+            await asyncio.wait([asyncio.wrap_future(self._draining)])
 
 
 class JoiningSink:
