@@ -98,6 +98,13 @@ def own_signals():
 
 
 @pytest.mark.usefixtures("own_signals")
+def test_an_engine_that_has_not_been_built_is_refused_before_triton_starts(root, capsys):
+    code = launcher.main(["--engine=tensorrt_llm", f"--model-repository={root / 'model_repository'}"])
+    assert code == 1
+    assert "tensorrt_llm has no config.pbtxt" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("own_signals")
 def test_a_reason_not_to_start_is_a_sentence_and_exit_code_1(capsys, tmp_path):
     code = launcher.main([f"--log={tmp_path / 'log'}", f"--cache={tmp_path}", "--model=/nowhere", "--http-port=0", "--grpc-port=0"])
     assert code == 1

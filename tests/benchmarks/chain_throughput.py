@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tokens a second of the whole chain beside the bare engine library, in one run on one machine.
 
-    python3 build/local.py bench [--repeats 3] [--tokens 160]
+    python3 build/local.py bench [--repeats 2] [--tokens 320]
 
 The chain: gRPC client, Triton, model s1, model embedded_llm. Two kinds of work:
 
@@ -110,7 +110,7 @@ class Chain:
 
 def sort_questions(chain: Chain) -> tuple[list[str], list[str]]:
     """Questions over which the model thinks to its budget, and those over which it would stop before."""
-    questions = [QUESTION.format(number) for number in range(96)]
+    questions = [QUESTION.format(number) for number in range(48)]
     with ThreadPoolExecutor(16) as pool:
         ends = [result.thinking_end for result in pool.map(chain.ask, questions)]
     pairs = list(zip(questions, ends, strict=True))
@@ -120,7 +120,7 @@ def sort_questions(chain: Chain) -> tuple[list[str], list[str]]:
 def measure(work: str, bare: Bare, chain: Chain, questions: list[str], num_repeats: int) -> Iterator[dict[str, Any]]:
     """A row for every level of concurrency."""
     for num_streams in CONCURRENCY:
-        batch = [question for question, _ in zip(itertools.cycle(questions), range(max(3 * num_streams, 6)), strict=False)]
+        batch = [question for question, _ in zip(itertools.cycle(questions), range(max(2 * num_streams, 4)), strict=False)]
         chain.seen.clear()
         pairs = [(bare.run(num_streams, batch), chain.run(num_streams, batch)) for _ in range(num_repeats)]
         yield {
@@ -140,9 +140,10 @@ def report(rows: Iterator[dict[str, Any]]) -> None:
     kept = []
     for row in rows:
         kept.append(row)
+        speeds = f"{row['bare_tokens_per_s']:.0f} | {row['chain_tokens_per_s']:.0f} | {row['ratio']:.2f}"
+        others = f"{row['first_token_ms']:.0f} | {row['num_rounds']:.0f} | {row['num_recomputed']:.0f} | {row['tokens_per_message']:.1f}"
         print(
-            f"| {row['work']} | {row['num_streams']} | {row['bare_tokens_per_s']:.0f} | {row['chain_tokens_per_s']:.0f} | {row['ratio']:.2f} "
-            f"| {row['first_token_ms']:.0f} | {row['num_rounds']:.0f} | {row['num_recomputed']:.0f} | {row['tokens_per_message']:.1f} |",
+            f"| {row['work']} | {row['num_streams']} | {speeds} | {others} |",
             flush=True,
         )
     print(json.dumps(kept))
@@ -150,8 +151,8 @@ def report(rows: Iterator[dict[str, Any]]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--tokens", type=int, default=160, help="tokens a reply, thinking and answer")
+    parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--tokens", type=int, default=320, help="tokens a reply, thinking and answer")
     options = parser.parse_args()
     files = prepare("smollm2", ROOT / ".s1" / "models")
     ports = choose_ports(http=0, grpc=0, metrics=0)

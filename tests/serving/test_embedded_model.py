@@ -78,7 +78,7 @@ def test_when_sending_takes_too_long_streams_take_turns_and_nothing_is_lost(mode
 
 
 def test_a_client_that_has_gone_is_dropped_from_the_engine(model, monkeypatch):
-    monkeypatch.setattr(embedded_model, "CANCEL_CHECK_PERIOD_S", 0.0)
+    monkeypatch.setattr(embedded_model, "cancel_check_period_s", lambda _: 0.0)
     gone, stays = request(num_tokens=60), request(num_tokens=5)
     model.execute([gone, stays])
     model.pipeline.steps.release(2)

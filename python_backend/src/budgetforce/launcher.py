@@ -223,6 +223,8 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 def _serve(options: argparse.Namespace) -> int:
     show = _progress_line if sys.stderr.isatty() else lambda _: None
+    if not (options.model_repository / options.engine / "config.pbtxt").is_file():
+        raise ConfigError(f"{options.model_repository}/{options.engine} has no config.pbtxt: build the engine first, or choose another one")
     ports = choose_ports(http=options.http_port, grpc=options.grpc_port, metrics=options.metrics_port, host=options.host)
     environment = serving_environment(options, ports.grpc, show)
     server = TritonServer(

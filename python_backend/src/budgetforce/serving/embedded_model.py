@@ -9,7 +9,6 @@ would get one turn a step.
 from __future__ import annotations
 
 import json
-import os
 import threading
 import time
 from collections import deque
@@ -27,13 +26,12 @@ from budgetforce.engine.model_files import ModelFiles
 from budgetforce.engine.pipelines import build_pipeline
 from budgetforce.errors import BudgetForceError, Cancelled, EngineFailed, EngineUnavailable, InvalidRequest
 from budgetforce.serving.embedded_inputs import EngineRequest, read_engine_request
-from budgetforce.serving.ports import ResponsePort
+from budgetforce.serving.ports import ResponsePort, cancel_check_period_s
 
-CANCEL_CHECK_PERIOD_S = 0.1  # as NVIDIA's cancellation_check_period_ms
-# Sending and computing share the cores. A response costs about this much CPU on its way to the
-# client (measured: 0.9 ms a message through Triton, s1, Triton and the client, on 2 cores) ...
-RESPONSE_CPU_S = 1.35e-3
-SENDING_SHARE = 0.08  # ... and may take this share of the machine; what is over waits and leaves together
+# Sending and computing share the cores. A response slows a step by about this much on its way to
+# the client (measured on 2 cores: 1.3 ms of CPU in Triton, s1 and the client) ...
+RESPONSE_COST_S = 1.35e-3
+SENDING_SHARE = 0.065  # ... and may take this share of the time; what is over waits and leaves together
 
 
 @dataclass(slots=True)
@@ -65,7 +63,6 @@ class EmbeddedModel:
         self._wake = threading.Condition()
         self._stopping = False
         self._last_step_s = self._sends_left = 0.0
-        self._num_cores = len(os.sched_getaffinity(0))
         self._thread = threading.Thread(target=self._run, name="embedded-engine", daemon=True)
         self._thread.start()
 
@@ -129,9 +126,9 @@ class EmbeddedModel:
                 stream.port.close()
 
     def _drop_cancelled(self) -> None:
-        now = time.monotonic()
+        now, period_s = time.monotonic(), cancel_check_period_s(len(self._streams))
         for key, stream in list(self._streams.items()):
-            if now - stream.asked_at < CANCEL_CHECK_PERIOD_S:
+            if now - stream.asked_at < period_s:
                 continue
             stream.asked_at = now
             if stream.port.is_cancelled():
@@ -162,13 +159,13 @@ class EmbeddedModel:
     def _send_what_time_allows(self) -> None:
         """Deltas of the running streams: first ones at once, the others longest unsent first, as the share allows.
 
-        With few streams all send at every step, with many each at every second or third.
+        A stream that runs alone sends every id; of sixteen on two cores each sends about four times a second.
         """
         waiting = [stream for stream in self._streams.values() if stream.unsent and stream.request.streaming]
-        earned = max(1.0, SENDING_SHARE * self._last_step_s / RESPONSE_CPU_S)
+        earned = SENDING_SHARE * self._last_step_s / RESPONSE_COST_S
         self._sends_left = min(self._sends_left + earned, len(waiting))
         for stream in sorted(waiting, key=lambda stream: stream.sent_at):
-            if stream.sent_at and self._sends_left < 1:
+            if stream.sent_at and self._sends_left < 1 and len(self._streams) > 1:
                 return
             self._sends_left -= 1
             stream.port.send(stream.request.outputs(tuple(stream.unsent)))

@@ -2,8 +2,7 @@
 """Triton model ``s1``: many budget-forced replies at once in one process.
 
 ``execute`` copies the inputs and hands the request to an event loop on a thread of its own.
-Sending is blocking, so it happens in a small pool; one thread asks every 100 ms whether
-clients have gone.
+Sending is blocking, so it happens in a small pool; one thread asks whether clients have gone.
 """
 
 from __future__ import annotations
@@ -27,13 +26,12 @@ from budgetforce.errors import BudgetForceError, Cancelled
 from budgetforce.presets import Preset
 from budgetforce.serving.exchange import Exchange, ReplyText
 from budgetforce.serving.planning import Planner
-from budgetforce.serving.ports import ResponsePort, ids_tensor, text_tensor
+from budgetforce.serving.ports import ResponsePort, cancel_check_period_s, ids_tensor, text_tensor
 from budgetforce.serving.request import read_reply_request
 from budgetforce.serving.sinks import JoiningSink, Piece, StreamSink
 from budgetforce.text.tokenizer import ChatTokenizer
 
 NUM_SENDERS = 2  # one sends most tokens a second, more cut latency under load
-CANCEL_CHECK_PERIOD_S = 0.1  # each check is a round trip to the server process
 
 
 class BudgetForcingModel:
@@ -112,7 +110,7 @@ class BudgetForcingModel:
     # --- on the poller's thread -------------------------------------------------------------
 
     def _poll_cancels(self) -> None:
-        while not self._stopped.wait(CANCEL_CHECK_PERIOD_S):
+        while not self._stopped.wait(cancel_check_period_s(len(self._running))):
             for task, port in list(self._running.items()):
                 if port.is_cancelled():
                     self._loop.call_soon_threadsafe(task.cancel)
