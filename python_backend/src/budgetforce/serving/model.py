@@ -68,6 +68,7 @@ class BudgetForcingModel:
         asyncio.run_coroutine_threadsafe(self._shut_down(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
+        self._loop.close()
         self._senders.shutdown()
         self._workers.shutdown()
 
@@ -76,7 +77,12 @@ class BudgetForcingModel:
     def _start(self, request_id: str, inputs: dict[str, Any], port: ResponsePort) -> None:
         task = self._loop.create_task(self._serve(request_id, inputs, port))
         self._running[task] = port
-        task.add_done_callback(self._running.pop)
+        task.add_done_callback(self._end)
+
+    def _end(self, task: asyncio.Task[None]) -> None:
+        port = self._running.pop(task)
+        if task.cancelled():  # before its first step: nobody has told the client
+            self._senders.submit(port.fail, Cancelled("the request was cancelled"))
 
     async def _serve(self, request_id: str, inputs: dict[str, Any], port: ResponsePort) -> None:
         error = await self._reply(request_id, inputs, port)

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``s1`` without a server: one terminal response a request, whatever happens. (With one: tests/server.)"""
+
+import json
+
+import numpy as np
+import pytest
+import triton_python_backend_utils as pb_utils
+from scripted_engine import ScriptedEngine
+
+from budgetforce.serving import model as model_module
+from budgetforce.serving.model import BudgetForcingModel
+
+END, EOS = 2, 0
+
+
+class Engine(ScriptedEngine):
+    async def close(self):
+        pass
+
+
+@pytest.fixture
+def engine():
+    return Engine()
+
+
+@pytest.fixture
+def model(monkeypatch, smollm2, engine):
+    monkeypatch.setattr(model_module, "GrpcEngine", lambda url, name: engine)
+    parameters = {"engine_model": "scripted", "engine_url": "x", "tokenizer_dir": str(smollm2.tokenizer), "preset": "smollm2"}
+    parameters["max_context_tokens"] = "1000"
+    config = {"parameters": {name: {"string_value": value} for name, value in parameters.items()}}
+    model = BudgetForcingModel()
+    model.initialize({"model_config": json.dumps(config)})
+    yield model
+    model.finalize()
+
+
+def request(**inputs):
+    tensors = {"text_input": [[b"hi"]], "num_ignore": [[0]], "stream": [[True]], **inputs}
+    arrays = {name: np.array(value, np.object_ if isinstance(value[0][0], bytes) else None) for name, value in tensors.items()}
+    return pb_utils.InferenceRequest(arrays, "id")
+
+
+def test_a_streamed_reply_ends_with_its_result(model, engine, tokenizer):
+    (a,) = tokenizer.encode("a")
+    engine.enqueue([a, END], [a, EOS])
+    one = request()
+    model.execute([one])
+    assert one.sender.finished.wait(5)
+    assert "".join(one.sender.texts("text_output")) == "Final Answer:a"
+    assert one.sender.texts("event")[-1] == "done"
+    assert json.loads(one.sender.texts("result")[0])["effective"]["engine_model"] == "scripted"
+
+
+def test_a_reply_that_is_not_streamed_is_one_response(model, engine, tokenizer):
+    (a,) = tokenizer.encode("a")
+    engine.enqueue([a, END], [a, EOS])
+    one = request(stream=[[False]])
+    model.execute([one])
+    assert one.sender.finished.wait(5)
+    assert len(one.sender.responses) == 1
+
+
+def test_a_client_that_has_gone_ends_the_request_and_the_engines_call(model, engine, tokenizer):
+    engine.enqueue(tokenizer.encode("a"))
+    engine.hang = True
+    one = request()
+    model.execute([one])
+    one.sender.cancelled = True
+    assert one.sender.finished.wait(5)
+    assert one.sender.responses[-1].error.code == pb_utils.TritonError.CANCELLED
+    assert engine.num_open == 0
+
+
+def test_a_request_that_is_cancelled_before_its_first_step_is_told_so(model):
+    """Its coroutine never runs; the client is answered all the same."""
+    one = request()
+    port = model_module.ResponsePort(one.sender)
+
+    def start_and_cancel():
+        model._start("id", {}, port)
+        next(iter(model._running)).cancel()
+
+    model._loop.call_soon_threadsafe(start_and_cancel)
+    assert one.sender.finished.wait(5)
+    assert one.sender.responses[-1].error.code == pb_utils.TritonError.CANCELLED
+
+
+def test_a_bug_of_ours_is_a_sentence_to_the_client_and_a_traceback_in_the_log(model, monkeypatch):
+    pb_utils.Logger.lines.clear()
+    monkeypatch.setattr(model._planner, "plan", lambda _: 1 / 0)
+    one = request()
+    model.execute([one])
+    assert one.sender.finished.wait(5)
+    message = str(one.sender.responses[-1].error)
+    assert message.startswith("INTERNAL: unexpected error")
+    assert "ZeroDivisionError" not in message
+    assert "ZeroDivisionError" in pb_utils.Logger.lines[0]
