@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tokens a second of the whole chain beside the bare engine library, in one run on one machine.
 
-    python3 build/local.py bench [--repeats 2] [--tokens 320]
+    python3 build/local.py bench [--repeats 2] [--tokens 240]
 
 The chain: gRPC client, Triton, model s1, model embedded_llm. Two kinds of work:
 
@@ -20,7 +20,9 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import signal
 import statistics
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -133,26 +135,36 @@ def measure(work: str, bare: Bare, chain: Chain, questions: list[str], num_repea
         }
 
 
-def report(rows: Iterator[dict[str, Any]]) -> None:
-    """A table in Markdown, row by row, then the same as JSON."""
-    print("| work | streams | bare tok/s | chain tok/s | ratio | time to first token, ms | rounds | recomputed | tokens a message |")
-    print("|---|---|---|---|---|---|---|---|---|")
+HEAD = (
+    "| work | streams | bare tok/s | chain tok/s | ratio | time to first token, ms | rounds | recomputed | tokens a message |\n"
+    "|---|---|---|---|---|---|---|---|---|"
+)
+
+
+def line(row: dict[str, Any]) -> str:
+    """A row of the table, in Markdown."""
+    speeds = f"{row['bare_tokens_per_s']:.0f} | {row['chain_tokens_per_s']:.0f} | {row['ratio']:.2f}"
+    others = f"{row['first_token_ms']:.0f} | {row['num_rounds']:.0f} | {row['num_recomputed']:.0f} | {row['tokens_per_message']:.1f}"
+    return f"| {row['work']} | {row['num_streams']} | {speeds} | {others} |"
+
+
+def report(rows: Iterator[dict[str, Any]], save: Path | None) -> None:
+    """A table, row by row; then the figures as JSON, if a file is named."""
+    print(HEAD)
     kept = []
     for row in rows:
         kept.append(row)
-        speeds = f"{row['bare_tokens_per_s']:.0f} | {row['chain_tokens_per_s']:.0f} | {row['ratio']:.2f}"
-        others = f"{row['first_token_ms']:.0f} | {row['num_rounds']:.0f} | {row['num_recomputed']:.0f} | {row['tokens_per_message']:.1f}"
-        print(
-            f"| {row['work']} | {row['num_streams']} | {speeds} | {others} |",
-            flush=True,
-        )
-    print(json.dumps(kept))
+        print(line(row), flush=True)
+    if save is not None:
+        save.write_text(json.dumps(kept, indent=1) + "\n")
 
 
 def main() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the server is stopped on the way out
     parser = argparse.ArgumentParser()
     parser.add_argument("--repeats", type=int, default=2)
-    parser.add_argument("--tokens", type=int, default=320, help="tokens a reply, thinking and answer")
+    parser.add_argument("--tokens", type=int, default=240, help="tokens a reply, thinking and answer")
+    parser.add_argument("--save", type=Path, help="write the figures here, as JSON")
     options = parser.parse_args()
     files = prepare("smollm2", ROOT / ".s1" / "models")
     ports = choose_ports(http=0, grpc=0, metrics=0)
@@ -171,7 +183,8 @@ def main() -> None:
             ("one thought", Chain(client, options.tokens, 0), long_thoughts),
             ("forced", Chain(client, options.tokens, options.tokens), short_thoughts),
         )
-        report(row for work, chain, questions in works for row in measure(work, bare, chain, questions, options.repeats))
+        rows = (row for work, chain, questions in works for row in measure(work, bare, chain, questions, options.repeats))
+        report(rows, options.save)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Docs that cannot lie: what they show is compared with what is. (Snippets are run in tests/server/test_readme.py.)"""
 
+import json
 import re
 
 import pytest
@@ -8,6 +9,7 @@ import yaml
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
+from benchmarks import chain_throughput
 from budgetforce.core.states import mermaid
 from s1_client.__main__ import main
 
@@ -37,6 +39,13 @@ def test_the_help_in_the_clients_readme_is_the_commands(root, capsys, monkeypatc
     with pytest.raises(SystemExit):
         main(["ask", "--help"])
     assert capsys.readouterr().out in (root / "client/README.md").read_text()
+
+
+def test_the_readmes_figures_are_the_saved_ones(root):
+    """The table is the benchmark's own rendering of what it saved."""
+    rows = json.loads((root / "tests/benchmarks/chain_throughput.json").read_text())
+    table = "\n".join([chain_throughput.HEAD, *(chain_throughput.line(row) for row in rows)])
+    assert table in (root / "README.md").read_text()
 
 
 def test_every_link_to_a_file_leads_somewhere(root):

@@ -77,6 +77,16 @@ def test_when_sending_takes_too_long_streams_take_turns_and_nothing_is_lost(mode
         assert len(one.sender.responses) < 20
 
 
+def test_a_stream_that_ran_alone_for_long_leaves_the_next_ones_no_debts(model, monkeypatch):
+    """Once 500 lone sends starved the streams that came after them."""
+    monkeypatch.setattr(embedded_model, "RESPONSE_COST_S", 1e9)  # nothing is earned
+    lone = request(num_tokens=60)
+    model.execute([lone])
+    model.pipeline.steps.release(60)
+    assert lone.sender.finished.wait(5)
+    assert model._sends_left == 0
+
+
 def test_a_client_that_has_gone_is_dropped_from_the_engine(model, monkeypatch):
     monkeypatch.setattr(embedded_model, "cancel_check_period_s", lambda _: 0.0)
     gone, stays = request(num_tokens=60), request(num_tokens=5)

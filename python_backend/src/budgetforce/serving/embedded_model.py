@@ -167,7 +167,7 @@ class EmbeddedModel:
         for stream in sorted(waiting, key=lambda stream: stream.sent_at):
             if stream.sent_at and self._sends_left < 1 and len(self._streams) > 1:
                 return
-            self._sends_left -= 1
+            self._sends_left = max(self._sends_left - 1, 0.0)  # no debts: a lone stream would run up many
             stream.port.send(stream.request.outputs(tuple(stream.unsent)))
             stream.unsent.clear()
             stream.sent_at = time.monotonic()
