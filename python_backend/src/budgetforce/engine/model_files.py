@@ -18,13 +18,11 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from budgetforce.engine.embedded import ModelLimits
 from budgetforce.errors import ConfigError
@@ -135,16 +133,3 @@ def _tokenizer_files(folder: Path) -> Iterator[str]:
     for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja"):
         if (folder / name).is_file():
             yield name
-
-
-def main(arguments: list[str] | None = None) -> Any:
-    """``python -m budgetforce.engine.model_files SOURCE CACHE``: prepare a model, print its folder."""
-    source, cache = arguments or sys.argv[1:]
-    try:
-        print(prepare(source, Path(cache)).weights.parent)
-    except ConfigError as error:
-        sys.exit(str(error))
-
-
-if __name__ == "__main__":
-    main()
