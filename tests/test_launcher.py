@@ -4,11 +4,12 @@
 import argparse
 import json
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from budgetforce import launcher
+from budgetforce import launcher, triton_files
 from budgetforce.errors import ConfigError
 from budgetforce.launcher import Ports, TritonServer, choose_ports
 from budgetforce.serving_env import engine_max_seq_len, serving_environment
@@ -44,6 +45,27 @@ def test_only_the_models_asked_for_are_loaded_and_only_loopback_is_listened_on(t
     assert "--model-control-mode=explicit" in flags
     assert [flag for flag in flags if "--load-model" in flag] == ["--load-model=s1"]
     assert sum("-address=127.0.0.1" in flag for flag in flags) == 3
+
+
+class InterruptedPopen(subprocess.Popen):
+    """An interrupt comes when the process runs, before its owner holds it."""
+
+    def __init__(self, _command, **settings):
+        super().__init__(["sleep", "600"], **settings)
+        signal.raise_signal(signal.SIGTERM)
+
+
+def test_an_interrupt_while_triton_starts_leaves_no_process(tmp_path, monkeypatch):
+    started = []
+    monkeypatch.setattr(triton_files, "find", lambda: triton_files.Triton(binary="sleep"))
+    monkeypatch.setattr(launcher.subprocess, "Popen", lambda *a, **k: started.append(InterruptedPopen(*a, **k)) or started[-1])
+    previous = signal.signal(signal.SIGTERM, launcher._interrupt)
+    try:
+        with pytest.raises(launcher._Interrupted), server(tmp_path / "log"):
+            pass
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+    assert [process.poll() for process in started] == [-signal.SIGINT]
 
 
 def options(**changes):

@@ -32,6 +32,7 @@ from budgetforce.serving_env import ENGINES, LIBRARIES, serving_environment
 
 START_DEADLINE_S = 300.0  # a 32B engine on two GPUs takes minutes to load
 EXIT_TIMEOUT_S = 10  # Triton waits this long for running requests
+KILL_TIMEOUT_S = 2  # where nobody reaps orphans, their group never goes
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  # where Triton puts it
 
 
@@ -108,7 +109,7 @@ class TritonServer:
     def _start(self) -> None:
         triton = triton_files.find()
         environment = {**os.environ, **triton.environment, **self.environment}
-        with self.log.open("wb") as log:
+        with self.log.open("wb") as log, _interrupts_held():
             self.process = subprocess.Popen(
                 [triton.binary, *triton.flags, *self._flags()],
                 stdin=subprocess.DEVNULL,
@@ -116,7 +117,7 @@ class TritonServer:
                 stderr=subprocess.STDOUT,
                 env=environment,
                 start_new_session=True,  # Ctrl-C reaches the launcher alone, which then stops the server
-                preexec_fn=triton_files.die_with_parent,
+                preexec_fn=_in_triton_before_exec,
             )
 
     def _flags(self) -> Iterator[str]:
@@ -162,22 +163,54 @@ class TritonServer:
             self.process.send_signal(signal.SIGINT)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(EXIT_TIMEOUT_S + 5)
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
+            _kill_group(self.process)
             self.process = None
         for leftover in _SHARED_MEMORY.glob(f"{self._prefix}*"):
             leftover.unlink(missing_ok=True)
+
+
+def _kill_group(leader: subprocess.Popen[bytes]) -> None:
+    """Kill a process and all of its group. Stubs are no children of ours: to be gone takes them a moment."""
+    deadline = time.monotonic() + KILL_TIMEOUT_S
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(leader.pid, signal.SIGKILL)
+        leader.wait()
+        while time.monotonic() < deadline:
+            os.killpg(leader.pid, 0)
+            time.sleep(0.01)
+    leader.wait()
 
 
 class _Interrupted(Exception):
     """SIGINT or SIGTERM."""
 
 
+_INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Keep interrupts waiting while a process starts: one that came before its owner holds it would leave it behind."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPTS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _INTERRUPTS)
+
+
+def _in_child_before_exec() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _INTERRUPTS)  # the mask is inherited
+
+
+def _in_triton_before_exec() -> None:
+    _in_child_before_exec()
+    triton_files.die_with_parent()
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve; the exit code of the command behind ``--``, 0 after an orderly stop, 1 if Triton did not start."""
     options = _parse(sys.argv[1:] if arguments is None else arguments)
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _INTERRUPTS:
         signal.signal(number, _interrupt)
     try:
         return _serve(options)
@@ -195,7 +228,7 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 
 def _let_signals_pass() -> None:
     """Stopping is under way: once is enough."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _INTERRUPTS:
         signal.signal(number, _let_pass)
 
 
@@ -257,16 +290,23 @@ def _run_command(command: Sequence[str], url: str) -> int:
     a terminal sends it there too, and what it means there is not ours to say.
     """
     signal.signal(signal.SIGINT, _let_pass)
-    process = subprocess.Popen(command, env={**os.environ, "S1_URL": url})
+    process = None
     try:
+        with _interrupts_held():
+            process = subprocess.Popen(command, env={**os.environ, "S1_URL": url}, preexec_fn=_in_child_before_exec)
         code = process.wait()
     except _Interrupted:
-        process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(EXIT_TIMEOUT_S)
-        process.kill()
+        if process is not None:
+            _end(process)
         raise
     return code if code >= 0 else 128 - code
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(EXIT_TIMEOUT_S)
+    process.kill()
 
 
 def _progress_line(text: str) -> None:
