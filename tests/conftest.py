@@ -7,9 +7,11 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from transformers import PreTrainedTokenizerFast
 
 from budgetforce.engine import model_files
 from budgetforce.text.tokenizer import ChatTokenizer
+from reference import qwen25
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -35,3 +37,15 @@ def smollm2() -> model_files.ModelFiles:
 def tokenizer(smollm2: model_files.ModelFiles) -> ChatTokenizer:
     """Its tokenizer."""
     return ChatTokenizer.load(smollm2.tokenizer)
+
+
+@pytest.fixture(scope="session")
+def qwen_as_published() -> PreTrainedTokenizerFast:
+    """Qwen2.5's tokenizer, which is s1's, as transformers has it."""
+    return qwen25.load()
+
+
+@pytest.fixture(scope="session")
+def qwen(qwen_as_published: PreTrainedTokenizerFast) -> ChatTokenizer:
+    """The same as we use it."""
+    return ChatTokenizer(qwen_as_published)

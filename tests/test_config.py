@@ -6,7 +6,7 @@ import pytest
 from budgetforce.config import EmbeddedConfig, OrchestratorConfig, from_parameters
 from budgetforce.errors import ConfigError
 
-GOOD = {"engine_model": "e", "engine_url": "h:1", "tokenizer_dir": "t", "preset": "s1", "max_context_tokens": "100"}
+GOOD = {"engine_model": "e", "engine_url": "h:1", "tokenizer_dir": "t", "preset": "s1", "max_context_tokens": "100", "vocab_rows": "200"}
 
 
 def parameters(**values):
@@ -14,7 +14,9 @@ def parameters(**values):
 
 
 def test_good_parameters_become_an_object():
-    expected = OrchestratorConfig(engine_model="e", engine_url="h:1", tokenizer_dir="t", preset="s1", max_context_tokens=100)
+    expected = OrchestratorConfig(
+        engine_model="e", engine_url="h:1", tokenizer_dir="t", preset="s1", max_context_tokens=100, vocab_rows=200
+    )
     assert expected == from_parameters(OrchestratorConfig, parameters(**GOOD))
 
 

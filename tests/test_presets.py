@@ -20,7 +20,7 @@ def test_s1_is_as_its_authors_have_it():
     s1 = Preset.load("s1")
     assert (s1.thinking.start, s1.thinking.ignore_str, s1.thinking.max_tokens, s1.thinking.num_ignore) == (
         "<|im_start|>think",
-        "Wait",
+        ("Wait",),
         32000,
         1,
     )
@@ -28,7 +28,7 @@ def test_s1_is_as_its_authors_have_it():
 
 
 def test_an_unknown_preset_names_the_known_ones():
-    with pytest.raises(ConfigError, match="known: s1, smollm2"):
+    with pytest.raises(ConfigError, match="known: qwen3, s1, s1-eval, s1-readme, smollm2"):
         Preset.load("s2")
 
 
@@ -39,6 +39,8 @@ def test_an_unknown_preset_names_the_known_ones():
         ("num_ignore = 1", "num_ignore = 1\nnum_waits = 2", "num_waits"),
         ("[answer]", "[reply]", "answer"),
         ("num_ignore = 1", "num_ignore = ", "Invalid value"),
+        ('prefix_policy = "auto"', 'prefix_policy = "sometimes"', "prefix_policy is 'sometimes', allowed: auto, always, never"),
+        ("num_ignore = 1", 'num_ignore = 1\nseam = "glue"', "seam is 'glue'"),
     ],
 )
 def test_a_file_with_a_missing_unknown_or_broken_key_is_refused(old, new, message):
@@ -50,7 +52,8 @@ def test_a_file_with_a_missing_unknown_or_broken_key_is_refused(old, new, messag
 
 def test_a_terminator_must_be_one_token_of_the_model(tokenizer):
     text = (resources.files(presets) / "s1.toml").read_text()
-    preset = Preset.parse("mine", text.replace('"<|im_end|>"', '"</think>"'))
+    preset = Preset.parse("mine", text.replace('"<|im_end|>"', '"</think>"', 1))
     with pytest.raises(ConfigError, match="'</think>' is .* tokens"):
         preset.terminator_ids(tokenizer)
-    assert Preset.load("s1").terminator_ids(tokenizer) == {0, 1, 2}
+    assert Preset.load("s1").terminator_ids(tokenizer) == ({0, 1, 2}, {0, 1, 2})
+    assert Preset.load("s1-eval").terminator_ids(tokenizer) == ({1, 2}, {2})

@@ -19,8 +19,8 @@ from s1_client import (
 from s1_client.__main__ import main
 
 USAGE = Usage(
-    num_prompt_tokens=9, num_thinking_tokens=3, num_thinking_sampled=2, num_thinking_injected=1,
-    num_answer_tokens=1, num_answer_injected=4, num_terminators=2, num_ignored=1,
+    num_prompt_tokens=9, num_output_ids=9, num_thinking_tokens=3, num_thinking_sampled=2, num_thinking_injected=1, num_grace_tokens=0,
+    num_answer_tokens=1, num_answer_injected=4, num_terminators=2, num_dropped=0, num_ignored=1,
 )  # fmt: skip
 RESULT = Result(
     request_id="r",
@@ -28,14 +28,14 @@ RESULT = Result(
     answer_end="stop",
     usage=USAGE,
     rounds=(),
-    effective={"max_thinking_tokens": 80},
+    effective={"thinking": "forced", "max_thinking_tokens": 80},
     total_ms=1000.0,
 )
 EVENTS = [
     ThinkingDelta(text="hm", ids=(1,)),
-    Injected(text="Wait", ids=(2,)),
+    Injected(phase="thinking", text="Wait", ids=(2,)),
     AnswerOpened(ids=(3,)),
-    Injected(text="Final Answer:", ids=(4,)),
+    Injected(phase="answer", text="Final Answer:", ids=(4,)),
     AnswerDelta(text=" 3", ids=(5,)),
     Done(result=RESULT),
 ]
@@ -83,8 +83,8 @@ def test_the_last_line_accounts_for_the_reply(answering, capsys):
 
 def test_options_reach_the_client_and_those_not_given_stay_open(answering):
     asked = answering(EVENTS)
-    main(["ask", "why", "--max-thinking-tokens", "5", "--num-ignore", "2", "--ignore-str", "Hmm"])
-    assert (asked["prompt"], asked["max_thinking_tokens"], asked["num_ignore"], asked["ignore_str"]) == ("why", 5, 2, "Hmm")
+    main(["ask", "why", "--max-thinking-tokens", "5", "--num-ignore", "2", "--ignore-str", "Hmm", "--ignore-str", ""])
+    assert (asked["prompt"], asked["max_thinking_tokens"], asked["num_ignore"], asked["ignore_str"]) == ("why", 5, 2, ["Hmm", ""])
     assert asked["seed"] is None
 
 

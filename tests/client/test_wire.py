@@ -18,12 +18,14 @@ from s1_client import (
     ServerFailed,
     ServerUnavailable,
     ThinkingDelta,
+    ThinkingOpened,
     Usage,
     _wire,
 )
 
 RESULT = {
     "request_id": "r",
+    "index": 0,
     "finish_reason": {"thinking": "natural", "answer": "stop"},
     "usage": {**dict.fromkeys((field.name for field in fields(Usage)), 1), "num_of_a_newer_server": 1},
     "effective": {"max_thinking_tokens": 5},
@@ -32,7 +34,7 @@ RESULT = {
 }
 
 
-def response(event, *, thinking="", answer="", ids=(), result=None):
+def response(event, *, thinking="", answer="", ids=(), result=None, index=0):
     outputs = {"event": event, "thinking_output": thinking, "text_output": answer}
     if result is not None:
         outputs["result"] = json.dumps(result)
@@ -40,8 +42,9 @@ def response(event, *, thinking="", answer="", ids=(), result=None):
     for name, text in outputs.items():
         message.infer_response.outputs.add(name=name, datatype="BYTES", shape=[1, 1])
         message.infer_response.raw_output_contents.append(serialize_byte_tensor(np.array([text.encode()], np.object_)).item())
-    message.infer_response.outputs.add(name="output_ids", datatype="INT32", shape=[1, len(ids)])
-    message.infer_response.raw_output_contents.append(np.array(ids, np.int32).tobytes())
+    for name, numbers in (("output_ids", ids), ("index", (index,))):
+        message.infer_response.outputs.add(name=name, datatype="INT32", shape=[1, len(numbers)])
+        message.infer_response.raw_output_contents.append(np.array(numbers, np.int32).tobytes())
     return message
 
 
@@ -89,8 +92,9 @@ def test_a_number_that_its_tensor_cannot_hold_is_refused(option, value):
     ("message", "event"),
     [
         (response("thinking", thinking="a", ids=(1, 2)), ThinkingDelta(text="a", ids=(1, 2))),
-        (response("injected", thinking="Wait", ids=(3,)), Injected(text="Wait", ids=(3,))),
-        (response("injected", answer="Final Answer:", ids=(4,)), Injected(text="Final Answer:", ids=(4,))),
+        (response("injected", thinking="Wait", ids=(3,)), Injected(phase="thinking", text="Wait", ids=(3,))),
+        (response("injected", answer="Final Answer:", ids=(4,)), Injected(phase="answer", text="Final Answer:", ids=(4,))),
+        (response("thinking_opened", ids=(6,), index=2), ThinkingOpened(ids=(6,), index=2)),
         (response("answer_opened", ids=(5,)), AnswerOpened(ids=(5,))),
         (response("answer", answer="b"), AnswerDelta(text="b", ids=())),
         (service_pb2.ModelStreamInferResponse(), None),
@@ -125,16 +129,33 @@ def test_an_event_of_an_unknown_kind_is_an_error():
         _wire.read_response(response("news"))
 
 
-def test_events_join_to_a_reply():
-    done = _wire.read_response(response("done", result=RESULT))
-    events = [
-        ThinkingDelta(text="a", ids=()),
-        Injected(text="Wait", ids=()),
-        AnswerOpened(ids=()),
-        Injected(text="F:", ids=()),
-        AnswerDelta(text="b", ids=()),
+def events_of(index):
+    return [
+        ThinkingDelta(text="a", ids=(), index=index),
+        Injected(phase="thinking", text="Wait", ids=(), index=index),
+        AnswerOpened(ids=(), index=index),
+        Injected(phase="answer", text="F:", ids=(), index=index),
+        AnswerDelta(text=str(index), ids=(), index=index),
     ]
-    reply = _wire.join([*events, done])
-    assert (reply.thinking, reply.answer, reply.result) == ("aWait", "F:b", done.result)
-    with pytest.raises(ServerFailed, match="without a result"):
-        _wire.join(events)
+
+
+def done(index=0):
+    return Done(result=_wire.read_response(response("done", result=RESULT)).result, index=index)
+
+
+def test_events_join_to_a_reply():
+    (reply,) = _wire.join([*events_of(0), done()])
+    assert (reply.thinking, reply.answer, reply.result) == ("aWait", "F:0", done().result)
+    for events in (events_of(0), []):
+        with pytest.raises(ServerFailed, match="without a result"):
+            _wire.join(events)
+
+
+def test_events_of_several_samples_join_to_a_reply_each():
+    mixed = [event for pair in zip([*events_of(1), done(1)], [*events_of(0), done(0)], strict=True) for event in pair]
+    assert [reply.answer for reply in _wire.join(mixed)] == ["F:0", "F:1"]
+
+
+def test_answer_now_is_a_request_of_its_own():
+    request = _wire.answer_now_request("mine")
+    assert (request.id, [tensor.name for tensor in request.inputs]) == ("mine", ["answer_now"])

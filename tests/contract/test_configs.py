@@ -9,7 +9,7 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
 from budgetforce.config import EmbeddedConfig, OrchestratorConfig
-from budgetforce.serving.request import ReplyRequest
+from budgetforce.serving.request import read_answer_now, read_reply_request
 from s1_client import _wire
 
 WIRE_TYPES = {"TYPE_STRING": "BYTES", "TYPE_INT32": "INT32", "TYPE_FP32": "FP32", "TYPE_UINT64": "UINT64", "TYPE_BOOL": "BOOL"}
@@ -71,15 +71,27 @@ def test_the_parameters_are_those_that_the_code_knows(root, model, kind):
     assert set(read_config(root, model).parameters) == {field.name for field in fields(kind)}
 
 
-def test_every_input_of_s1_is_a_field_of_the_request(s1):
-    inputs = {tensor.name for tensor in s1.input}
-    assert inputs - {"text_input"} == {field.name for field in fields(ReplyRequest)} - {"prompt_field"}
+VALUES = {"TYPE_STRING": b"never", "TYPE_INT32": 2, "TYPE_FP32": 0.5, "TYPE_UINT64": 3, "TYPE_BOOL": True}
+WORDS = {"preset": b"s1-eval", "thinking": b"off", "messages": b'[{"role": "user", "content": "hi"}]'}
+
+
+def test_no_input_of_s1_is_ignored(s1):
+    """Each one, given alone with the prompt, makes another request than the prompt alone."""
+    plain = read_reply_request({"text_input": [b"x"]})
+    for tensor in s1.input:
+        value = WORDS.get(tensor.name, VALUES[model_config_pb2.DataType.Name(tensor.data_type)])
+        if tensor.name == "answer_now":
+            assert read_answer_now({tensor.name: [value]})
+        elif tensor.name == "messages":
+            assert read_reply_request({tensor.name: [value]}) != plain
+        else:
+            assert read_reply_request({"text_input": [b"x"], tensor.name: [value]}) != plain, tensor.name
 
 
 def test_the_client_sends_what_the_config_declares(s1):
     types = {tensor.name: WIRE_TYPES[model_config_pb2.DataType.Name(tensor.data_type)] for tensor in s1.input}
     assert {name: types[name] for name in _wire.OPTIONS} == _wire.OPTIONS
-    assert set(types) - set(_wire.OPTIONS) == {"text_input", "messages", "stream"}
+    assert set(types) - set(_wire.OPTIONS) == {"text_input", "messages", "stream", "answer_now"}
 
 
 def test_names_of_the_stock_bls_model_keep_their_types(s1):

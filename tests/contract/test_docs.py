@@ -27,7 +27,7 @@ def test_the_readmes_fields_are_the_configs(root):
 
 def test_the_readme_names_every_event(root):
     comment = re.search(r'"event".*#(.*)', (root / "model_repository/s1/config.pbtxt").read_text()).group(1)
-    assert {name.strip() for name in comment.split("|")} == {"thinking", "injected", "answer_opened", "answer", "done"}
+    assert {name.strip() for name in comment.split("|")} == {"thinking_opened", "thinking", "injected", "answer_opened", "answer", "done"}
 
 
 def test_the_designs_diagram_is_the_table_of_states(root):

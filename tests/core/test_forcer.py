@@ -5,7 +5,9 @@ import pytest
 
 from budgetforce.core import (
     AnswerEnd,
+    AnswerNow,
     BudgetForcer,
+    BudgetRule,
     Cancelled,
     Emit,
     Finish,
@@ -13,25 +15,33 @@ from budgetforce.core import (
     Generate,
     Phase,
     ProtocolViolation,
+    Reencode,
+    Reencoded,
+    RefusedFor,
     RoundEnd,
     RoundEnded,
     Started,
     State,
     StopWordFound,
     ThinkingEnd,
+    ThinkingMode,
     TokensSampled,
 )
 
-PROMPT, A, B, NL, WAIT, OPEN, CUT, PREFIX, END, EOS = (100, 101), 1, 2, 10, 50, 60, 61, 62, 90, 91
+PROMPT, A, B, NL, DOT, WAIT, HMM, OPEN, CUT, PREFIX, END, EOS = (100, 101), 1, 2, 10, 11, 50, 51, 60, 61, 62, 90, 91
+HEAD, TAIL = 20, 21  # of a character of two bytes
+THINK, ANSWER = 70, 71  # END + one of them is a marker
+PHANTOM = 200
 
 
 def plan(**changes):
     defaults = {
         "prompt_ids": PROMPT,
-        "terminators": frozenset({END, EOS}),
+        "thinking_terminators": frozenset({END, EOS}),
+        "answer_terminators": frozenset({END, EOS}),
         "max_thinking_tokens": 8,
         "num_ignore": 0,
-        "ignore_ids": (WAIT,),
+        "ignore_ids": ((WAIT,),),
         "max_answer_tokens": 4,
         "max_context_tokens": 1000,
         "answer_ids": (OPEN,),
@@ -39,6 +49,11 @@ def plan(**changes):
         "answer_prefix_ids": (PREFIX,),
         "line_break_ids": (NL,),
         "line_break_bearing": frozenset({NL}),
+        "boundary_ids": frozenset({NL, DOT}),
+        "fragments": {HEAD: b"\xc3", TAIL: b"\xa9"},
+        "num_token_ids": PHANTOM,
+        "thinking_marker_ids": (END, THINK),
+        "answer_marker_ids": (END, ANSWER),
     }
     return ForcingPlan(**{**defaults, **changes})
 
@@ -108,17 +123,17 @@ def test_a_refused_end_becomes_the_ignore_string_and_may_not_come_back_first():
     """Exactly ``num_ignore`` times; the next end is accepted."""
     driver = Driver(num_ignore=1).round(A, END)
     assert driver.rounds[1].context_ids == (*PROMPT, A, WAIT)
-    assert driver.rounds[1].forbid_terminator_first
+    assert driver.rounds[1].min_tokens == 1
     assert driver.rounds[1].max_new_tokens == 8 - 2
-    ledger = driver.round(B, EOS).round(END).ledger
+    ledger = driver.round(B, EOS).round(A, END).ledger
     assert (ledger.num_ignored, ledger.thinking_sampled, ledger.thinking_injected) == (1, 2, 1)
 
 
 def test_an_empty_ignore_string_only_refuses():
     """Nothing is put in, but the terminator may still not come first."""
-    driver = Driver(num_ignore=1, ignore_ids=()).round(A, END)
+    driver = Driver(num_ignore=1, ignore_ids=((),)).round(A, END)
     assert driver.rounds[1].context_ids == (*PROMPT, A)
-    assert driver.rounds[1].forbid_terminator_first
+    assert driver.rounds[1].min_tokens == 1
 
 
 @pytest.mark.parametrize(("budget", "next_phase"), [(3, Phase.ANSWER), (4, Phase.THINKING)])
@@ -169,6 +184,218 @@ def test_a_stop_word_ends_the_answer():
     assert (ledger.answer_end, ledger.rounds[-1].ended_by) == (AnswerEnd.STOP_WORD, RoundEnd.STOP_WORD)
 
 
+def test_an_answer_of_nothing_is_no_success():
+    """A terminator at once: empty, not stopped."""
+    assert Driver().round(A, END).round(EOS).ledger.answer_end is AnswerEnd.EMPTY
+
+
+# --- floor, strings in turn ---------------------------------------------------------------
+
+
+def test_below_the_floor_every_end_is_refused():
+    """As often as needed, though no ignores are left; then the end is accepted."""
+    driver = Driver(min_thinking_tokens=4).round(A, END).round(B, END).round(A, END)
+    assert [r.refused_for for r in driver.forcer.ledger.rounds] == [RefusedFor.FLOOR, RefusedFor.FLOOR, None, None]
+    assert [generate.phase for generate in driver.rounds] == [Phase.THINKING] * 3 + [Phase.ANSWER]
+
+
+def test_ignores_are_spent_before_the_floor_is_asked():
+    driver = Driver(min_thinking_tokens=6, num_ignore=1).round(A, END).round(B, END).round(A, END)
+    assert [r.refused_for for r in driver.forcer.ledger.rounds[:3]] == [RefusedFor.NUM_IGNORE, RefusedFor.FLOOR, RefusedFor.FLOOR]
+
+
+def test_the_floor_holds_even_where_the_string_does_not_fit():
+    """7 of 8 thought: no room for the string and an id more, so the end is only refused."""
+    driver = Driver(min_thinking_tokens=8).round(A, A, A, A, A, A, A, END)
+    assert driver.rounds[-1].context_ids == (*PROMPT, *[A] * 7)
+    assert (driver.rounds[-1].max_new_tokens, driver.rounds[-1].min_tokens) == (1, 1)
+    assert driver.round(B).round(END).ledger.thinking == 8
+
+
+def test_ignore_strings_are_used_in_turn():
+    driver = Driver(num_ignore=3, ignore_ids=((WAIT,), (HMM,))).round(A, END).round(B, END).round(A, END)
+    assert driver.shown(Phase.THINKING) == [A, WAIT, B, HMM, A, WAIT]
+
+
+# --- cuts -----------------------------------------------------------------------------------
+
+
+def test_grace_lets_a_cut_wait_for_the_end_of_a_sentence():
+    """A round of at most so many ids that stops at a boundary, too; it is counted and told."""
+    driver = Driver(max_thinking_tokens=2, grace_tokens=3).round(A, B)
+    grace = driver.rounds[1]
+    assert (grace.phase, grace.max_new_tokens, grace.stop_ids) == (Phase.THINKING, 3, {END, EOS, NL, DOT})
+    ledger = driver.round(A, DOT).round(A, END).ledger
+    assert driver.rounds[-1].context_ids == (*PROMPT, A, B, A, DOT, NL, OPEN, CUT, PREFIX)
+    assert (ledger.grace, ledger.thinking, ledger.thinking_end, ledger.rounds[1].ended_by) == (2, 4, ThinkingEnd.BUDGET, RoundEnd.BOUNDARY)
+
+
+def test_grace_is_bounded():
+    driver = Driver(max_thinking_tokens=2, grace_tokens=2).round(A, B).round(A, A)
+    assert driver.forcer.ledger.rounds[1].ended_by is RoundEnd.GRACE
+    assert driver.rounds[-1].phase is Phase.ANSWER
+
+
+def test_a_cut_at_a_boundary_needs_no_grace():
+    driver = Driver(max_thinking_tokens=2, grace_tokens=2).round(A, DOT)
+    assert driver.rounds[-1].phase is Phase.ANSWER
+    assert driver.round(END).ledger.grace == 0
+
+
+def test_an_end_in_the_grace_is_a_natural_one():
+    """It is not refused, whatever ignores are left: the budget is spent."""
+    driver = Driver(max_thinking_tokens=2, grace_tokens=2, num_ignore=5).round(A, B).round(A, END)
+    assert driver.rounds[-1].context_ids == (*PROMPT, A, B, A, OPEN)
+    ledger = driver.round(A, END).ledger
+    assert (ledger.thinking_end, ledger.grace) == (ThinkingEnd.NATURAL, 1)
+
+
+def test_a_cut_takes_half_a_character_back():
+    """It was never handed on; it is counted as dropped, and the budget stays spent."""
+    driver = Driver(max_thinking_tokens=3).round(HEAD, TAIL, HEAD)
+    assert driver.rounds[-1].context_ids == (*PROMPT, HEAD, TAIL, NL, OPEN, CUT, PREFIX)
+    assert driver.shown(Phase.THINKING) == [HEAD, TAIL]
+    ledger = driver.round(A, END).ledger
+    assert (ledger.dropped, ledger.thinking) == (1, 2)
+
+
+def test_the_answers_cut_takes_half_a_character_back_too():
+    driver = Driver(max_answer_tokens=2).round(END).round(A, HEAD)
+    assert driver.shown(Phase.ANSWER) == [A]
+    assert driver.ledger.dropped == 1
+
+
+@pytest.mark.parametrize("ids", [(HEAD, END), (HEAD, A, END), (TAIL, END)])
+def test_what_no_cut_broke_is_kept(ids):
+    """A model that ends, or goes on, inside a character is taken at its word."""
+    driver = Driver().round(*ids)
+    assert driver.shown(Phase.THINKING) == list(ids[:-1])
+
+
+def test_ids_without_a_token_are_dropped_and_counted():
+    """Neither shown nor in the next context; they used the engine's time, so they used the budget."""
+    driver = Driver(max_thinking_tokens=3).round(A, PHANTOM, B)
+    assert driver.rounds[-1].context_ids == (*PROMPT, A, B, NL, OPEN, CUT, PREFIX)
+    ledger = driver.round(PHANTOM, A, END).ledger
+    assert (ledger.dropped, ledger.thinking, ledger.answer_sampled) == (2, 2, 1)
+    assert [record.num_dropped_tokens for record in ledger.rounds] == [1, 1]
+
+
+# --- answer now --------------------------------------------------------------------------------
+
+
+def test_answer_now_closes_thinking_at_once():
+    """As a cut does; what the engine still sends for the round is not wanted."""
+    driver = Driver()
+    driver.actions += driver.forcer.receive(TokensSampled((A, HEAD)))
+    driver.end(AnswerNow())
+    assert driver.rounds[-1].context_ids == (*PROMPT, A, NL, OPEN, CUT, PREFIX)
+    ledger = driver.round(A, END).ledger
+    assert (ledger.thinking_end, ledger.rounds[0].ended_by) == (ThinkingEnd.ANSWER_NOW, RoundEnd.ANSWER_NOW)
+
+
+def test_answer_now_ends_the_grace_too():
+    driver = Driver(max_thinking_tokens=1, grace_tokens=5).round(A).end(AnswerNow())
+    assert driver.rounds[-1].phase is Phase.ANSWER
+
+
+def test_answer_now_does_nothing_to_an_answer():
+    driver = Driver().round(END)
+    assert driver.forcer.receive(AnswerNow()) == []
+    assert driver.round(A, END).ledger.thinking_end is ThinkingEnd.NATURAL
+
+
+# --- not forced ----------------------------------------------------------------------------------
+
+
+def free(**changes):
+    return Driver(mode=ThinkingMode.FREE, max_thinking_tokens=0, max_answer_tokens=9, **changes)
+
+
+def test_a_free_model_opens_and_closes_its_phases_itself():
+    """Markers are recognised across rounds, belong to the phase they open, and are hidden."""
+    driver = free().round(END).round(THINK).round(A, B, END).round(ANSWER).round(A, EOS)
+    assert [generate.max_new_tokens for generate in driver.rounds] == [9, 1, 7, 1, 3]
+    assert (driver.shown(Phase.THINKING), driver.shown(Phase.ANSWER)) == ([A, B], [A])
+    ledger = driver.ledger
+    assert (ledger.thinking_end, ledger.answer_end) == (ThinkingEnd.NATURAL, AnswerEnd.STOP)
+    assert (ledger.thinking_sampled, ledger.answer_sampled, ledger.terminators) == (4, 3, 1)
+    assert driver.forcer.context_ids == (*PROMPT, END, THINK, A, B, END, ANSWER, A)
+
+
+def test_a_free_model_may_answer_without_a_thought():
+    ledger = free().round(A, B, END).ledger
+    assert (ledger.thinking_end, ledger.answer_end, ledger.answer_sampled) == (ThinkingEnd.ABSENT, AnswerEnd.STOP, 2)
+    assert free().round(END).round(ANSWER).round(A, EOS).ledger.thinking_end is ThinkingEnd.ABSENT
+
+
+def test_a_free_model_that_never_answers_is_told_of():
+    """Ended by itself, or cut: the answer is missing, not empty."""
+    ended = free().round(END).round(THINK).round(A, EOS).ledger
+    assert (ended.thinking_end, ended.answer_end) == (ThinkingEnd.NATURAL, AnswerEnd.MISSING)
+    cut = free().round(END).round(THINK).round(*[A] * 7).ledger
+    assert (cut.thinking_end, cut.answer_end) == (ThinkingEnd.LENGTH, AnswerEnd.MISSING)
+
+
+def test_what_only_begins_a_marker_is_text():
+    driver = free().round(END).round(THINK).round(A, END).round(B).round(END).round(ANSWER).round(A, EOS)
+    assert driver.shown(Phase.THINKING) == [A, END, B]
+
+
+def test_a_thought_never_opens_again():
+    """A terminator that could begin a marker ends the answer."""
+    ledger = free().round(A, END).ledger
+    assert ledger.answer_end is AnswerEnd.STOP
+    ledger = free().round(END).round(ANSWER).round(A, END).ledger
+    assert ledger.answer_end is AnswerEnd.STOP
+
+
+def test_answer_now_closes_a_free_thought():
+    driver = free().round(END).round(THINK)
+    driver.actions += driver.forcer.receive(TokensSampled((A,)))
+    driver.end(AnswerNow())
+    assert driver.rounds[-1].context_ids == (*PROMPT, END, THINK, A, NL, OPEN, CUT, PREFIX)
+
+
+def test_thinking_off_goes_straight_to_the_answer():
+    driver = Driver(mode=ThinkingMode.OFF, max_thinking_tokens=0)
+    assert driver.rounds[0].context_ids == (*PROMPT, OPEN)
+    assert driver.round(A, END).ledger.thinking_end is ThinkingEnd.OFF
+
+
+# --- the authors' ways ------------------------------------------------------------------------------
+
+
+def test_per_round_gives_every_round_the_whole_cap_and_cuts_afterwards():
+    """The rounds go on from what is later cut off; an end in mid-sentence gets the plain marker."""
+    driver = Driver(budget_rule=BudgetRule.PER_ROUND, max_thinking_tokens=3, num_ignore=1, fragments={}).round(A, A, END).round(B, B, END)
+    assert [(r.max_new_tokens, r.min_tokens) for r in driver.rounds[:2]] == [(3, 1), (3, 1)]
+    assert driver.rounds[1].context_ids == (*PROMPT, A, A, WAIT)
+    assert driver.rounds[2].context_ids == (*PROMPT, A, A, WAIT, OPEN)
+    ledger = driver.round(A, END).ledger
+    assert (ledger.thinking, ledger.dropped, ledger.thinking_end) == (3, 2, ThinkingEnd.NATURAL)
+    assert driver.shown(Phase.THINKING) == [A, A, WAIT]
+
+
+def test_sampled_counts_terminators_and_not_what_is_injected():
+    driver = Driver(budget_rule=BudgetRule.SAMPLED, max_thinking_tokens=4, num_ignore=5).round(A, END)
+    assert [r.max_new_tokens for r in driver.rounds[:2]] == [4, 2]
+
+
+def test_a_seam_through_text_puts_other_ids_in_place():
+    """The core asks for them, and counts by how many the context changed."""
+    driver = Driver(budget_rule=BudgetRule.SAMPLED, num_ignore=1, reencode_from=1, leave_answer_to_model=True, max_answer_tokens=5).round(
+        A, END
+    )
+    assert driver.actions[-1] == Reencode(context_ids=(*PROMPT, A, WAIT), start=1)
+    driver.end(Reencoded((PROMPT[1], 77)))
+    assert driver.rounds[-1].context_ids == (*PROMPT, 77)
+    driver.round(A, END).end(Reencoded((PROMPT[1], 77, A)))
+    assert driver.rounds[-1].stop_ids == {END, EOS}
+    ledger = driver.round(B, END).round(ANSWER).round(A, EOS).ledger
+    assert (ledger.reencoded, ledger.thinking_end, ledger.answer_end) == (-1, ThinkingEnd.NATURAL, AnswerEnd.STOP)
+
+
 @pytest.mark.parametrize("ids", [(), (A,), (A, END)])
 def test_cancelling_ends_everywhere_and_nothing_follows(ids):
     """In either phase; later events do nothing."""
@@ -182,7 +409,7 @@ def test_cancelling_ends_everywhere_and_nothing_follows(ids):
 @pytest.mark.parametrize(
     ("changes", "ids", "message"),
     [
-        ({}, (END, A), "after terminator"),
+        ({}, (END, A), "after the round's end"),
         ({"max_thinking_tokens": 1}, (A, B), "more than the 1 ids"),
         ({}, (A,), "without a terminator"),
     ],
@@ -205,8 +432,12 @@ def test_a_forbidden_terminator_that_comes_first_all_the_same_is_caught():
     "changes",
     [
         {"prompt_ids": ()},
-        {"terminators": frozenset()},
+        {"thinking_terminators": frozenset()},
+        {"answer_terminators": frozenset()},
+        {"ignore_ids": ()},
         {"max_thinking_tokens": -1},
+        {"min_thinking_tokens": 9},
+        {"grace_tokens": -1},
         {"num_ignore": -1},
         {"max_answer_tokens": 0},
         {"max_context_tokens": 2 + 8 + 4},

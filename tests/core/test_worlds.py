@@ -1,90 +1,221 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every short world: all engine outputs over a small alphabet, under all small budgets, obey the laws."""
+"""Every short world: all engine outputs over a small alphabet, under all small budgets, obey the laws.
+
+Worlds are walked as a tree: a branch is taken only where the engine is asked for an id, so no
+two plays are alike and none is left out.
+"""
 
 from itertools import product
 
-from budgetforce.core import BudgetForcer, Emit, Finish, ForcingPlan, Generate, Phase, RoundEnded, Started, ThinkingEnd, TokensSampled
+import pytest
 
-ORDINARY, LINE_BREAK, END, EOS = 1, 2, 3, 4
-TERMINATORS = frozenset({END, EOS})
-WORLDS = list(product((ORDINARY, LINE_BREAK, END, EOS), repeat=6))
-BUDGETS, IGNORES, STRINGS = range(5), range(3), ((), (7,), (7, 8))
+from budgetforce.core import (
+    AnswerEnd,
+    AnswerNow,
+    BudgetForcer,
+    BudgetRule,
+    Cancelled,
+    Emit,
+    Finish,
+    ForcingPlan,
+    Generate,
+    Phase,
+    RoundEnded,
+    Started,
+    ThinkingEnd,
+    ThinkingMode,
+    TokensSampled,
+)
+
+ORDINARY, LINE_BREAK, END, EOS, END_OF_TEXT, HEAD, PHANTOM = 1, 2, 3, 4, 5, 6, 99
+ALPHABET = (ORDINARY, LINE_BREAK, END, EOS, END_OF_TEXT, HEAD, PHANTOM)
+TERMINATORS = frozenset({END, EOS, END_OF_TEXT})
 
 
-def make_plan(budget, num_ignore, ignore_ids):
-    return ForcingPlan(
-        prompt_ids=(100,),
-        terminators=TERMINATORS,
-        max_thinking_tokens=budget,
-        num_ignore=num_ignore,
-        ignore_ids=ignore_ids,
-        max_answer_tokens=2,
-        max_context_tokens=1000,
-        answer_ids=(60,),
-        cut_answer_ids=(60, 61),
-        answer_prefix_ids=(62,),
-        line_break_ids=(LINE_BREAK,),
-        line_break_bearing=frozenset({LINE_BREAK}),
-    )
+def make_plan(budget=0, num_ignore=0, floor=0, grace=0, strings=((),), **changes):
+    settings = {
+        "prompt_ids": (100,),
+        "thinking_terminators": TERMINATORS,
+        "answer_terminators": TERMINATORS,
+        "max_thinking_tokens": budget,
+        "min_thinking_tokens": floor,
+        "num_ignore": num_ignore,
+        "ignore_ids": strings,
+        "grace_tokens": grace,
+        "boundary_ids": frozenset({LINE_BREAK}) if grace else frozenset(),
+        "max_answer_tokens": 2,
+        "max_context_tokens": 1000,
+        "answer_ids": (60,),
+        "cut_answer_ids": (60, 61),
+        "answer_prefix_ids": (62,),
+        "line_break_ids": (LINE_BREAK,),
+        "line_break_bearing": frozenset({LINE_BREAK}),
+        "fragments": {HEAD: b"\xc3"},
+        "num_token_ids": 90,
+        "thinking_marker_ids": (END, ORDINARY),
+        "answer_marker_ids": (END, LINE_BREAK),
+    }
+    return ForcingPlan(**{**settings, **changes})
+
+
+def every_world(play, length, alphabet=ALPHABET):
+    """Call ``play(world)``, which says how many ids of the world it used, for every world that differs in those."""
+    digits, num_worlds = [0] * length, 0
+    while True:
+        used = min(play(tuple(alphabet[digit] for digit in digits)), length)
+        num_worlds += 1
+        while used and digits[used - 1] == len(alphabet) - 1:
+            used -= 1
+        if not used:
+            return num_worlds
+        digits[used - 1] += 1
+        digits[used:] = [0] * (length - used)
 
 
 def next_ids(world, position, generate):
     """What an engine that wants to say ``world`` from ``position`` on says in a round, and where it stands then."""
     ids = []
     while len(ids) < generate.max_new_tokens:
-        token_id = world[position] if position < len(world) else END
+        token_id = world[position] if position < len(world) else EOS
         position += 1
-        if not ids and generate.forbid_terminator_first and token_id in TERMINATORS:
+        if len(ids) < generate.min_tokens and token_id in generate.stop_ids:
             token_id = ORDINARY
         ids.append(token_id)
-        if token_id in TERMINATORS:
+        if token_id in generate.stop_ids:
             break
     return ids, position
 
 
-def play(plan, world, *, burst):
-    """All actions of a world, and the ids that the engine said."""
+def play(plan, world, *, burst, interrupt=None):
+    """A whole reply: the forcer, its actions, the ids that the engine said, how many of the world that took.
+
+    ``interrupt`` = (event, n): the event comes behind the n-th id, and the rest of that round never does.
+    """
     forcer = BudgetForcer(plan)
     actions, said, position = list(forcer.receive(Started())), [], 0
     while not isinstance(actions[-1], Finish):
         ids, position = next_ids(world, position, actions[-1])
-        said += ids
-        chunks = [ids] if burst else [[token_id] for token_id in ids]
-        for chunk in chunks:
+        for chunk in [ids] if burst else [[token_id] for token_id in ids]:
+            if interrupt and len(said) == interrupt[1] and (told := forcer.receive(interrupt[0])):
+                actions += told
+                break
+            said += chunk
             actions += forcer.receive(TokensSampled(tuple(chunk)))
-        actions += forcer.receive(RoundEnded())
-    return forcer, actions, said
+        else:
+            actions += forcer.receive(RoundEnded())
+    return forcer, actions, said, position
 
 
 def emitted(actions):
     return [(a.phase, a.injected, i) for a in actions if isinstance(a, Emit) for i in a.ids]
 
 
-def check_laws(plan, world):
-    forcer, actions, said = play(plan, world, burst=True)
-    ledger = forcer.ledger
-    assert ledger.thinking <= plan.max_thinking_tokens
-    assert ledger.num_ignored <= plan.num_ignore
+def check_books(plan, forcer, actions, said):
+    """What holds for every reply, forced or not, however it ended."""
+    ledger, shown = forcer.ledger, emitted(actions)
     assert sum(isinstance(action, Finish) for action in actions) == 1
-    assert (*plan.prompt_ids, *(i for _, _, i in emitted(actions))) == forcer.context_ids
-    assert len(said) == ledger.thinking_sampled + ledger.answer_sampled + ledger.terminators
-    assert not TERMINATORS & {i for _, injected, i in emitted(actions) if not injected}
-    phases = [phase for phase, _, _ in emitted(actions)]
+    assert (*plan.prompt_ids, *(i for _, _, i in shown)) == forcer.context_ids
+    assert len(said) == ledger.thinking_sampled + ledger.answer_sampled + ledger.terminators + ledger.dropped
+    assert PHANTOM not in forcer.context_ids
+    phases = [phase for phase, _, _ in shown]
     assert phases == sorted(phases, key=[Phase.THINKING, Phase.ANSWER].index)
+    assert ledger.thinking_end is not None
+    assert ledger.answer_end is not None
+
+
+def check_forcing(plan, forcer, actions):
+    """The cap, the refusals, the floor, the cut."""
+    ledger, shown = forcer.ledger, emitted(actions)
+    thought = [i for phase, _, i in shown if phase is Phase.THINKING]
+    dropped = sum(record.num_dropped_tokens for record in ledger.rounds if record.phase is Phase.THINKING)
+    assert not TERMINATORS & {i for _, injected, i in shown if not injected}
+    assert ledger.thinking - ledger.grace + dropped <= plan.max_thinking_tokens + (plan.grace_tokens and dropped)
+    assert ledger.grace <= plan.grace_tokens
+    refusals = [record for record in ledger.rounds if record.refused_for]
+    assert len(refusals) == ledger.num_ignored
+    strings = [plan.ignore_ids[n % len(plan.ignore_ids)] for n in range(len(refusals))]
+    assert all(tuple(record.injected_ids) in (string, ()) for record, string in zip(refusals, strings, strict=True))
     if ledger.thinking_end is ThinkingEnd.BUDGET:
-        assert ledger.thinking == plan.max_thinking_tokens
-    refused_though_room = ledger.num_ignored < plan.num_ignore and plan.max_thinking_tokens - ledger.thinking > len(plan.ignore_ids)
-    assert not (ledger.thinking_end is ThinkingEnd.NATURAL and refused_though_room)
+        assert ledger.thinking - ledger.grace + dropped >= plan.max_thinking_tokens
+        assert not thought or thought[-1] != HEAD
+    if ledger.thinking_end is ThinkingEnd.NATURAL and not ledger.grace and len(ledger.rounds) >= 2:
+        room = plan.max_thinking_tokens - ledger.thinking - dropped
+        next_string = plan.ignore_ids[ledger.num_ignored % len(plan.ignore_ids)]
+        assert ledger.num_ignored >= plan.num_ignore or room <= len(next_string)
+        assert ledger.thinking >= plan.min_thinking_tokens or room <= 0
+
+
+def check_world(plan, world, check):
+    forcer, actions, said, used = play(plan, world, burst=True)
+    check_books(plan, forcer, actions, said)
+    check(plan, forcer, actions)
     one_by_one = play(plan, world, burst=False)
     assert emitted(one_by_one[1]) == emitted(actions)
     assert [a for a in one_by_one[1] if isinstance(a, Generate)] == [a for a in actions if isinstance(a, Generate)]
-    assert one_by_one[0].ledger == ledger
+    assert one_by_one[0].ledger == forcer.ledger
+    return used
 
 
-def test_every_short_world_obeys_the_laws():
-    """4^6 engine outputs x 5 budgets x 3 ignores x 3 strings = 184,320 worlds, each played in bursts and one by one."""
-    plans = [make_plan(*setting) for setting in product(BUDGETS, IGNORES, STRINGS)]
-    for plan in plans:
-        for world in WORLDS:
-            check_laws(plan, world)
-    assert len(plans) * len(WORLDS) == 184_320
+def all_plans(**changes):
+    budgets, ignores, floors, graces = range(5), range(3), (0, 2, 4), (0, 2)
+    for budget, ignore, floor, grace, strings in product(budgets, ignores, floors, graces, (((),), ((7,), (7, 8)))):
+        if floor <= budget:
+            yield make_plan(budget, ignore, floor, grace, strings, **changes)
+
+
+@pytest.mark.parametrize(
+    ("alphabet", "length", "num_worlds"), [(ALPHABET, 4, 190_476), ((ORDINARY, LINE_BREAK, END), 7, 59_718)], ids=["wide", "deep"]
+)
+def test_every_short_world_obeys_the_laws(alphabet, length, num_worlds):
+    """All outputs of up to 4 ids of 7 kinds, and of up to 7 of 3 kinds, under 108 settings of budget,
+    ignores, floor, grace and strings; each in bursts and one by one.
+    """
+    plans = list(all_plans())
+    assert len(plans) == 108
+    played = sum(every_world(lambda world, plan=plan: check_world(plan, world, check_forcing), length, alphabet) for plan in plans)
+    assert played == num_worlds
+
+
+def test_every_short_world_of_a_model_that_is_left_to_itself():
+    """Phases are the model's own; a thought never opens after the answer; nothing is lost."""
+
+    def check(plan, forcer, actions):
+        ledger = forcer.ledger
+        assert not ledger.thinking_injected + ledger.answer_injected + ledger.num_ignored
+        assert (ledger.thinking_end is ThinkingEnd.ABSENT) == (ledger.thinking == 0)
+        if ledger.answer_end is AnswerEnd.MISSING:
+            assert not any(phase is Phase.ANSWER for phase, _, _ in emitted(actions))
+
+    plan = make_plan(mode=ThinkingMode.FREE, max_answer_tokens=6)
+    assert every_world(lambda world: check_world(plan, world, check), length=6) == 10_657
+
+
+@pytest.mark.parametrize("rule", [BudgetRule.PER_ROUND, BudgetRule.SAMPLED])
+def test_every_short_world_under_the_authors_rules(rule):
+    def check(plan, forcer, actions):
+        cap = plan.max_thinking_tokens
+        ledger = forcer.ledger
+        assert (ledger.thinking if rule is BudgetRule.PER_ROUND else ledger.thinking_sampled) <= cap
+        assert ledger.num_ignored <= plan.num_ignore
+
+    for budget, ignore in product(range(4), range(3)):
+        plan = make_plan(budget, ignore, strings=((7,),), budget_rule=rule, fragments={})
+        every_world(lambda world, plan=plan: check_world(plan, world, check), length=4)
+
+
+@pytest.mark.parametrize("event", [AnswerNow(), Cancelled()])
+@pytest.mark.parametrize("mode", [ThinkingMode.FORCED, ThinkingMode.FREE])
+def test_an_interrupt_at_any_moment_of_any_short_world(event, mode):
+    """One end, the books in order, whenever it comes."""
+    forced = mode is ThinkingMode.FORCED
+    plan = make_plan(3 if forced else 0, 1, 0, 2, ((7,),), mode=mode, max_answer_tokens=4)
+    for moment in range(6):
+
+        def check(world, moment=moment):
+            forcer, actions, said, used = play(plan, world, burst=False, interrupt=(event, moment))
+            check_books(plan, forcer, actions, said)
+            if isinstance(event, Cancelled) and len(said) == moment and forcer.ledger.answer_end is AnswerEnd.CANCELLED:
+                assert isinstance(actions[-1], Finish)
+            return used
+
+        every_world(check, length=4)

@@ -19,6 +19,7 @@ class ScriptedEngine:
     Attributes:
         calls: every call so far.
         num_open: calls whose stream has not ended or been closed.
+        hanging: numbers of the calls that never end by themselves.
     """
 
     def __init__(self, *scripts: Iterable[int], burst: int = 1, kv_reused_blocks: int | None = None) -> None:
@@ -28,19 +29,20 @@ class ScriptedEngine:
         self._burst = burst
         self._kv_reused_blocks = kv_reused_blocks
         self.fail_with: Exception | None = None
-        self.hang = False
+        self.hanging: set[int] = set()
 
     def enqueue(self, *scripts: Iterable[int]) -> None:
         self._scripts.extend(tuple(script) for script in scripts)
 
     async def stream(self, call: EngineCall) -> AsyncGenerator[EngineDelta, None]:
+        number = len(self.calls)
         self.calls.append(call)
         self.num_open += 1
         try:
             ids = scripted_ids(self._scripts.popleft() if self._scripts else (), call)
             for start in range(0, len(ids), self._burst):
                 yield EngineDelta(ids=ids[start : start + self._burst], kv_reused_blocks=self._kv_reused_blocks)
-            if self.hang:
+            if number in self.hanging:
                 await asyncio.Event().wait()
             if self.fail_with is not None:
                 raise self.fail_with

@@ -25,6 +25,7 @@ from budgetforce.launcher import TritonServer, choose_ports
 from budgetforce.serving_env import serving_environment
 from s1_client import Client
 
+VOCAB_ROWS = 49152 + 8  # of the scripted engine: more than there are tokens
 HERE = Path(__file__).resolve().parent
 
 
@@ -66,7 +67,7 @@ def copy_of_s1(root: Path, repository: Path, name: str, engine: str) -> None:
     shutil.copytree(root / "model_repository" / "s1", folder, ignore=shutil.ignore_patterns("__pycache__"))
     config = folder / "config.pbtxt"
     text = config.read_text().replace('name: "s1"', f'name: "{name}"').replace("${S1_ENGINE_MODEL}", engine)
-    config.write_text(text)
+    config.write_text(text.replace("${S1_VOCAB_ROWS}", str(VOCAB_ROWS)) if engine == "scripted_llm" else text)
 
 
 def make_scripted_llm(root: Path, repository: Path, scripts: Path) -> None:

@@ -59,7 +59,7 @@ def test_a_refused_end_injects_wait_and_a_continuation_reuses_the_kv_cache(clien
     assert (first.ended_by, first.terminator_id in TERMINATORS) == ("terminator", True)
     assert second.num_engine_calls == 2
     recomputed = second.num_prompt_tokens - 32 * second.kv_reused_blocks
-    assert recomputed <= 32 + first.num_injected_tokens
+    assert recomputed <= 32 + len(first.injected_ids)
 
 
 def test_a_budget_is_kept_to_the_token_and_the_answer_forced(client):
@@ -99,7 +99,7 @@ def test_the_result_echoes_every_parameter_as_applied(client):
     effective = client.think(QUESTION, max_tokens=4).result.effective
     assert effective["preset"] == "smollm2"
     assert effective["engine_model"] == "embedded_llm"
-    assert (effective["temperature"], effective["ignore_str"], effective["num_ignore"]) == (0, "Wait", 1)
+    assert (effective["temperature"], effective["ignore_str"], effective["num_ignore"]) == (0, ["Wait"], 1)
     assert 8000 < effective["max_thinking_tokens"] < effective["max_context_tokens"] == 8192
 
 
@@ -109,3 +109,64 @@ def test_sixteen_replies_run_at_once_and_each_is_whole(client):
     assert len({reply.result.request_id for reply in replies}) == 16
     assert all(reply.result.usage.num_thinking_tokens <= 24 for reply in replies)
     assert len({reply.thinking for reply in replies}) > 8
+
+
+def test_samples_of_one_prompt_share_it_and_differ(client):
+    """Each has its own index, seed and account; the others find the first one's prompt in the KV cache."""
+    question = "Tell me a story about a lighthouse keeper, a storm, a lost ship and the long night in which they met each other."
+    replies = client.samples(question, num_samples=4, temperature=1.0, seed=5, max_thinking_tokens=24, max_tokens=8)
+    assert [reply.result.usage.num_thinking_tokens <= 24 for reply in replies] == [True] * 4
+    assert len({reply.thinking for reply in replies}) > 1
+    assert all(reply.result.rounds[0].kv_reused_blocks >= 1 for reply in replies[1:])
+    again = client.samples(question, num_samples=4, temperature=1.0, seed=5, max_thinking_tokens=24, max_tokens=8)
+    assert [len(reply.thinking) > 0 for reply in again] == [True] * 4
+
+
+def test_a_floor_makes_a_model_think_on_that_would_stop(client):
+    """SmolLM2 ends this thought after some twenty tokens."""
+    reply = client.think(QUESTION, min_thinking_tokens=60, num_ignore=0, max_thinking_tokens=100, max_tokens=8)
+    assert 60 <= reply.result.usage.num_thinking_tokens <= 100
+    assert reply.result.rounds[0].refused_for == "min_thinking_tokens"
+
+
+def test_grace_ends_a_cut_thought_with_its_sentence(client, tokenizer):
+    events = list(
+        client.stream("Tell me a long story about a dog.", max_thinking_tokens=24, min_thinking_tokens=24, grace_tokens=80, max_tokens=8)
+    )
+    usage = events[-1].result.usage
+    thought = ids_of(event for event in events if isinstance(event, ThinkingDelta))
+    assert 0 < usage.num_grace_tokens <= 80
+    assert usage.num_thinking_tokens == 24 + usage.num_grace_tokens
+    assert thought[-1] in tokenizer.boundary_bearing or events[-1].result.rounds[-2].ended_by in ("grace", "terminator")
+
+
+def test_thinking_off_is_an_answer_alone(client):
+    reply = client.think("What is the capital of France?", thinking="off", max_tokens=12)
+    assert (reply.thinking, reply.result.thinking_end) == ("", "off")
+    assert "Paris" in reply.answer
+
+
+def test_thinking_free_is_what_the_model_makes_of_it(client):
+    """This one was never trained to think: it answers, and the reply says that there was no thought."""
+    reply = client.think("What is the capital of France?", thinking="free", max_tokens=12)
+    assert (reply.thinking, reply.result.thinking_end) == ("", "absent")
+    assert "Paris" in reply.answer
+
+
+@pytest.mark.parametrize("preset", ["s1", "s1-eval", "s1-readme"])
+def test_every_preset_of_s1_runs_on_whatever_model_is_there(client, preset):
+    reply = client.think(QUESTION, preset=preset, max_thinking_tokens=40, num_ignore=1, max_tokens=16)
+    result = reply.result
+    assert result.effective["preset"] == preset
+    assert result.usage.num_output_ids > 0
+
+
+def test_answer_now_closes_the_thinking_of_a_real_model(client):
+    events = client.stream("Tell me a long story.", request_id="hurry", min_thinking_tokens=3000, max_tokens=8)
+    for event in events:
+        if isinstance(event, ThinkingDelta):
+            break
+    client.answer_now("hurry")
+    *_, done = events
+    assert done.result.thinking_end == "answer_now"
+    assert done.result.usage.num_thinking_tokens < 3000

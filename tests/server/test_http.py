@@ -4,6 +4,7 @@
 import json
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -38,6 +39,29 @@ def test_generate_stream_sends_server_sent_events(post):
     assert [event["event"] for event in events].count("done") == 1
     assert events[-1]["event"] == "done"
     assert "".join(event["text_output"] for event in events).startswith("Final Answer:")
+
+
+def test_several_samples_are_lists_in_one_object(post):
+    body = {**BODY, "num_samples": 3, "temperature": 1.0, "seed": 3, "max_thinking_tokens": 10}
+    reply = json.loads(post("/v2/models/s1/generate", body)[1])
+    assert reply["index"] == [0, 1, 2]
+    assert [text.startswith("Final Answer:") for text in reply["text_output"]] == [True] * 3
+    assert sum(json.loads(result)["usage"]["num_output_ids"] for result in reply["result"]) == len(reply["output_ids"])
+
+
+def test_answer_now_is_a_request_with_the_same_id(post):
+    with ThreadPoolExecutor(1) as pool:
+        body = {"id": "over http", "text_input": "Tell me a long story.", "min_thinking_tokens": 3000, "max_tokens": 4}
+        running = pool.submit(post, "/v2/models/s1/generate", body)
+        while True:
+            try:
+                told = json.loads(post("/v2/models/s1/generate", {"id": "over http", "answer_now": True})[1])
+                break
+            except urllib.error.HTTPError as not_yet:
+                not_yet.close()
+        reply = json.loads(running.result()[1])
+    assert json.loads(told["result"]) == {"request_id": "over http", "num_told": 1}
+    assert json.loads(reply["result"])["finish_reason"]["thinking"] == "answer_now"
 
 
 def test_the_stock_models_field_names_work_unchanged(post):

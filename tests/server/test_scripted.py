@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Through the real server with an engine that follows a script: exact ids, faults, cancelling."""
 
+import random
 import time
 
 import pytest
 
-from budgetforce.core import BudgetForcer, Emit, Generate, RoundEnded, Started, TokensSampled
+from budgetforce.core import BudgetForcer, Emit, Finish, Generate, Reencode, Reencoded, RoundEnded, Started, TokensSampled
 from budgetforce.presets import Preset
 from budgetforce.serving.planning import Planner
 from budgetforce.serving.request import read_reply_request
-from s1_client import Done, ServerFailed, ThinkingDelta
+from s1_client import Done, ServerFailed, ThinkingDelta, _wire
 
 END, EOS = 2, 0
+VOCAB_ROWS = 49152 + 8  # as in conftest
 
 
 def wait_until(happened, seconds=10):
@@ -21,35 +23,68 @@ def wait_until(happened, seconds=10):
         time.sleep(0.01)
 
 
-def by_the_core_alone(tokenizer, question, calls, **options):
-    """The ids that the core alone puts behind the prompt for the same script."""
-    inputs = {"text_input": [question.encode()]} | {name: [value] for name, value in options.items()}
-    plan = Planner(tokenizer, Preset.load("smollm2"), 8192).plan(read_reply_request(inputs)).forcing
-    forcer, calls, emitted = BudgetForcer(plan), list(calls), []
-    actions = forcer.receive(Started())
-    while actions:
-        emitted += [i for action in actions if isinstance(action, Emit) for i in action.ids]
-        if not isinstance(actions[-1], Generate):
+def said(script, num_ids, stops, banned):
+    """What a rule-abiding engine that wants to say ``script`` says in one call."""
+    ids = []
+    for token_id in (i for i in script if i not in banned):
+        ids.append(token_id)
+        if token_id in stops or len(ids) == num_ids:
             break
-        ids = tuple(calls.pop(0))
-        if actions[-1].forbid_terminator_first:  # the server makes two calls of such a round
-            ids += tuple(calls.pop(0))
-        ids = ids[: actions[-1].max_new_tokens]
-        told = forcer.receive(TokensSampled(ids))
-        actions = told + forcer.receive(RoundEnded())
-    return emitted
+    return tuple(ids)
 
 
-def test_the_same_script_gives_the_same_ids_as_the_core_alone(scripted, scripts, tokenizer):
-    """Thinking, a refused end in two calls, a cut, the answer."""
-    word = list(tokenizer.encode("one two three four five six seven eight"))
-    calls = [[*word, END], [word[0]], [*word, *word], [word[1], word[2], EOS]]
+def by_the_core_alone(tokenizer, question, script, options):
+    """The ids that the core alone puts behind the prompt for the same script."""
+    inputs = {"text_input": [question.encode()]} | {
+        name: [v.encode() if isinstance(v, str) else v for v in (value if isinstance(value, list) else [value])]
+        for name, value in options.items()
+    }
+    plan = Planner(tokenizer, Preset.load("smollm2"), 8192, VOCAB_ROWS).plan(read_reply_request(inputs))
+    forcer, calls = BudgetForcer(plan.forcing), iter(script)
+    actions = forcer.receive(Started())
+    emitted = [i for action in actions if isinstance(action, Emit) for i in action.ids]
+    while not isinstance(last := actions[-1], Finish):
+        match last:
+            case Reencode(context_ids=ids, start=start):
+                told = []
+                actions = forcer.receive(Reencoded(tokenizer.encode_marker(tokenizer.decode(ids[start:]))))
+            case Generate(min_tokens=protected, max_new_tokens=left, stop_ids=stops):
+                ids = said(next(calls), protected, stops, plan.masked_ids | stops) if protected else ()
+                if left > len(ids):
+                    ids += said(next(calls), left - len(ids), stops, plan.masked_ids)
+                told = forcer.receive(TokensSampled(ids))
+                actions = forcer.receive(RoundEnded())
+        emitted += [i for action in [*told, *actions] if isinstance(action, Emit) for i in action.ids]
+    return emitted, forcer.ledger
+
+
+def generated(tokenizer, seed):
+    """A script of 40 calls, each of which ends sooner or later, and options that fit it."""
+    draw = random.Random(seed)
+    words = [*tokenizer.encode(" one two, three.\n four 😀 five"), 1, 2, 0, 17400, 11247, 49155, 60000]
+    calls = [[draw.choice(words) for _ in range(draw.randrange(12))] + [words[0]] * 60 + [END, EOS] for _ in range(40)]
+    options = {"max_thinking_tokens": draw.randrange(30), "num_ignore": draw.randrange(4), "max_tokens": 1 + draw.randrange(9)}
+    options["preset"] = draw.choice(("smollm2", "s1", "s1", "s1-eval", "s1-readme"))
+    if options["preset"] in ("smollm2", "s1"):
+        options |= {"min_thinking_tokens": draw.randrange(1 + options["max_thinking_tokens"]), "grace_tokens": draw.choice((0, 6))}
+        options |= {"ignore_str": draw.choice((["Wait"], [""], ["Wait", "Hmm"])), "answer_prefix_policy": draw.choice(("auto", "always"))}
+    if draw.random() < 0.2:
+        options = {"thinking": draw.choice(("free", "off")), "preset": options["preset"], "max_tokens": 30}
+    return calls, options
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_the_same_script_gives_the_same_ids_as_the_core_alone(scripted, scripts, tokenizer, seed):
+    """Every preset and mode; ends, cuts, refusals, floors, grace, half characters, ids without a token."""
+    calls, options = generated(tokenizer, seed)
     script = scripts.write(*calls)
-    options = {"max_thinking_tokens": 20, "num_ignore": 1, "max_tokens": 5}
     events = list(scripted.stream(script.question, **options))
     streamed = [i for event in events if not isinstance(event, Done) for i in event.ids]
-    assert streamed == by_the_core_alone(tokenizer, script.question, calls, **options)
-    assert events[-1].result.thinking_end == "budget"
+    emitted, ledger = by_the_core_alone(tokenizer, script.question, calls, options)
+    assert streamed == emitted
+    usage = events[-1].result.usage
+    assert (usage.num_output_ids, usage.num_dropped, usage.num_grace_tokens) == (ledger.reply, ledger.dropped, ledger.grace)
+    assert sum(note["said"] for note in script.notes("ended")) == sum(r.num_sampled_tokens for r in events[-1].result.rounds)
 
 
 def test_the_engine_is_asked_for_what_the_budget_leaves(scripted, scripts, tokenizer):
@@ -74,13 +109,53 @@ def test_an_emoji_split_across_tokens_arrives_whole(scripted, scripts, tokenizer
     assert all("�" not in text for text in texts)
 
 
-def test_ids_that_the_tokenizer_does_not_know_break_nothing(scripted, scripts, tokenizer):
-    """A phantom row of the embedding: in the ids, without text."""
+def test_rows_without_a_token_are_masked_and_dropped_if_they_come_all_the_same(scripted, scripts, tokenizer):
+    """Masked: those the embedding has, in every call. Dropped: neither text nor ids nor context, but counted."""
     (a,) = tokenizer.encode("a")
     script = scripts.write([a, 60000, a, END], [a, EOS])
     reply = scripted.think(script.question, num_ignore=0, max_tokens=5)
     assert reply.thinking.endswith("aa")
-    assert reply.answer.endswith("a")
+    assert reply.result.usage.num_dropped == 1
+    begun = script.notes("begun")
+    assert [note["banned"] for note in begun] == [list(range(49152, VOCAB_ROWS))] * 2
+    assert 60000 not in begun[1]["prompt"]
+
+
+def test_answer_now_ends_the_engines_call_and_opens_the_answer(scripted, scripts, tokenizer):
+    (a,) = tokenizer.encode("a")
+    script = scripts.write([a] * 5000, [a, EOS], delay_ms=5)
+    events = scripted.stream(script.question, request_id="now", max_thinking_tokens=5000)
+    while not isinstance(next(events), ThinkingDelta):
+        pass
+    scripted.answer_now("now")
+    *_, done = events
+    assert (done.result.thinking_end, done.result.answer_end) == ("answer_now", "stop")
+    assert done.result.rounds[0].ended_by == "answer_now"
+    wait_until(lambda: script.notes("cancelled"))
+    assert script.notes("cancelled")[0]["said"] < 5000
+
+
+def test_answer_now_is_for_the_request_of_that_id_alone(scripted, scripts, tokenizer):
+    (a,) = tokenizer.encode("a")
+    slow = [scripts.write([a] * 300, [a, EOS], delay_ms=5) for _ in range(2)]
+    streams = [scripted.stream(script.question, request_id=f"id{n}", max_thinking_tokens=300) for n, script in enumerate(slow)]
+    for stream in streams:
+        while not isinstance(next(stream), ThinkingDelta):
+            pass
+    scripted.answer_now("id1")
+    ends = [list(stream)[-1].result.thinking_end for stream in streams]
+    assert ends == ["budget", "answer_now"]
+
+
+def test_samples_are_streamed_with_their_index_and_end_one_by_one(scripted, scripts, tokenizer):
+    (a,) = tokenizer.encode("a")
+    script = scripts.write([a, a, END], [a, EOS])
+    events = list(scripted.stream(script.question, num_samples=3, temperature=1.0, num_ignore=0, max_tokens=5))
+    assert {event.index for event in events} == {0, 1, 2}
+    assert sorted(event.index for event in events if isinstance(event, Done)) == [0, 1, 2]
+    assert isinstance(events[-1], Done)
+    (reply, *_), (first, *_) = _wire.join(events), [event for event in events if isinstance(event, ThinkingDelta)]
+    assert (reply.answer, first.index) == ("Final Answer:a", 0)
 
 
 def test_stop_words_end_the_answer_across_tokens_and_are_not_shown(scripted, scripts, tokenizer):

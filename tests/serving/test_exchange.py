@@ -7,44 +7,45 @@ import json
 import pytest
 from scripted_engine import ScriptedEngine
 
+from budgetforce.core import ThinkingMode
 from budgetforce.engine.base import Sampling
 from budgetforce.errors import EngineFailed, InvalidRequest
 from budgetforce.presets import Preset
-from budgetforce.serving.exchange import Exchange, ReplyText, call_seed
+from budgetforce.serving.exchange import Exchange, call_seed
 from budgetforce.serving.planning import Planner
 from budgetforce.serving.request import ReplyRequest
 
 END, EOS = 2, 0
 
 
-class Sink:
-    """Keeps what it is given."""
+class Collected:
+    """An exchange and the pieces that it put."""
 
-    def __init__(self):
-        self.pieces, self.result, self.settled = [], None, False
+    def __init__(self, **settings):
+        self.pieces = []
+        self.exchange = Exchange(put=self.pieces.append, **settings)
 
-    def put(self, piece):
-        self.pieces.append(piece)
+    @property
+    def result(self):
+        return json.loads(self.pieces[-1].result)
 
-    async def close(self, result):
-        self.result = json.loads(result)
-
-    async def settle(self):
-        self.settled = True
+    @property
+    def answer(self):
+        return "".join(piece.answer for piece in self.pieces)
 
 
 @pytest.fixture
 def exchange(tokenizer):
-    def make(engine, **changes):
+    def make(engine, *, vocab_rows=0, index=0, **changes):
         request = ReplyRequest(messages=({"role": "user", "content": "hi"},), prompt_field="text_input", **{"num_ignore": 0, **changes})
-        plan = Planner(tokenizer, Preset.load("smollm2"), 1000).plan(request)
-        return Exchange("r", plan, engine, Sink(), ReplyText(tokenizer.token_bytes, plan.stop_words))
+        plan = Planner(tokenizer, Preset.load("smollm2"), 1000, vocab_rows).plan(request)
+        return Collected(request_id="r", plan=plan, engine=engine, tokenizer=tokenizer, index=index)
 
     return make
 
 
-def run(exchange):
-    return asyncio.run(exchange.run())
+def run(one):
+    return asyncio.run(one.exchange.run())
 
 
 @pytest.fixture
@@ -75,14 +76,15 @@ def test_the_result_accounts_for_every_round(exchange, word):
     engine = ScriptedEngine([*word, END], [*word, EOS], kv_reused_blocks=4)
     one = exchange(engine)
     run(one)
-    result = one.sink.result
+    result = one.result
     assert result["finish_reason"] == {"thinking": "natural", "answer": "stop"}
     assert [(r["phase"], r["num_sampled_tokens"], r["terminator_id"], r["kv_reused_blocks"]) for r in result["rounds"]] == [
         ("thinking", len(word) + 1, END, 4),
         ("answer", len(word) + 1, EOS, 4),
     ]
     assert result["usage"]["num_answer_tokens"] == len(word)
-    assert result["effective"]["num_ignore"] == 0
+    assert result["usage"]["num_output_ids"] == sum(len(piece.ids) for piece in one.pieces)
+    assert (result["index"], result["effective"]["num_ignore"]) == (0, 0)
 
 
 def test_a_stop_word_closes_the_engines_call(exchange, tokenizer):
@@ -91,63 +93,150 @@ def test_a_stop_word_closes_the_engines_call(exchange, tokenizer):
     one = exchange(engine, stop_words=("STOP",))
     run(one)
     assert engine.num_open == 0
-    assert "".join(piece.answer for piece in one.sink.pieces) == "Final Answer: yes "
-    assert one.sink.result["stop_word"] == "STOP"
+    assert one.answer == "Final Answer: yes "
+    assert one.result["stop_word"] == "STOP"
 
 
 def test_text_held_back_for_a_stop_word_that_never_came_is_shown_at_the_end(exchange, tokenizer):
     engine = ScriptedEngine([END], [*tokenizer.encode(" ST"), EOS])
     one = exchange(engine, stop_words=("STOP",))
     run(one)
-    assert "".join(piece.answer for piece in one.sink.pieces).endswith(" ST")
+    assert one.answer.endswith(" ST")
 
 
-@pytest.mark.parametrize("error", [EngineFailed("broke"), InvalidRequest("bad_words_list", 1, "none")])
-def test_an_engines_error_reaches_the_caller_after_the_sink_is_settled(exchange, word, error):
+def test_an_engines_error_reaches_the_caller(exchange, word):
     engine = ScriptedEngine(word)
-    engine.fail_with = error
+    engine.fail_with = InvalidRequest("bad_words_list", 1, "none")
     one = exchange(engine)
-    with pytest.raises(type(error)):
+    with pytest.raises(InvalidRequest):
         run(one)
-    assert one.sink.settled
-    assert one.sink.result is None
+    assert all(piece.result is None for piece in one.pieces)
 
 
 def test_a_broken_contract_is_the_engines_failure(exchange, word):
     one = exchange(ScriptedEngine(word))
     with pytest.raises(EngineFailed, match="without a terminator"):
         run(one)
-    assert one.sink.settled
 
 
-def test_cancelling_closes_the_engines_call_and_settles_the_sink(exchange, word):
+async def until(happened):
+    while not happened():
+        await asyncio.sleep(0)
+
+
+def test_cancelling_closes_the_engines_call(exchange, word):
     engine = ScriptedEngine(word)
-    engine.hang = True
+    engine.hanging = {0}
     one = exchange(engine)
 
     async def scenario():
-        task = asyncio.ensure_future(one.run())
-        while len(one.sink.pieces) < 2:
-            await asyncio.sleep(0)
+        task = asyncio.ensure_future(one.exchange.run())
+        await until(lambda: len(one.pieces) >= 2)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
 
     asyncio.run(scenario())
     assert engine.num_open == 0
-    assert one.sink.settled
+
+
+def hurried(one, moment):
+    """Run to the end; answer_now comes at ``moment``."""
+
+    async def scenario():
+        task = asyncio.ensure_future(one.exchange.run())
+        await until(moment)
+        one.exchange.answer_now()
+        await task
+
+    asyncio.run(scenario())
+    return one.result
+
+
+def test_answer_now_closes_the_thinking_call_and_answers(exchange, word):
+    engine = ScriptedEngine(word, [word[0], EOS])
+    engine.hanging = {0}
+    one = exchange(engine)
+    result = hurried(one, lambda: any(piece.event == "thinking" for piece in one.pieces))
+    assert result["finish_reason"] == {"thinking": "answer_now", "answer": "stop"}
+    assert (result["rounds"][0]["ended_by"], engine.num_open) == ("answer_now", 0)
+
+
+def test_answer_now_before_the_first_call_makes_none_for_thinking(exchange, word):
+    engine = ScriptedEngine([word[0], EOS])
+    one = exchange(engine)
+    result = hurried(one, lambda: True)
+    assert result["finish_reason"]["thinking"] == "answer_now"
+    assert len(engine.calls) == 1
+
+
+def test_answer_now_leaves_an_answer_alone(exchange, word):
+    engine = ScriptedEngine([*word, END], [*word, EOS])
+    one = exchange(engine)
+    result = hurried(one, lambda: any(piece.event == "answer" for piece in one.pieces))
+    assert result["finish_reason"] == {"thinking": "natural", "answer": "stop"}
+    assert result["usage"]["num_answer_tokens"] == len(word)
 
 
 def test_every_call_of_a_request_has_its_own_seed_and_equal_requests_repeat():
-    seeds = [call_seed(7, index) for index in range(50)]
+    seeds = [call_seed(7, sample, call) for sample in range(5) for call in range(10)]
     assert len(set(seeds)) == 50
-    assert seeds == [call_seed(7, index) for index in range(50)]
-    assert call_seed(None, 0) is None
+    assert seeds == [call_seed(7, sample, call) for sample in range(5) for call in range(10)]
+    assert call_seed(None, 0, 0) is None
     assert all(0 <= seed < 2**64 for seed in seeds)
 
 
-def test_the_engine_is_sampled_as_asked(exchange, word):
+def test_each_phase_is_sampled_as_asked(exchange, word):
     engine = ScriptedEngine([*word, END], [EOS])
-    run(exchange(engine, temperature=0.5, top_p=0.9, seed=3))
-    sampling = engine.calls[0].sampling
-    assert sampling == Sampling(temperature=0.5, top_p=0.9, seed=call_seed(3, 0))
+    one = exchange(engine, sampling={"temperature": 0.5, "top_p": 0.9, "seed": 3}, thinking_sampling={"temperature": 1.0})
+    run(one)
+    thinking, answer = (call.sampling for call in engine.calls)
+    assert thinking == Sampling(temperature=1.0, top_p=0.9, seed=call_seed(3, 0, 0))
+    assert answer == Sampling(temperature=0.5, top_p=0.9, seed=call_seed(3, 0, 1))
+    assert (one.result["effective"]["temperature"], one.result["effective"]["thinking_temperature"]) == (0.5, 1.0)
+
+
+def test_rows_without_a_token_are_masked_in_every_call_and_dropped_if_they_come_all_the_same(exchange, word, tokenizer):
+    """The second call of the first round goes on without the one that came."""
+    num_tokens = len(tokenizer.token_bytes)
+    phantoms = frozenset(range(num_tokens, num_tokens + 8))
+    engine = ScriptedEngine([word[0], END], [num_tokens + 100], [*word, num_tokens + 100, END], [EOS])
+    one = exchange(engine, vocab_rows=num_tokens + 8, num_ignore=1)
+    run(one)
+    first, banned, rest, answer = engine.calls
+    assert [call.banned_ids for call in engine.calls] == [phantoms, phantoms | first.stop_ids, phantoms, phantoms]
+    assert rest.input_ids == banned.input_ids
+    assert num_tokens + 100 not in answer.input_ids
+    assert one.result["usage"]["num_dropped"] == 2
+    assert one.result["effective"]["num_masked_ids"] == 8
+    assert num_tokens + 100 not in [token_id for piece in one.pieces for token_id in piece.ids]
+
+
+def test_grace_stops_at_the_end_of_a_sentence(exchange, tokenizer):
+    """The engine itself is told where a sentence ends."""
+    prefix = list(tokenizer.encode("I need to figure out"))
+    script = list(tokenizer.encode(" one two three. four five"))
+    engine = ScriptedEngine(script[:2], script[2:], [EOS])
+    one = exchange(engine, max_thinking_tokens=len(prefix) + 2, grace_tokens=8)
+    run(one)
+    assert "".join(piece.thinking for piece in one.pieces) == "I need to figure out one two three."
+    assert (one.result["usage"]["num_grace_tokens"], one.result["rounds"][1]["ended_by"]) == (2, "boundary")
+
+
+def test_a_free_model_is_reported_as_it_goes(exchange, tokenizer):
+    think, answer = tokenizer.encode_marker("<|im_start|>think"), tokenizer.encode_marker("<|im_start|>answer")
+    (a,) = tokenizer.encode("a")
+    engine = ScriptedEngine(think[:1], think[1:], [a, answer[0]], answer[1:], [a, END])
+    one = exchange(engine, thinking=ThinkingMode.FREE, num_ignore=None)
+    run(one)
+    assert [piece.event for piece in one.pieces] == ["thinking_opened", "thinking", "answer_opened", "answer", "done"]
+    assert one.result["finish_reason"] == {"thinking": "natural", "answer": "stop"}
+
+
+def test_thinking_off_asks_for_the_answer_alone(exchange, word):
+    engine = ScriptedEngine([*word, END])
+    one = exchange(engine, thinking=ThinkingMode.OFF, num_ignore=None)
+    run(one)
+    assert len(engine.calls) == 1
+    assert one.result["finish_reason"] == {"thinking": "off", "answer": "stop"}
+    assert not any(piece.thinking for piece in one.pieces)

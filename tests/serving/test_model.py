@@ -28,7 +28,7 @@ def engine():
 def model(monkeypatch, smollm2, engine):
     monkeypatch.setattr(model_module, "GrpcEngine", lambda url, name: engine)
     parameters = {"engine_model": "scripted", "engine_url": "x", "tokenizer_dir": str(smollm2.tokenizer), "preset": "smollm2"}
-    parameters["max_context_tokens"] = "1000"
+    parameters |= {"max_context_tokens": "1000", "vocab_rows": "49152"}
     config = {"parameters": {name: {"string_value": value} for name, value in parameters.items()}}
     model = BudgetForcingModel()
     model.initialize({"model_config": json.dumps(config)})
@@ -62,9 +62,48 @@ def test_a_reply_that_is_not_streamed_is_one_response(model, engine, tokenizer):
     assert len(one.sender.responses) == 1
 
 
+def test_several_samples_in_one_response_have_an_element_each(model, engine, tokenizer):
+    (a,) = tokenizer.encode("a")
+    engine.enqueue(*[[a, END], [a, EOS]] * 2)
+    one = request(stream=[[False]], num_samples=[[2]], temperature=[[1.0]])
+    model.execute([one])
+    assert one.sender.finished.wait(5)
+    outputs = {tensor.name(): tensor.as_numpy() for tensor in one.sender.responses[0].output_tensors}
+    assert {name: array.shape for name, array in outputs.items() if name != "output_ids"} == dict.fromkeys(
+        ("text_output", "thinking_output", "event", "index", "result"), (1, 2)
+    )
+    lengths = [json.loads(result)["usage"]["num_output_ids"] for result in outputs["result"].flat]
+    assert outputs["output_ids"].shape == (1, sum(lengths))
+
+
+def test_answer_now_reaches_the_running_request_of_that_id(model, engine, tokenizer):
+    (a,) = tokenizer.encode("a")
+    engine.enqueue([a], [a, EOS])
+    engine.hanging = {0}
+    one, told = request(), pb_utils.InferenceRequest({"answer_now": np.array([[True]])}, "id")
+    model.execute([one])
+    while "thinking" not in one.sender.texts("event"):
+        pass
+    model.execute([told])
+    assert one.sender.finished.wait(5)
+    assert told.sender.finished.wait(5)
+    assert json.loads(told.sender.texts("result")[0])["num_told"] == 1
+    assert json.loads(one.sender.texts("result")[0])["finish_reason"] == {"thinking": "answer_now", "answer": "stop"}
+    while model._running:  # forgotten a moment after its last response
+        pass
+    assert model._replies == {}
+
+
+def test_answer_now_to_nobody_is_refused(model):
+    told = pb_utils.InferenceRequest({"answer_now": np.array([[True]])}, "nobody")
+    model.execute([told])
+    assert told.sender.finished.wait(5)
+    assert told.sender.responses[0].error.code == pb_utils.TritonError.INVALID_ARG
+
+
 def test_a_client_that_has_gone_ends_the_request_and_the_engines_call(model, engine, tokenizer):
     engine.enqueue(tokenizer.encode("a"))
-    engine.hang = True
+    engine.hanging = {0}
     one = request()
     model.execute([one])
     one.sender.cancelled = True

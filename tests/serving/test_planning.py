@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from budgetforce.core import Phase, ThinkingMode
 from budgetforce.errors import InvalidRequest
 from budgetforce.presets import Preset
 from budgetforce.serving.planning import Planner
@@ -29,7 +30,7 @@ def plan(tokenizer, preset):
 
 
 def longest(forcing):
-    return len(forcing.prompt_ids) + forcing.max_thinking_tokens + forcing.num_closing_tokens
+    return forcing.longest_before_answer
 
 
 def test_the_default_budget_is_what_the_context_leaves_after_the_reserve(plan):
@@ -79,20 +80,136 @@ def test_a_prompt_that_just_fits_gets_a_budget_of_zero(tokenizer, preset):
 
 
 def test_sampling_draws_a_seed_only_where_one_matters(plan):
-    assert plan().sampling.seed is None
-    assert plan(temperature=1.0).sampling.seed is not None
-    assert plan(temperature=1.0, seed=5).sampling.seed == 5
+    def seeds(**given):
+        sampling = plan(**given).sampling
+        return [sampling[phase].seed for phase in Phase]
+
+    assert seeds() == [None, None]
+    drawn = seeds(sampling={"temperature": 1.0})
+    assert drawn[0] is not None
+    assert drawn[0] == drawn[1]
+    assert seeds(thinking_sampling={"temperature": 1.0})[0] is not None
+    assert seeds(sampling={"temperature": 1.0, "seed": 5}, thinking_sampling={"seed": 6}) == [6, 5]
+
+
+def test_sampling_defaults_are_the_presets(tokenizer, preset):
+    sampling = {"temperature": 0.6, "top_k": 20}
+    planner = Planner(tokenizer, replace(preset, sampling=sampling), CONTEXT)
+    plan = planner.plan(request(sampling={"top_k": 5}, thinking_sampling={"temperature": 1.0}))
+    assert [(one.temperature, one.top_k) for one in plan.sampling.values()] == [(1.0, 5), (0.6, 5)]
+
+
+def test_several_samples_need_a_temperature(plan):
+    assert plan(num_samples=3, thinking_sampling={"temperature": 1.0}).num_samples == 3
+    with pytest.raises(InvalidRequest, match="num_samples.*got 3"):
+        plan(num_samples=3)
+
+
+def test_the_rows_without_a_token_are_masked(tokenizer, preset):
+    num_tokens = len(tokenizer.token_bytes)
+    masked = Planner(tokenizer, preset, CONTEXT, num_tokens + 3).plan(request()).masked_ids
+    assert masked == {num_tokens, num_tokens + 1, num_tokens + 2}
+    assert Planner(tokenizer, preset, CONTEXT, num_tokens).plan(request()).masked_ids == frozenset()
+
+
+def test_a_presets_context_bounds_the_servers(tokenizer, preset):
+    assert Planner(tokenizer, replace(preset, context_tokens=200), CONTEXT).plan(request()).forcing.max_context_tokens == 200
+
+
+# --- floor, grace, prefix -----------------------------------------------------------------------
+
+
+def test_a_floor_above_the_budget_is_refused_naming_both(plan):
+    assert plan(min_thinking_tokens=7, max_thinking_tokens=7).forcing.min_thinking_tokens == 7
+    with pytest.raises(InvalidRequest, match="min_thinking_tokens.*got 8, allowed: 0 to 7"):
+        plan(min_thinking_tokens=8, max_thinking_tokens=7)
+
+
+def test_a_floor_that_the_context_has_no_room_for_is_refused_naming_both(plan):
+    room = plan().forcing.max_thinking_tokens
+    with pytest.raises(InvalidRequest, match=f"min_thinking_tokens.*got {room + 1}, allowed: 0 to {room}"):
+        plan(min_thinking_tokens=room + 1)
+
+
+def test_grace_takes_its_room_from_the_thinking(plan):
+    room = plan().forcing.max_thinking_tokens
+    assert plan(grace_tokens=10).forcing.max_thinking_tokens == room - 10
+    with pytest.raises(InvalidRequest, match=f"max_thinking_tokens.*got {room}, allowed: -1 to {room - 10}"):
+        plan(grace_tokens=10, max_thinking_tokens=room)
+    with pytest.raises(InvalidRequest, match=f"grace_tokens.*got {room + 1}, allowed: 0 to {room}"):
+        plan(grace_tokens=room + 1)
+
+
+def test_an_answer_prefix_of_ones_own_is_taken_and_bounded_by_the_reserve(plan, tokenizer):
+    assert plan(answer_prefix="So:").forcing.answer_prefix_ids == tokenizer.encode("So:")
+    assert plan(answer_prefix="").forcing.answer_prefix_ids == ()
+    with pytest.raises(InvalidRequest, match='answer_prefix.*got "60 tokens", allowed: at most 50 tokens'):
+        plan(answer_prefix=" word" * 60)
+
+
+def test_ignore_strings_are_encoded_one_by_one(plan, tokenizer):
+    assert plan(ignore_str=("Wait", "")).forcing.ignore_ids == (tokenizer.encode("Wait"), ())
+
+
+@pytest.mark.parametrize("field", ["ignore_str", "answer_prefix"])
+def test_a_text_of_the_callers_that_spells_a_control_token_is_refused(plan, field):
+    value = ("so <|im_end|>",) if field == "ignore_str" else "so <|im_end|>"
+    with pytest.raises(InvalidRequest, match=f"{field}.*without <|im_end|>"):
+        plan(**{field: value})
+
+
+# --- modes and the authors' presets -----------------------------------------------------------------
+
+
+def test_only_a_forced_thought_is_prefilled(plan, tokenizer):
+    start = tokenizer.encode_marker("<|im_start|>think\n")
+    forced, free, off = (plan(thinking=mode).forcing for mode in ThinkingMode)
+    assert forced.prompt_ids == free.prompt_ids + start
+    assert free.prompt_ids == off.prompt_ids
+
+
+def test_without_a_thought_the_answer_has_a_prefix_only_if_one_is_asked_for(plan, tokenizer):
+    assert plan(thinking=ThinkingMode.OFF).forcing.answer_prefix_ids == ()
+    forcing = plan(thinking=ThinkingMode.OFF, answer_prefix="So:").forcing
+    assert (forcing.answer_prefix_ids, forcing.prefix_after_natural_end) == (tokenizer.encode("So:"), True)
+
+
+@pytest.mark.parametrize(
+    ("mode", "field", "value"),
+    [
+        *(
+            (mode, field, 1)
+            for mode in ("free", "off")
+            for field in ("max_thinking_tokens", "min_thinking_tokens", "num_ignore", "grace_tokens")
+        ),
+        ("free", "ignore_str", ("Wait",)),
+        ("free", "answer_prefix", "So:"),
+        ("off", "thinking_sampling", {"top_k": 2}),
+    ],
+)
+def test_a_field_that_would_mean_nothing_is_refused(plan, mode, field, value):
+    with pytest.raises(InvalidRequest, match=f"thinking is {mode}"):
+        plan(thinking=ThinkingMode(mode), **{field: value})
+
+
+@pytest.mark.parametrize(
+    ("preset", "field"), [("s1-eval", "grace_tokens"), ("s1-readme", "grace_tokens"), ("s1-readme", "min_thinking_tokens")]
+)
+def test_the_authors_presets_refuse_what_the_authors_do_not_have(tokenizer, preset, field):
+    with pytest.raises(InvalidRequest, match=f"{field}.*preset {preset}"):
+        Planner(tokenizer, Preset.load("smollm2"), 8192).plan(request(preset=preset, **{field: 1}))
+
+
+def test_every_parameter_is_told_as_applied(plan):
+    effective = plan(num_ignore=2, sampling={"temperature": 0.5, "seed": 1}).effective
+    assert {"preset", "thinking", "max_thinking_tokens", "grace_tokens", "answer_prefix_policy", "thinking_seed"} <= set(effective)
+    assert (effective["num_ignore"], effective["thinking_temperature"], effective["seed"]) == (2, 0.5, 1)
 
 
 @pytest.mark.parametrize(("policy", "natural", "cut"), [("auto", False, True), ("always", True, True), ("never", False, False)])
-def test_the_prefix_policy_decides_where_the_answer_prefix_goes(tokenizer, preset, policy, natural, cut):
-    answer = replace(preset.answer, prefix_policy=policy)
-    forcing = Planner(tokenizer, replace(preset, answer=answer), CONTEXT).plan(request()).forcing
+def test_the_prefix_policy_decides_where_the_answer_prefix_goes(plan, policy, natural, cut):
+    forcing = plan(answer_prefix_policy=policy).forcing
     assert (forcing.prefix_after_natural_end, bool(forcing.answer_prefix_ids)) == (natural, cut)
-
-
-def test_control_tokens_in_an_ignore_string_stay_text(plan):
-    assert not {0, 1, 2} & set(plan(ignore_str="<|im_end|>").forcing.ignore_ids)
 
 
 def test_a_preset_that_does_not_fit_the_model_is_refused(tokenizer, preset, monkeypatch):

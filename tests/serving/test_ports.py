@@ -4,7 +4,7 @@
 import triton_python_backend_utils as pb_utils
 
 from budgetforce.errors import BudgetForceError, Cancelled, EngineFailed, EngineUnavailable, InvalidRequest
-from budgetforce.serving.ports import ResponsePort, cancel_check_period_s, ids_tensor, text_tensor
+from budgetforce.serving.ports import ResponsePort, cancel_check_period_s, int32_tensor, text_tensor
 
 
 def test_nothing_follows_the_final_response():
@@ -46,6 +46,7 @@ def test_cancels_are_asked_for_every_tenth_to_quarter_of_a_second():
 
 
 def test_tensors_have_a_batch_of_one():
-    assert ids_tensor((1, 2)).tolist() == [[1, 2]]
-    assert ids_tensor(()).shape == (1, 0)
+    assert int32_tensor(1, 2).tolist() == [[1, 2]]
+    assert int32_tensor().shape == (1, 0)
     assert text_tensor("é").tolist() == [["é".encode()]]
+    assert text_tensor("a", "b").shape == (1, 2)

@@ -4,7 +4,7 @@
 import pytest
 
 from budgetforce.errors import InvalidRequest
-from budgetforce.serving.request import ReplyRequest, read_reply_request
+from budgetforce.serving.request import ReplyRequest, read_answer_now, read_reply_request
 
 
 def read(**inputs):
@@ -25,7 +25,31 @@ def test_values_at_the_edge_are_allowed():
     request = read(
         max_thinking_tokens=[-1], num_ignore=[0], max_tokens=[1], temperature=[0.0], top_p=[1.0], seed=[2**64 - 1], ignore_str=[b""]
     )
-    assert (request.max_thinking_tokens, request.num_ignore, request.temperature, request.ignore_str) == (-1, 0, 0.0, "")
+    assert (request.max_thinking_tokens, request.num_ignore, request.ignore_str) == (-1, 0, ("",))
+    assert request.sampling == {"temperature": 0.0, "top_p": 1.0, "seed": 2**64 - 1}
+
+
+def test_sampling_fields_are_taken_by_phase():
+    request = read(temperature=[1.0], thinking_temperature=[0.5], thinking_bad_words=[b"x"])
+    assert (request.sampling, request.thinking_sampling) == ({"temperature": 1.0}, {"temperature": 0.5, "bad_words": ("x",)})
+
+
+def test_a_refusal_names_the_field_of_the_phase():
+    with pytest.raises(InvalidRequest, match="field 'thinking_top_p': got 7.0, allowed: 0 < thinking_top_p <= 1"):
+        read(thinking_top_p=[7.0])
+
+
+def test_ignore_strings_may_be_several_and_empty():
+    assert read(ignore_str=[b"Wait", b""]).ignore_str == ("Wait", "")
+    with pytest.raises(InvalidRequest, match="no value"):
+        read(ignore_str=[])
+
+
+def test_answer_now_stands_alone():
+    assert read_answer_now({"answer_now": [True]})
+    assert not read_answer_now({"answer_now": [False], "text_input": [b"hi"]})
+    with pytest.raises(InvalidRequest, match="text_input"):
+        read_answer_now({"answer_now": [True], "text_input": [b"hi"]})
 
 
 def test_empty_words_mean_none():

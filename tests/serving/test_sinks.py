@@ -9,9 +9,11 @@ import pytest
 
 from budgetforce.serving.sinks import JoiningSink, Piece, StreamSink, merge
 
+DONE = Piece(event="done", result="{}")
 
-def think(text, *ids):
-    return Piece(event="thinking", thinking=text, ids=ids)
+
+def think(text, *ids, index=0):
+    return Piece(event="thinking", thinking=text, ids=ids, index=index)
 
 
 class Wire:
@@ -50,12 +52,13 @@ def test_a_stream_sends_the_first_piece_at_once_and_what_piles_up_together(wire)
         for n in range(5):
             sink.put(think("b", n))
         wire.gate.set()
-        await sink.close("{}")
+        sink.put(DONE)
+        await sink.close()
 
     run(scenario)
     everything = [piece for pieces, _ in wire.sent for piece in pieces]
     assert wire.sent[0] == ([think("a", 1)], False)
-    assert merge(everything) == [think("abbbbb", 1, 0, 1, 2, 3, 4), Piece(event="done", result="{}")]
+    assert merge(everything) == [think("abbbbb", 1, 0, 1, 2, 3, 4), DONE]
     assert [final for _, final in wire.sent] == [False] * (len(wire.sent) - 1) + [True]
     assert len(wire.sent) <= 3
 
@@ -83,8 +86,9 @@ def test_a_send_that_fails_is_told_to_whoever_goes_on(wire):
 
     async def scenario(pool):
         sink = StreamSink(fail, pool)
+        sink.put(DONE)
         with pytest.raises(OSError, match="shared memory is full"):
-            await sink.close("{}")
+            await sink.close()
         with pytest.raises(OSError, match="shared memory is full"):
             sink.put(think("a"))
         await sink.settle()
@@ -99,7 +103,8 @@ def test_many_pieces_from_a_fast_engine_arrive_whole_and_in_order(wire):
             sink.put(think(".", n))
             if n % 7 == 0:
                 await asyncio.sleep(0)
-        await sink.close("{}")
+        sink.put(DONE)
+        await sink.close()
 
     run(scenario)
     assert [i for pieces, _ in wire.sent for piece in pieces for i in piece.ids] == list(range(2000))
@@ -110,10 +115,39 @@ def test_joining_sends_one_response_with_everything(wire):
         sink = JoiningSink(wire.send, pool)
         sink.put(think("a", 1))
         sink.put(Piece(event="answer", answer="b", ids=(2,)))
-        await sink.close("{}")
+        sink.put(DONE)
+        await sink.close()
 
     run(scenario)
     assert wire.sent == [([Piece(event="done", thinking="a", answer="b", ids=(1, 2), result="{}")], True)]
+
+
+def test_a_stream_of_several_samples_ends_with_the_last_ones_result(wire):
+    async def scenario(pool):
+        sink = StreamSink(wire.send, pool, num_samples=2)
+        for index in (1, 0):
+            sink.put(think("a", index=index))
+            sink.put(Piece(event="done", index=index, result=str(index)))
+            await sink.close()
+
+    run(scenario)
+    results = [piece.result for pieces, _ in wire.sent for piece in pieces if piece.result]
+    assert results == ["1", "0"]
+    assert [final for _, final in wire.sent] == [False] * (len(wire.sent) - 1) + [True]
+
+
+def test_joining_sends_the_samples_in_order(wire):
+    async def scenario(pool):
+        sink = JoiningSink(wire.send, pool)
+        for index in (1, 0, 1, 0):
+            sink.put(think("ab"[index], index, index=index))
+        for index in (1, 0):
+            sink.put(Piece(event="done", index=index, result=str(index)))
+        await sink.close()
+
+    run(scenario)
+    whole = [Piece(event="done", index=i, thinking="ab"[i] * 2, ids=(i, i), result=str(i)) for i in (0, 1)]
+    assert wire.sent == [(whole, True)]
 
 
 def test_joining_sends_nothing_when_it_is_settled(wire):
@@ -126,7 +160,8 @@ def test_joining_sends_nothing_when_it_is_settled(wire):
     assert wire.sent == []
 
 
-def test_only_neighbours_of_the_same_event_are_merged():
+def test_only_neighbours_of_the_same_event_and_sample_are_merged():
     answer = Piece(event="answer", answer="x", ids=(9,))
     assert merge([think("a", 1), think("b", 2), answer, think("c", 3)]) == [think("ab", 1, 2), answer, think("c", 3)]
+    assert merge([think("a"), think("b", index=1)]) == [think("a"), think("b", index=1)]
     assert merge([]) == []

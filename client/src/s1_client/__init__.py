@@ -10,7 +10,7 @@ print(reply.answer)
 
 from s1_client._client import Client
 from s1_client._errors import Cancelled, ConnectionFailed, InvalidRequest, S1Error, ServerFailed, ServerUnavailable
-from s1_client._types import AnswerDelta, AnswerOpened, Done, Event, Injected, Reply, Result, Round, ThinkingDelta, Usage
+from s1_client._types import AnswerDelta, AnswerOpened, Done, Event, Injected, Reply, Result, Round, ThinkingDelta, ThinkingOpened, Usage
 
 __all__ = [
     "AnswerDelta",
@@ -29,5 +29,6 @@ __all__ = [
     "ServerFailed",
     "ServerUnavailable",
     "ThinkingDelta",
+    "ThinkingOpened",
     "Usage",
 ]

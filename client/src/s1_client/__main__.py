@@ -16,6 +16,12 @@ from s1_client._types import AnswerDelta, AnswerOpened, Done, Event, Injected, R
 EXIT_CODES = {InvalidRequest: 2, ConnectionFailed: 3}  # any other S1Error: 1; Ctrl-C: 130
 
 
+_OPTIONS = (
+    *("max_thinking_tokens", "min_thinking_tokens", "num_ignore", "ignore_str", "grace_tokens", "thinking", "preset"),
+    *("max_tokens", "temperature", "seed"),
+)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; its exit code."""
     options = _parse(sys.argv[1:] if arguments is None else arguments)
@@ -38,8 +44,14 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     ask.add_argument("question")
     ask.add_argument("--url", default=os.environ.get("S1_URL", "127.0.0.1:8001"), help="gRPC address (default: $S1_URL or 127.0.0.1:8001)")
     ask.add_argument("--max-thinking-tokens", type=int, metavar="N", help="hard cap of the thinking; -1 = what the context allows")
+    ask.add_argument("--min-thinking-tokens", type=int, metavar="N", help="refuse every end of thinking before it")
     ask.add_argument("--num-ignore", type=int, metavar="N", help="how many ends of thinking to refuse")
-    ask.add_argument("--ignore-str", metavar="TEXT", help='put in place of a refused end (default: "Wait")')
+    ask.add_argument(
+        "--ignore-str", action="append", metavar="TEXT", help='put in place of a refused end (default: "Wait"); again: in turn'
+    )
+    ask.add_argument("--grace-tokens", type=int, metavar="N", help="how long a cut may wait for the end of a sentence")
+    ask.add_argument("--thinking", metavar="MODE", help="forced (default), free: as the model likes, or off")
+    ask.add_argument("--preset", metavar="NAME", help="markers, strings and defaults of a model (default: the server's)")
     ask.add_argument("--max-tokens", type=int, metavar="N", help="cap of the answer")
     ask.add_argument("--temperature", type=float, metavar="T", help="0 = greedy (default)")
     ask.add_argument("--seed", type=int, metavar="N")
@@ -47,9 +59,8 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def _ask(client: Client, options: argparse.Namespace) -> None:
-    names = ("max_thinking_tokens", "num_ignore", "ignore_str", "max_tokens", "temperature", "seed")
     show = _Display(colour=sys.stderr.isatty())
-    for event in client.stream(options.question, **{name: getattr(options, name) for name in names}):
+    for event in client.stream(options.question, **{name: getattr(options, name) for name in _OPTIONS}):
         show(event)
 
 
@@ -60,7 +71,6 @@ class _Display:
         self._dim, self._mark, self._plain = ("\033[2m", "\033[1;33m", "\033[0m") if colour else ("", "", "")
         self._started = time.monotonic()
         self._first_token_s: float | None = None
-        self._answering = False
 
     def __call__(self, event: Event) -> None:
         if self._first_token_s is None and isinstance(event, ThinkingDelta | AnswerDelta):
@@ -68,10 +78,9 @@ class _Display:
         match event:
             case ThinkingDelta(text=text):
                 self._to_stderr(f"{self._dim}{text}{self._plain}")
-            case Injected(text=text) if not self._answering:
+            case Injected(text=text, phase="thinking"):
                 self._to_stderr(f"{self._mark}[{text}]{self._plain}")
             case AnswerOpened():
-                self._answering = True
                 self._to_stderr("\n\n")
             case Injected(text=text) | AnswerDelta(text=text):
                 print(text, end="", flush=True)
@@ -88,9 +97,10 @@ def summary(result: Result, first_token_s: float) -> str:
     """One line: tokens, time to first token, tokens a second, and why each phase ended."""
     usage = result.usage
     num_sampled = usage.num_thinking_sampled + usage.num_answer_tokens + usage.num_terminators
+    budget = f"/{result.effective['max_thinking_tokens']}" if result.effective["thinking"] == "forced" else ""
     return " · ".join(
         [
-            f"thinking {usage.num_thinking_tokens}/{result.effective['max_thinking_tokens']} tokens ({result.thinking_end} end)",
+            f"thinking {usage.num_thinking_tokens}{budget} tokens ({result.thinking_end} end)",
             f"injected {usage.num_thinking_injected + usage.num_answer_injected} (ends refused: {usage.num_ignored})",
             f"answer {usage.num_answer_tokens} tokens ({result.answer_end} end)",
             f"first token {first_token_s * 1e3:.0f} ms",

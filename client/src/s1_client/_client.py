@@ -45,33 +45,57 @@ class Client:
         """End the connection; requests that still run are cancelled."""
         self._channel.close()
 
-    def stream(self, prompt: Prompt, **options: Any) -> Iterator[Event]:
-        """Ask, and get the reply as it comes: a ``Done`` is the last event.
+    def stream(self, prompt: Prompt, *, request_id: str = "", **options: Any) -> Iterator[Event]:
+        """Ask, and get the reply as it comes: a ``Done`` is the last event, of each sample if there are several.
 
         Closing the iterator early cancels the request on the server.
 
         Args:
             prompt: a question, or chat messages with ``role`` and ``content``.
-            options: max_thinking_tokens, num_ignore, ignore_str, max_tokens, temperature, top_k,
-                top_p, seed, stop_words, bad_words, the penalties, preset.
+            request_id: names the request, for ``answer_now``; the server makes one up otherwise.
+            options: thinking, max_thinking_tokens, min_thinking_tokens, num_ignore, ignore_str,
+                grace_tokens, answer_prefix, answer_prefix_policy, max_tokens, stop_words,
+                num_samples, preset; temperature, top_k, top_p, seed, bad_words and the penalties,
+                also with thinking_ before their name.
 
         Raises S1Error (see ``s1_client._errors``), TypeError for an unknown option.
         """
-        request = _wire.infer_request(prompt, options, stream=True, model=self._model)
+        request = _wire.infer_request(prompt, options, stream=True, request_id=request_id, model=self._model)
+        yield from self._events(request)
+
+    def think(self, prompt: Prompt, **options: Any) -> Reply:
+        """Ask, and get the whole reply. Arguments and errors are those of ``stream``; for one sample."""
+        if (options.get("num_samples") or 1) > 1:
+            raise TypeError("think() is for one sample; for several there is samples()")
+        return self.samples(prompt, **options)[0]
+
+    def samples(self, prompt: Prompt, **options: Any) -> list[Reply]:
+        """Ask, and get ``num_samples`` whole replies. Arguments and errors are those of ``stream``."""
+        return _wire.join(list(self.stream(prompt, **options)))
+
+    def answer_now(self, request_id: str) -> None:
+        """Tell the running request of that id to close its thinking and answer.
+
+        Raises InvalidRequest if none of that id runs.
+        """
+        responses = self._messages(_wire.answer_now_request(request_id, model=self._model))
+        for response in responses:
+            _wire.raise_error(response)
+
+    def _events(self, request: Any) -> Iterator[Event]:
+        for response in self._messages(request):
+            event = _wire.read_response(response)
+            if event is not None:
+                yield event
+
+    def _messages(self, request: Any) -> Iterator[Any]:
         responses = self._stub.ModelStreamInfer(iter([request]), timeout=self._deadline_s)
         try:
-            for response in responses:
-                event = _wire.read_response(response)
-                if event is not None:
-                    yield event
+            yield from responses
         except grpc.RpcError as error:
             raise _translated(error) from error
         finally:
             responses.cancel()
-
-    def think(self, prompt: Prompt, **options: Any) -> Reply:
-        """Ask, and get the whole reply. Arguments and errors are those of ``stream``."""
-        return _wire.join(list(self.stream(prompt, **options)))
 
 
 def _translated(error: grpc.RpcError) -> S1Error:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a reply consists of. All counts are tokens."""
+"""What a reply consists of. All counts are tokens; ``index`` is the sample that an event belongs to."""
 
 from __future__ import annotations
 
@@ -8,19 +8,30 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ThinkingOpened:
+    """The model opened a thought by itself; ``ids`` is its marker."""
+
+    ids: tuple[int, ...]
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ThinkingDelta:
     """More of the model's thinking."""
 
     text: str
     ids: tuple[int, ...]
+    index: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Injected:
-    """Text that the server put in: the ignore string while thinking, the prefix of an answer."""
+    """Text that the server put in: the ignore string while "thinking", the prefix of an "answer"."""
 
+    phase: str
     text: str
     ids: tuple[int, ...]
+    index: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +39,7 @@ class AnswerOpened:
     """Thinking is over; ``ids`` is the marker that opens the answer."""
 
     ids: tuple[int, ...]
+    index: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,34 +48,55 @@ class AnswerDelta:
 
     text: str
     ids: tuple[int, ...]
+    index: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """Where the tokens went. Thinking = sampled + injected, without consumed terminators."""
+    """Where the tokens went. Thinking = sampled + injected, without consumed terminators.
+
+    Attributes:
+        num_output_ids: all that was put behind the prompt.
+        num_grace_tokens: of the thinking, those beyond the budget.
+        num_dropped: sampled, but neither text nor context: ids that are no tokens, half characters at a cut.
+    """
 
     num_prompt_tokens: int
+    num_output_ids: int
     num_thinking_tokens: int
     num_thinking_sampled: int
     num_thinking_injected: int
+    num_grace_tokens: int
     num_answer_tokens: int
     num_answer_injected: int
     num_terminators: int
+    num_dropped: int
     num_ignored: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Round:
-    """One round of the loop. ``kv_reused_blocks``: KV blocks of the prompt that were not computed again."""
+    """One round of the loop.
+
+    Attributes:
+        ended_by: "terminator", "budget", "boundary", "grace", "length", "marker", "stop_word", "answer_now" or "cancelled".
+        refused_for: "num_ignore" or "min_thinking_tokens", if the terminator was refused.
+        injected_ids: what the server put behind the round.
+        kv_reused_blocks: KV blocks of the prompt that were not computed again.
+        gap_ms: from the end of the round before to the first engine call of this one.
+    """
 
     phase: str
     num_prompt_tokens: int
     num_sampled_tokens: int
-    num_injected_tokens: int
+    num_dropped_tokens: int
     ended_by: str
     terminator_id: int | None
+    refused_for: str | None
+    injected_ids: list[int]
     num_engine_calls: int
     kv_reused_blocks: int | None
+    gap_ms: float
     first_token_ms: float | None
     engine_ms: float
 
@@ -73,8 +106,8 @@ class Result:
     """The server's account of a reply.
 
     Attributes:
-        thinking_end: "natural", "budget", "skipped" or "cancelled".
-        answer_end: "stop", "stop_word", "length" or "cancelled".
+        thinking_end: "natural"; cut by "budget", "answer_now" or "length"; none: "skipped", "off" or "absent".
+        answer_end: "stop" or "stop_word"; cut by "length"; none: "empty" or "missing".
         effective: every parameter as it was applied.
         total_ms: from the start of the reply to its last token, on the server.
     """
@@ -103,12 +136,13 @@ class Result:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """The last event of a reply."""
+    """The last event of a sample."""
 
     result: Result
+    index: int = 0
 
 
-Event = ThinkingDelta | Injected | AnswerOpened | AnswerDelta | Done
+Event = ThinkingOpened | ThinkingDelta | Injected | AnswerOpened | AnswerDelta | Done
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,18 +12,12 @@ from tritonclient.grpc import service_pb2
 from tritonclient.utils import deserialize_bytes_tensor, serialize_byte_tensor
 
 from s1_client._errors import InvalidRequest, from_message
-from s1_client._types import AnswerDelta, AnswerOpened, Done, Event, Injected, Reply, Result, ThinkingDelta
+from s1_client._types import AnswerDelta, AnswerOpened, Done, Event, Injected, Reply, Result, ThinkingDelta, ThinkingOpened
 
 MODEL = "s1"
 
 # Tensor type of every option, as model_repository/s1/config.pbtxt has it.
-OPTIONS: dict[str, str] = {
-    "preset": "BYTES",
-    "max_thinking_tokens": "INT32",
-    "num_ignore": "INT32",
-    "ignore_str": "BYTES",
-    "max_tokens": "INT32",
-    "stop_words": "BYTES",
+_SAMPLING = {
     "bad_words": "BYTES",
     "temperature": "FP32",
     "top_k": "INT32",
@@ -32,6 +26,22 @@ OPTIONS: dict[str, str] = {
     "repetition_penalty": "FP32",
     "presence_penalty": "FP32",
     "frequency_penalty": "FP32",
+}
+OPTIONS: dict[str, str] = {
+    "preset": "BYTES",
+    "thinking": "BYTES",
+    "max_thinking_tokens": "INT32",
+    "min_thinking_tokens": "INT32",
+    "num_ignore": "INT32",
+    "ignore_str": "BYTES",
+    "grace_tokens": "INT32",
+    "answer_prefix": "BYTES",
+    "answer_prefix_policy": "BYTES",
+    "max_tokens": "INT32",
+    "stop_words": "BYTES",
+    "num_samples": "INT32",
+    **_SAMPLING,
+    **{f"thinking_{name}": datatype for name, datatype in _SAMPLING.items()},
 }
 _DTYPES: dict[str, Any] = {"INT32": np.int32, "UINT64": np.uint64, "FP32": np.float32, "BOOL": np.bool_}
 
@@ -60,6 +70,13 @@ def infer_request(
     return request
 
 
+def answer_now_request(request_id: str, *, model: str = MODEL) -> Any:
+    """The message that tells the running request of that id to answer now."""
+    request = service_pb2.ModelInferRequest(model_name=model, id=request_id)
+    _add(request, "answer_now", "BOOL", [True])
+    return request
+
+
 def _add(request: Any, name: str, datatype: str, values: list[Any]) -> None:
     request.inputs.add(name=name, datatype=datatype, shape=[1, len(values)])
     if datatype == "BYTES":
@@ -78,30 +95,37 @@ def _checked(name: str, value: Any, dtype: Any) -> Any:
     return value
 
 
-def read_response(response: Any) -> Event | None:
-    """The event of one stream message; None for one without tensors. Raises S1Error for an error message."""
+def raise_error(response: Any) -> None:
+    """Raise the S1Error that a stream message tells of, if it does."""
     if response.error_message:
         raise from_message(response.error_message)
+
+
+def read_response(response: Any) -> Event | None:
+    """The event of one stream message; None for one without tensors. Raises S1Error for an error message."""
+    raise_error(response)
     raws = response.infer_response.raw_output_contents
     outputs = dict(zip((output.name for output in response.infer_response.outputs), raws, strict=True))
     return _event(outputs) if outputs else None
 
 
 def _event(outputs: dict[str, bytes]) -> Event:
-    kind = _text(outputs["event"])
+    kind, index = _text(outputs["event"]), int(np.frombuffer(outputs["index"], np.int32)[0])
     ids = tuple(np.frombuffer(outputs["output_ids"], np.int32).tolist())
     thinking, answer = _text(outputs["thinking_output"]), _text(outputs["text_output"])
     match kind:
+        case "thinking_opened":
+            return ThinkingOpened(ids=ids, index=index)
         case "thinking":
-            return ThinkingDelta(text=thinking, ids=ids)
+            return ThinkingDelta(text=thinking, ids=ids, index=index)
         case "injected":
-            return Injected(text=thinking or answer, ids=ids)
+            return Injected(text=thinking or answer, ids=ids, index=index, phase="thinking" if thinking else "answer")
         case "answer_opened":
-            return AnswerOpened(ids=ids)
+            return AnswerOpened(ids=ids, index=index)
         case "answer":
-            return AnswerDelta(text=answer, ids=ids)
+            return AnswerDelta(text=answer, ids=ids, index=index)
         case "done":
-            return Done(result=Result.from_json(json.loads(_text(outputs["result"]))))
+            return Done(result=Result.from_json(json.loads(_text(outputs["result"]))), index=index)
     raise from_message(f"the server sent an event of an unknown kind: '{kind}'")
 
 
@@ -109,17 +133,26 @@ def _text(raw: bytes) -> str:
     return str(deserialize_bytes_tensor(raw)[0].decode())
 
 
-def join(events: Sequence[Event]) -> Reply:
-    """The whole reply of a finished stream."""
-    thinking: list[str] = []
-    answer: list[str] = []
-    current = thinking
+def join(events: Sequence[Event]) -> list[Reply]:
+    """The whole replies of a finished stream, one a sample. Raises ServerFailed if one has no result."""
+    samples: dict[int, list[Event]] = {}
+    for event in events:
+        samples.setdefault(event.index, []).append(event)
+    if not samples:
+        raise from_message("the stream ended without a result")
+    return [_join_one(samples[index]) for index in sorted(samples)]
+
+
+def _join_one(events: Sequence[Event]) -> Reply:
+    texts: dict[str, list[str]] = {"thinking": [], "answer": []}
     for event in events:
         match event:
-            case AnswerOpened():
-                current = answer
+            case ThinkingDelta(text=text):
+                texts["thinking"].append(text)
+            case AnswerDelta(text=text):
+                texts["answer"].append(text)
+            case Injected(text=text, phase=phase):
+                texts[phase].append(text)
             case Done(result=result):
-                return Reply(thinking="".join(thinking), answer="".join(answer), result=result)
-            case ThinkingDelta(text=text) | Injected(text=text) | AnswerDelta(text=text):
-                current.append(text)
+                return Reply(thinking="".join(texts["thinking"]), answer="".join(texts["answer"]), result=result)
     raise from_message("the stream ended without a result")

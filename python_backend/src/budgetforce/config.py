@@ -28,6 +28,7 @@ class OrchestratorConfig:
         tokenizer_dir: folder with the model's tokenizer.
         preset: what is special about the model, see ``budgetforce.presets``.
         max_context_tokens: what the engine can hold, prompt and reply together.
+        vocab_rows: rows of the model's embedding; those without a token are never sampled.
     """
 
     engine_model: str
@@ -35,6 +36,7 @@ class OrchestratorConfig:
     tokenizer_dir: str
     preset: str
     max_context_tokens: int
+    vocab_rows: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

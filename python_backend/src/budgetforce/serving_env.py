@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from budgetforce.engine import model_files
+from budgetforce.engine.embedded import ModelLimits
 from budgetforce.errors import ConfigError
 
 ENGINES = ("embedded_llm", "tensorrt_llm")
@@ -28,28 +29,31 @@ def serving_environment(options: argparse.Namespace, grpc_port: int, show: Calla
             "S1_TOKENIZER_DIR": str(files.tokenizer),
             "S1_EMBEDDED_LIBRARY": options.library,
         }
-        max_context_tokens = files.limits.max_seq_len
+        limits = files.limits
         default_preset = "smollm2" if options.model == model_files.DEFAULT_SOURCE else "s1"
     else:
         specific = {"S1_TOKENIZER_DIR": str(_required(options.tokenizer, "--tokenizer"))}
-        max_context_tokens = engine_max_seq_len(_required(options.engine_dir, "--engine-dir"))
+        limits = engine_limits(_required(options.engine_dir, "--engine-dir"))
         default_preset = "s1"
     return {
         "S1_ENGINE_MODEL": options.engine,
         "S1_ENGINE_URL": f"127.0.0.1:{grpc_port}",
         "S1_PRESET": options.preset or default_preset,
-        "S1_MAX_CONTEXT_TOKENS": str(max_context_tokens),
+        "S1_MAX_CONTEXT_TOKENS": str(limits.max_seq_len),
+        "S1_VOCAB_ROWS": str(limits.vocab_size),
         **specific,
     }
 
 
-def engine_max_seq_len(engine_dir: Path) -> int:
-    """``build_config.max_seq_len`` of a TensorRT-LLM engine's config.json. Raises ConfigError."""
+def engine_limits(engine_dir: Path) -> ModelLimits:
+    """What a TensorRT-LLM engine's config.json says of its size. Raises ConfigError."""
     path = engine_dir / "config.json"
     try:
-        return int(json.loads(path.read_text())["build_config"]["max_seq_len"])
+        config = json.loads(path.read_text())
+        rows, length = config["pretrained_config"]["vocab_size"], config["build_config"]["max_seq_len"]
+        return ModelLimits(vocab_size=int(rows), max_seq_len=int(length))
     except (OSError, ValueError, KeyError) as error:
-        raise ConfigError(f"{path} does not name build_config.max_seq_len: {error}") from error
+        raise ConfigError(f"{path} does not name pretrained_config.vocab_size and build_config.max_seq_len: {error}") from error
 
 
 def _required(value: Path | None, flag: str) -> Path:

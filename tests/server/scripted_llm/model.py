@@ -49,7 +49,8 @@ class TritonPythonModel:
             port.fail(EngineFailed("no script for this prompt"))
             return
         number = int(request.request_id.rpartition("-")[2])
-        self._note(path, begun=request.request_id, prompt=request.call.input_ids, max_new_tokens=request.call.max_new_tokens)
+        banned = sorted(word[0] for word in request.call.sampling.bad_words)
+        self._note(path, begun=request.request_id, prompt=request.call.input_ids, max_new_tokens=request.call.max_new_tokens, banned=banned)
         said = 0
         for token_id in self._cut(script["calls"][number], request):
             if said == script.get("error_after"):

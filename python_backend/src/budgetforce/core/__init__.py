@@ -5,18 +5,21 @@ Knows no Triton, tensor, clock, tokenizer or logger: ids and counts come in as e
 what to do next goes out as actions. See ``forcer.BudgetForcer``.
 """
 
-from budgetforce.core.actions import Action, Emit, Finish, Generate
-from budgetforce.core.events import Cancelled, Event, RoundEnded, Started, StopWordFound, TokensSampled
+from budgetforce.core.actions import Action, Emit, Finish, Generate, Reencode
+from budgetforce.core.budget import BudgetRule
+from budgetforce.core.events import AnswerNow, Cancelled, Event, Reencoded, RoundEnded, Started, StopWordFound, TokensSampled
 from budgetforce.core.forcer import BudgetForcer, ProtocolViolation
-from budgetforce.core.ledger import AnswerEnd, Ledger, RoundEnd, RoundRecord, ThinkingEnd
-from budgetforce.core.plan import ForcingPlan
+from budgetforce.core.ledger import AnswerEnd, Ledger, RefusedFor, RoundEnd, RoundRecord, ThinkingEnd
+from budgetforce.core.plan import ForcingPlan, ThinkingMode
 from budgetforce.core.states import TRANSITIONS, Cause, Phase, State
 
 __all__ = [
     "TRANSITIONS",
     "Action",
     "AnswerEnd",
+    "AnswerNow",
     "BudgetForcer",
+    "BudgetRule",
     "Cancelled",
     "Cause",
     "Emit",
@@ -27,6 +30,9 @@ __all__ = [
     "Ledger",
     "Phase",
     "ProtocolViolation",
+    "Reencode",
+    "Reencoded",
+    "RefusedFor",
     "RoundEnd",
     "RoundEnded",
     "RoundRecord",
@@ -34,5 +40,6 @@ __all__ = [
     "State",
     "StopWordFound",
     "ThinkingEnd",
+    "ThinkingMode",
     "TokensSampled",
 ]

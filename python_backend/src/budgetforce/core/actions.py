@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the core tells a shell to do, in order."""
+"""What the core tells a shell to do, in order. Generate, Reencode and Finish come last in a list.
+
+One of them that comes while a round runs (``AnswerNow`` brings it) ends that round: what the
+engine still sends for it is thrown away.
+"""
 
 from __future__ import annotations
 
@@ -16,26 +20,37 @@ class Generate:
     Attributes:
         phase: what the sampled ids will be.
         context_ids: the whole prompt of the round.
-        max_new_tokens: how many ids to sample at most, terminator included; >= 1.
-        forbid_terminator_first: the first sampled id may not be a terminator (s1's rule for
-            the continuation after a refused end: ``min_tokens=1`` in the authors' evaluation).
+        max_new_tokens: how many ids to sample at most, the stop id included; >= 1.
+        stop_ids: the round ends with the first of them, which is returned; never empty.
+        min_tokens: the first so many ids may not be stop ids (1 behind a refused end: the
+            authors' evaluation has ``min_tokens=1`` there).
     """
 
     phase: Phase
     context_ids: tuple[int, ...]
     max_new_tokens: int
-    forbid_terminator_first: bool = False
+    stop_ids: frozenset[int]
+    min_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reencode:
+    """Turn the context from index ``start`` on into text and back into ids; answer with ``Reencoded``."""
+
+    context_ids: tuple[int, ...]
+    start: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Emit:
-    """Hand ``ids`` on. The prompt followed by the ids of every Emit is the context, id for id.
+    """Hand ``ids`` on. The prompt followed by the ids of every Emit is the context, id for id
+    (but for a preset that re-encodes).
 
     Attributes:
         phase: the phase the ids belong to.
-        ids: in order; never a consumed terminator.
+        ids: in order; never a consumed terminator, never half a character at a cut.
         injected: ours, not sampled.
-        hidden: a marker that the reader of the text should not see.
+        hidden: a marker that the reader of the text should not see: it opens ``phase``.
     """
 
     phase: Phase
@@ -51,4 +66,4 @@ class Finish:
     ledger: Ledger
 
 
-Action = Generate | Emit | Finish
+Action = Generate | Reencode | Emit | Finish

@@ -19,13 +19,25 @@ class TokensSampled:
 
 
 @dataclass(frozen=True, slots=True)
+class RoundEnded:
+    """The engine has nothing more to send for the running round."""
+
+
+@dataclass(frozen=True, slots=True)
 class StopWordFound:
     """The answer's text holds one of the caller's stop words: the running round was ended by the shell."""
 
 
 @dataclass(frozen=True, slots=True)
-class RoundEnded:
-    """The engine has nothing more to send for the running round."""
+class Reencoded:
+    """The end of the context, from the start that a ``Reencode`` named, as text and back: now it is ``ids``."""
+
+    ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerNow:
+    """The caller wants the answer: thinking closes at once. Without effect when it is closed already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,4 +45,4 @@ class Cancelled:
     """The caller wants no more of it."""
 
 
-Event = Started | TokensSampled | StopWordFound | RoundEnded | Cancelled
+Event = Started | TokensSampled | RoundEnded | StopWordFound | Reencoded | AnswerNow | Cancelled

@@ -6,24 +6,36 @@
     # do the actions in order; a Generate is always the last of a list, and what
     # it brings goes back in: TokensSampled (any number of times), then RoundEnded
 
-Rules on ids (after the authors' evaluation code, with its quirks put right):
+Rules on ids (after the authors' evaluation code, with its quirks put right; the budget rules
+PER_ROUND and SAMPLED put them back, for audits):
 
 1. A terminator ends the round that samples it. It is consumed: not emitted, not put into
    the next context, not counted against the budget.
-2. While ignores are left and the budget holds the ignore string and one id more, the end
-   of thinking is refused: the ignore string goes in and thinking goes on.
-3. Otherwise the answer is opened. A natural end gets the answer marker; a spent budget
-   gets a line break (unless the text ends in one), the marker and the answer prefix.
-4. The answer runs to a terminator, a stop word or its own cap.
+2. While ignores are left, or the floor is not met, the end of thinking is refused: an ignore
+   string goes in, if the budget holds it and one id more, and thinking goes on.
+3. Otherwise the answer is opened. A natural end gets the answer marker; a cut gets a line
+   break (unless the text ends in one), the marker and the answer prefix.
+4. A cut waits for a line or sentence end as long as the grace allows, and takes back half a
+   character rather than splitting it.
+5. The answer runs to a terminator, a stop word or its own cap.
+6. Ids without a token are dropped: neither text nor context, but counted.
 """
 
 from __future__ import annotations
 
-from budgetforce.core.actions import Action, Emit, Finish, Generate
-from budgetforce.core.events import Cancelled, Event, RoundEnded, Started, StopWordFound, TokensSampled
-from budgetforce.core.ledger import AnswerEnd, Ledger, RoundEnd, RoundRecord, ThinkingEnd
-from budgetforce.core.plan import ForcingPlan
+from collections.abc import Callable
+from dataclasses import replace
+
+from budgetforce.core.actions import Action, Emit, Finish, Generate, Reencode
+from budgetforce.core.budget import Budget, BudgetRule
+from budgetforce.core.events import AnswerNow, Cancelled, Event, Reencoded, RoundEnded, Started, StopWordFound, TokensSampled
+from budgetforce.core.ledger import AnswerEnd, Ledger, RefusedFor, RoundEnd, RoundRecord, ThinkingEnd
+from budgetforce.core.markers import MarkerWatch
+from budgetforce.core.plan import ForcingPlan, ThinkingMode
 from budgetforce.core.states import TRANSITIONS, Cause, Phase, State
+from budgetforce.core.transcript import Transcript
+
+_FULL = {State.THINKING: RoundEnd.BUDGET, State.GRACE: RoundEnd.GRACE}  # else LENGTH
 
 
 class ProtocolViolation(Exception):
@@ -35,21 +47,27 @@ class BudgetForcer:
 
     Attributes:
         state: where the reply stands.
-        ledger: the counts so far; valid at every moment.
     """
 
     def __init__(self, plan: ForcingPlan) -> None:
         self.state = State.IDLE
-        self.ledger = Ledger(prompt=len(plan.prompt_ids))
         self._plan = plan
-        self._context = list(plan.prompt_ids)
-        self._max_new_tokens = 0
-        self._forbid_first = False
+        self._reply = Transcript(plan)
+        self._budget = Budget(plan.max_thinking_tokens, plan.budget_rule)
+        self._watch = MarkerWatch(plan.thinking_marker_ids, plan.answer_marker_ids)
+        self._asked: Generate | None = None  # the running round
+        self._go_on: Callable[[], Generate] = self._think  # behind a re-encoding
+        self._answer_left = 0
+
+    @property
+    def ledger(self) -> Ledger:
+        """The counts so far; valid at every moment."""
+        return self._reply.ledger
 
     @property
     def context_ids(self) -> tuple[int, ...]:
         """Prompt and reply so far: what the next round would be asked to continue."""
-        return tuple(self._context)
+        return tuple(self._reply.context)
 
     def receive(self, event: Event) -> list[Action]:
         """Take one event and say what to do.
@@ -63,17 +81,21 @@ class BudgetForcer:
         except ProtocolViolation:
             self.state = State.DONE
             raise
-        self.ledger.check(len(self._context))
+        self._reply.check()
         return actions
 
     def _dispatch(self, event: Event) -> list[Action]:
         match event:
             case TokensSampled(ids):
-                return self._take(ids)
+                return _joined([action for token_id in ids for action in self._take(token_id)])
             case RoundEnded():
                 return self._end_round()
             case StopWordFound():
-                return self._finish_answer(RoundEnd.STOP_WORD, AnswerEnd.STOP_WORD)
+                return self._finish(RoundEnd.STOP_WORD, AnswerEnd.STOP_WORD)
+            case Reencoded(ids):
+                return self._reencoded(ids)
+            case AnswerNow():
+                return self._answer_now()
             case Cancelled():
                 return self._cancel()
             case Started():
@@ -87,135 +109,275 @@ class BudgetForcer:
         self.state = row[cause]
 
     def _start(self) -> list[Action]:
+        match self._plan.mode:
+            case ThinkingMode.FREE:
+                self.ledger.thinking_end = ThinkingEnd.ABSENT
+                return self._leave_to_model(Cause.NOT_FORCED)
+            case ThinkingMode.OFF:
+                return self._close_thinking(Cause.NO_BUDGET, ThinkingEnd.OFF, cut=False)
         if self._plan.max_thinking_tokens == 0:
-            self.ledger.thinking_end = ThinkingEnd.SKIPPED
-            self._move(Cause.NO_BUDGET)
-            return self._open_answer(cut=True)
+            return self._close_thinking(Cause.NO_BUDGET, ThinkingEnd.SKIPPED, cut=True)
         self._move(Cause.OPENED)
         prefix = self._plan.thinking_prefix_ids
-        actions = self._inject_thought(prefix) if self._has_room_for(prefix) else []
-        return [*actions, self._generate(Phase.THINKING, self._budget_left)]
+        actions = self._inject_thought(prefix) if self._budget.holds(prefix) else []
+        return [*actions, self._think()]
 
     # --- ids of the running round ---------------------------------------------------
 
-    def _take(self, ids: tuple[int, ...]) -> list[Action]:
-        shown = tuple(token_id for token_id in ids if self._take_one(token_id))
-        return [Emit(phase=self._round.phase, ids=shown)] if shown else []
-
-    def _take_one(self, token_id: int) -> bool:
-        """Book one sampled id; False if it was a terminator."""
-        record = self._round
-        if record.ended_by is RoundEnd.TERMINATOR:
-            raise ProtocolViolation(f"id {token_id} was sampled after terminator {record.terminator_id}")
-        if record.num_sampled_tokens == self._max_new_tokens:
-            raise ProtocolViolation(f"more than the {self._max_new_tokens} ids asked for were sampled")
-        is_terminator = token_id in self._plan.terminators
-        if is_terminator and self._forbid_first and record.num_sampled_tokens == 0:
+    def _take(self, token_id: int) -> list[Action]:
+        """Book one sampled id; what it allows to be handed on."""
+        record, asked = self._running
+        if record.ended_by is not None:
+            raise ProtocolViolation(f"id {token_id} was sampled after the round's end ({record.ended_by.value})")
+        if record.num_sampled_tokens == asked.max_new_tokens:
+            raise ProtocolViolation(f"more than the {asked.max_new_tokens} ids asked for were sampled")
+        stops = token_id in asked.stop_ids
+        if stops and record.num_sampled_tokens < asked.min_tokens:
             raise ProtocolViolation(f"terminator {token_id} was sampled first although it was forbidden")
         record.num_sampled_tokens += 1
-        if is_terminator:
-            record.ended_by, record.terminator_id = RoundEnd.TERMINATOR, token_id
-            self.ledger.terminators += 1
-            return False
-        self._context.append(token_id)
+        if self.state is State.UNFORCED:
+            return self._take_unforced(record, token_id, stops=stops)
+        if stops and token_id not in self._plan.boundary_ids:
+            return self._consume(record, token_id)
+        if stops:
+            record.ended_by = RoundEnd.BOUNDARY
+        return self._keep(record, token_id)
+
+    def _keep(self, record: RoundRecord, token_id: int) -> list[Action]:
         if record.phase is Phase.THINKING:
-            self.ledger.thinking_sampled += 1
-        else:
-            self.ledger.answer_sampled += 1
-        return True
+            self._budget.book(sampled=1)
+        return self._reply.sample(record.phase, token_id)
+
+    def _consume(self, record: RoundRecord, token_id: int) -> list[Action]:
+        record.ended_by, record.terminator_id = RoundEnd.TERMINATOR, token_id
+        self._budget.book(terminators=1)
+        self._reply.consume()
+        return []
+
+    def _take_unforced(self, record: RoundRecord, token_id: int, *, stops: bool) -> list[Action]:
+        """An id of a model that is left to itself: part of a marker, a terminator, or text."""
+        watch, reply = self._watch, self._reply
+        was_midway = watch.is_midway
+        released = [] if was_midway else reply.release()
+        taken = watch.takes(token_id)
+        if not taken and was_midway:
+            released += reply.release()  # what began a marker was text; this id may begin one again
+            taken = watch.takes(token_id)
+        if taken:
+            record.ended_by = RoundEnd.MARKER
+            reply.hold(record.phase, token_id)
+            return released if watch.is_midway else released + reply.release_as_marker(watch.phase)
+        if token_id in self._plan.answer_terminators:
+            return released + self._consume(record, token_id)
+        if stops:
+            record.ended_by = RoundEnd.MARKER
+        return released + self._keep(record, token_id)
 
     # --- ends -------------------------------------------------------------------------
 
     def _end_round(self) -> list[Action]:
-        record = self._round
+        record, asked = self._running
         if record.ended_by is None:
-            if record.num_sampled_tokens < self._max_new_tokens:
+            if record.num_sampled_tokens < asked.max_new_tokens:
                 raise ProtocolViolation(
-                    f"the round ended after {record.num_sampled_tokens} of {self._max_new_tokens} ids without a terminator"
+                    f"the round ended after {record.num_sampled_tokens} of {asked.max_new_tokens} ids without a terminator"
                 )
-            record.ended_by = RoundEnd.LENGTH
-        if record.phase is Phase.ANSWER:
-            ended = AnswerEnd.STOP if record.ended_by is RoundEnd.TERMINATOR else AnswerEnd.LENGTH
-            return self._finish_answer(record.ended_by, ended)
-        return self._end_thinking_round(record)
+            record.ended_by = _FULL.get(self.state, RoundEnd.LENGTH)
+        match self.state:
+            case State.THINKING:
+                return self._end_thinking_round(record)
+            case State.GRACE:
+                return self._end_grace(record)
+            case State.UNFORCED:
+                return self._end_unforced_round(record)
+        return self._finish_answer(record)
 
     def _end_thinking_round(self, record: RoundRecord) -> list[Action]:
-        cut = record.ended_by is RoundEnd.LENGTH
-        if not cut and self._may_refuse:
-            return self._refuse_end()
-        self.ledger.thinking_end = ThinkingEnd.BUDGET if cut else ThinkingEnd.NATURAL
-        self._move(Cause.BUDGET_SPENT if cut else Cause.END_ACCEPTED)
-        return self._open_answer(cut=cut)
+        if record.ended_by is RoundEnd.TERMINATOR:
+            refusal = self._refusal()
+            if refusal is not None:
+                return self._refuse_end(record, *refusal)
+            return self._close_thinking(Cause.END_ACCEPTED, ThinkingEnd.NATURAL, cut=False)
+        if self._plan.grace_tokens and self._reply.context[-1] not in self._plan.boundary_ids:
+            self._move(Cause.GRACE_GIVEN)
+            return [self._generate(Phase.THINKING, self._plan.grace_tokens, self._plan.thinking_terminators | self._plan.boundary_ids)]
+        return self._close_thinking(Cause.BUDGET_SPENT, ThinkingEnd.BUDGET, cut=True)
 
-    @property
-    def _may_refuse(self) -> bool:
-        return self.ledger.num_ignored < self._plan.num_ignore and self._has_room_for(self._plan.ignore_ids)
+    def _end_grace(self, record: RoundRecord) -> list[Action]:
+        ended = record.ended_by is RoundEnd.TERMINATOR
+        self.ledger.grace = record.num_sampled_tokens - record.num_dropped_tokens - ended
+        if ended:
+            return self._close_thinking(Cause.END_ACCEPTED, ThinkingEnd.NATURAL, cut=False)
+        return self._close_thinking(Cause.GRACE_OVER, ThinkingEnd.BUDGET, cut=True)
 
-    def _refuse_end(self) -> list[Action]:
+    def _refusal(self) -> tuple[RefusedFor, tuple[int, ...]] | None:
+        """Why the end of thinking is refused and with what; None if it is accepted."""
+        plan, ledger = self._plan, self.ledger
+        string = plan.ignore_ids[ledger.num_ignored % len(plan.ignore_ids)]
+        fits = self._budget.holds(string) and len(self._reply.context) + len(string) < plan.max_context_tokens
+        if ledger.num_ignored < plan.num_ignore and fits:
+            return RefusedFor.NUM_IGNORE, string
+        if ledger.thinking < plan.min_thinking_tokens and plan.budget_rule is BudgetRule.EXACT:
+            return RefusedFor.FLOOR, string if fits else ()
+        return None
+
+    def _refuse_end(self, record: RoundRecord, reason: RefusedFor, string: tuple[int, ...]) -> list[Action]:
         self._move(Cause.END_REFUSED)
+        record.refused_for = reason
         self.ledger.num_ignored += 1
-        actions = self._inject_thought(self._plan.ignore_ids)
-        return [*actions, self._generate(Phase.THINKING, self._budget_left, forbid_first=True)]
+        return [*self._inject_thought(string), self._reencoded_or(self._think)]
+
+    def _close_thinking(self, cause: Cause, end: ThinkingEnd, *, cut: bool) -> list[Action]:
+        """Go on to the answer; half a character at a cut is taken back."""
+        self.ledger.thinking_end = end
+        if self._plan.leave_answer_to_model and cause in (Cause.END_ACCEPTED, Cause.BUDGET_SPENT):
+            self._watch.phase = Phase.THINKING
+            return self._leave_to_model(Cause.LEFT_TO_MODEL)
+        self._move(cause)
+        if cut:
+            self._reply.drop_held()
+        return self._reply.release() + self._open_answer(cut=cut)
 
     def _open_answer(self, *, cut: bool) -> list[Action]:
         plan = self._plan
-        needs_break = cut and self._context[-1] not in plan.line_break_bearing
+        needs_break = cut and self._reply.context[-1] not in plan.line_break_bearing
+        self._reply.cut_overrun()
         marker = (plan.line_break_ids if needs_break else ()) + (plan.cut_answer_ids if cut else plan.answer_ids)
         prefix = plan.answer_prefix_ids if cut or plan.prefix_after_natural_end else ()
-        self.ledger.answer_injected += len(marker) + len(prefix)
-        actions = self._inject(Phase.ANSWER, marker, hidden=True) + self._inject(Phase.ANSWER, prefix)
-        room = plan.max_context_tokens - len(self._context)
-        return [*actions, self._generate(Phase.ANSWER, min(plan.max_answer_tokens, room))]
+        actions = self._reply.inject(Phase.ANSWER, marker, hidden=True) + self._reply.inject(Phase.ANSWER, prefix)
+        self._answer_left = self._room_for_answer
+        return actions + self._answer()
 
-    def _finish_answer(self, ended_by: RoundEnd, answer_end: AnswerEnd) -> list[Action]:
+    def _answer_now(self) -> list[Action]:
+        thinks_unforced = self.state is State.UNFORCED and self._watch.phase is Phase.THINKING
+        if self.state not in (State.THINKING, State.GRACE) and not thinks_unforced:
+            return []
+        self._reply.round.ended_by = RoundEnd.ANSWER_NOW
+        return self._close_thinking(Cause.ANSWER_NOW, ThinkingEnd.ANSWER_NOW, cut=True)
+
+    def _finish_answer(self, record: RoundRecord) -> list[Action]:
+        if record.ended_by is not RoundEnd.TERMINATOR:
+            return self._finish(RoundEnd.LENGTH, AnswerEnd.LENGTH)
+        return self._finish(RoundEnd.TERMINATOR, AnswerEnd.STOP if self.ledger.answer_sampled else AnswerEnd.EMPTY)
+
+    def _finish(self, ended_by: RoundEnd, answer_end: AnswerEnd) -> list[Action]:
+        self._reply.round.ended_by = ended_by
+        if ended_by is RoundEnd.LENGTH:
+            self._reply.drop_held()
+        return self._reply.release() + self._end(answer_end)
+
+    def _end(self, answer_end: AnswerEnd) -> list[Action]:
         self._move(Cause.ANSWERED)
-        self._round.ended_by = ended_by
         self.ledger.answer_end = answer_end
         return [Finish(ledger=self.ledger)]
 
     def _cancel(self) -> list[Action]:
         self._move(Cause.STOPPED)
-        if self.ledger.rounds and self._round.ended_by is None:
-            self._round.ended_by = RoundEnd.CANCELLED
+        self._reply.drop_held()
+        if self.ledger.rounds and self._reply.round.ended_by is None:
+            self._reply.round.ended_by = RoundEnd.CANCELLED
         if self.ledger.thinking_end is None:
             self.ledger.thinking_end = ThinkingEnd.CANCELLED
         self.ledger.answer_end = AnswerEnd.CANCELLED
         return [Finish(ledger=self.ledger)]
 
+    # --- a model that is left to itself -------------------------------------------------
+
+    def _leave_to_model(self, cause: Cause) -> list[Action]:
+        self._move(cause)
+        released = self._reply.release()
+        self._answer_left = self._room_for_answer
+        return [*released, self._reencoded_or(self._go_on_unforced)]
+
+    def _end_unforced_round(self, record: RoundRecord) -> list[Action]:
+        self._answer_left -= record.num_sampled_tokens
+        if record.ended_by is RoundEnd.MARKER and self._watch.answer_opened:
+            self._move(Cause.ANSWER_SEEN)
+            if self.ledger.thinking and self.ledger.thinking_end is ThinkingEnd.ABSENT:
+                self.ledger.thinking_end = ThinkingEnd.NATURAL
+            return self._answer()
+        if record.ended_by is not RoundEnd.TERMINATOR and self._answer_left:
+            self._move(Cause.MARKER_SEEN)
+            return [self._go_on_unforced()]
+        return self._finish_unforced(record)
+
+    def _finish_unforced(self, record: RoundRecord) -> list[Action]:
+        if self._watch.phase is Phase.ANSWER:
+            return self._finish_answer(record)
+        ended_by = record.ended_by if record.ended_by is RoundEnd.TERMINATOR else RoundEnd.LENGTH
+        if self.ledger.thinking_end is ThinkingEnd.ABSENT:
+            self.ledger.thinking_end = ThinkingEnd.NATURAL if ended_by is RoundEnd.TERMINATOR else ThinkingEnd.LENGTH
+        return self._finish(ended_by, AnswerEnd.MISSING)
+
+    def _go_on_unforced(self) -> Generate:
+        """A round to the next id that could begin a marker; in the middle of one, a round of one id."""
+        num = 1 if self._watch.is_midway else self._answer_left
+        return self._generate(self._watch.phase, num, self._plan.answer_terminators | self._watch.first_ids)
+
     # --- parts --------------------------------------------------------------------------
 
     @property
-    def _round(self) -> RoundRecord:
-        if not self.ledger.rounds:
+    def _running(self) -> tuple[RoundRecord, Generate]:
+        if self._asked is None:
             raise ProtocolViolation("no round runs")
-        return self.ledger.rounds[-1]
+        return self._reply.round, self._asked
 
     @property
-    def _budget_left(self) -> int:
-        return self._plan.max_thinking_tokens - self.ledger.thinking
+    def _context_left(self) -> int:
+        return self._plan.max_context_tokens - len(self._reply.context)
 
-    def _has_room_for(self, ids: tuple[int, ...]) -> bool:
-        """Whether the budget holds ``ids`` and one sampled id more."""
-        return self._budget_left > len(ids)
+    @property
+    def _room_for_answer(self) -> int:
+        return min(self._plan.max_answer_tokens, self._context_left)
 
     def _inject_thought(self, ids: tuple[int, ...]) -> list[Action]:
-        self.ledger.thinking_injected += len(ids)
-        return self._inject(Phase.THINKING, ids)
+        self._budget.book(injected=len(ids))
+        return self._reply.inject(Phase.THINKING, ids)
 
-    def _inject(self, phase: Phase, ids: tuple[int, ...], *, hidden: bool = False) -> list[Action]:
-        if not ids:
-            return []
-        self._context += ids
-        if self.ledger.rounds:
-            self._round.num_injected_tokens += len(ids)
-        return [Emit(phase=phase, ids=ids, injected=True, hidden=hidden)]
+    def _think(self) -> Generate:
+        """A thinking round with what the budget leaves."""
+        plan = self._plan
+        min_tokens = 1 if self.ledger.num_ignored else 0
+        if plan.budget_rule is BudgetRule.PER_ROUND:
+            min_tokens = max(plan.min_thinking_tokens, min(plan.num_ignore, 1))
+        return self._generate(Phase.THINKING, min(self._budget.left, self._context_left), plan.thinking_terminators, min_tokens)
 
-    def _generate(self, phase: Phase, max_new_tokens: int, *, forbid_first: bool = False) -> Generate:
-        self._max_new_tokens, self._forbid_first = max_new_tokens, forbid_first
-        self.ledger.rounds.append(RoundRecord(phase=phase, num_prompt_tokens=len(self._context)))
-        return Generate(
+    def _answer(self) -> list[Action]:
+        if self._answer_left < 1:
+            return self._end(AnswerEnd.LENGTH)
+        return [self._generate(Phase.ANSWER, self._answer_left, self._plan.answer_terminators)]
+
+    def _generate(self, phase: Phase, max_new_tokens: int, stop_ids: frozenset[int], min_tokens: int = 0) -> Generate:
+        self._reply.begin_round(phase)
+        self._asked = Generate(
             phase=phase,
             context_ids=self.context_ids,
             max_new_tokens=max_new_tokens,
-            forbid_terminator_first=forbid_first,
+            stop_ids=stop_ids,
+            min_tokens=min(min_tokens, max_new_tokens),
         )
+        return self._asked
+
+    def _reencoded_or(self, go_on: Callable[[], Generate]) -> Generate | Reencode:
+        """The next round, or first the way through text and back."""
+        if self._plan.reencode_from is None:
+            return go_on()
+        self._go_on = go_on
+        return Reencode(context_ids=self.context_ids, start=self._plan.reencode_from)
+
+    def _reencoded(self, ids: tuple[int, ...]) -> list[Action]:
+        assert self._plan.reencode_from is not None
+        self._reply.replace_end(self._plan.reencode_from, ids)
+        return [self._go_on()]
+
+
+def _joined(actions: list[Action]) -> list[Action]:
+    """Neighbours of one kind as one Emit."""
+    joined: list[Action] = []
+    for action in actions:
+        last = joined[-1] if joined else None
+        if isinstance(last, Emit) and isinstance(action, Emit) and (last.phase, last.hidden) == (action.phase, action.hidden):
+            joined[-1] = replace(last, ids=last.ids + action.ids)
+        else:
+            joined.append(action)
+    return joined

@@ -13,17 +13,33 @@ class RoundEnd(str, Enum):
     """Why one engine round stopped."""
 
     TERMINATOR = "terminator"
-    LENGTH = "length"
+    MARKER = "marker"  # not forced: an id that may open a phase
+    BUDGET = "budget"  # the thinking budget was spent
+    BOUNDARY = "boundary"  # in grace: a line or sentence was finished
+    GRACE = "grace"  # in grace: none was, within grace_tokens
+    LENGTH = "length"  # the answer's cap, or the context's end
     STOP_WORD = "stop_word"
+    ANSWER_NOW = "answer_now"
     CANCELLED = "cancelled"
+
+
+class RefusedFor(str, Enum):
+    """What had an end of thinking refused."""
+
+    NUM_IGNORE = "num_ignore"
+    FLOOR = "min_thinking_tokens"
 
 
 class ThinkingEnd(str, Enum):
     """Why thinking ended."""
 
-    NATURAL = "natural"  # a terminator that was accepted
-    BUDGET = "budget"  # cut: the budget was spent
+    NATURAL = "natural"  # a terminator that was accepted, or the model's own answer marker
+    BUDGET = "budget"  # cut: the budget (and the grace, if any) was spent
+    ANSWER_NOW = "answer_now"  # cut: the caller asked
     SKIPPED = "skipped"  # a budget of 0
+    OFF = "off"  # thinking was switched off
+    ABSENT = "absent"  # not forced, and the model opened none
+    LENGTH = "length"  # not forced, and cut by max_tokens
     CANCELLED = "cancelled"
 
 
@@ -32,7 +48,9 @@ class AnswerEnd(str, Enum):
 
     STOP = "stop"  # a terminator
     STOP_WORD = "stop_word"  # one of the caller's
-    LENGTH = "length"  # cut: max_tokens were sampled
+    LENGTH = "length"  # cut: max_tokens were sampled, or the context is full
+    EMPTY = "empty"  # a terminator before any other id
+    MISSING = "missing"  # not forced, and the model never opened one
     CANCELLED = "cancelled"
 
 
@@ -42,26 +60,37 @@ class RoundRecord:
 
     Attributes:
         num_prompt_tokens: ids sent in.
-        num_sampled_tokens: ids that came back, consumed terminator included.
+        num_sampled_tokens: ids that came back, consumed terminator and dropped ids included.
+        num_dropped_tokens: of those, kept out of text and context.
         ended_by: why it stopped; None while it runs.
         terminator_id: the consumed terminator, if one ended it.
-        num_injected_tokens: ids that we put behind it.
+        refused_for: why that terminator was refused, if it was.
+        injected_ids: what we put behind it.
     """
 
     phase: Phase
     num_prompt_tokens: int
     num_sampled_tokens: int = 0
+    num_dropped_tokens: int = 0
     ended_by: RoundEnd | None = None
     terminator_id: int | None = None
-    num_injected_tokens: int = 0
+    refused_for: RefusedFor | None = None
+    injected_ids: list[int] = field(default_factory=list)
 
 
 @dataclass(slots=True, kw_only=True)
 class Ledger:
     """Counts of ids. Two laws hold at every moment (``check``):
 
-    * sampled by the engine == thinking_sampled + answer_sampled + terminators;
-    * context == prompt + thinking_sampled + thinking_injected + answer_injected + answer_sampled.
+    * sampled by the engine == thinking_sampled + answer_sampled + terminators + dropped;
+    * context == prompt + thinking_sampled + thinking_injected + answer_injected + answer_sampled + reencoded.
+
+    Attributes:
+        dropped: sampled and kept out of text and context: ids that are no tokens, half
+            characters at a cut, and what an evaluation preset cuts off afterwards.
+        grace: of thinking_sampled, those beyond the budget.
+        reencoded: by how many ids re-encoding changed the context's length; 0 for most presets.
+        num_ignored: refused ends.
     """
 
     prompt: int
@@ -70,6 +99,9 @@ class Ledger:
     answer_sampled: int = 0
     answer_injected: int = 0
     terminators: int = 0
+    dropped: int = 0
+    grace: int = 0
+    reencoded: int = 0
     num_ignored: int = 0
     thinking_end: ThinkingEnd | None = None
     answer_end: AnswerEnd | None = None
@@ -77,17 +109,18 @@ class Ledger:
 
     @property
     def thinking(self) -> int:
-        """What counts against the budget: sampled and injected, without consumed terminators."""
+        """Ids of the thought: sampled and injected, without consumed terminators."""
         return self.thinking_sampled + self.thinking_injected
 
     @property
-    def context(self) -> int:
-        return self.prompt + self.thinking + self.answer_injected + self.answer_sampled
+    def reply(self) -> int:
+        """All that was put behind the prompt."""
+        return self.thinking + self.answer_injected + self.answer_sampled
 
     def check(self, context_len: int) -> None:
         """Raise AssertionError if the laws do not hold for a context of ``context_len`` ids: a bug of ours."""
         sampled = sum(record.num_sampled_tokens for record in self.rounds)
-        if sampled != self.thinking_sampled + self.answer_sampled + self.terminators:
+        if sampled != self.thinking_sampled + self.answer_sampled + self.terminators + self.dropped:
             raise AssertionError(f"ledger: the engine sampled {sampled} ids, the phases hold {self}")
-        if context_len != self.context:
+        if context_len != self.prompt + self.reply + self.reencoded:
             raise AssertionError(f"ledger: the context has {context_len} ids, the phases hold {self}")

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The states of one budget-forced reply and every way from one to the next.
+"""The states of one reply and every way from one to the next.
 
 Laws:
 1. Nothing but ``TRANSITIONS`` says what may follow what; a missing cell is an error.
 2. Thinking comes before the answer and never opens again.
-3. A refused end stays in THINKING: it costs one of ``num_ignore`` and the ids of the
-   ignore string, and the next id may not be a terminator.
-4. Every path ends in DONE, and DONE leads nowhere.
+3. A refused end stays in THINKING; the id after it may not be a terminator.
+4. Only a budget that is spent leads to GRACE, and nothing leads back.
+5. UNFORCED is the model's own doing: we only watch which phase it opens.
+6. Every path ends in DONE, and DONE leads nowhere.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ class State(Enum):
 
     IDLE = "idle"  # nothing asked of the engine yet
     THINKING = "thinking"  # a thinking round runs
+    GRACE = "grace"  # the budget is spent; the line or sentence is being finished
+    UNFORCED = "unforced"  # the model opens and closes its phases itself
     ANSWERING = "answering"  # the answer round runs
     DONE = "done"
 
@@ -34,11 +37,18 @@ class Cause(Enum):
     """What moves a reply on; the value is the label in the diagram."""
 
     OPENED = "budget > 0"
-    NO_BUDGET = "budget = 0"
-    END_REFUSED = "terminator, ignores and budget left"
-    END_ACCEPTED = "terminator, no ignore or no budget left"
+    NO_BUDGET = "budget = 0, or thinking off"
+    NOT_FORCED = "thinking free"
+    END_REFUSED = "terminator, refused"
+    END_ACCEPTED = "terminator, accepted"
     BUDGET_SPENT = "budget spent"
-    ANSWERED = "terminator, stop word or answer length"
+    GRACE_GIVEN = "budget spent in mid-sentence, grace given"
+    GRACE_OVER = "line or sentence end, or grace spent"
+    ANSWER_NOW = "answer now"
+    LEFT_TO_MODEL = "end of thinking, no marker of ours"
+    MARKER_SEEN = "terminator that begins a marker"
+    ANSWER_SEEN = "answer marker complete"
+    ANSWERED = "terminator, stop word or length"
     STOPPED = "cancelled"
 
 
@@ -46,12 +56,29 @@ TRANSITIONS: dict[State, dict[Cause, State]] = {
     State.IDLE: {
         Cause.OPENED: State.THINKING,
         Cause.NO_BUDGET: State.ANSWERING,
+        Cause.NOT_FORCED: State.UNFORCED,
         Cause.STOPPED: State.DONE,
     },
     State.THINKING: {
         Cause.END_REFUSED: State.THINKING,
         Cause.END_ACCEPTED: State.ANSWERING,
         Cause.BUDGET_SPENT: State.ANSWERING,
+        Cause.GRACE_GIVEN: State.GRACE,
+        Cause.ANSWER_NOW: State.ANSWERING,
+        Cause.LEFT_TO_MODEL: State.UNFORCED,
+        Cause.STOPPED: State.DONE,
+    },
+    State.GRACE: {
+        Cause.END_ACCEPTED: State.ANSWERING,
+        Cause.GRACE_OVER: State.ANSWERING,
+        Cause.ANSWER_NOW: State.ANSWERING,
+        Cause.STOPPED: State.DONE,
+    },
+    State.UNFORCED: {
+        Cause.MARKER_SEEN: State.UNFORCED,
+        Cause.ANSWER_SEEN: State.ANSWERING,
+        Cause.ANSWER_NOW: State.ANSWERING,
+        Cause.ANSWERED: State.DONE,
         Cause.STOPPED: State.DONE,
     },
     State.ANSWERING: {

@@ -118,6 +118,13 @@ class _Live:
     call: EmbeddedCall
     usage: KvUsage = field(default_factory=KvUsage)
     sampled: list[int] = field(default_factory=list)
+    stop_ids: frozenset[int] = frozenset()
+    stop_sequences: tuple[tuple[int, ...], ...] = ()
+
+    def __post_init__(self) -> None:
+        """Stop words of one id apart: there may be thousands of them."""
+        self.stop_ids = frozenset(word[0] for word in self.call.stop_words if len(word) == 1)
+        self.stop_sequences = tuple(word for word in self.call.stop_words if len(word) > 1)
 
 
 class EmbeddedEngine:
@@ -216,9 +223,9 @@ class EmbeddedEngine:
             live.usage.num_reused_blocks = num_reused_ids // self._pipeline.block_size
 
     def _is_at_end(self, live: _Live) -> bool:
-        if len(live.sampled) >= live.call.max_new_tokens:
+        if len(live.sampled) >= live.call.max_new_tokens or live.sampled[-1] in live.stop_ids:
             return True
-        return any(self._tail(live, len(word)) == word for word in live.call.stop_words)
+        return any(self._tail(live, len(word)) == word for word in live.stop_sequences)
 
     def _tail(self, live: _Live, length: int) -> tuple[int, ...]:
         if length <= len(live.sampled):

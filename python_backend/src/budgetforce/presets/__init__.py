@@ -1,52 +1,94 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is special about a model, as data: one TOML file a model, nothing hard-coded elsewhere."""
+"""What is special about a model, as data: one TOML file a model, nothing hard-coded elsewhere.
+
+``s1-eval`` and ``s1-readme`` are s1 again, counted and cut as the authors' evaluation code and
+their README do it, for audits; their files say where they differ from ``s1``.
+"""
 
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from budgetforce.errors import ConfigError
 from budgetforce.text.tokenizer import ChatTokenizer
 
 PrefixPolicy = Literal["auto", "always", "never"]
+PREFIX_POLICIES: tuple[str, ...] = get_args(PrefixPolicy)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThinkingPreset:
-    """How a model's thinking is opened, ended and extended; ``max_tokens`` -1 = what the context allows."""
+    """How a model's thinking is opened, ended and extended.
+
+    Attributes:
+        start: put behind the prompt to force a thought.
+        marker: how the model opens one itself.
+        prefix: first words of the thought, shown as injected.
+        max_tokens: -1 = what the context allows.
+        ignore_str: put in place of refused ends, in turn.
+        terminators: texts of single tokens that end the thought.
+        budget_rule: how tokens are counted, see ``budgetforce.core.budget``.
+        seam: "ids" = strings of ours are appended as ids; "text" = the text is encoded anew.
+    """
 
     start: str
-    prefix: str
+    marker: str
     max_tokens: int
     num_ignore: int
-    ignore_str: str
+    ignore_str: tuple[str, ...]
     terminators: tuple[str, ...]
+    prefix: str = ""
+    budget_rule: Literal["exact", "per_round", "sampled"] = "exact"
+    seam: Literal["ids", "text"] = "ids"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerPreset:
-    """How a model's answer is opened; ``max_tokens`` -1 = what the context has left, never less than ``reserve_tokens``."""
+    """How a model's answer is opened.
+
+    Attributes:
+        start: after a natural end.
+        cut_start: after a cut.
+        off_start: behind the prompt, if thinking is off.
+        marker: how the model opens the answer itself.
+        prefix: first words of the answer, shown as injected.
+        prefix_policy: "auto" = after a cut only.
+        terminators: texts of single tokens that end the answer.
+        max_tokens: -1 = what the context has left, never less than ``reserve_tokens``.
+        left_to_model: put nothing behind the thought; the model opens the answer itself.
+    """
 
     start: str
     cut_start: str
+    off_start: str
+    marker: str
     prefix: str
     prefix_policy: PrefixPolicy
+    terminators: tuple[str, ...]
     max_tokens: int
     reserve_tokens: int
+    left_to_model: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preset:
-    """One model's file."""
+    """One model's file.
+
+    Attributes:
+        context_tokens: what the model was trained for, prompt and reply together.
+        sampling: defaults of the sampling fields.
+    """
 
     name: str
     description: str
+    context_tokens: int
     thinking: ThinkingPreset
     answer: AnswerPreset
+    sampling: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     @cache
@@ -62,18 +104,34 @@ class Preset:
         try:
             data: dict[str, Any] = tomllib.loads(toml)
             thinking, answer = data.pop("thinking"), data.pop("answer")
-            thinking["terminators"] = tuple(thinking["terminators"])
-            return cls(name=name, thinking=ThinkingPreset(**thinking), answer=AnswerPreset(**answer), **data)
+            preset = cls(name=name, thinking=ThinkingPreset(**_frozen(thinking)), answer=AnswerPreset(**_frozen(answer)), **data)
         except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
             raise ConfigError(f"preset '{name}': {error}") from error
+        for key, allowed in _ALLOWED.items():
+            word = getattr(preset.answer if key == "prefix_policy" else preset.thinking, key)
+            if word not in allowed:
+                raise ConfigError(f"preset '{name}': {key} is {word!r}, allowed: {', '.join(allowed)}")
+        return preset
 
-    def terminator_ids(self, tokenizer: ChatTokenizer) -> frozenset[int]:
-        """The ids that end a phase. Raises ConfigError for one that is not a single token of the model."""
-        ids = [tokenizer.encode_marker(text) for text in self.thinking.terminators]
-        for text, encoded in zip(self.thinking.terminators, ids, strict=True):
-            if len(encoded) != 1:
-                raise ConfigError(f"preset '{self.name}': terminator {text!r} is {len(encoded)} tokens in this model, not 1")
-        return frozenset(encoded[0] for encoded in ids)
+    def terminator_ids(self, tokenizer: ChatTokenizer) -> tuple[frozenset[int], frozenset[int]]:
+        """The ids that end (thinking, the answer). Raises ConfigError for one that is not a single token of the model."""
+        thinking, answer = (
+            frozenset(self._single_id(text, tokenizer) for text in texts) for texts in (self.thinking.terminators, self.answer.terminators)
+        )
+        return thinking, answer
+
+    def _single_id(self, text: str, tokenizer: ChatTokenizer) -> int:
+        ids = tokenizer.encode_marker(text)
+        if len(ids) != 1:
+            raise ConfigError(f"preset '{self.name}': terminator {text!r} is {len(ids)} tokens in this model, not 1")
+        return ids[0]
+
+
+_ALLOWED = {"budget_rule": ("exact", "per_round", "sampled"), "seam": ("ids", "text"), "prefix_policy": PREFIX_POLICIES}
+
+
+def _frozen(table: dict[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
 
 
 def names() -> list[str]:

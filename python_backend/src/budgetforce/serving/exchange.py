@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One request: the loop between the core, an engine and a sink. Knows no Triton.
+"""One sample: the loop between the core and an engine. Knows no Triton.
 
-Every way through ends in exactly one of: ``sink.close`` (the reply with its result), or an
-exception to the caller after ``sink.settle`` (who then sends the one error response).
+It ends in exactly one of: a piece with the result, or an exception to the caller (``reply``).
 """
 
 from __future__ import annotations
@@ -11,13 +10,14 @@ import asyncio
 import hashlib
 import json
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from budgetforce.core import (
     Action,
+    AnswerNow,
     BudgetForcer,
     Emit,
     Finish,
@@ -25,7 +25,10 @@ from budgetforce.core import (
     Ledger,
     Phase,
     ProtocolViolation,
+    Reencode,
+    Reencoded,
     RoundEnded,
+    RoundRecord,
     Started,
     StopWordFound,
     TokensSampled,
@@ -34,9 +37,10 @@ from budgetforce.core import Cancelled as CancelledEvent
 from budgetforce.engine.base import Engine, EngineCall, EngineDelta
 from budgetforce.errors import EngineFailed
 from budgetforce.serving.planning import ReplyPlan
-from budgetforce.serving.sinks import Piece, Sink
+from budgetforce.serving.sinks import Piece
 from budgetforce.text.detokenizer import StreamDecoder
 from budgetforce.text.stop_words import StopWordFilter
+from budgetforce.text.tokenizer import ChatTokenizer
 
 
 @dataclass(slots=True)
@@ -45,16 +49,18 @@ class RoundTrace:
 
     num_engine_calls: int = 0
     kv_reused_blocks: int | None = None
+    gap_ms: float = 0.0
     first_token_ms: float | None = None
     engine_ms: float = 0.0
 
 
 class ReplyText:
-    """Ids of a reply to text, phase by phase; thinking and answer are decoded apart."""
+    """Ids of a sample to text, phase by phase; thinking and answer are decoded apart."""
 
-    def __init__(self, token_bytes: Sequence[bytes], stop_words: Sequence[str]) -> None:
+    def __init__(self, token_bytes: Sequence[bytes], stop_words: Sequence[str], index: int = 0) -> None:
         self._decoders = {phase: StreamDecoder(token_bytes) for phase in Phase}
         self._stop_words = StopWordFilter(stop_words)
+        self._index = index
 
     @property
     def stop_word(self) -> str | None:
@@ -63,122 +69,167 @@ class ReplyText:
 
     def pieces(self, emit: Emit) -> list[Piece]:
         """What to hand on for ``emit``. The first marker of the answer ends the thinking text."""
+        if emit.hidden and emit.phase is Phase.THINKING:
+            return [self._piece("thinking_opened", ids=emit.ids)]
         if emit.hidden:
-            return [*self.flush(Phase.THINKING), Piece(event="answer_opened", ids=emit.ids)]
+            return [*self.flush(Phase.THINKING), self._piece("answer_opened", ids=emit.ids)]
         text = self._decoders[emit.phase].feed(emit.ids)
         if emit.phase is Phase.THINKING:
-            return [Piece(event="injected" if emit.injected else "thinking", thinking=text, ids=emit.ids)]
+            return [self._piece("injected" if emit.injected else "thinking", thinking=text, ids=emit.ids)]
         if emit.injected:
-            return [Piece(event="injected", answer=text, ids=emit.ids)]
-        return [Piece(event="answer", answer=self._stop_words.feed(text), ids=emit.ids)]
+            return [self._piece("injected", answer=text, ids=emit.ids)]
+        return [self._piece("answer", answer=self._stop_words.feed(text), ids=emit.ids)]
 
     def flush(self, phase: Phase) -> list[Piece]:
         """What was held back when a phase is over."""
         text = self._decoders[phase].flush()
         if phase is Phase.ANSWER:
             text = self._stop_words.feed(text) + self._stop_words.flush()
-            return [Piece(event="answer", answer=text)] if text else []
-        return [Piece(event="thinking", thinking=text)] if text else []
+            return [self._piece("answer", answer=text)] if text else []
+        return [self._piece("thinking", thinking=text)] if text else []
+
+    def done(self, result: dict[str, Any]) -> list[Piece]:
+        """The last pieces: what was held back, and the result."""
+        return [*self.flush(Phase.THINKING), *self.flush(Phase.ANSWER), self._piece("done", result=json.dumps(result))]
+
+    def _piece(self, event: str, **parts: Any) -> Piece:
+        return Piece(event=event, index=self._index, **parts)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Exchange:
-    """Runs one reply.
+    """Runs one sample.
 
     Attributes:
-        request_id: unique among the running requests; engine calls are named after it.
+        request_id: unique among the running samples; engine calls are named after it.
+        index: which of the request's samples it is.
+        put: takes the pieces, in order.
+        first_ids_came: set with the engine's first ids, or when it is over without any.
         num_calls: engine calls so far.
     """
 
     request_id: str
     plan: ReplyPlan
     engine: Engine
-    sink: Sink
-    text: ReplyText
+    tokenizer: ChatTokenizer
+    put: Callable[[Piece], None]
+    index: int = 0
+    first_ids_came: asyncio.Event = field(default_factory=asyncio.Event)
     num_calls: int = 0
     rounds: list[RoundTrace] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
+    _hurried: bool = False
+    _patience: asyncio.Timeout | None = None
+    _text: ReplyText = field(init=False)
+    _idle_since: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._text = ReplyText(self.tokenizer.token_bytes, self.plan.stop_words, self.index)
+        self._idle_since = self.started
 
     async def run(self) -> Ledger:
         """Run to the end; the ledger.
 
         Raises EngineFailed, EngineUnavailable, InvalidRequest (from the engine) or
-        asyncio.CancelledError; nothing more goes to the sink then.
+        asyncio.CancelledError.
         """
         forcer = BudgetForcer(self.plan.forcing)
         try:
             actions = forcer.receive(Started())
-            while (generate := self._hand_on(actions)) is not None:
-                actions = await self._round(forcer, generate)
-            for piece in self.text.flush(Phase.ANSWER):
-                self.sink.put(piece)
-            await self.sink.close(json.dumps(self._result(forcer.ledger)))
+            while not isinstance(last := self._hand_on(actions), Finish):
+                actions = await self._round(forcer, last) if isinstance(last, Generate) else self._reencode(forcer, last)
         except ProtocolViolation as error:
-            await self.sink.settle()
             raise EngineFailed(str(error)) from error
         except asyncio.CancelledError:
             forcer.receive(CancelledEvent())
-            await self.sink.settle()
             raise
-        except Exception:
-            await self.sink.settle()
-            raise
+        finally:
+            self.first_ids_came.set()
+        for piece in self._text.done(self._result(forcer.ledger)):
+            self.put(piece)
         return forcer.ledger
 
-    def _hand_on(self, actions: Sequence[Action]) -> Generate | None:
-        """Give what is to be shown to the sink; the round to run next, or None at the end."""
+    def answer_now(self) -> None:
+        """Close thinking at once, if it is not closed; from the event loop only."""
+        self._hurried = True
+        if self._patience is not None:
+            self._patience.reschedule(0)
+
+    def _hand_on(self, actions: Sequence[Action]) -> Any:
+        """Hand on what is to be shown; the last action, which is the next thing to do (None: nothing is)."""
         for action in actions:
-            match action:
-                case Emit():
-                    for piece in self.text.pieces(action):
-                        self.sink.put(piece)
-                case Generate():
-                    return action
-                case Finish():
-                    return None
-        return None
+            if isinstance(action, Emit):
+                for piece in self._text.pieces(action):
+                    self.put(piece)
+        return actions[-1] if actions else None
+
+    def _reencode(self, forcer: BudgetForcer, asked: Reencode) -> list[Action]:
+        text = self.tokenizer.decode(asked.context_ids[asked.start :])
+        return forcer.receive(Reencoded(self.tokenizer.encode_marker(text)))
 
     async def _round(self, forcer: BudgetForcer, generate: Generate) -> list[Action]:
-        trace = RoundTrace()
+        if self._hurried and (actions := forcer.receive(AnswerNow())):
+            self.rounds.append(RoundTrace())
+            return actions
+        trace = RoundTrace(gap_ms=_ms_since(self._idle_since))
         self.rounds.append(trace)
         started = time.monotonic()
-        async with aclosing(self._calls(generate, trace)) as deltas:
+        try:
+            async with asyncio.timeout(None) as patience:
+                self._patience = patience if generate.phase is Phase.THINKING else None
+                ended = await self._sample(forcer, generate, trace)
+        except TimeoutError:  # nothing else has a time limit here
+            ended = forcer.receive(AnswerNow())
+        self._patience = None
+        trace.engine_ms = _ms_since(started)
+        self._idle_since = time.monotonic()
+        return ended
+
+    async def _sample(self, forcer: BudgetForcer, generate: Generate, trace: RoundTrace) -> list[Action]:
+        started = time.monotonic()
+        async with aclosing(self._calls(forcer, generate, trace)) as deltas:
             async for delta in deltas:
                 if trace.first_token_ms is None and delta.ids:
                     trace.first_token_ms = _ms_since(started)
+                    self.first_ids_came.set()
                 self._hand_on(forcer.receive(TokensSampled(delta.ids)))
-                if self.text.stop_word is not None:
+                if self._text.stop_word is not None:
                     break
-        trace.engine_ms = _ms_since(started)
-        return forcer.receive(RoundEnded() if self.text.stop_word is None else StopWordFound())
+        return forcer.receive(RoundEnded() if self._text.stop_word is None else StopWordFound())
 
-    async def _calls(self, generate: Generate, trace: RoundTrace) -> AsyncGenerator[EngineDelta, None]:
-        """The engine calls of a round. A terminator cannot be kept off for one id only, so a round
-        that must not begin with one is two calls: one id with the terminators banned, then the rest.
+    async def _calls(self, forcer: BudgetForcer, generate: Generate, trace: RoundTrace) -> AsyncGenerator[EngineDelta, None]:
+        """The engine calls of a round. Terminators cannot be kept off for some ids only, so a round that
+        must not begin with one is two calls: so many ids with the terminators banned, then the rest.
         """
         context, left = generate.context_ids, generate.max_new_tokens
-        if generate.forbid_terminator_first:
-            first: tuple[int, ...] = ()
-            async for delta in self._call(context, 1, trace, banned=True):
-                first += delta.ids
+        if generate.min_tokens:
+            num_ids = 0
+            async for delta in self._call(generate, context, generate.min_tokens, trace, banned=generate.stop_ids):
+                num_ids += len(delta.ids)
                 yield delta
-            context, left = context + first, left - 1
-            if not first or left == 0:
+            context, left = forcer.context_ids, left - num_ids
+            if num_ids < generate.min_tokens or left == 0:
                 return
-        async for delta in self._call(context, left, trace):
+        async for delta in self._call(generate, context, left, trace):
             yield delta
 
     async def _call(
-        self, context: tuple[int, ...], max_new_tokens: int, trace: RoundTrace, *, banned: bool = False
+        self,
+        generate: Generate,
+        context: tuple[int, ...],
+        max_new_tokens: int,
+        trace: RoundTrace,
+        *,
+        banned: frozenset[int] = frozenset(),
     ) -> AsyncGenerator[EngineDelta, None]:
-        terminators = self.plan.forcing.terminators
+        sampling = self.plan.sampling[generate.phase]
         call = EngineCall(
             request_id=f"{self.request_id}-{self.num_calls}",
             input_ids=context,
             max_new_tokens=max_new_tokens,
-            stop_ids=terminators,
-            banned_ids=terminators if banned else frozenset(),
-            sampling=replace(self.plan.sampling, seed=call_seed(self.plan.sampling.seed, self.num_calls)),
+            stop_ids=generate.stop_ids,
+            banned_ids=self.plan.masked_ids | banned,
+            sampling=replace(sampling, seed=call_seed(sampling.seed, self.index, self.num_calls)),
         )
         self.num_calls += 1
         trace.num_engine_calls += 1
@@ -192,16 +243,20 @@ class Exchange:
         first = next((trace for trace in self.rounds if trace.first_token_ms is not None), None)
         return {
             "request_id": self.request_id,
+            "index": self.index,
             "finish_reason": {"thinking": ledger.thinking_end, "answer": ledger.answer_end},
-            "stop_word": self.text.stop_word,
+            "stop_word": self._text.stop_word,
             "usage": {
                 "num_prompt_tokens": ledger.prompt,
+                "num_output_ids": ledger.reply,
                 "num_thinking_tokens": ledger.thinking,
                 "num_thinking_sampled": ledger.thinking_sampled,
                 "num_thinking_injected": ledger.thinking_injected,
+                "num_grace_tokens": ledger.grace,
                 "num_answer_tokens": ledger.answer_sampled,
                 "num_answer_injected": ledger.answer_injected,
                 "num_terminators": ledger.terminators,
+                "num_dropped": ledger.dropped,
                 "num_ignored": ledger.num_ignored,
             },
             "effective": self.plan.effective,
@@ -211,23 +266,26 @@ class Exchange:
         }
 
 
-def call_seed(seed: int | None, index: int) -> int | None:
-    """The seed of a request's ``index``-th engine call: equal requests repeat, no two calls of one do."""
+def call_seed(seed: int | None, sample: int, call: int) -> int | None:
+    """The seed of a sample's ``call``-th engine call: equal requests repeat, no two calls of one do."""
     if seed is None:
         return None
-    return int.from_bytes(hashlib.blake2b(f"{seed}/{index}".encode(), digest_size=8).digest(), "little")
+    return int.from_bytes(hashlib.blake2b(f"{seed}/{sample}/{call}".encode(), digest_size=8).digest(), "little")
 
 
-def _round_report(record: Any, trace: RoundTrace) -> dict[str, Any]:
+def _round_report(record: RoundRecord, trace: RoundTrace) -> dict[str, Any]:
     return {
         "phase": record.phase,
         "num_prompt_tokens": record.num_prompt_tokens,
         "num_sampled_tokens": record.num_sampled_tokens,
-        "num_injected_tokens": record.num_injected_tokens,
+        "num_dropped_tokens": record.num_dropped_tokens,
         "ended_by": record.ended_by,
         "terminator_id": record.terminator_id,
+        "refused_for": record.refused_for,
+        "injected_ids": record.injected_ids,
         "num_engine_calls": trace.num_engine_calls,
         "kv_reused_blocks": trace.kv_reused_blocks,
+        "gap_ms": trace.gap_ms,
         "first_token_ms": trace.first_token_ms,
         "engine_ms": trace.engine_ms,
     }

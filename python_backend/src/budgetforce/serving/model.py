@@ -12,6 +12,7 @@ import json
 import threading
 import traceback
 import uuid
+from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -22,13 +23,13 @@ import triton_python_backend_utils as pb_utils
 
 from budgetforce.config import OrchestratorConfig, from_parameters
 from budgetforce.engine.triton_grpc import GrpcEngine
-from budgetforce.errors import BudgetForceError, Cancelled
+from budgetforce.errors import BudgetForceError, Cancelled, InvalidRequest
 from budgetforce.presets import Preset
-from budgetforce.serving.exchange import Exchange, ReplyText
-from budgetforce.serving.planning import Planner
-from budgetforce.serving.ports import ResponsePort, cancel_check_period_s, ids_tensor, text_tensor
-from budgetforce.serving.request import read_reply_request
-from budgetforce.serving.sinks import JoiningSink, Piece, StreamSink
+from budgetforce.serving.planning import Planner, ReplyPlan
+from budgetforce.serving.ports import ResponsePort, cancel_check_period_s, int32_tensor, text_tensor
+from budgetforce.serving.reply import Reply
+from budgetforce.serving.request import read_answer_now, read_reply_request
+from budgetforce.serving.sinks import JoiningSink, Piece, Sink, StreamSink
 from budgetforce.text.tokenizer import ChatTokenizer
 
 NUM_SENDERS = 2  # one sends most tokens a second, more cut latency under load
@@ -40,11 +41,12 @@ class BudgetForcingModel:
     def initialize(self, args: dict[str, str]) -> None:
         config = from_parameters(OrchestratorConfig, json.loads(args["model_config"])["parameters"])
         self._tokenizer = ChatTokenizer.load(Path(config.tokenizer_dir))
-        self._planner = Planner(self._tokenizer, Preset.load(config.preset), config.max_context_tokens)
+        self._planner = Planner(self._tokenizer, Preset.load(config.preset), config.max_context_tokens, config.vocab_rows)
         self._engine_model = config.engine_model
         self._senders = ThreadPoolExecutor(NUM_SENDERS, thread_name_prefix="s1-send")
         self._workers = ThreadPoolExecutor(1, thread_name_prefix="s1-text")
         self._running: dict[asyncio.Task[None], ResponsePort] = {}
+        self._replies: dict[str, list[Reply]] = defaultdict(list)  # by request id, which clients choose
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="s1-loop", daemon=True)
         self._thread.start()
@@ -92,12 +94,13 @@ class BudgetForcingModel:
     async def _reply(self, request_id: str, inputs: dict[str, Any], port: ResponsePort) -> BudgetForceError | None:
         """Run one request; the error that it ends with, if it does not end with a result."""
         try:
+            if read_answer_now(inputs):
+                await self._answer_now(request_id, port)
+                return None
             request = read_reply_request(inputs)
             plan = await self._loop.run_in_executor(self._workers, self._planner.plan, request)
             plan.effective["engine_model"] = self._engine_model
-            sink = (StreamSink if request.stream else JoiningSink)(partial(_send, port), self._senders)
-            text = ReplyText(self._tokenizer.token_bytes, plan.stop_words)
-            await Exchange(request_id, plan, self._engine, sink, text).run()
+            await self._run(request_id, plan, port, stream=request.stream)
         except BudgetForceError as error:
             return error
         except asyncio.CancelledError:
@@ -106,6 +109,30 @@ class BudgetForcingModel:
             pb_utils.Logger.log_error(f"s1: request {request_id}:\n{traceback.format_exc()}")
             return BudgetForceError(f"unexpected error; the server's log has it under request id {request_id}")
         return None
+
+    async def _run(self, request_id: str, plan: ReplyPlan, port: ResponsePort, *, stream: bool) -> None:
+        if stream:
+            sink: Sink = StreamSink(partial(_send_each, port), self._senders, plan.num_samples)
+        else:
+            sink = JoiningSink(partial(_send_together, port), self._senders)
+        reply = Reply(request_id, plan, self._engine, sink, self._tokenizer)
+        self._replies[request_id].append(reply)
+        try:
+            await reply.run()
+        finally:
+            self._replies[request_id].remove(reply)
+            if not self._replies[request_id]:
+                del self._replies[request_id]
+
+    async def _answer_now(self, request_id: str, port: ResponsePort) -> None:
+        """Tell the running requests of that id."""
+        replies = list(self._replies.get(request_id, ()))
+        if not replies:
+            raise InvalidRequest("request id", request_id, "that of a running request")
+        for reply in replies:
+            reply.answer_now()
+        result = json.dumps({"request_id": request_id, "num_told": len(replies)})
+        await self._loop.run_in_executor(self._senders, _send_each, port, [Piece(event="done", result=result)], True)
 
     async def _shut_down(self) -> None:
         for task in self._running:
@@ -122,14 +149,24 @@ class BudgetForcingModel:
                     self._loop.call_soon_threadsafe(task.cancel)
 
 
-def _send(port: ResponsePort, pieces: Sequence[Piece], final: bool) -> None:
+def _send_each(port: ResponsePort, pieces: Sequence[Piece], final: bool) -> None:
+    """A response for each piece."""
     for piece in pieces:
-        outputs = {
-            "text_output": text_tensor(piece.answer),
-            "thinking_output": text_tensor(piece.thinking),
-            "output_ids": ids_tensor(piece.ids),
-            "event": text_tensor(piece.event),
-        }
-        if piece.result is not None:
-            outputs["result"] = text_tensor(piece.result)
-        port.send(outputs, final=final and piece is pieces[-1])
+        port.send(_outputs([piece]), final=final and piece is pieces[-1])
+
+
+def _send_together(port: ResponsePort, pieces: Sequence[Piece], final: bool) -> None:
+    """One response, with an element for each piece: n samples make texts of shape [1, n]."""
+    port.send(_outputs(pieces), final=final)
+
+
+def _outputs(pieces: Sequence[Piece]) -> dict[str, Any]:
+    outputs = {
+        "text_output": text_tensor(*(piece.answer for piece in pieces)),
+        "thinking_output": text_tensor(*(piece.thinking for piece in pieces)),
+        "output_ids": int32_tensor(*(token_id for piece in pieces for token_id in piece.ids)),
+        "event": text_tensor(*(piece.event for piece in pieces)),
+        "index": int32_tensor(*(piece.index for piece in pieces)),
+    }
+    results = [piece.result for piece in pieces if piece.result is not None]
+    return outputs | ({"result": text_tensor(*results)} if results else {})

@@ -1,25 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
 """From a checked request and a model's preset to a plan of ids, and what was decided on the way.
 
-Budget algebra: context >= prompt + thinking + closing + answer, where *closing* is what opening
-the answer can add. The answer's room is taken off first; what is left bounds the thinking. A
-value that was asked for is kept or refused, never changed; a default gives way to the context.
+Budget algebra: context >= prompt + thinking + grace + closing + answer, where *closing* is what
+opening the answer can add. The answer's room is taken off first; what is left bounds the
+thinking. A value that was asked for is kept or refused, never changed; a default gives way to
+the context.
 """
 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from budgetforce.core import ForcingPlan
+from budgetforce.core import BudgetRule, ForcingPlan, Phase, ThinkingMode
 from budgetforce.engine.base import Sampling
 from budgetforce.errors import ConfigError, InvalidRequest
 from budgetforce.presets import AnswerPreset, Preset
 from budgetforce.serving.request import ReplyRequest
 from budgetforce.text.tokenizer import ChatTokenizer
 
-_GREEDY = 0.0  # the authors evaluate at temperature 0
+# Fields that say how a thought is forced, by who has no use for them.
+_FORCING_FIELDS = ("max_thinking_tokens", "min_thinking_tokens", "num_ignore", "ignore_str", "grace_tokens")
+_ANSWER_FIELDS = ("answer_prefix", "answer_prefix_policy")
+_MEANINGLESS = {
+    ThinkingMode.FORCED: (),
+    ThinkingMode.OFF: _FORCING_FIELDS,
+    ThinkingMode.FREE: (*_FORCING_FIELDS, *_ANSWER_FIELDS),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,44 +37,51 @@ class ReplyPlan:
 
     Attributes:
         forcing: for the core.
-        sampling: for the engine; its seed is the request's.
+        sampling: for the engine, by phase; the seed is the request's.
+        masked_ids: rows of the embedding without a token, kept off in every engine call.
         stop_words: end the answer.
+        num_samples: replies to make.
         effective: every parameter as it is applied, for the reply's result.
     """
 
     forcing: ForcingPlan
-    sampling: Sampling
+    sampling: Mapping[Phase, Sampling]
+    masked_ids: frozenset[int]
     stop_words: tuple[str, ...]
+    num_samples: int
     effective: dict[str, Any]
 
 
 class Planner:
     """Plans requests for one model. Safe to use from several threads."""
 
-    def __init__(self, tokenizer: ChatTokenizer, default_preset: Preset, max_context_tokens: int) -> None:
-        """Raises ConfigError if the preset's terminators are no single tokens of this model."""
+    def __init__(self, tokenizer: ChatTokenizer, default_preset: Preset, max_context_tokens: int, vocab_rows: int = 0) -> None:
+        """``vocab_rows``: rows of the model's embedding, as many as tokens or more.
+
+        Raises ConfigError if the preset's terminators are no single tokens of this model.
+        """
         self._tokenizer = tokenizer
         self._default_preset = default_preset
         self._max_context_tokens = max_context_tokens
+        self._masked_ids = frozenset(range(len(tokenizer.token_bytes), vocab_rows))
         default_preset.terminator_ids(tokenizer)
 
     def plan(self, request: ReplyRequest) -> ReplyPlan:
         """Raises InvalidRequest if the request does not fit the model or its context."""
         preset = self._preset(request)
+        _refuse_the_meaningless(request, preset)
         forcing = self._forcing_plan(request, preset)
-        sampling = self._sampling(request)
-        effective = {
-            "preset": preset.name,
-            "max_thinking_tokens": forcing.max_thinking_tokens,
-            "num_ignore": forcing.num_ignore,
-            "ignore_str": _first(request.ignore_str, preset.thinking.ignore_str),
-            "max_tokens": min(forcing.max_answer_tokens, forcing.max_context_tokens),
-            "max_context_tokens": forcing.max_context_tokens,
-            "stop_words": request.stop_words,
-            **asdict(sampling),
-            "bad_words": request.bad_words,
-        }
-        return ReplyPlan(forcing=forcing, sampling=sampling, stop_words=request.stop_words, effective=effective)
+        sampling = self._sampling(request, preset)
+        if request.num_samples > 1 and not any(one.temperature for one in sampling.values()):
+            raise InvalidRequest("num_samples", request.num_samples, "1 at temperature 0, where all samples would be equal")
+        return ReplyPlan(
+            forcing=forcing,
+            sampling=sampling,
+            masked_ids=self._masked_ids,
+            stop_words=request.stop_words,
+            num_samples=request.num_samples,
+            effective=self._effective(request, preset, forcing, sampling),
+        )
 
     def _preset(self, request: ReplyRequest) -> Preset:
         if request.preset is None:
@@ -78,64 +94,151 @@ class Planner:
         return preset
 
     def _forcing_plan(self, request: ReplyRequest, preset: Preset) -> ForcingPlan:
-        encode = self._tokenizer.encode_marker
+        encode, tokenizer = self._tokenizer.encode_marker, self._tokenizer
         thinking, answer = preset.thinking, preset.answer
-        num_ignore = _first(request.num_ignore, thinking.num_ignore)
+        rule, forced = BudgetRule(thinking.budget_rule), request.thinking is ThinkingMode.FORCED
+        chat, start = tokenizer.encode_chat(request.messages), encode(thinking.start) if forced else ()
+        policy = _prefix_policy(request, answer)
+        thinking_terminators, answer_terminators = preset.terminator_ids(tokenizer)
         unbounded = ForcingPlan(
-            prompt_ids=self._tokenizer.encode_chat(request.messages) + encode(thinking.start),
-            terminators=preset.terminator_ids(self._tokenizer),
+            mode=request.thinking,
+            budget_rule=rule,
+            prompt_ids=chat + start,
+            thinking_terminators=thinking_terminators,
+            answer_terminators=answer_terminators,
             max_thinking_tokens=0,
-            num_ignore=num_ignore,
-            ignore_ids=self._tokenizer.encode(_first(request.ignore_str, thinking.ignore_str)),
+            num_ignore=_first(request.num_ignore, thinking.num_ignore),
+            ignore_ids=tuple(self._plain("ignore_str", text) for text in _first(request.ignore_str, thinking.ignore_str)),
+            grace_tokens=_first(request.grace_tokens, 0),
+            boundary_ids=tokenizer.boundary_bearing if request.grace_tokens else frozenset(),
             max_answer_tokens=1,
             max_context_tokens=1 << 31,
-            answer_ids=encode(answer.start),
+            answer_ids=encode(answer.off_start if request.thinking is ThinkingMode.OFF else answer.start),
             cut_answer_ids=encode(answer.cut_start),
-            thinking_prefix_ids=self._tokenizer.encode(thinking.prefix),
-            answer_prefix_ids=() if answer.prefix_policy == "never" else self._tokenizer.encode(answer.prefix),
-            prefix_after_natural_end=answer.prefix_policy == "always",
-            line_break_ids=encode("\n"),
-            line_break_bearing=self._tokenizer.line_break_bearing,
+            thinking_prefix_ids=tokenizer.encode(thinking.prefix),
+            answer_prefix_ids=() if policy == "never" else self._plain("answer_prefix", _first(request.answer_prefix, answer.prefix)),
+            prefix_after_natural_end=policy == "always",
+            line_break_ids=encode("\n") if answer.cut_start else (),
+            line_break_bearing=tokenizer.line_break_bearing,
+            fragments=tokenizer.fragments if rule is BudgetRule.EXACT else {},
+            num_token_ids=len(tokenizer.token_bytes),
+            thinking_marker_ids=encode(thinking.marker),
+            answer_marker_ids=encode(answer.marker),
+            leave_answer_to_model=answer.left_to_model,
+            reencode_from=len(chat) if thinking.seam == "text" and forced else None,
         )
         return self._bounded(unbounded, request, preset)
 
+    def _plain(self, field: str, text: str) -> tuple[int, ...]:
+        """The ids of a text that must hold no control token."""
+        if self._tokenizer.controls_in(text):
+            raise InvalidRequest(
+                field, text, f"text without {self._tokenizer.controls_in(text)[0]}, which is a control token of this model"
+            )
+        return self._tokenizer.encode(text)
+
     def _bounded(self, plan: ForcingPlan, request: ReplyRequest, preset: Preset) -> ForcingPlan:
         """The plan with its budgets, which must fit the context together."""
-        context = self._max_context_tokens
+        context = min(self._max_context_tokens, preset.context_tokens)
         max_answer, reserve = _answer_room(request, preset.answer, context)
-        fixed = len(plan.prompt_ids) + plan.num_closing_tokens
+        _check_prefix(request, plan, preset.answer)
+        fixed = plan.longest_before_answer
         room = context - fixed - reserve
         if room < 0:
             raise _too_long(request, plan, context, reserve)
-        asked = request.max_thinking_tokens
+        plan = replace(plan, max_answer_tokens=max_answer, max_context_tokens=context)
+        if plan.mode is not ThinkingMode.FORCED:
+            return plan
+        asked, floor = request.max_thinking_tokens, _first(request.min_thinking_tokens, 0)
         if asked is not None and asked > room:
             allowed = f"-1 to {room}: the context holds {context} tokens, {fixed} are prompt and markers, {reserve} the answer's"
             raise InvalidRequest("max_thinking_tokens", asked, allowed)
         wanted = _first(asked, preset.thinking.max_tokens)
         budget = room if wanted == -1 else min(wanted, room)
-        return replace(plan, max_thinking_tokens=budget, max_answer_tokens=max_answer, max_context_tokens=context)
+        if floor > budget:
+            raise InvalidRequest("min_thinking_tokens", floor, f"0 to {budget}, the budget that max_thinking_tokens and the context leave")
+        return replace(plan, max_thinking_tokens=budget, min_thinking_tokens=floor)
 
-    def _sampling(self, request: ReplyRequest) -> Sampling:
-        temperature = _first(request.temperature, _GREEDY)
-        seed = request.seed if request.seed is not None or temperature == 0 else secrets.randbits(63)
-        return Sampling(
-            temperature=temperature,
-            top_k=request.top_k,
-            top_p=request.top_p,
-            seed=seed,
-            repetition_penalty=request.repetition_penalty,
-            presence_penalty=request.presence_penalty,
-            frequency_penalty=request.frequency_penalty,
-            bad_words=tuple(self._tokenizer.encode(word) for word in request.bad_words),
-        )
+    def _sampling(self, request: ReplyRequest, preset: Preset) -> dict[Phase, Sampling]:
+        answer = {**preset.sampling, **request.sampling}
+        thinking = {**answer, **request.thinking_sampling}
+        if "seed" not in answer and any(given.get("temperature", 0) for given in (answer, thinking)):
+            answer["seed"] = secrets.randbits(63)
+        thinking.setdefault("seed", answer.get("seed"))
+        return {Phase.THINKING: self._engine_sampling(thinking), Phase.ANSWER: self._engine_sampling(answer)}
+
+    def _engine_sampling(self, given: Mapping[str, Any]) -> Sampling:
+        bad_words = tuple(self._tokenizer.encode(word) for word in given.get("bad_words", ()))
+        return Sampling(**{**given, "temperature": given.get("temperature", 0.0), "bad_words": bad_words})
+
+    def _effective(self, request: ReplyRequest, preset: Preset, forcing: ForcingPlan, sampling: Mapping[Phase, Sampling]) -> dict[str, Any]:
+        by_phase = {phase: asdict(one) | {"bad_words": _bad_words(request, phase)} for phase, one in sampling.items()}
+        return {
+            "preset": preset.name,
+            "thinking": request.thinking,
+            "max_thinking_tokens": forcing.max_thinking_tokens,
+            "min_thinking_tokens": forcing.min_thinking_tokens,
+            "num_ignore": forcing.num_ignore,
+            "ignore_str": _first(request.ignore_str, preset.thinking.ignore_str),
+            "grace_tokens": forcing.grace_tokens,
+            "answer_prefix": _first(request.answer_prefix, preset.answer.prefix),
+            "answer_prefix_policy": _prefix_policy(request, preset.answer),
+            "max_tokens": min(forcing.max_answer_tokens, forcing.max_context_tokens),
+            "max_context_tokens": forcing.max_context_tokens,
+            "num_samples": request.num_samples,
+            "num_masked_ids": len(self._masked_ids),
+            "stop_words": request.stop_words,
+            **by_phase[Phase.ANSWER],
+            **{f"thinking_{name}": value for name, value in by_phase[Phase.THINKING].items()},
+        }
+
+
+def _refuse_the_meaningless(request: ReplyRequest, preset: Preset) -> None:
+    """A field that would have no effect is refused, not ignored."""
+    for name in _MEANINGLESS[request.thinking]:
+        if getattr(request, name) is not None:
+            raise InvalidRequest(name, getattr(request, name), f"nothing: thinking is {request.thinking.value}")
+    if request.thinking is ThinkingMode.OFF and request.thinking_sampling:
+        name, value = next(iter(request.thinking_sampling.items()))
+        raise InvalidRequest(f"thinking_{name}", value, "nothing: thinking is off")
+    rule = BudgetRule(preset.thinking.budget_rule)
+    if request.grace_tokens and rule is not BudgetRule.EXACT:
+        raise InvalidRequest("grace_tokens", request.grace_tokens, f"0 with preset {preset.name}, which cuts as its authors do")
+    if request.min_thinking_tokens and rule is BudgetRule.SAMPLED:
+        raise InvalidRequest("min_thinking_tokens", request.min_thinking_tokens, f"0 with preset {preset.name}, which has no floor")
+
+
+def _prefix_policy(request: ReplyRequest, answer: AnswerPreset) -> str:
+    """The preset's prefix leads out of a thought; without one there is only what the caller asks for."""
+    if request.thinking is ThinkingMode.OFF:
+        return request.answer_prefix_policy or ("never" if request.answer_prefix is None else "always")
+    return request.answer_prefix_policy or answer.prefix_policy
+
+
+def _bad_words(request: ReplyRequest, phase: Phase) -> Any:
+    given = {**request.sampling, **(request.thinking_sampling if phase is Phase.THINKING else {})}
+    return given.get("bad_words", ())
+
+
+def _check_prefix(request: ReplyRequest, plan: ForcingPlan, answer: AnswerPreset) -> None:
+    num_ids = len(plan.answer_prefix_ids)
+    if request.answer_prefix is not None and num_ids > answer.reserve_tokens:
+        allowed = f"at most {answer.reserve_tokens} tokens, the room that is reserved for an answer"
+        raise InvalidRequest("answer_prefix", f"{num_ids} tokens", allowed)
 
 
 def _too_long(request: ReplyRequest, plan: ForcingPlan, context: int, reserve: int) -> InvalidRequest:
-    """The refusal of a prompt and an answer that do not fit together, laid at the door of the one that can give way."""
-    most = context - len(plan.prompt_ids) - plan.num_closing_tokens
-    if request.max_tokens is not None and most >= 1:
-        return InvalidRequest("max_tokens", request.max_tokens, f"1 to {most} behind this prompt in a context of {context} tokens")
-    allowed = f"at most {most + len(plan.prompt_ids) - reserve} tokens: the context holds {context}, {reserve} are the answer's"
+    """The refusal of parts that do not fit together, laid at the door of the one that can give way."""
+    others = plan.longest_before_answer - plan.grace_tokens
+    most_grace = context - others - reserve
+    if request.grace_tokens and most_grace >= 0:
+        return InvalidRequest("grace_tokens", request.grace_tokens, f"0 to {most_grace} in a context of {context} tokens")
+    if request.max_tokens is not None and context - others >= 1:
+        return InvalidRequest(
+            "max_tokens", request.max_tokens, f"1 to {context - others} behind this prompt in a context of {context} tokens"
+        )
+    most_prompt = max(0, context - others + len(plan.prompt_ids) - reserve)
+    allowed = f"at most {most_prompt} tokens: the context holds {context}, {reserve} are the answer's"
     return InvalidRequest(request.prompt_field, f"{len(plan.prompt_ids)} tokens", allowed)
 
 

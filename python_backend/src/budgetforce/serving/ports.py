@@ -69,11 +69,11 @@ class ResponsePort:
                 self._sender.send(response, flags=flags)
 
 
-def text_tensor(text: str) -> npt.NDArray[Any]:
-    """A string as Triton wants it: BYTES [1, 1]."""
-    return np.array([[text.encode()]], np.object_)
+def text_tensor(*texts: str) -> npt.NDArray[Any]:
+    """Strings as Triton wants them: BYTES [1, n]."""
+    return np.array([[text.encode() for text in texts]], np.object_)
 
 
-def ids_tensor(ids: tuple[int, ...]) -> npt.NDArray[Any]:
-    """Ids as INT32 [1, n]."""
-    return np.array([ids], np.int32)
+def int32_tensor(*numbers: int) -> npt.NDArray[Any]:
+    """Numbers as INT32 [1, n]."""
+    return np.array([numbers], np.int32)

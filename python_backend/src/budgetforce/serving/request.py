@@ -10,38 +10,56 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from budgetforce import presets
+from budgetforce.core import ThinkingMode
 from budgetforce.errors import InvalidRequest
 
 ROLES = ("system", "user", "assistant")
+MAX_SAMPLES = 64  # the most that the paper's majority votes use
 
 Message = dict[str, str]
+Rule = tuple[Callable[[Any], bool], str]
+
+# Sampling fields of one value; each also exists as thinking_<name>, for the thinking alone.
+SAMPLING_RULES: dict[str, Rule] = {
+    "temperature": (lambda v: v >= 0, "a number >= 0 (0 = greedy)"),
+    "top_k": (lambda v: v >= 0, "an integer >= 0 (0 = off)"),
+    "top_p": (lambda v: 0 < v <= 1, "0 < {name} <= 1"),
+    "seed": (lambda _: True, "an unsigned integer"),
+    "repetition_penalty": (lambda v: v > 0, "a number > 0"),
+    "presence_penalty": (lambda v: -2 <= v <= 2, "-2 to 2"),
+    "frequency_penalty": (lambda v: -2 <= v <= 2, "-2 to 2"),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplyRequest:
-    """One request, every field checked by itself; what depends on the model is checked in ``planning``."""
+    """One request, every field checked by itself; what depends on the model is checked in ``planning``.
+
+    Attributes:
+        sampling, thinking_sampling: what was given of SAMPLING_RULES and bad_words.
+    """
 
     messages: tuple[Message, ...]
     prompt_field: str
     stream: bool = False
     preset: str | None = None
+    thinking: ThinkingMode = ThinkingMode.FORCED
     max_thinking_tokens: int | None = None
+    min_thinking_tokens: int | None = None
     num_ignore: int | None = None
-    ignore_str: str | None = None
+    ignore_str: tuple[str, ...] | None = None
+    grace_tokens: int | None = None
+    answer_prefix: str | None = None
+    answer_prefix_policy: str | None = None
     max_tokens: int | None = None
+    num_samples: int = 1
     stop_words: tuple[str, ...] = ()
-    bad_words: tuple[str, ...] = ()
-    temperature: float | None = None
-    top_k: int | None = None
-    top_p: float | None = None
-    seed: int | None = None
-    repetition_penalty: float | None = None
-    presence_penalty: float | None = None
-    frequency_penalty: float | None = None
+    sampling: Mapping[str, Any] = field(default_factory=dict)
+    thinking_sampling: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_reply_request(inputs: Mapping[str, Sequence[Any]]) -> ReplyRequest:
@@ -50,26 +68,39 @@ def read_reply_request(inputs: Mapping[str, Sequence[Any]]) -> ReplyRequest:
     Raises InvalidRequest naming the first field that is wrong.
     """
     take = _Taker(inputs)
-    field, messages = _read_prompt(take)
+    prompt_field, messages = _read_prompt(take)
     return ReplyRequest(
         messages=messages,
-        prompt_field=field,
+        prompt_field=prompt_field,
         stream=bool(take("stream", _anything, "true or false") or False),
-        preset=take("preset", lambda v: v in presets.names(), f"one of {', '.join(presets.names())}"),
+        preset=take("preset", *_one_of(presets.names())),
+        thinking=ThinkingMode(take("thinking", *_one_of([mode.value for mode in ThinkingMode])) or "forced"),
         max_thinking_tokens=take("max_thinking_tokens", lambda v: v >= -1, "an integer >= -1 (-1 = what the context allows)"),
-        num_ignore=take("num_ignore", lambda v: v >= 0, "an integer >= 0"),
-        ignore_str=take("ignore_str", _anything, "a string"),
+        min_thinking_tokens=take("min_thinking_tokens", *_NOT_NEGATIVE),
+        num_ignore=take("num_ignore", *_NOT_NEGATIVE),
+        ignore_str=take.texts("ignore_str"),
+        grace_tokens=take("grace_tokens", *_NOT_NEGATIVE),
+        answer_prefix=take("answer_prefix", _anything, "a string"),
+        answer_prefix_policy=take("answer_prefix_policy", *_one_of(presets.PREFIX_POLICIES)),
         max_tokens=take("max_tokens", lambda v: v >= 1, "an integer >= 1"),
+        num_samples=take("num_samples", lambda v: 1 <= v <= MAX_SAMPLES, f"1 to {MAX_SAMPLES}") or 1,
         stop_words=take.words("stop_words"),
-        bad_words=take.words("bad_words"),
-        temperature=take("temperature", lambda v: v >= 0, "a number >= 0 (0 = greedy)"),
-        top_k=take("top_k", lambda v: v >= 0, "an integer >= 0 (0 = off)"),
-        top_p=take("top_p", lambda v: 0 < v <= 1, "0 < top_p <= 1"),
-        seed=take("seed", _anything, "an unsigned integer"),
-        repetition_penalty=take("repetition_penalty", lambda v: v > 0, "a number > 0"),
-        presence_penalty=take("presence_penalty", lambda v: -2 <= v <= 2, "-2 to 2"),
-        frequency_penalty=take("frequency_penalty", lambda v: -2 <= v <= 2, "-2 to 2"),
+        sampling=take.sampling(""),
+        thinking_sampling=take.sampling("thinking_"),
     )
+
+
+def read_answer_now(inputs: Mapping[str, Sequence[Any]]) -> bool:
+    """Whether the request only tells a running one, of the same id, to answer now.
+
+    Raises InvalidRequest if it asks for anything else besides.
+    """
+    if not _Taker(inputs)("answer_now", _anything, "true or false"):
+        return False
+    others = sorted(set(inputs) - {"answer_now", "stream"})
+    if others:
+        raise InvalidRequest(others[0], "a value", "nothing: answer_now stands alone, in a request with the id of the running one")
+    return True
 
 
 class _Taker:
@@ -89,6 +120,22 @@ class _Taker:
             raise InvalidRequest(field, value, allowed)
         return value
 
+    def sampling(self, prefix: str) -> dict[str, Any]:
+        """What is given of the sampling fields, by their names without the prefix."""
+        values = {
+            name: self(f"{prefix}{name}", is_allowed, allowed.format(name=f"{prefix}{name}"))
+            for name, (is_allowed, allowed) in SAMPLING_RULES.items()
+        }
+        values["bad_words"] = self.words(f"{prefix}bad_words") or None
+        return {name: value for name, value in values.items() if value is not None}
+
+    def texts(self, field: str) -> tuple[str, ...] | None:
+        """A list of strings, of which "" is one; None if it is not given."""
+        values = self._inputs.get(field)
+        if values is not None and len(values) == 0:
+            raise InvalidRequest(field, "no value", "one string or more")
+        return None if values is None else tuple(self._text(field, value) for value in values)
+
     def words(self, field: str) -> tuple[str, ...]:
         """A list of strings; empty ones mean nothing, as clients of the stock models send them."""
         texts = (self._text(field, value) for value in self._inputs.get(field, ()))
@@ -105,6 +152,13 @@ class _Taker:
 
 def _anything(_: Any) -> bool:
     return True
+
+
+def _one_of(words: Sequence[str]) -> Rule:
+    return lambda value: value in words, f"one of {', '.join(words)}"
+
+
+_NOT_NEGATIVE: Rule = (lambda value: value >= 0, "an integer >= 0")
 
 
 def _read_prompt(take: _Taker) -> tuple[str, tuple[Message, ...]]:

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Protocol
 
 
@@ -21,21 +22,23 @@ class Piece:
     """A part of a reply.
 
     Attributes:
-        event: "thinking", "injected", "answer_opened", "answer" or "done".
+        event: "thinking_opened", "thinking", "injected", "answer_opened", "answer" or "done".
+        index: which of the request's samples it belongs to.
         thinking: thinking text.
         answer: answer text.
         ids: the ids behind it, in the order of the context.
-        result: JSON, on the last piece only.
+        result: JSON, on a sample's last piece only.
     """
 
     event: str
+    index: int = 0
     thinking: str = ""
     answer: str = ""
     ids: tuple[int, ...] = ()
     result: str | None = None
 
 
-Send = Callable[[Sequence[Piece], bool], None]  # (pieces, final); blocking
+Send = Callable[[Sequence[Piece], bool], None]  # (pieces, whether they end the request); blocking
 
 
 class Sink(Protocol):
@@ -45,8 +48,8 @@ class Sink(Protocol):
         """Take a piece; never blocks."""
         ...
 
-    async def close(self, result: str) -> None:
-        """Everything is said: send the rest and the result, the last response of the request."""
+    async def close(self) -> None:
+        """Everything has been put: send the rest; the last response of the request is among it."""
         ...
 
     async def settle(self) -> None:
@@ -61,11 +64,12 @@ class StreamSink:
     as there is something to send, and the loop hears of it only at the end.
     """
 
-    def __init__(self, send: Send, executor: Executor) -> None:
+    def __init__(self, send: Send, executor: Executor, num_samples: int = 1) -> None:
         self._send = send
         self._executor = executor
         self._lock = threading.Lock()  # over all that follows
         self._unsent: list[Piece] = []
+        self._num_results_left = num_samples
         self._draining: Future[None] | None = None
         self._is_idle = True
         self._failure: Exception | None = None
@@ -83,7 +87,8 @@ class StreamSink:
     def _drain(self) -> None:
         try:
             while pieces := self._take():
-                self._send(pieces, pieces[-1].result is not None)
+                self._num_results_left -= sum(piece.result is not None for piece in pieces)
+                self._send(pieces, self._num_results_left == 0)
         except Exception as error:
             with self._lock:
                 self._failure = error
@@ -95,8 +100,7 @@ class StreamSink:
             self._is_idle = not pieces
         return merge(pieces)
 
-    async def close(self, result: str) -> None:
-        self.put(Piece(event="done", result=result))
+    async def close(self) -> None:
         assert self._draining is not None
         await asyncio.wrap_future(self._draining)
 
@@ -108,7 +112,7 @@ class StreamSink:
 
 
 class JoiningSink:
-    """Sends one response at the end, with everything in it."""
+    """Sends one response at the end, with everything in it: a piece for each sample, in order."""
 
     def __init__(self, send: Send, executor: Executor) -> None:
         self._send = send
@@ -118,30 +122,27 @@ class JoiningSink:
     def put(self, piece: Piece) -> None:
         self._pieces.append(piece)
 
-    async def close(self, result: str) -> None:
-        whole = _join("done", self._pieces, result)
-        await asyncio.get_running_loop().run_in_executor(self._executor, self._send, [whole], True)
+    async def close(self) -> None:
+        in_order = sorted(self._pieces, key=lambda piece: piece.index)
+        whole = [_join("done", list(of_one)) for _, of_one in groupby(in_order, lambda piece: piece.index)]
+        await asyncio.get_running_loop().run_in_executor(self._executor, self._send, whole, True)
 
     async def settle(self) -> None:
         self._pieces.clear()
 
 
 def merge(pieces: Iterable[Piece]) -> list[Piece]:
-    """Neighbours of the same event as one piece."""
-    runs: list[list[Piece]] = []
-    for piece in pieces:
-        if runs and runs[-1][0].event == piece.event:
-            runs[-1].append(piece)
-        else:
-            runs.append([piece])
-    return [run[0] if len(run) == 1 else _join(run[0].event, run, None) for run in runs]
+    """Neighbours of the same event and sample as one piece."""
+    runs = [list(run) for _, run in groupby(pieces, lambda piece: (piece.event, piece.index))]
+    return [run[0] if len(run) == 1 else _join(run[0].event, run) for run in runs]
 
 
-def _join(event: str, pieces: Sequence[Piece], result: str | None) -> Piece:
+def _join(event: str, pieces: Sequence[Piece]) -> Piece:
     return Piece(
         event=event,
+        index=pieces[0].index,
         thinking="".join(piece.thinking for piece in pieces),
         answer="".join(piece.answer for piece in pieces),
         ids=tuple(token_id for piece in pieces for token_id in piece.ids),
-        result=result,
+        result=pieces[-1].result,
     )

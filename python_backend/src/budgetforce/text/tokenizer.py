@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from jinja2 import TemplateError
@@ -20,6 +20,8 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from budgetforce.errors import ConfigError, InvalidRequest
 
+# The end of a line, or of a sentence with what may close it: quotes, brackets, spaces.
+_BOUNDARY = re.compile(r"""(\n|[.!?\u2026\u3002\uff01\uff1f]["'”’»)\]}*]*)[ \t]*$""")
 _PRIVATE_USE = range(0xE000, 0xF900)  # Unicode's private use area: no text means anything by it
 
 
@@ -29,6 +31,8 @@ class ChatTokenizer:
     Attributes:
         token_bytes: the bytes of every id, index = id.
         line_break_bearing: the ids whose text ends in a line break.
+        boundary_bearing: the ids whose text ends a line or, as far as one token can tell, a sentence.
+        fragments: the bytes of the ids that hold no whole characters.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -46,6 +50,9 @@ class ChatTokenizer:
         self._control = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
         self.token_bytes = _token_bytes(backend)
         self.line_break_bearing = frozenset(i for i, b in enumerate(self.token_bytes) if b.endswith(b"\n"))
+        self.fragments = {i: b for i, b in enumerate(self.token_bytes) if not _is_text(b)}
+        texts = ((i, b.decode(errors="replace")) for i, b in enumerate(self.token_bytes) if i not in self._control_ids.values())
+        self.boundary_bearing = frozenset(i for i, text in texts if _BOUNDARY.search(text))
 
     @classmethod
     def load(cls, path: Path) -> ChatTokenizer:
@@ -58,6 +65,15 @@ class ChatTokenizer:
     def encode(self, text: str) -> tuple[int, ...]:
         """The ids of a user's text; control tokens spelt in it stay text."""
         return tuple(self._plain.encode(text, add_special_tokens=False).ids)
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of ids; those that are no tokens have none."""
+        table = self.token_bytes
+        return b"".join(table[i] if 0 <= i < len(table) else b"" for i in ids).decode(errors="replace")
+
+    def controls_in(self, text: str) -> list[str]:
+        """The control tokens that a text spells."""
+        return self._control.findall(text)
 
     def encode_marker(self, text: str) -> tuple[int, ...]:
         """The ids of a text of ours, in which control tokens count."""
@@ -93,6 +109,14 @@ class ChatTokenizer:
         while self._control.search(text):  # again: breaking one may leave an overlapping one
             text = self._control.sub(lambda match: f"{match.group()[0]}{guard}{match.group()[1:]}", text)
         return text
+
+
+def _is_text(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _unused_character(texts: Sequence[str]) -> str:

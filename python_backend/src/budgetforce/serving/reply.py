@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One request: its samples, side by side, into one sink. Knows no Triton.
+
+Every way through ends in exactly one of: ``sink.close`` (every sample has its result), or an
+exception to the caller after ``sink.settle`` (who then sends the one error response).
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from budgetforce.engine.base import Engine
+from budgetforce.errors import InvalidRequest
+from budgetforce.serving.exchange import Exchange
+from budgetforce.serving.planning import ReplyPlan
+from budgetforce.serving.sinks import Sink
+from budgetforce.text.tokenizer import ChatTokenizer
+
+
+class Reply:
+    """Runs the samples of a request. The first one computes the prompt's KV cache for all."""
+
+    def __init__(self, request_id: str, plan: ReplyPlan, engine: Engine, sink: Sink, tokenizer: ChatTokenizer) -> None:
+        self._plan = plan
+        self._sink = sink
+        self._exchanges = [
+            Exchange(
+                request_id=request_id if plan.num_samples == 1 else f"{request_id}.{index}",
+                plan=plan,
+                engine=engine,
+                tokenizer=tokenizer,
+                put=sink.put,
+                index=index,
+            )
+            for index in range(plan.num_samples)
+        ]
+
+    async def run(self) -> None:
+        """Run to the end.
+
+        Raises EngineFailed, EngineUnavailable, InvalidRequest (from the engine) or
+        asyncio.CancelledError; nothing more goes to the sink then.
+        """
+        try:
+            await self._run_all()
+            await self._sink.close()
+        except BaseException:
+            await self._sink.settle()
+            raise
+
+    def answer_now(self) -> None:
+        """Close the thinking of all samples at once; from the event loop only.
+
+        Raises InvalidRequest if their preset leaves the answer to the model: there is nothing to close it with.
+        """
+        if self._plan.forcing.leave_answer_to_model:
+            preset = self._plan.effective["preset"]
+            raise InvalidRequest("answer_now", True, f"nothing for preset {preset}, which leaves the answer to the model")
+        for exchange in self._exchanges:
+            exchange.answer_now()
+
+    async def _run_all(self) -> None:
+        first, *others = self._exchanges
+        if not others:
+            await first.run()
+            return
+        try:
+            async with asyncio.TaskGroup() as group:  # one that fails ends the others
+                group.create_task(first.run())
+                await first.first_ids_came.wait()  # the prompt is in the KV cache now
+                for exchange in others:
+                    group.create_task(exchange.run())
+        except BaseExceptionGroup as failures:
+            raise failures.exceptions[0] from None

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A request's samples run side by side into one sink, and end together."""
+
+import asyncio
+import json
+
+import pytest
+from scripted_engine import ScriptedEngine
+
+from budgetforce.errors import EngineFailed, InvalidRequest
+from budgetforce.presets import Preset
+from budgetforce.serving.planning import Planner
+from budgetforce.serving.reply import Reply
+from budgetforce.serving.request import ReplyRequest
+
+END, EOS = 2, 0
+
+
+class Sink:
+    """Keeps what it is given."""
+
+    def __init__(self):
+        self.pieces, self.closed, self.settled = [], False, False
+
+    def put(self, piece):
+        self.pieces.append(piece)
+
+    async def close(self):
+        self.closed = True
+
+    async def settle(self):
+        self.settled = True
+
+    @property
+    def results(self):
+        return {piece.index: json.loads(piece.result) for piece in self.pieces if piece.result}
+
+
+@pytest.fixture
+def reply(tokenizer):
+    def make(engine, *, num_samples=1, preset="smollm2"):
+        request = ReplyRequest(
+            messages=({"role": "user", "content": "hi"},),
+            prompt_field="text_input",
+            num_ignore=0,
+            num_samples=num_samples,
+            sampling={"temperature": 1.0, "seed": 7},
+        )
+        plan = Planner(tokenizer, Preset.load(preset), 1000).plan(request)
+        return Reply("r", plan, engine, Sink(), tokenizer)
+
+    return make
+
+
+@pytest.fixture
+def word(tokenizer):
+    return list(tokenizer.encode(" one two three"))
+
+
+def test_a_sample_alone_keeps_the_requests_name(reply, word):
+    engine = ScriptedEngine([END], [*word, EOS])
+    one = reply(engine)
+    asyncio.run(one.run())
+    assert [call.request_id for call in engine.calls] == ["r-0", "r-1"]
+    assert one._sink.closed
+    assert not one._sink.settled
+
+
+def test_samples_have_their_own_index_account_name_and_seeds(reply, word):
+    engine = ScriptedEngine(*[[END], [*word, EOS]] * 3)
+    one = reply(engine, num_samples=3)
+    asyncio.run(one.run())
+    assert sorted(one._sink.results) == [0, 1, 2]
+    assert {result["request_id"] for result in one._sink.results.values()} == {"r.0", "r.1", "r.2"}
+    assert len({call.sampling.seed for call in engine.calls}) == 6
+    assert {piece.index for piece in one._sink.pieces if piece.event == "answer"} == {0, 1, 2}
+
+
+def test_the_others_wait_for_the_first_samples_first_ids(reply, word):
+    """So that they find its prompt in the KV cache."""
+
+    class Slow(ScriptedEngine):
+        async def stream(self, call):
+            async for delta in super().stream(call):
+                if call.request_id == "r.0-0" and not self.seen:
+                    await asyncio.sleep(0.01)
+                    self.seen = [one.request_id for one in self.calls]
+                yield delta
+
+    engine = Slow(*[[word[0], END], [word[0], EOS]] * 2)
+    engine.seen = []
+    asyncio.run(reply(engine, num_samples=2).run())
+    assert engine.seen == ["r.0-0"]
+    assert len(engine.calls) == 4
+
+
+def test_a_first_sample_without_ids_holds_nobody_up(reply, word):
+    """Its engine may send its only id with the end."""
+    engine = ScriptedEngine([END], [END], [EOS], [EOS])
+    asyncio.run(reply(engine, num_samples=2).run())
+    assert len(engine.calls) == 4
+
+
+def test_a_sample_that_fails_ends_the_others_with_one_error(reply, word):
+    engine = ScriptedEngine(word, word)
+    engine.fail_with = EngineFailed("broke")
+    one = reply(engine, num_samples=2)
+    with pytest.raises(EngineFailed, match="broke"):
+        asyncio.run(one.run())
+    assert (one._sink.settled, one._sink.closed, engine.num_open) == (True, False, 0)
+
+
+def test_cancelling_ends_all_samples(reply, word):
+    engine = ScriptedEngine(word, word)
+    engine.hanging = {0, 1}
+    one = reply(engine, num_samples=2)
+
+    async def scenario():
+        task = asyncio.ensure_future(one.run())
+        while engine.num_open < 2:
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(scenario())
+    assert (one._sink.settled, engine.num_open) == (True, 0)
+
+
+def test_answer_now_is_for_all_samples(reply, word):
+    engine = ScriptedEngine(word, word, [word[0], EOS], [word[0], EOS])
+    engine.hanging = {0, 1}
+    one = reply(engine, num_samples=2)
+
+    async def scenario():
+        task = asyncio.ensure_future(one.run())
+        while engine.num_open < 2:
+            await asyncio.sleep(0)
+        one.answer_now()
+        await task
+
+    asyncio.run(scenario())
+    assert [result["finish_reason"]["thinking"] for result in one._sink.results.values()] == ["answer_now"] * 2
+
+
+def test_answer_now_is_refused_where_there_is_nothing_to_close_a_thought_with(reply):
+    with pytest.raises(InvalidRequest, match="s1-readme, which leaves the answer to the model"):
+        reply(ScriptedEngine(), preset="s1-readme").answer_now()
