@@ -1,13 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """A preset is a file: every shipped one loads, and what is wrong in one is said."""
 
+from dataclasses import replace
 from importlib import resources
 
 import pytest
 
 from budgetforce import presets
+from budgetforce.core import ThinkingMode
 from budgetforce.errors import ConfigError
 from budgetforce.presets import Preset
+from budgetforce.serving.planning import Planner
+from budgetforce.serving.request import ReplyRequest
+from budgetforce.text.tokenizer import ChatTokenizer
+from reference import qwen25
 
 
 @pytest.mark.parametrize("name", presets.names())
@@ -25,6 +31,34 @@ def test_s1_is_as_its_authors_have_it():
         1,
     )
     assert (s1.answer.start, s1.answer.cut_start, s1.answer.prefix) == ("<|im_start|>answer", "<|im_start|>answer\n", "Final Answer:")
+
+
+def test_the_authors_presets_are_s1_with_other_rules():
+    s1, evaluation, readme = (Preset.load(name) for name in ("s1", "s1-eval", "s1-readme"))
+    assert [one.thinking.budget_rule for one in (s1, evaluation, readme)] == ["exact", "per_round", "sampled"]
+    assert [one.thinking.seam for one in (s1, evaluation, readme)] == ["ids", "ids", "text"]
+    assert {one.thinking.start for one in (s1, evaluation, readme)} == {"<|im_start|>think"}
+
+
+@pytest.fixture(scope="module")
+def qwen3():
+    return ChatTokenizer(qwen25.load("<tool_response>", "</tool_response>", "<think>", "</think>"))
+
+
+def test_qwen3_thinks_between_single_tokens(qwen3):
+    """Another reasoning model is another file: nothing about markers is in the code."""
+    preset = Preset.load("qwen3")
+    think, end_of_thought = 151667, 151668
+    assert preset.terminator_ids(qwen3) == ({end_of_thought, 151645, 151643}, {151645, 151643})
+    request = ReplyRequest(messages=({"role": "user", "content": "hi"},), prompt_field="text_input", max_thinking_tokens=9)
+    planner = Planner(qwen3, preset, 40960)
+    forced = planner.plan(request).forcing
+    assert forced.prompt_ids[-2:] == (think, 198)
+    assert forced.answer_ids == forced.cut_answer_ids == (end_of_thought, 271)
+    off = planner.plan(replace(request, thinking=ThinkingMode.OFF, max_thinking_tokens=None)).forcing
+    assert off.answer_ids == (think, 271, end_of_thought, 271)
+    free = planner.plan(replace(request, thinking=ThinkingMode.FREE, max_thinking_tokens=None)).forcing
+    assert (free.thinking_marker_ids, free.answer_marker_ids) == ((think,), (end_of_thought,))
 
 
 def test_an_unknown_preset_names_the_known_ones():

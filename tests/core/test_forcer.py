@@ -274,8 +274,8 @@ def test_what_no_cut_broke_is_kept(ids):
 
 def test_ids_without_a_token_are_dropped_and_counted():
     """Neither shown nor in the next context; they used the engine's time, so they used the budget."""
-    driver = Driver(max_thinking_tokens=3).round(A, PHANTOM, B)
-    assert driver.rounds[-1].context_ids == (*PROMPT, A, B, NL, OPEN, CUT, PREFIX)
+    driver = Driver(max_thinking_tokens=3).round(A, PHANTOM, PHANTOM - 1)
+    assert driver.rounds[-1].context_ids == (*PROMPT, A, PHANTOM - 1, NL, OPEN, CUT, PREFIX)
     ledger = driver.round(PHANTOM, A, END).ledger
     assert (ledger.dropped, ledger.thinking, ledger.answer_sampled) == (2, 2, 1)
     assert [record.num_dropped_tokens for record in ledger.rounds] == [1, 1]

@@ -83,6 +83,16 @@ def test_banned_terminators_do_not_come(engine, short_question):
     assert (banned[0],) not in TERMINATORS
 
 
+def test_as_many_ids_as_qwen_has_phantoms_are_kept_off_for_a_whole_call(engine):
+    """399, among them all that the model would say."""
+    (free,) = run(engine, call(prompt(0), max_new_tokens=40))
+    mask = [*dict.fromkeys(i for i in (*free, *range(5000, 5500)) if (i,) not in TERMINATORS)][:399]
+    bad_words = tuple((token_id,) for token_id in mask)
+    (masked,) = run(engine, call(prompt(0), max_new_tokens=40, stop_words=TERMINATORS, sampling=Sampling(bad_words=bad_words)))
+    assert set(free) & set(mask)
+    assert not set(masked) & set(mask)
+
+
 def test_the_end_id_is_kept_off_for_as_long_as_asked_and_no_longer(engine, short_question):
     """Any id can be the end: it ends the call at its first place, unless ``min_tokens`` reaches beyond that."""
     run(engine, call(short_question))

@@ -67,6 +67,17 @@ def test_banned_terminators_do_not_come(engine, tokenizer):
     assert (banned[0],) not in TERMINATORS
 
 
+def test_as_many_ids_as_qwen_has_phantoms_are_kept_off_for_a_whole_call(engine):
+    """399, among them all that the model would say; a terminator still ends the call."""
+    ((free, _),), _ = run(engine, call(prompt(0), max_new_tokens=80))
+    mask = [*dict.fromkeys(i for i in (*free, *range(5000, 5500)) if (i,) not in TERMINATORS)][:399]
+    bad_words = tuple((token_id,) for token_id in mask)
+    ((masked, _),), _ = run(engine, call(prompt(0), max_new_tokens=80, stop_words=TERMINATORS, sampling=Sampling(bad_words=bad_words)))
+    assert set(free) & set(mask)
+    assert not set(masked) & set(mask)
+    assert len(masked) == 80 or (masked[-1],) in TERMINATORS
+
+
 def test_nothing_else_ends_a_call(engine, tokenizer):
     """Without stop words the call runs on past the model's own end."""
     ids = tokenizer.encode_chat([{"role": "user", "content": "Say hi."}])

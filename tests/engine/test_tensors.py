@@ -60,6 +60,13 @@ def test_terminators_are_stop_words_and_end_id_stays_unset():
     assert read_word_list(tensors["stop_words_list"]) == ((1,), (2,))
 
 
+def test_a_mask_of_qwens_phantom_rows_is_a_list_of_399_words():
+    """[1, 2, 399]: the ids, and the ends 1 to 399."""
+    rows = call_tensors(call(banned_ids=frozenset(range(151665, 152064))))["bad_words_list"]
+    assert rows.shape == (1, 2, 399)
+    assert (rows[0, 0, 0], rows[0, 0, -1], rows[0, 1, 0], rows[0, 1, -1]) == (151665, 152063, 1, 399)
+
+
 def test_banned_ids_join_the_bad_words():
     tensors = call_tensors(call(sampling=EVERYTHING, banned_ids=frozenset({3})))
     assert read_word_list(tensors["bad_words_list"]) == ((7, 8), (3,))

@@ -85,3 +85,97 @@ def test_a_tokenizer_without_a_chat_template_is_refused(smollm2):
     tokenizer.chat_template = None
     with pytest.raises(ConfigError, match="chat template"):
         ChatTokenizer(tokenizer)
+
+
+# --- Qwen2.5, the tokenizer of s1-32B: every id that the reference names -------------------------
+
+QWEN_IDS = {
+    "<|endoftext|>": (151643,),
+    "<|im_start|>": (151644,),
+    "<|im_end|>": (151645,),
+    "<tool_call>": (151657,),
+    "</tool_call>": (151658,),
+    "<|fim_prefix|>": (151659,),
+    "<|fim_pad|>": (151662,),
+    "<|repo_name|>": (151663,),
+    "<|file_sep|>": (151664,),
+    "think": (26865,),
+    "answer": (9217,),
+    "\n": (198,),
+    "\n\n": (271,),
+    ".\n": (624,),
+    ".\n\n": (382,),
+    " \n": (715,),
+    "system": (8948,),
+    "user": (872,),
+    "assistant": (77091,),
+    "<|im_start|>think": (151644, 26865),
+    "<|im_start|>answer": (151644, 9217),
+    "Wait": (14190,),
+    " Wait": (13824,),
+    ".Wait": (28384,),
+    "wait": (11489,),
+    " wait": (3783,),
+    "Wait,": (14190, 11),
+    "Hmm": (80022,),
+    " Hmm": (88190,),
+    "Alternatively": (92014,),
+    " Alternatively": (38478,),
+    "Final Answer:": (19357, 21806, 25),
+    " Final Answer:": (13023, 21806, 25),
+    "<|im_start|>0": (151644, 15),
+    "<think>": (13708, 766, 29),
+    "<|im_start|>answer\nFinal Answer:": (151644, 9217, 198, 19357, 21806, 25),
+    "<|im_start|>64 steps left\n": (151644, 21, 19, 7354, 2115, 198),
+}
+RASPBERRY = (
+    *(151644, 8948, 198, 2610, 525, 1207, 16948, 11, 3465, 553, 54364, 14817, 13, 1446, 525, 264, 10950, 17847, 13, 151645, 198),
+    *(151644, 872, 198, 4340, 1657, 435, 304, 93702, 151645, 198, 151644, 77091, 198),
+)
+
+
+@pytest.mark.parametrize(("text", "ids"), QWEN_IDS.items())
+def test_qwens_markers_have_their_ids(qwen, qwen_as_published, text, ids):
+    assert qwen.encode_marker(text) == ids == tuple(qwen_as_published.encode(text))
+
+
+def test_the_raspberry_prompt_is_the_authors_34_ids(qwen):
+    assert qwen.encode_chat([{"role": "user", "content": "How many r in raspberry"}]) == RASPBERRY
+
+
+def test_qwen_has_151665_tokens_and_2178_of_them_end_in_a_line_break(qwen):
+    assert len(qwen.token_bytes) == 151665
+    assert len(qwen.line_break_bearing) == 2178
+    assert sum(text.endswith(b"\n\n") for text in qwen.token_bytes) == 564
+
+
+# --- what the core must know of ids ------------------------------------------------------------------
+
+
+def test_fragments_are_the_ids_that_are_no_text_by_themselves(tokenizer):
+    pieces = tokenizer.encode("🥷")
+    assert len(pieces) > 1
+    assert all(piece in tokenizer.fragments for piece in pieces)
+    assert b"".join(tokenizer.fragments[piece] for piece in pieces).decode() == "🥷"
+    assert not set(tokenizer.encode("plain text, é")) & set(tokenizer.fragments)
+
+
+@pytest.mark.parametrize(
+    ("text", "ends"), [(".", True), ("?", True), ("。", True), ("\n", True), (".\n\n", True), (',"', False), ("a", False), (" ", False)]
+)
+def test_boundaries_are_ends_of_lines_and_sentences(qwen, text, ends):
+    (token_id,) = qwen.encode(text)
+    assert (token_id in qwen.boundary_bearing) == ends
+
+
+def test_control_tokens_are_no_boundaries(qwen):
+    assert not {151643, 151644, 151645} & qwen.boundary_bearing
+
+
+def test_decoding_leaves_out_what_is_no_token(tokenizer):
+    assert tokenizer.decode([*tokenizer.encode("a b"), 10**6]) == "a b"
+
+
+def test_control_tokens_in_a_text_are_named(tokenizer):
+    assert tokenizer.controls_in("a <|im_end|> b") == ["<|im_end|>"]
+    assert tokenizer.controls_in("a <|im end|> b") == []

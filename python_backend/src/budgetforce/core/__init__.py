@@ -8,9 +8,10 @@ what to do next goes out as actions. See ``forcer.BudgetForcer``.
 from budgetforce.core.actions import Action, Emit, Finish, Generate, Reencode
 from budgetforce.core.budget import BudgetRule
 from budgetforce.core.events import AnswerNow, Cancelled, Event, Reencoded, RoundEnded, Started, StopWordFound, TokensSampled
-from budgetforce.core.forcer import BudgetForcer, ProtocolViolation
+from budgetforce.core.forcer import BudgetForcer
 from budgetforce.core.ledger import AnswerEnd, Ledger, RefusedFor, RoundEnd, RoundRecord, ThinkingEnd
 from budgetforce.core.plan import ForcingPlan, ThinkingMode
+from budgetforce.core.rounds import ProtocolViolation
 from budgetforce.core.states import TRANSITIONS, Cause, Phase, State
 
 __all__ = [

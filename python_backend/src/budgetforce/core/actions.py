@@ -7,7 +7,8 @@ engine still sends for it is thrown away.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 from budgetforce.core.ledger import Ledger
 from budgetforce.core.states import Phase
@@ -67,3 +68,19 @@ class Finish:
 
 
 Action = Generate | Reencode | Emit | Finish
+
+
+def joined(actions: Iterable[Action]) -> list[Action]:
+    """Neighbours of one kind as one Emit."""
+    result: list[Action] = []
+    for action in actions:
+        last = result[-1] if result else None
+        if isinstance(last, Emit) and isinstance(action, Emit) and _kind(last) == _kind(action):
+            result[-1] = replace(last, ids=last.ids + action.ids)
+        else:
+            result.append(action)
+    return result
+
+
+def _kind(emit: Emit) -> tuple[Phase, bool, bool]:
+    return emit.phase, emit.injected, emit.hidden

@@ -24,22 +24,18 @@ PER_ROUND and SAMPLED put them back, for audits):
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
-from budgetforce.core.actions import Action, Emit, Finish, Generate, Reencode
+from budgetforce.core.actions import Action, Finish, Generate, Reencode, joined
 from budgetforce.core.budget import Budget, BudgetRule
 from budgetforce.core.events import AnswerNow, Cancelled, Event, Reencoded, RoundEnded, Started, StopWordFound, TokensSampled
 from budgetforce.core.ledger import AnswerEnd, Ledger, RefusedFor, RoundEnd, RoundRecord, ThinkingEnd
 from budgetforce.core.markers import MarkerWatch
 from budgetforce.core.plan import ForcingPlan, ThinkingMode
+from budgetforce.core.rounds import ProtocolViolation, Rounds
 from budgetforce.core.states import TRANSITIONS, Cause, Phase, State
 from budgetforce.core.transcript import Transcript
 
 _FULL = {State.THINKING: RoundEnd.BUDGET, State.GRACE: RoundEnd.GRACE}  # else LENGTH
-
-
-class ProtocolViolation(Exception):
-    """The engine did what its contract rules out; the message says what."""
 
 
 class BudgetForcer:
@@ -55,7 +51,7 @@ class BudgetForcer:
         self._reply = Transcript(plan)
         self._budget = Budget(plan.max_thinking_tokens, plan.budget_rule)
         self._watch = MarkerWatch(plan.thinking_marker_ids, plan.answer_marker_ids)
-        self._asked: Generate | None = None  # the running round
+        self._rounds = Rounds(self._reply)
         self._go_on: Callable[[], Generate] = self._think  # behind a re-encoding
         self._answer_left = 0
 
@@ -87,7 +83,7 @@ class BudgetForcer:
     def _dispatch(self, event: Event) -> list[Action]:
         match event:
             case TokensSampled(ids):
-                return _joined([action for token_id in ids for action in self._take(token_id)])
+                return joined([action for token_id in ids for action in self._take(token_id)])
             case RoundEnded():
                 return self._end_round()
             case StopWordFound():
@@ -126,15 +122,7 @@ class BudgetForcer:
 
     def _take(self, token_id: int) -> list[Action]:
         """Book one sampled id; what it allows to be handed on."""
-        record, asked = self._running
-        if record.ended_by is not None:
-            raise ProtocolViolation(f"id {token_id} was sampled after the round's end ({record.ended_by.value})")
-        if record.num_sampled_tokens == asked.max_new_tokens:
-            raise ProtocolViolation(f"more than the {asked.max_new_tokens} ids asked for were sampled")
-        stops = token_id in asked.stop_ids
-        if stops and record.num_sampled_tokens < asked.min_tokens:
-            raise ProtocolViolation(f"terminator {token_id} was sampled first although it was forbidden")
-        record.num_sampled_tokens += 1
+        record, stops = self._rounds.count(token_id)
         if self.state is State.UNFORCED:
             return self._take_unforced(record, token_id, stops=stops)
         if stops and token_id not in self._plan.boundary_ids:
@@ -176,13 +164,7 @@ class BudgetForcer:
     # --- ends -------------------------------------------------------------------------
 
     def _end_round(self) -> list[Action]:
-        record, asked = self._running
-        if record.ended_by is None:
-            if record.num_sampled_tokens < asked.max_new_tokens:
-                raise ProtocolViolation(
-                    f"the round ended after {record.num_sampled_tokens} of {asked.max_new_tokens} ids without a terminator"
-                )
-            record.ended_by = _FULL.get(self.state, RoundEnd.LENGTH)
+        record = self._rounds.end(_FULL.get(self.state, RoundEnd.LENGTH))
         match self.state:
             case State.THINKING:
                 return self._end_thinking_round(record)
@@ -200,7 +182,7 @@ class BudgetForcer:
             return self._close_thinking(Cause.END_ACCEPTED, ThinkingEnd.NATURAL, cut=False)
         if self._plan.grace_tokens and self._reply.context[-1] not in self._plan.boundary_ids:
             self._move(Cause.GRACE_GIVEN)
-            return [self._generate(Phase.THINKING, self._plan.grace_tokens, self._plan.thinking_terminators | self._plan.boundary_ids)]
+            return [self._rounds.ask(Phase.THINKING, self._plan.grace_tokens, self._plan.thinking_terminators | self._plan.boundary_ids)]
         return self._close_thinking(Cause.BUDGET_SPENT, ThinkingEnd.BUDGET, cut=True)
 
     def _end_grace(self, record: RoundRecord) -> list[Action]:
@@ -312,15 +294,9 @@ class BudgetForcer:
     def _go_on_unforced(self) -> Generate:
         """A round to the next id that could begin a marker; in the middle of one, a round of one id."""
         num = 1 if self._watch.is_midway else self._answer_left
-        return self._generate(self._watch.phase, num, self._plan.answer_terminators | self._watch.first_ids)
+        return self._rounds.ask(self._watch.phase, num, self._plan.answer_terminators | self._watch.first_ids)
 
     # --- parts --------------------------------------------------------------------------
-
-    @property
-    def _running(self) -> tuple[RoundRecord, Generate]:
-        if self._asked is None:
-            raise ProtocolViolation("no round runs")
-        return self._reply.round, self._asked
 
     @property
     def _context_left(self) -> int:
@@ -340,23 +316,12 @@ class BudgetForcer:
         min_tokens = 1 if self.ledger.num_ignored else 0
         if plan.budget_rule is BudgetRule.PER_ROUND:
             min_tokens = max(plan.min_thinking_tokens, min(plan.num_ignore, 1))
-        return self._generate(Phase.THINKING, min(self._budget.left, self._context_left), plan.thinking_terminators, min_tokens)
+        return self._rounds.ask(Phase.THINKING, min(self._budget.left, self._context_left), plan.thinking_terminators, min_tokens)
 
     def _answer(self) -> list[Action]:
         if self._answer_left < 1:
             return self._end(AnswerEnd.LENGTH)
-        return [self._generate(Phase.ANSWER, self._answer_left, self._plan.answer_terminators)]
-
-    def _generate(self, phase: Phase, max_new_tokens: int, stop_ids: frozenset[int], min_tokens: int = 0) -> Generate:
-        self._reply.begin_round(phase)
-        self._asked = Generate(
-            phase=phase,
-            context_ids=self.context_ids,
-            max_new_tokens=max_new_tokens,
-            stop_ids=stop_ids,
-            min_tokens=min(min_tokens, max_new_tokens),
-        )
-        return self._asked
+        return [self._rounds.ask(Phase.ANSWER, self._answer_left, self._plan.answer_terminators)]
 
     def _reencoded_or(self, go_on: Callable[[], Generate]) -> Generate | Reencode:
         """The next round, or first the way through text and back."""
@@ -369,15 +334,3 @@ class BudgetForcer:
         assert self._plan.reencode_from is not None
         self._reply.replace_end(self._plan.reencode_from, ids)
         return [self._go_on()]
-
-
-def _joined(actions: list[Action]) -> list[Action]:
-    """Neighbours of one kind as one Emit."""
-    joined: list[Action] = []
-    for action in actions:
-        last = joined[-1] if joined else None
-        if isinstance(last, Emit) and isinstance(action, Emit) and (last.phase, last.hidden) == (action.phase, action.hidden):
-            joined[-1] = replace(last, ids=last.ids + action.ids)
-        else:
-            joined.append(action)
-    return joined
