@@ -89,7 +89,12 @@ MUTATIONS = [
         "self._plan.thinking_terminators | self._plan.boundary_ids",
         "self._plan.thinking_terminators",
     ),
-    Mutation("an end in the grace is a cut", "forcer", "        if ended:\n            return", "        if False:\n            return"),
+    Mutation(
+        "an end in the grace is a cut",
+        "forcer",
+        "        if record.ended_by is RoundEnd.TERMINATOR:\n            return self._close",
+        "        if False:\n            return self._close",
+    ),
     Mutation("a cut keeps half a character", "forcer", "        if cut:\n            self._reply.drop_held()\n", ""),
     Mutation(
         "the answer's cut keeps half a character",

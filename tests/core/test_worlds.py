@@ -214,6 +214,7 @@ def test_an_interrupt_at_any_moment_of_any_short_world(event, mode):
         def check(world, moment=moment):
             forcer, actions, said, used = play(plan, world, burst=False, interrupt=(event, moment))
             check_books(plan, forcer, actions, said)
+            assert not forced or forcer.ledger.thinking - forcer.ledger.grace <= plan.max_thinking_tokens
             if isinstance(event, Cancelled) and len(said) == moment and forcer.ledger.answer_end is AnswerEnd.CANCELLED:
                 assert isinstance(actions[-1], Finish)
             return used

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 import zlib
 from array import array
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 
 from budgetforce.engine.base import EngineCall, EngineDelta
 
@@ -27,13 +27,20 @@ class ContextModel:
             pass
         return token_id
 
-    def generate(self, context: Sequence[int], max_tokens: int, min_tokens: int, stop_ids: set[int]) -> tuple[list[int], str]:
+    def generate(
+        self,
+        context: Sequence[int],
+        max_tokens: int,
+        min_tokens: int,
+        stop_ids: set[int],
+        until: Callable[[list[int]], bool] = lambda _: False,
+    ) -> tuple[list[int], str]:
         """As vLLM does: (ids with the stop id, "stop" or "length")."""
         ids: list[int] = []
         while len(ids) < max_tokens:
             banned = frozenset(stop_ids) if len(ids) < min_tokens else frozenset()
             ids.append(self.next_id([*context, *ids], banned))
-            if ids[-1] in stop_ids:
+            if ids[-1] in stop_ids or until(ids):
                 return ids, "stop"
         return ids, "length"
 
@@ -46,15 +53,15 @@ class ContextEngine:
     """
 
     def __init__(self, model: ContextModel) -> None:
-        self.calls: list[tuple[EngineCall, tuple[int, ...]]] = []
+        self.calls: list[tuple[EngineCall, list[int]]] = []
         self._model = model
 
     async def stream(self, call: EngineCall) -> AsyncGenerator[EngineDelta, None]:
-        ids: list[int] = []
-        while len(ids) < call.max_new_tokens and not (ids and ids[-1] in call.stop_ids):
-            ids.append(self._model.next_id([*call.input_ids, *ids], call.banned_ids))
-        self.calls.append((call, tuple(ids)))
-        yield EngineDelta(ids=tuple(ids))
+        said: list[int] = []
+        self.calls.append((call, said))
+        while len(said) < call.max_new_tokens and not (said and said[-1] in call.stop_ids):
+            said.append(self._model.next_id([*call.input_ids, *said], call.banned_ids))
+            yield EngineDelta(ids=(said[-1],))
 
 
 class ScriptModel(ContextModel):

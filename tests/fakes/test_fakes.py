@@ -5,6 +5,7 @@ import asyncio
 
 import pytest
 import triton_python_backend_utils as pb_utils
+from context_engine import ContextEngine, ContextModel, ScriptModel
 from scripted_engine import ScriptedEngine, scripted_ids
 
 from budgetforce.engine.base import EngineCall
@@ -45,3 +46,26 @@ def test_the_sender_refuses_what_crashes_a_server():
         sender.send()
     with pytest.raises(AssertionError, match="crashes"):
         sender.is_cancelled()
+
+
+def test_a_context_model_says_the_same_behind_the_same_context_alone():
+    """And never what is banned; the engine says what the model does."""
+    model, again = ContextModel(range(50), salt=1), ContextModel(range(50), salt=1)
+    contexts = [tuple(range(n)) for n in range(40)]
+    assert [model.next_id(c) for c in contexts] == [again.next_id(c) for c in contexts]
+    assert len({model.next_id(c) for c in contexts}) > 10
+    assert model.next_id((1,), banned=frozenset(range(1, 50))) == 0
+    ids, finish = model.generate([1, 2], 30, 0, {7, 8, 9})
+    assert finish == ("stop" if ids[-1] in {7, 8, 9} else "length")
+
+    async def stream():
+        one = call(input_ids=(1, 2), max_new_tokens=30, stop_ids=frozenset({7, 8, 9}))
+        return [i async for delta in ContextEngine(again).stream(one) for i in delta.ids]
+
+    assert asyncio.run(stream()) == ids
+
+
+def test_a_script_model_says_its_script_whatever_the_context():
+    """What is banned is replaced, and the end repeats."""
+    model = ScriptModel([1, 2], then=3, instead=4)
+    assert [model.next_id(()), model.next_id((9,), banned=frozenset({2})), model.next_id(()), model.next_id(())] == [1, 4, 3, 3]

@@ -3,7 +3,8 @@
 
 For comparison only: no line is shared with ``budgetforce``. ``generate(context, max_tokens,
 min_tokens, stop_ids)`` is vLLM as they call it: it gives (ids, finish), with the stop id as the
-last of ids if finish is "stop"; the first ``min_tokens`` ids are no stop ids.
+last of ids if finish is "stop"; the first ``min_tokens`` ids are no stop ids. Given ``until``, it
+also stops at the first ids of which that is true.
 
 Both give (context of every thinking call, context of the answer's call, ids of the answer).
 Where the originals crash, they go on as the presets' files say.
@@ -25,8 +26,11 @@ def evaluation(prompt, generate, decode, *, budget, num_ignore, ignore_ids, cont
     last_round = num_ignore
     for number in range(last_round + 1):
         contexts.append(list(context))
-        min_tokens = 1 if num_ignore > 0 else 0
-        ids, finish = generate(context, min(budget, context_len - len(context)), min_tokens, STOPS)
+        room = min(budget, context_len - len(context))
+        if num_ignore > 0:
+            ids, finish = generate(context, room, 1, STOPS)
+        else:  # stop strings, not ids: they also fire when spelt with other tokens
+            ids, finish = generate(context, room, 0, STOPS, until=lambda ids: "<|im_start|>" in decode(ids) or "<|im_end|>" in decode(ids))
         if finish == "length" or number == last_round:
             thought = thought + ids
             break

@@ -80,6 +80,8 @@ def test_generated_worlds_come_out_id_for_id(compare, preset):
             compare(lambda salt=salt: ContextModel(ALPHABET, salt), preset, budget=budget, num_ignore=num_ignore, ignore_str=ignore_str)
 
 
+SPELT = (27, 91, 318, 4906, 91, 29)  # <|im_start|> in ordinary tokens
+
 CASES = {  # name: (script, budget, ignores, string)
     "a stop as the last id of the budget": ([THE, THE, IM_START], 3, 0, "Wait"),
     "a stop one id behind the budget": ([THE, THE, THE, IM_START], 3, 0, "Wait"),
@@ -91,6 +93,8 @@ CASES = {  # name: (script, budget, ignores, string)
     "an empty string only refuses": ([THE, IM_START, DOT, IM_START], 9, 1, ""),
     "a full stop before Wait": ([THE, DOT, IM_START, COMMA, THE, IM_START], 9, 1, "Wait"),
     "the end of the text is text": ([THE, END_OF_TEXT, THE, IM_START], 9, 0, "Wait"),
+    "a delimiter spelt with ordinary tokens": ([THE, *SPELT, THE, IM_START, THE, IM_START], 20, 0, "Wait"),
+    "the same where ends are refused": ([THE, *SPELT, THE, IM_START, THE, IM_START], 20, 1, "Wait"),
     "an answer that opens itself": ([THE, IM_START, IM_START, 9217, 198, THE, IM_START, THE, IM_END], 9, 0, "Wait"),
 }
 

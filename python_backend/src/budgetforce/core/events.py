@@ -25,7 +25,9 @@ class RoundEnded:
 
 @dataclass(frozen=True, slots=True)
 class StopWordFound:
-    """The answer's text holds one of the caller's stop words: the running round was ended by the shell."""
+    """The text of the running round holds a stop word: one of the caller's in the answer, one of an audit
+    preset's in the thought. The shell ends the round.
+    """
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,7 +87,7 @@ class BudgetForcer:
             case RoundEnded():
                 return self._end_round()
             case StopWordFound():
-                return self._finish(RoundEnd.STOP_WORD, AnswerEnd.STOP_WORD)
+                return self._end_at_stop_word()
             case Reencoded(ids):
                 return self._reencoded(ids)
             case AnswerNow():
@@ -181,14 +181,18 @@ class BudgetForcer:
                 return self._refuse_end(record, *refusal)
             return self._close_thinking(Cause.END_ACCEPTED, ThinkingEnd.NATURAL, cut=False)
         if self._plan.grace_tokens and self._reply.context[-1] not in self._plan.boundary_ids:
-            self._move(Cause.GRACE_GIVEN)
-            return [self._rounds.ask(Phase.THINKING, self._plan.grace_tokens, self._plan.thinking_terminators | self._plan.boundary_ids)]
+            return [self._give_grace()]
         return self._close_thinking(Cause.BUDGET_SPENT, ThinkingEnd.BUDGET, cut=True)
 
+    def _give_grace(self) -> Generate:
+        self._move(Cause.GRACE_GIVEN)
+        stops = self._plan.thinking_terminators | self._plan.boundary_ids
+        asked = self._rounds.ask(Phase.THINKING, self._plan.grace_tokens, stops)
+        self._reply.round.in_grace = True
+        return asked
+
     def _end_grace(self, record: RoundRecord) -> list[Action]:
-        ended = record.ended_by is RoundEnd.TERMINATOR
-        self.ledger.grace = record.num_sampled_tokens - record.num_dropped_tokens - ended
-        if ended:
+        if record.ended_by is RoundEnd.TERMINATOR:
             return self._close_thinking(Cause.END_ACCEPTED, ThinkingEnd.NATURAL, cut=False)
         return self._close_thinking(Cause.GRACE_OVER, ThinkingEnd.BUDGET, cut=True)
 
@@ -236,6 +240,12 @@ class BudgetForcer:
             return []
         self._reply.round.ended_by = RoundEnd.ANSWER_NOW
         return self._close_thinking(Cause.ANSWER_NOW, ThinkingEnd.ANSWER_NOW, cut=True)
+
+    def _end_at_stop_word(self) -> list[Action]:
+        if self.state is not State.THINKING:
+            return self._finish(RoundEnd.STOP_WORD, AnswerEnd.STOP_WORD)
+        self._reply.round.ended_by = RoundEnd.STOP_WORD
+        return self._close_thinking(Cause.END_ACCEPTED, ThinkingEnd.NATURAL, cut=False)
 
     def _finish_answer(self, record: RoundRecord) -> list[Action]:
         if record.ended_by is not RoundEnd.TERMINATOR:

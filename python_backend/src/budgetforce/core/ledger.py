@@ -66,6 +66,7 @@ class RoundRecord:
         terminator_id: the consumed terminator, if one ended it.
         refused_for: why that terminator was refused, if it was.
         injected_ids: what we put behind it.
+        in_grace: it ran beyond the budget, to the end of a line or sentence.
     """
 
     phase: Phase
@@ -76,6 +77,12 @@ class RoundRecord:
     terminator_id: int | None = None
     refused_for: RefusedFor | None = None
     injected_ids: list[int] = field(default_factory=list)
+    in_grace: bool = False
+
+    @property
+    def num_kept_tokens(self) -> int:
+        """Ids that went into the context."""
+        return self.num_sampled_tokens - self.num_dropped_tokens - (self.terminator_id is not None)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -88,7 +95,6 @@ class Ledger:
     Attributes:
         dropped: sampled and kept out of text and context: ids that are no tokens, half
             characters at a cut, and what an evaluation preset cuts off afterwards.
-        grace: of thinking_sampled, those beyond the budget.
         reencoded: by how many ids re-encoding changed the context's length; 0 for most presets.
         num_ignored: refused ends.
     """
@@ -100,7 +106,6 @@ class Ledger:
     answer_injected: int = 0
     terminators: int = 0
     dropped: int = 0
-    grace: int = 0
     reencoded: int = 0
     num_ignored: int = 0
     thinking_end: ThinkingEnd | None = None
@@ -111,6 +116,11 @@ class Ledger:
     def thinking(self) -> int:
         """Ids of the thought: sampled and injected, without consumed terminators."""
         return self.thinking_sampled + self.thinking_injected
+
+    @property
+    def grace(self) -> int:
+        """Of thinking_sampled, those beyond the budget."""
+        return sum(record.num_kept_tokens for record in self.rounds if record.in_grace)
 
     @property
     def reply(self) -> int:

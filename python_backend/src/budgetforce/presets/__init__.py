@@ -32,6 +32,7 @@ class ThinkingPreset:
         ignore_str: put in place of refused ends, in turn.
         terminators: texts of single tokens that end the thought.
         budget_rule: how tokens are counted, see ``budgetforce.core.budget``.
+        stop_strings: the terminators also end a round that refuses nothing where the model spells them with other tokens.
         seam: "ids" = strings of ours are appended as ids; "text" = the text is encoded anew.
     """
 
@@ -44,6 +45,7 @@ class ThinkingPreset:
     prefix: str = ""
     budget_rule: Literal["exact", "per_round", "sampled"] = "exact"
     seam: Literal["ids", "text"] = "ids"
+    stop_strings: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import json
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -57,15 +57,14 @@ class RoundTrace:
 class ReplyText:
     """Ids of a sample to text, phase by phase; thinking and answer are decoded apart."""
 
-    def __init__(self, token_bytes: Sequence[bytes], stop_words: Sequence[str], index: int = 0) -> None:
+    def __init__(self, token_bytes: Sequence[bytes], stop_words: Mapping[Phase, Sequence[str]], index: int = 0) -> None:
         self._decoders = {phase: StreamDecoder(token_bytes) for phase in Phase}
-        self._stop_words = StopWordFilter(stop_words)
+        self._stop_words = {phase: StopWordFilter(words) for phase, words in stop_words.items()}
         self._index = index
 
-    @property
-    def stop_word(self) -> str | None:
-        """The stop word that ended the answer, if one did."""
-        return self._stop_words.found
+    def stop_word(self, phase: Phase) -> str | None:
+        """The stop word that ended the phase, if one did."""
+        return self._stop_words[phase].found
 
     def pieces(self, emit: Emit) -> list[Piece]:
         """What to hand on for ``emit``. The first marker of the answer ends the thinking text."""
@@ -74,19 +73,14 @@ class ReplyText:
         if emit.hidden:
             return [*self.flush(Phase.THINKING), self._piece("answer_opened", ids=emit.ids)]
         text = self._decoders[emit.phase].feed(emit.ids)
-        if emit.phase is Phase.THINKING:
-            return [self._piece("injected" if emit.injected else "thinking", thinking=text, ids=emit.ids)]
-        if emit.injected:
-            return [self._piece("injected", answer=text, ids=emit.ids)]
-        return [self._piece("answer", answer=self._stop_words.feed(text), ids=emit.ids)]
+        if not emit.injected:
+            text = self._stop_words[emit.phase].feed(text)
+        return [self._piece("injected" if emit.injected else emit.phase.value, ids=emit.ids, **{emit.phase.value: text})]
 
     def flush(self, phase: Phase) -> list[Piece]:
         """What was held back when a phase is over."""
-        text = self._decoders[phase].flush()
-        if phase is Phase.ANSWER:
-            text = self._stop_words.feed(text) + self._stop_words.flush()
-            return [self._piece("answer", answer=text)] if text else []
-        return [self._piece("thinking", thinking=text)] if text else []
+        text = self._stop_words[phase].feed(self._decoders[phase].flush()) + self._stop_words[phase].flush()
+        return [self._piece(phase.value, **{phase.value: text})] if text else []
 
     def done(self, result: dict[str, Any]) -> list[Piece]:
         """The last pieces: what was held back, and the result."""
@@ -124,7 +118,8 @@ class Exchange:
     _idle_since: float = field(init=False)
 
     def __post_init__(self) -> None:
-        self._text = ReplyText(self.tokenizer.token_bytes, self.plan.stop_words, self.index)
+        stop_words = {Phase.THINKING: self.plan.thinking_stop_words, Phase.ANSWER: self.plan.stop_words}
+        self._text = ReplyText(self.tokenizer.token_bytes, stop_words, self.index)
         self._idle_since = self.started
 
     async def run(self) -> Ledger:
@@ -192,10 +187,20 @@ class Exchange:
                 if trace.first_token_ms is None and delta.ids:
                     trace.first_token_ms = _ms_since(started)
                     self.first_ids_came.set()
-                self._hand_on(forcer.receive(TokensSampled(delta.ids)))
-                if self._text.stop_word is not None:
-                    break
-        return forcer.receive(RoundEnded() if self._text.stop_word is None else StopWordFound())
+                if self._take(forcer, delta.ids, generate.phase):
+                    return forcer.receive(StopWordFound())
+        return forcer.receive(RoundEnded())
+
+    def _take(self, forcer: BudgetForcer, ids: tuple[int, ...], phase: Phase) -> bool:
+        """Tell the core of sampled ids; whether a stop word is among their text. Nothing behind one that ends
+        a thought may go into the next round, so there the ids go one by one.
+        """
+        one_by_one = phase is Phase.THINKING and bool(self.plan.thinking_stop_words)
+        for some in [(token_id,) for token_id in ids] if one_by_one else [ids]:
+            self._hand_on(forcer.receive(TokensSampled(some)))
+            if self._text.stop_word(phase) is not None:
+                return True
+        return False
 
     async def _calls(self, forcer: BudgetForcer, generate: Generate, trace: RoundTrace) -> AsyncGenerator[EngineDelta, None]:
         """The engine calls of a round. Terminators cannot be kept off for some ids only, so a round that
@@ -245,7 +250,7 @@ class Exchange:
             "request_id": self.request_id,
             "index": self.index,
             "finish_reason": {"thinking": ledger.thinking_end, "answer": ledger.answer_end},
-            "stop_word": self._text.stop_word,
+            "stop_word": self._text.stop_word(Phase.ANSWER),
             "usage": {
                 "num_prompt_tokens": ledger.prompt,
                 "num_output_ids": ledger.reply,

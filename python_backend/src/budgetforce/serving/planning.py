@@ -40,6 +40,7 @@ class ReplyPlan:
         sampling: for the engine, by phase; the seed is the request's.
         masked_ids: rows of the embedding without a token, kept off in every engine call.
         stop_words: end the answer.
+        thinking_stop_words: end the thought, in an audit preset.
         num_samples: replies to make.
         effective: every parameter as it is applied, for the reply's result.
     """
@@ -48,6 +49,7 @@ class ReplyPlan:
     sampling: Mapping[Phase, Sampling]
     masked_ids: frozenset[int]
     stop_words: tuple[str, ...]
+    thinking_stop_words: tuple[str, ...]
     num_samples: int
     effective: dict[str, Any]
 
@@ -79,6 +81,7 @@ class Planner:
             sampling=sampling,
             masked_ids=self._masked_ids,
             stop_words=request.stop_words,
+            thinking_stop_words=_thinking_stop_words(preset, forcing),
             num_samples=request.num_samples,
             effective=self._effective(request, preset, forcing, sampling),
         )
@@ -218,6 +221,11 @@ def _prefix_policy(request: ReplyRequest, answer: AnswerPreset) -> str:
 def _bad_words(request: ReplyRequest, phase: Phase) -> Any:
     given = {**request.sampling, **(request.thinking_sampling if phase is Phase.THINKING else {})}
     return given.get("bad_words", ())
+
+
+def _thinking_stop_words(preset: Preset, forcing: ForcingPlan) -> tuple[str, ...]:
+    refuses = forcing.num_ignore or forcing.min_thinking_tokens
+    return preset.thinking.terminators if preset.thinking.stop_strings and not refuses else ()
 
 
 def _check_prefix(request: ReplyRequest, plan: ForcingPlan, answer: AnswerPreset) -> None:
