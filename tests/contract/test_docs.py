@@ -10,6 +10,8 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
 from benchmarks import chain_throughput
+from budgetforce import presets
+from budgetforce.core import AnswerEnd, ThinkingEnd
 from budgetforce.core.states import mermaid
 from s1_client.__main__ import main
 
@@ -28,6 +30,18 @@ def test_the_readmes_fields_are_the_configs(root):
 def test_the_readme_names_every_event(root):
     comment = re.search(r'"event".*#(.*)', (root / "model_repository/s1/config.pbtxt").read_text()).group(1)
     assert {name.strip() for name in comment.split("|")} == {"thinking_opened", "thinking", "injected", "answer_opened", "answer", "done"}
+
+
+def test_the_readme_names_every_preset(root):
+    told = re.findall(r"^\| `([\w-]+)` \| [^|]*\| [^|]*\|$", (root / "README.md").read_text().partition("## Presets")[2], re.M)
+    assert sorted(told) == presets.names()
+
+
+@pytest.mark.parametrize(("phase", "ends"), [("thinking", ThinkingEnd), ("answer", AnswerEnd)])
+def test_the_readme_names_every_reason_for_an_end(root, phase, ends):
+    """But for "cancelled", which no reply tells."""
+    row = re.search(rf"^\| {phase} \| `(.*)$", (root / "README.md").read_text(), re.M).group(0)
+    assert set(re.findall(r"`(\w+)`", row)) == {end.value for end in ends} - {"cancelled"}
 
 
 def test_the_designs_diagram_is_the_table_of_states(root):

@@ -42,6 +42,13 @@ def test_the_python_snippet_runs(snippet):
     assert "Final Answer:" in printed.getvalue()
 
 
+def test_the_answer_now_snippet_prints_what_its_comment_says(snippet):
+    code, _ = snippet("answer_now")
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        exec(compile(code, "README.md", "exec"), {})
+    assert printed.getvalue() == "answer_now\n"
+
+
 def test_generate_answers_with_what_is_shown(curl):
     """The same keys; the same thought (greedy, short); ids and results are shortened in the README."""
     output, shown = curl("generate")
