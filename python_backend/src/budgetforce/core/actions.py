@@ -8,7 +8,8 @@ engine still sends for it is thrown away.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import groupby
 
 from budgetforce.core.ledger import Ledger
 from budgetforce.core.states import Phase
@@ -73,14 +74,15 @@ Action = Generate | Reencode | Emit | Finish
 def joined(actions: Iterable[Action]) -> list[Action]:
     """Neighbours of one kind as one Emit."""
     result: list[Action] = []
-    for action in actions:
-        last = result[-1] if result else None
-        if isinstance(last, Emit) and isinstance(action, Emit) and _kind(last) == _kind(action):
-            result[-1] = replace(last, ids=last.ids + action.ids)
+    for kind, group in groupby(actions, _kind):
+        if kind is None:
+            result += group
         else:
-            result.append(action)
+            phase, injected, hidden = kind
+            ids = tuple(token_id for action in group if isinstance(action, Emit) for token_id in action.ids)
+            result.append(Emit(phase=phase, ids=ids, injected=injected, hidden=hidden))
     return result
 
 
-def _kind(emit: Emit) -> tuple[Phase, bool, bool]:
-    return emit.phase, emit.injected, emit.hidden
+def _kind(action: Action) -> tuple[Phase, bool, bool] | None:
+    return (action.phase, action.injected, action.hidden) if isinstance(action, Emit) else None

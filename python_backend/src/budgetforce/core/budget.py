@@ -42,5 +42,5 @@ class Budget:
 
     def book(self, *, sampled: int = 0, injected: int = 0, terminators: int = 0) -> None:
         """Count ids that came."""
-        for price, number in zip(_PRICES[self.rule], (sampled, injected, terminators), strict=True):
-            self.spent += price * number
+        per_sampled, per_injected, per_terminator = _PRICES[self.rule]
+        self.spent += per_sampled * sampled + per_injected * injected + per_terminator * terminators

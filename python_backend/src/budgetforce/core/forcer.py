@@ -83,7 +83,8 @@ class BudgetForcer:
     def _dispatch(self, event: Event) -> list[Action]:
         match event:
             case TokensSampled(ids):
-                return joined([action for token_id in ids for action in self._take(token_id)])
+                actions = [action for token_id in ids for action in self._take(token_id)]
+                return joined(actions) if len(actions) > 1 else actions
             case RoundEnded():
                 return self._end_round()
             case StopWordFound():

@@ -54,8 +54,13 @@ class Transcript:
             self._num_overrun += 1
             self._drop(1)
             return []
+        fragment = self._plan.fragments.get(token_id)
+        if fragment is None and not self._held:
+            self.context.append(token_id)
+            self._book(phase, 1)
+            return [Emit(phase=phase, ids=(token_id,))]
         self.hold(phase, token_id)
-        self._utf8.decode(self._plan.fragments.get(token_id, b"."))
+        self._utf8.decode(b"." if fragment is None else fragment)
         return [] if self._utf8.getstate()[0] else self.release()
 
     def hold(self, phase: Phase, token_id: int) -> None:
