@@ -127,9 +127,7 @@ MUTATIONS = [
         "        needs_break = cut and self._reply.context[-1] not in plan.line_break_bearing\n        self._reply.cut_overrun()\n",
         "        self._reply.cut_overrun()\n        needs_break = cut and self._reply.context[-1] not in plan.line_break_bearing\n",
     ),
-    Mutation(
-        "an empty answer is a success", "forcer", "AnswerEnd.STOP if self.ledger.answer_sampled else AnswerEnd.EMPTY", "AnswerEnd.STOP"
-    ),
+    Mutation("an empty answer is a success", "forcer", "AnswerEnd.STOP if said else AnswerEnd.EMPTY", "AnswerEnd.STOP"),
     Mutation(
         "answer now opens as after a natural end", "forcer", "ThinkingEnd.ANSWER_NOW, cut=True)", "ThinkingEnd.ANSWER_NOW, cut=False)"
     ),
@@ -148,7 +146,7 @@ MUTATIONS = [
     Mutation(
         "half a marker is lost",
         "forcer",
-        "            released += reply.release()  # what began",
+        "            released = reply.release()  # what began",
         "            reply.release()  # what began",
     ),
     Mutation(

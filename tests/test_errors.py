@@ -27,3 +27,8 @@ def test_every_message_begins_with_its_code():
 def test_long_values_are_shortened():
     assert len(shorten("x" * 1000)) == 80
     assert shorten(float("nan")) == "NaN"
+
+
+def test_a_message_can_always_be_sent():
+    """A lone surrogate, which JSON can spell, is no UTF-8."""
+    assert str(InvalidRequest("messages", {"role": "\ud800"}, "a role")).encode().isascii()

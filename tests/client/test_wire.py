@@ -80,8 +80,15 @@ def test_an_unknown_option_is_refused_by_name():
         sent(max_words=3)
 
 
-@pytest.mark.parametrize(("option", "value"), [("seed", -1), ("seed", 2**64), ("max_tokens", 2**31), ("num_ignore", 1.5)])
-def test_a_number_that_its_tensor_cannot_hold_is_refused(option, value):
+def test_integers_of_numpy_are_integers():
+    assert sent(max_tokens=np.int64(5))["max_tokens"] == sent(max_tokens=5)["max_tokens"]
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("seed", -1), ("seed", 2**64), ("max_tokens", 2**31), ("num_ignore", 1.5), ("temperature", "hot"), ("ignore_str", "\ud800")],
+)
+def test_a_value_that_its_tensor_cannot_hold_is_refused(option, value):
     """numpy 1 would wrap it around."""
     with pytest.raises(InvalidRequest) as refused:
         sent(**{option: value})
@@ -159,3 +166,9 @@ def test_events_of_several_samples_join_to_a_reply_each():
 def test_answer_now_is_a_request_of_its_own():
     request = _wire.answer_now_request("mine")
     assert (request.id, [tensor.name for tensor in request.inputs]) == ("mine", ["answer_now"])
+
+
+def test_a_prompt_that_is_no_text_is_refused():
+    with pytest.raises(InvalidRequest) as refused:
+        sent("\ud800")
+    assert refused.value.field == "text_input"

@@ -357,6 +357,36 @@ def test_answer_now_closes_a_free_thought():
     assert driver.rounds[-1].context_ids == (*PROMPT, END, THINK, A, NL, OPEN, CUT, PREFIX)
 
 
+def test_a_cut_takes_half_a_character_back_where_nothing_is_forced_too():
+    driver = Driver(mode=ThinkingMode.FREE, max_thinking_tokens=0, max_answer_tokens=2).round(A, HEAD)
+    assert (driver.shown(Phase.ANSWER), driver.ledger.dropped) == ([A], 1)
+    whole = Driver(mode=ThinkingMode.FREE, max_thinking_tokens=0, max_answer_tokens=2).round(HEAD, TAIL)
+    assert whole.shown(Phase.ANSWER) == [HEAD, TAIL]
+
+
+def test_half_a_character_before_a_marker_is_text():
+    driver = free().round(END).round(THINK).round(HEAD, END).round(ANSWER).round(A, EOS)
+    assert driver.shown(Phase.THINKING) == [HEAD]
+    assert driver.forcer.context_ids == (*PROMPT, END, THINK, HEAD, END, ANSWER, A)
+
+
+def test_a_free_answer_of_a_marker_alone_is_empty():
+    assert free().round(END).round(ANSWER).round(EOS).ledger.answer_end is AnswerEnd.EMPTY
+
+
+def test_answer_now_leaves_the_cap_of_everything_as_it_is():
+    """9 in all: 2 for the marker and 3 thought leave 4."""
+    driver = free().round(END).round(THINK)
+    driver.actions += driver.forcer.receive(TokensSampled((A, A, A)))
+    assert driver.end(AnswerNow()).rounds[-1].max_new_tokens == 4
+
+
+def test_a_free_thought_leaves_room_for_an_answer_that_is_asked_for():
+    """The context holds 12 behind the prompt; opening an answer takes up to 4 of them."""
+    driver = Driver(mode=ThinkingMode.FREE, max_thinking_tokens=0, max_answer_tokens=99, max_context_tokens=len(PROMPT) + 12)
+    assert driver.rounds[0].max_new_tokens == 8
+
+
 def test_thinking_off_goes_straight_to_the_answer():
     driver = Driver(mode=ThinkingMode.OFF, max_thinking_tokens=0)
     assert driver.rounds[0].context_ids == (*PROMPT, OPEN)
@@ -377,6 +407,13 @@ def test_per_round_gives_every_round_the_whole_cap_and_cuts_afterwards():
     assert driver.shown(Phase.THINKING) == [A, A, WAIT]
 
 
+@pytest.mark.parametrize(("num_ignore", "floor", "min_tokens"), [(0, 0, 0), (0, 2, 2), (1, 0, 1), (1, 2, 1)])
+def test_per_round_masks_up_to_its_floor_or_behind_a_refused_end(num_ignore, floor, min_tokens):
+    """The authors' code overrides its floor where ends are ignored."""
+    driver = Driver(budget_rule=BudgetRule.PER_ROUND, num_ignore=num_ignore, min_thinking_tokens=floor)
+    assert driver.rounds[0].min_tokens == min_tokens
+
+
 def test_sampled_counts_terminators_and_not_what_is_injected():
     driver = Driver(budget_rule=BudgetRule.SAMPLED, max_thinking_tokens=4, num_ignore=5).round(A, END)
     assert [r.max_new_tokens for r in driver.rounds[:2]] == [4, 2]
@@ -394,6 +431,31 @@ def test_a_seam_through_text_puts_other_ids_in_place():
     assert driver.rounds[-1].stop_ids == {END, EOS}
     ledger = driver.round(B, END).round(ANSWER).round(A, EOS).ledger
     assert (ledger.reencoded, ledger.thinking_end, ledger.answer_end) == (-1, ThinkingEnd.NATURAL, AnswerEnd.STOP)
+
+
+@pytest.mark.parametrize(("new_ids", "left"), [((PROMPT[1],), 38), ((PROMPT[1], *[A] * 30), 8), ((PROMPT[1], *[A] * 38), None)])
+def test_the_answers_room_is_what_is_left_behind_a_re_encoding(new_ids, left):
+    """However long the text came out; none at all is a cut, not a request for nothing."""
+    settings = {"budget_rule": BudgetRule.SAMPLED, "reencode_from": 1, "leave_answer_to_model": True, "answer_prefix_ids": ()}
+    driver = Driver(**settings, max_answer_tokens=99, max_context_tokens=40, max_thinking_tokens=5).round(A, END)
+    driver.end(Reencoded(new_ids))
+    if left is None:
+        assert driver.ledger.answer_end is AnswerEnd.LENGTH
+    else:
+        assert driver.rounds[-1].max_new_tokens == left
+
+
+def test_a_re_encoding_that_fills_the_context_ends_the_thought():
+    settings = {
+        "budget_rule": BudgetRule.SAMPLED,
+        "num_ignore": 1,
+        "reencode_from": 1,
+        "leave_answer_to_model": True,
+        "answer_prefix_ids": (),
+    }
+    driver = Driver(**settings, max_context_tokens=20, max_thinking_tokens=5).round(A, END)
+    driver.end(Reencoded((PROMPT[1], *[A] * 18))).end(Reencoded((PROMPT[1], *[A] * 18)))
+    assert (driver.ledger.thinking_end, driver.ledger.answer_end) == (ThinkingEnd.BUDGET, AnswerEnd.LENGTH)
 
 
 @pytest.mark.parametrize("ids", [(), (A,), (A, END)])

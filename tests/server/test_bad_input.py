@@ -66,6 +66,8 @@ CASES = {
     "message with an unknown key": ([messages([{"role": "user", "content": "x", "name": "y"}])], "messages", "role"),
     "content that is no text": ([messages([{"role": "user", "content": 3}])], "messages", "content"),
     "content that is empty": ([messages([{"role": "user", "content": ""}])], "messages", "no content empty"),
+    "role that is a lone surrogate": ([messages(b'[{"role": "\\ud800", "content": "x"}]')], "messages", "system, user, assistant"),
+    "messages that are one long number": ([messages(b"[" + b"1" * 5000 + b"]")], "messages", "JSON list"),
     "lone surrogate": ([messages(b'[{"role": "user", "content": "\\ud800"}]')], "messages", "UTF-8"),
     "last message not the user's": ([messages([{"role": "assistant", "content": "x"}])], "messages", "last one from user"),
     "thinking budget below -1": ([TEXT, number("max_thinking_tokens", -2)], "max_thinking_tokens", ">= -1"),

@@ -69,7 +69,7 @@ def generated(tokenizer, seed):
         options |= {"min_thinking_tokens": draw.randrange(1 + options["max_thinking_tokens"]), "grace_tokens": draw.choice((0, 6))}
         options |= {"ignore_str": draw.choice((["Wait"], [""], ["Wait", "Hmm"])), "answer_prefix_policy": draw.choice(("auto", "always"))}
     if draw.random() < 0.2:
-        options = {"thinking": draw.choice(("free", "off")), "preset": options["preset"], "max_tokens": 30}
+        options = {"thinking": draw.choice(("free", "off")), "preset": "s1", "max_tokens": 30}
     return calls, options
 
 

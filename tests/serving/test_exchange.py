@@ -54,11 +54,11 @@ def word(tokenizer):
 
 
 def test_a_round_that_must_not_begin_with_a_terminator_is_two_calls(exchange, word):
-    """One id with the terminators banned, then the rest, each named after the request."""
+    """One id with the terminators banned, then the rest, numbered."""
     engine = ScriptedEngine([*word, END], [END, word[0]], [word[1], END], [EOS])
     run(exchange(engine, num_ignore=1))
     first, banned, rest, answer = engine.calls
-    assert [call.request_id for call in engine.calls] == ["r-0", "r-1", "r-2", "r-3"]
+    assert [call.request_id.rpartition("-")[2] for call in engine.calls] == ["0", "1", "2", "3"]
     assert (banned.max_new_tokens, banned.banned_ids) == (1, banned.stop_ids)
     assert rest.input_ids == (*banned.input_ids, word[0])
     assert not (first.banned_ids or rest.banned_ids or answer.banned_ids)
@@ -176,6 +176,56 @@ def test_answer_now_leaves_an_answer_alone(exchange, word):
     result = hurried(one, lambda: any(piece.event == "answer" for piece in one.pieces))
     assert result["finish_reason"] == {"thinking": "natural", "answer": "stop"}
     assert result["usage"]["num_answer_tokens"] == len(word)
+
+
+class Lingering(ScriptedEngine):
+    """Its call ends a while after its last id."""
+
+    async def stream(self, call):
+        async for delta in super().stream(call):
+            yield delta
+        await asyncio.sleep(0.05)
+
+
+def test_answer_now_between_a_rounds_last_id_and_its_end_changes_nothing(exchange, tokenizer):
+    """The model has opened its answer by itself: there is nothing to close, and the round's end stands."""
+    think, answer = tokenizer.encode_marker("<|im_start|>think"), tokenizer.encode_marker("<|im_start|>answer")
+    (a,) = tokenizer.encode("a")
+    one = exchange(Lingering(think[:1], think[1:], [a, answer[0]], answer[1:], [a, END]), thinking=ThinkingMode.FREE, num_ignore=None)
+    result = hurried(one, lambda: any(piece.event == "answer_opened" for piece in one.pieces))
+    assert result["finish_reason"] == {"thinking": "natural", "answer": "stop"}
+
+
+def test_answer_now_told_twice_is_told_once(exchange, word):
+    engine = ScriptedEngine(word, [word[0], EOS])
+    engine.hanging = {0}
+    one = exchange(engine)
+
+    async def scenario():
+        task = asyncio.ensure_future(one.exchange.run())
+        await until(lambda: any(piece.event == "thinking" for piece in one.pieces))
+        for _ in range(4):
+            one.exchange.answer_now()
+            await asyncio.sleep(0)
+        await task
+
+    asyncio.run(scenario())
+    assert one.result["finish_reason"] == {"thinking": "answer_now", "answer": "stop"}
+
+
+@pytest.mark.parametrize("burst", [1, 3, 50])
+def test_where_a_stop_word_ends_the_answer_does_not_depend_on_bursts(exchange, tokenizer, burst):
+    ids = tokenizer.encode(" yes STOP and much more")
+    one = exchange(ScriptedEngine([END], ids, burst=burst), stop_words=("STOP",))
+    run(one)
+    assert one.result["usage"]["num_answer_tokens"] == len(tokenizer.encode(" yes STOP"))
+
+
+def test_calls_of_requests_with_the_same_id_have_different_names(exchange, word):
+    engine = ScriptedEngine([END], [*word, EOS], [END], [*word, EOS])
+    for _ in range(2):
+        run(exchange(engine))
+    assert len({call.request_id for call in engine.calls}) == 4
 
 
 def test_every_call_of_a_request_has_its_own_seed_and_equal_requests_repeat():

@@ -94,6 +94,17 @@ def test_answer_now_reaches_the_running_request_of_that_id(model, engine, tokeni
     assert model._replies == {}
 
 
+def test_an_error_that_cannot_be_sent_still_ends_the_request(model, monkeypatch):
+    def refuse(message, code=0):
+        raise TypeError("not convertible")
+
+    monkeypatch.setattr(pb_utils, "TritonError", type("TritonError", (), {"INVALID_ARG": 3, "__init__": refuse}))
+    one = request(text_input=[[b""]])
+    model.execute([one])
+    assert one.sender.finished.wait(5)
+    assert one.sender.responses == []
+
+
 def test_answer_now_to_nobody_is_refused(model):
     told = pb_utils.InferenceRequest({"answer_now": np.array([[True]])}, "nobody")
     model.execute([told])

@@ -200,6 +200,25 @@ def test_the_authors_presets_refuse_what_the_authors_do_not_have(tokenizer, pres
         Planner(tokenizer, Preset.load("smollm2"), 8192).plan(request(preset=preset, **{field: 1}))
 
 
+@pytest.mark.parametrize(
+    ("fields", "refused"),
+    [
+        ({"answer_prefix": "So:", "answer_prefix_policy": "never"}, "answer_prefix"),
+        ({"answer_prefix": "", "answer_prefix_policy": "always"}, "answer_prefix_policy"),
+        ({"preset": "s1-readme", "answer_prefix": "So:", "answer_prefix_policy": "always"}, "answer_prefix"),
+        ({"preset": "s1-eval", "thinking": ThinkingMode.FREE}, "thinking"),
+        ({"preset": "s1-eval", "min_thinking_tokens": 4, "num_ignore": 1}, "min_thinking_tokens"),
+        ({"preset": "s1-readme", "num_ignore": 100_000}, "num_ignore"),
+        ({"num_samples": 2, "max_thinking_tokens": 0, "thinking_sampling": {"temperature": 1.0}}, "num_samples"),
+        ({"sampling": {"bad_words": ("<|im_end|>",)}}, "bad_words"),
+    ],
+)
+def test_what_cannot_have_an_effect_is_refused(tokenizer, fields, refused):
+    with pytest.raises(InvalidRequest) as refusal:
+        Planner(tokenizer, Preset.load("smollm2"), 8192).plan(request(**fields))
+    assert refusal.value.field == refused
+
+
 def test_every_parameter_is_told_as_applied(plan):
     effective = plan(num_ignore=2, sampling={"temperature": 0.5, "seed": 1}).effective
     assert {"preset", "thinking", "max_thinking_tokens", "grace_tokens", "answer_prefix_policy", "thinking_seed"} <= set(effective)

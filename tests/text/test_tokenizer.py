@@ -152,6 +152,16 @@ def test_qwen_has_151665_tokens_and_2178_of_them_end_in_a_line_break(qwen):
 # --- what the core must know of ids ------------------------------------------------------------------
 
 
+def test_a_text_of_all_private_use_characters_is_encoded_and_one_of_even_more_refused(tokenizer):
+    """One of them must be left to guard the others."""
+    area = "".join(map(chr, range(0xE000, 0xF900)))
+    assert len(tokenizer.encode_chat([{"role": "user", "content": area}])) > 6400
+    with pytest.raises(InvalidRequest, match="private use"):
+        tokenizer.encode_chat(
+            [{"role": "user", "content": area + "".join(map(chr, [*range(0xF0000, 0xFFFFE), *range(0x100000, 0x10FFFE)]))}]
+        )
+
+
 def test_fragments_are_the_ids_that_are_no_text_by_themselves(tokenizer):
     pieces = tokenizer.encode("🥷")
     assert len(pieces) > 1

@@ -89,7 +89,10 @@ class Client:
                 yield event
 
     def _messages(self, request: Any) -> Iterator[Any]:
-        responses = self._stub.ModelStreamInfer(iter([request]), timeout=self._deadline_s)
+        try:
+            responses = self._stub.ModelStreamInfer(iter([request]), timeout=self._deadline_s)
+        except ValueError as error:
+            raise ConnectionFailed("this client has been closed") from error
         try:
             yield from responses
         except grpc.RpcError as error:

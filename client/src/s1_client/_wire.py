@@ -80,18 +80,27 @@ def answer_now_request(request_id: str, *, model: str = MODEL) -> Any:
 def _add(request: Any, name: str, datatype: str, values: list[Any]) -> None:
     request.inputs.add(name=name, datatype=datatype, shape=[1, len(values)])
     if datatype == "BYTES":
-        raw = serialize_byte_tensor(np.array([value.encode() for value in values], np.object_)).item() if values else b""
+        raw = serialize_byte_tensor(np.array([_utf8(name, value) for value in values], np.object_)).item() if values else b""
     else:
         raw = np.array([_checked(name, value, _DTYPES[datatype]) for value in values], _DTYPES[datatype]).tobytes()
     request.raw_input_contents.append(raw)
+
+
+def _utf8(name: str, text: str) -> bytes:
+    try:
+        return text.encode()
+    except (UnicodeEncodeError, AttributeError):
+        raise InvalidRequest(name, ascii(text)[:80], "text that UTF-8 can hold") from None
 
 
 def _checked(name: str, value: Any, dtype: Any) -> Any:
     """``value``, if its tensor can hold it: numpy 1 would wrap a number around without a word."""
     if dtype in (np.int32, np.uint64):
         limits = np.iinfo(dtype)
-        if not isinstance(value, int) or not limits.min <= value <= limits.max:
+        if not isinstance(value, int | np.integer) or not limits.min <= value <= limits.max:
             raise InvalidRequest(name, repr(value), f"an integer from {limits.min} to {limits.max}")
+    elif dtype is np.float32 and not isinstance(value, int | float | np.number):
+        raise InvalidRequest(name, repr(value), "a number")
     return value
 
 

@@ -88,4 +88,5 @@ class Verbatim(str):
 def shorten(value: object, limit: int = 80) -> str:
     """``value`` as JSON would write it, at most ``limit`` characters long."""
     text = str(value) if isinstance(value, Verbatim) else json.dumps(value, default=str, ensure_ascii=False)
+    text = text.encode("utf-8", "backslashreplace").decode()  # a lone surrogate could not be sent
     return text if len(text) <= limit else f"{text[: limit - 1]}…"

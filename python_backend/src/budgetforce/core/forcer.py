@@ -52,7 +52,7 @@ class BudgetForcer:
         self._budget = Budget(plan.max_thinking_tokens, plan.budget_rule)
         self._watch = MarkerWatch(plan.thinking_marker_ids, plan.answer_marker_ids)
         self._rounds = Rounds(self._reply)
-        self._go_on: Callable[[], Generate] = self._think  # behind a re-encoding
+        self._go_on: Callable[[], list[Action]] = self._think  # behind a re-encoding
         self._answer_left = 0
 
     @property
@@ -117,7 +117,7 @@ class BudgetForcer:
         self._move(Cause.OPENED)
         prefix = self._plan.thinking_prefix_ids
         actions = self._inject_thought(prefix) if self._budget.holds(prefix) else []
-        return [*actions, self._think()]
+        return [*actions, *self._think()]
 
     # --- ids of the running round ---------------------------------------------------
 
@@ -146,13 +146,13 @@ class BudgetForcer:
     def _take_unforced(self, record: RoundRecord, token_id: int, *, stops: bool) -> list[Action]:
         """An id of a model that is left to itself: part of a marker, a terminator, or text."""
         watch, reply = self._watch, self._reply
-        was_midway = watch.is_midway
-        released = [] if was_midway else reply.release()
+        was_midway, released = watch.is_midway, []
         taken = watch.takes(token_id)
         if not taken and was_midway:
-            released += reply.release()  # what began a marker was text; this id may begin one again
-            taken = watch.takes(token_id)
+            released = reply.release()  # what began a marker was text; this id may begin one again
+            was_midway, taken = False, watch.takes(token_id)
         if taken:
+            released = released if was_midway else released + reply.release()
             record.ended_by = RoundEnd.MARKER
             reply.hold(record.phase, token_id)
             return released if watch.is_midway else released + reply.release_as_marker(watch.phase)
@@ -212,7 +212,7 @@ class BudgetForcer:
         self._move(Cause.END_REFUSED)
         record.refused_for = reason
         self.ledger.num_ignored += 1
-        return [*self._inject_thought(string), self._reencoded_or(self._think)]
+        return [*self._inject_thought(string), *self._reencoded_or(self._think)]
 
     def _close_thinking(self, cause: Cause, end: ThinkingEnd, *, cut: bool) -> list[Action]:
         """Go on to the answer; half a character at a cut is taken back."""
@@ -251,7 +251,9 @@ class BudgetForcer:
     def _finish_answer(self, record: RoundRecord) -> list[Action]:
         if record.ended_by is not RoundEnd.TERMINATOR:
             return self._finish(RoundEnd.LENGTH, AnswerEnd.LENGTH)
-        return self._finish(RoundEnd.TERMINATOR, AnswerEnd.STOP if self.ledger.answer_sampled else AnswerEnd.EMPTY)
+        num_marker_ids = len(self._plan.answer_marker_ids) if self._watch.answer_opened else 0
+        said = self.ledger.answer_sampled > num_marker_ids
+        return self._finish(RoundEnd.TERMINATOR, AnswerEnd.STOP if said else AnswerEnd.EMPTY)
 
     def _finish(self, ended_by: RoundEnd, answer_end: AnswerEnd) -> list[Action]:
         self._reply.round.ended_by = ended_by
@@ -278,9 +280,12 @@ class BudgetForcer:
 
     def _leave_to_model(self, cause: Cause) -> list[Action]:
         self._move(cause)
-        released = self._reply.release()
-        self._answer_left = self._room_for_answer
-        return [*released, self._reencoded_or(self._go_on_unforced)]
+        return [*self._reply.release(), *self._reencoded_or(self._begin_unforced)]
+
+    def _begin_unforced(self) -> list[Action]:
+        reserved = 0 if self._plan.leave_answer_to_model else self._plan.num_uncounted_tokens  # answer_now may still come
+        self._answer_left = min(self._room_for_answer, self._context_left - reserved)
+        return [self._go_on_unforced()] if self._answer_left > 0 else self._end(AnswerEnd.LENGTH)
 
     def _end_unforced_round(self, record: RoundRecord) -> list[Action]:
         self._answer_left -= record.num_sampled_tokens
@@ -315,33 +320,38 @@ class BudgetForcer:
 
     @property
     def _room_for_answer(self) -> int:
-        return min(self._plan.max_answer_tokens, self._context_left)
+        """What the answer's cap and the context leave; with thinking free the cap is for all that is sampled."""
+        counted = sum(record.num_sampled_tokens for record in self.ledger.rounds) if self._plan.mode is ThinkingMode.FREE else 0
+        return min(self._plan.max_answer_tokens - counted, self._context_left)
 
     def _inject_thought(self, ids: tuple[int, ...]) -> list[Action]:
         self._budget.book(injected=len(ids))
         return self._reply.inject(Phase.THINKING, ids)
 
-    def _think(self) -> Generate:
+    def _think(self) -> list[Action]:
         """A thinking round with what the budget leaves."""
         plan = self._plan
         min_tokens = 1 if self.ledger.num_ignored else 0
         if plan.budget_rule is BudgetRule.PER_ROUND:
-            min_tokens = max(plan.min_thinking_tokens, min(plan.num_ignore, 1))
-        return self._rounds.ask(Phase.THINKING, min(self._budget.left, self._context_left), plan.thinking_terminators, min_tokens)
+            min_tokens = 1 if plan.num_ignore else plan.min_thinking_tokens
+        left = min(self._budget.left, self._context_left)
+        if left < 1:  # only re-encoding can fill the context behind our back
+            return self._close_thinking(Cause.BUDGET_SPENT, ThinkingEnd.BUDGET, cut=True)
+        return [self._rounds.ask(Phase.THINKING, left, plan.thinking_terminators, min_tokens)]
 
     def _answer(self) -> list[Action]:
         if self._answer_left < 1:
             return self._end(AnswerEnd.LENGTH)
         return [self._rounds.ask(Phase.ANSWER, self._answer_left, self._plan.answer_terminators)]
 
-    def _reencoded_or(self, go_on: Callable[[], Generate]) -> Generate | Reencode:
-        """The next round, or first the way through text and back."""
+    def _reencoded_or(self, go_on: Callable[[], list[Action]]) -> list[Action]:
+        """What comes next, or first the way through text and back."""
         if self._plan.reencode_from is None:
             return go_on()
         self._go_on = go_on
-        return Reencode(context_ids=self.context_ids, start=self._plan.reencode_from)
+        return [Reencode(context_ids=self.context_ids, start=self._plan.reencode_from)]
 
     def _reencoded(self, ids: tuple[int, ...]) -> list[Action]:
         assert self._plan.reencode_from is not None
         self._reply.replace_end(self._plan.reencode_from, ids)
-        return [self._go_on()]
+        return self._go_on()

@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import json
 import time
+import uuid
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
@@ -95,10 +96,11 @@ class Exchange:
     """Runs one sample.
 
     Attributes:
-        request_id: unique among the running samples; engine calls are named after it.
+        request_id: the client's name for the request; need not be unique.
         index: which of the request's samples it is.
         put: takes the pieces, in order.
         first_ids_came: set with the engine's first ids, or when it is over without any.
+        call_prefix: engine calls are named after it, unique among all that run.
         num_calls: engine calls so far.
     """
 
@@ -109,6 +111,7 @@ class Exchange:
     put: Callable[[Piece], None]
     index: int = 0
     first_ids_came: asyncio.Event = field(default_factory=asyncio.Event)
+    call_prefix: str = field(default_factory=lambda: uuid.uuid4().hex)
     num_calls: int = 0
     rounds: list[RoundTrace] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
@@ -118,7 +121,7 @@ class Exchange:
     _idle_since: float = field(init=False)
 
     def __post_init__(self) -> None:
-        stop_words = {Phase.THINKING: self.plan.thinking_stop_words, Phase.ANSWER: self.plan.stop_words}
+        stop_words = {phase: self.plan.stop_words_of(phase) for phase in Phase}
         self._text = ReplyText(self.tokenizer.token_bytes, stop_words, self.index)
         self._idle_since = self.started
 
@@ -147,8 +150,9 @@ class Exchange:
     def answer_now(self) -> None:
         """Close thinking at once, if it is not closed; from the event loop only."""
         self._hurried = True
-        if self._patience is not None:
-            self._patience.reschedule(0)
+        patience, self._patience = self._patience, None  # once: it cannot be rescheduled while it expires
+        if patience is not None:
+            patience.reschedule(0)
 
     def _hand_on(self, actions: Sequence[Action]) -> Any:
         """Hand on what is to be shown; the last action, which is the next thing to do (None: nothing is)."""
@@ -174,8 +178,10 @@ class Exchange:
                 self._patience = patience if generate.phase is Phase.THINKING else None
                 ended = await self._sample(forcer, generate, trace)
         except TimeoutError:  # nothing else has a time limit here
-            ended = forcer.receive(AnswerNow())
-        self._patience = None
+            # Nothing to close: the answer's marker was the round's last id, and its end was under way.
+            ended = forcer.receive(AnswerNow()) or forcer.receive(RoundEnded())
+        finally:
+            self._patience = None
         trace.engine_ms = _ms_since(started)
         self._idle_since = time.monotonic()
         return ended
@@ -192,11 +198,10 @@ class Exchange:
         return forcer.receive(RoundEnded())
 
     def _take(self, forcer: BudgetForcer, ids: tuple[int, ...], phase: Phase) -> bool:
-        """Tell the core of sampled ids; whether a stop word is among their text. Nothing behind one that ends
-        a thought may go into the next round, so there the ids go one by one.
+        """Tell the core of sampled ids; whether a stop word is among their text. What comes behind one must not
+        depend on how the engine cuts its stream, so where there are stop words the ids go one by one.
         """
-        one_by_one = phase is Phase.THINKING and bool(self.plan.thinking_stop_words)
-        for some in [(token_id,) for token_id in ids] if one_by_one else [ids]:
+        for some in [(token_id,) for token_id in ids] if self.plan.stop_words_of(phase) else [ids]:
             self._hand_on(forcer.receive(TokensSampled(some)))
             if self._text.stop_word(phase) is not None:
                 return True
@@ -229,7 +234,7 @@ class Exchange:
     ) -> AsyncGenerator[EngineDelta, None]:
         sampling = self.plan.sampling[generate.phase]
         call = EngineCall(
-            request_id=f"{self.request_id}-{self.num_calls}",
+            request_id=f"{self.call_prefix}-{self.num_calls}",
             input_ids=context,
             max_new_tokens=max_new_tokens,
             stop_ids=generate.stop_ids,

@@ -89,7 +89,7 @@ class BudgetForcingModel:
     async def _serve(self, request_id: str, inputs: dict[str, Any], port: ResponsePort) -> None:
         error = await self._reply(request_id, inputs, port)
         if error is not None:
-            await self._loop.run_in_executor(self._senders, port.fail, error)
+            await self._loop.run_in_executor(self._senders, _fail, port, error)
 
     async def _reply(self, request_id: str, inputs: dict[str, Any], port: ResponsePort) -> BudgetForceError | None:
         """Run one request; the error that it ends with, if it does not end with a result."""
@@ -147,6 +147,15 @@ class BudgetForcingModel:
             for task, port in list(self._running.items()):
                 if port.is_cancelled():
                     self._loop.call_soon_threadsafe(task.cancel)
+
+
+def _fail(port: ResponsePort, error: BudgetForceError) -> None:
+    """Send the error; if that cannot be sent, at least the end."""
+    try:
+        port.fail(error)
+    except Exception:  # noqa: BLE001  # whatever it is, a client that waits for ever is worse
+        pb_utils.Logger.log_error(f"s1: an error could not be sent:\n{traceback.format_exc()}")
+        port.close()
 
 
 def _send_each(port: ResponsePort, pieces: Sequence[Piece], final: bool) -> None:

@@ -53,6 +53,10 @@ class ReplyPlan:
     num_samples: int
     effective: dict[str, Any]
 
+    def stop_words_of(self, phase: Phase) -> tuple[str, ...]:
+        """Texts that end the phase."""
+        return self.thinking_stop_words if phase is Phase.THINKING else self.stop_words
+
 
 class Planner:
     """Plans requests for one model. Safe to use from several threads."""
@@ -74,7 +78,8 @@ class Planner:
         _refuse_the_meaningless(request, preset)
         forcing = self._forcing_plan(request, preset)
         sampling = self._sampling(request, preset)
-        if request.num_samples > 1 and not any(one.temperature for one in sampling.values()):
+        phases = Phase if forcing.mode is ThinkingMode.FREE or forcing.max_thinking_tokens else (Phase.ANSWER,)
+        if request.num_samples > 1 and not any(sampling[phase].temperature for phase in phases):
             raise InvalidRequest("num_samples", request.num_samples, "1 at temperature 0, where all samples would be equal")
         return ReplyPlan(
             forcing=forcing,
@@ -171,7 +176,7 @@ class Planner:
         return {Phase.THINKING: self._engine_sampling(thinking), Phase.ANSWER: self._engine_sampling(answer)}
 
     def _engine_sampling(self, given: Mapping[str, Any]) -> Sampling:
-        bad_words = tuple(self._tokenizer.encode(word) for word in given.get("bad_words", ()))
+        bad_words = tuple(self._plain("bad_words", word) for word in given.get("bad_words", ()))
         return Sampling(**{**given, "temperature": given.get("temperature", 0.0), "bad_words": bad_words})
 
     def _effective(self, request: ReplyRequest, preset: Preset, forcing: ForcingPlan, sampling: Mapping[Phase, Sampling]) -> dict[str, Any]:
@@ -204,9 +209,19 @@ def _refuse_the_meaningless(request: ReplyRequest, preset: Preset) -> None:
     if request.thinking is ThinkingMode.OFF and request.thinking_sampling:
         name, value = next(iter(request.thinking_sampling.items()))
         raise InvalidRequest(f"thinking_{name}", value, "nothing: thinking is off")
+    policy = _prefix_policy(request, preset.answer)
+    if request.answer_prefix and (policy == "never" or preset.answer.left_to_model):
+        raise InvalidRequest("answer_prefix", request.answer_prefix, f"nothing: with preset {preset.name} answer_prefix_policy is {policy}")
+    if request.answer_prefix_policy not in (None, "never") and not _first(request.answer_prefix, preset.answer.prefix):
+        raise InvalidRequest("answer_prefix_policy", request.answer_prefix_policy, "never, or an answer_prefix with it")
     rule = BudgetRule(preset.thinking.budget_rule)
+    if request.thinking is not ThinkingMode.FORCED and rule is not BudgetRule.EXACT:
+        raise InvalidRequest("thinking", request.thinking, f"forced with preset {preset.name}, which is for audits")
     if request.grace_tokens and rule is not BudgetRule.EXACT:
         raise InvalidRequest("grace_tokens", request.grace_tokens, f"0 with preset {preset.name}, which cuts as its authors do")
+    num_ignore = _first(request.num_ignore, preset.thinking.num_ignore)
+    if request.min_thinking_tokens and num_ignore and rule is BudgetRule.PER_ROUND:
+        raise InvalidRequest("min_thinking_tokens", request.min_thinking_tokens, f"0 with preset {preset.name} and num_ignore {num_ignore}")
     if request.min_thinking_tokens and rule is BudgetRule.SAMPLED:
         raise InvalidRequest("min_thinking_tokens", request.min_thinking_tokens, f"0 with preset {preset.name}, which has no floor")
 
@@ -245,6 +260,9 @@ def _too_long(request: ReplyRequest, plan: ForcingPlan, context: int, reserve: i
         return InvalidRequest(
             "max_tokens", request.max_tokens, f"1 to {context - others} behind this prompt in a context of {context} tokens"
         )
+    if request.num_ignore and plan.budget_rule is BudgetRule.SAMPLED:
+        allowed = f"fewer: their strings may come to {plan.num_uncounted_tokens} tokens in a context of {context}"
+        return InvalidRequest("num_ignore", request.num_ignore, allowed)
     most_prompt = max(0, context - others + len(plan.prompt_ids) - reserve)
     allowed = f"at most {most_prompt} tokens: the context holds {context}, {reserve} are the answer's"
     return InvalidRequest(request.prompt_field, f"{len(plan.prompt_ids)} tokens", allowed)

@@ -25,7 +25,7 @@ class Reply:
         self._sink = sink
         self._exchanges = [
             Exchange(
-                request_id=request_id if plan.num_samples == 1 else f"{request_id}.{index}",
+                request_id=request_id,
                 plan=plan,
                 engine=engine,
                 tokenizer=tokenizer,

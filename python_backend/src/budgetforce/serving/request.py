@@ -176,7 +176,7 @@ def _read_messages(text: str) -> tuple[Message, ...]:
     allowed = f'a JSON list of {{"role": one of {", ".join(ROLES)}, "content": text}}, the last one from user'
     try:
         messages = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError: also a number of thousands of digits
         raise InvalidRequest("messages", text, f"{allowed} ({error})") from None
     if not isinstance(messages, list) or not messages:
         raise InvalidRequest("messages", messages, allowed)

@@ -22,7 +22,8 @@ from budgetforce.errors import ConfigError, InvalidRequest
 
 # The end of a line, or of a sentence with what may close it: quotes, brackets, spaces.
 _BOUNDARY = re.compile(r"""(\n|[.!?\u2026\u3002\uff01\uff1f]["'”’»)\]}*]*)[ \t]*$""")
-_PRIVATE_USE = range(0xE000, 0xF900)  # Unicode's private use area: no text means anything by it
+# Unicode's private use areas: no text means anything by them.
+_PRIVATE_USE = (*range(0xE000, 0xF900), *range(0xF0000, 0xFFFFE), *range(0x100000, 0x10FFFE))
 
 
 class ChatTokenizer:
@@ -121,7 +122,10 @@ def _is_text(data: bytes) -> bool:
 
 def _unused_character(texts: Sequence[str]) -> str:
     used = set().union(*texts)
-    return next(chr(code) for code in _PRIVATE_USE if chr(code) not in used)
+    unused = next((chr(code) for code in _PRIVATE_USE if chr(code) not in used), None)
+    if unused is None:
+        raise InvalidRequest("messages", "every private use character there is", "a text that leaves one of them out")
+    return unused
 
 
 def _token_bytes(backend: Tokenizer) -> list[bytes]:
