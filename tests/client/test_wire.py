@@ -15,6 +15,7 @@ from s1_client import (
     Done,
     Injected,
     InvalidRequest,
+    Overloaded,
     ServerFailed,
     ServerUnavailable,
     ThinkingDelta,
@@ -122,6 +123,7 @@ def test_the_last_event_holds_the_result_and_leaves_out_what_it_does_not_know():
     [
         ("INVALID_ARGUMENT: field 'top_p': got 7, allowed: 0 < top_p <= 1", InvalidRequest),
         ("UNAVAILABLE: the engine is away", ServerUnavailable),
+        ("OVERLOADED: 1 of 1 replies run and 0 of 0 requests wait; retry after 1.5 s", Overloaded),
         ("Request for unknown model: 's1' is not found", ServerUnavailable),
         ("ENGINE_FAILED: it broke", ServerFailed),
     ],
@@ -129,6 +131,12 @@ def test_the_last_event_holds_the_result_and_leaves_out_what_it_does_not_know():
 def test_error_messages_become_errors(message, kind):
     with pytest.raises(kind):
         _wire.read_response(service_pb2.ModelStreamInferResponse(error_message=message))
+
+
+def test_an_overloaded_server_says_when_to_come_back():
+    with pytest.raises(Overloaded, match="1 of 1 replies run") as turned_away:
+        _wire.read_response(service_pb2.ModelStreamInferResponse(error_message="OVERLOADED: 1 of 1 replies run; retry after 1.5 s"))
+    assert turned_away.value.retry_after_s == 1.5
 
 
 def test_an_event_of_an_unknown_kind_is_an_error():

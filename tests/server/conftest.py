@@ -3,8 +3,8 @@
 
 It serves ``s1`` over ``embedded_llm`` as a user gets it, and beside it, from a repository made
 for the tests: ``scripted_llm``, an engine that says what a test's script tells it to;
-``s1_scripted``, the same model ``s1`` over that engine; and ``s1_lost``, over an engine that is
-not loaded.
+``s1_scripted``, the same model ``s1`` over that engine; ``s1_small``, that with room for two
+replies and one that waits; and ``s1_lost``, over an engine that is not loaded.
 """
 
 from __future__ import annotations
@@ -62,11 +62,15 @@ class Script:
         return [entry for entry in map(json.loads, lines) if kind in entry]
 
 
-def copy_of_s1(root: Path, repository: Path, name: str, engine: str) -> None:
+def copy_of_s1(root: Path, repository: Path, name: str, engine: str, *changes: tuple[str, str]) -> None:
+    """Model ``s1`` over another engine, with other values of some parameters."""
     folder = repository / name
     shutil.copytree(root / "model_repository" / "s1", folder, ignore=shutil.ignore_patterns("__pycache__"))
     config = folder / "config.pbtxt"
     text = config.read_text().replace('name: "s1"', f'name: "{name}"').replace("${S1_ENGINE_MODEL}", engine)
+    for old, new in changes:
+        assert text.count(f'"{old}"') == 1
+        text = text.replace(f'"{old}"', f'"{new}"')
     config.write_text(text.replace("${S1_VOCAB_ROWS}", str(VOCAB_ROWS)) if engine == "scripted_llm" else text)
 
 
@@ -97,11 +101,12 @@ def triton(root: Path, smollm2: Any, scripts_folder: Path, tmp_path_factory: pyt
     make_scripted_llm(root, repository, scripts_folder)
     copy_of_s1(root, repository, "s1_scripted", "scripted_llm")
     copy_of_s1(root, repository, "s1_lost", "tensorrt_llm")
+    copy_of_s1(root, repository, "s1_small", "scripted_llm", ("256", "2"), ("1024", "1"))
     ports = choose_ports(http=0, grpc=0, metrics=0)
     options = argparse.Namespace(engine="embedded_llm", model="smollm2", cache=root / ".s1" / "models", preset=None, library="auto")
     server = TritonServer(
         repositories=[root / "model_repository", repository],
-        models=["s1", "embedded_llm", "scripted_llm", "s1_scripted", "s1_lost"],
+        models=["s1", "embedded_llm", "scripted_llm", "s1_scripted", "s1_lost", "s1_small"],
         ports=ports,
         log=tmp_path_factory.mktemp("log") / "triton.log",
         environment=serving_environment(options, ports.grpc, lambda _: None),

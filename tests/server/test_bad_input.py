@@ -30,10 +30,8 @@ def ask(triton):
                     else np.array(values, TYPES[datatype]).tobytes()
                 )
                 request.raw_input_contents.append(raw)
-            for response in stub.ModelStreamInfer(iter([request]), timeout=60):
-                if response.error_message:
-                    return response.error_message
-            return None
+            messages = [response.error_message for response in stub.ModelStreamInfer(iter([request]), timeout=60)]
+            return messages[-1] or None
 
         yield send
 

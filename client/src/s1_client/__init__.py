@@ -9,7 +9,7 @@ print(reply.answer)
 """
 
 from s1_client._client import Client
-from s1_client._errors import Cancelled, ConnectionFailed, InvalidRequest, S1Error, ServerFailed, ServerUnavailable
+from s1_client._errors import Cancelled, ConnectionFailed, InvalidRequest, Overloaded, S1Error, ServerFailed, ServerUnavailable
 from s1_client._types import AnswerDelta, AnswerOpened, Done, Event, Injected, Reply, Result, Round, ThinkingDelta, ThinkingOpened, Usage
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "Event",
     "Injected",
     "InvalidRequest",
+    "Overloaded",
     "Reply",
     "Result",
     "Round",

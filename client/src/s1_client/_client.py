@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any
@@ -55,7 +56,7 @@ class Client:
             request_id: names the request, for ``answer_now``; the server makes one up otherwise.
             options: thinking, max_thinking_tokens, min_thinking_tokens, num_ignore, ignore_str,
                 grace_tokens, answer_prefix, answer_prefix_policy, max_tokens, stop_words,
-                num_samples, preset; temperature, top_k, top_p, seed, bad_words and the penalties,
+                num_samples, priority, preset; temperature, top_k, top_p, seed, bad_words and the penalties,
                 also with thinking_ before their name.
 
         Raises S1Error (see ``s1_client._errors``), TypeError for an unknown option.
@@ -94,11 +95,23 @@ class Client:
         except ValueError as error:
             raise ConnectionFailed("this client has been closed") from error
         try:
-            yield from responses
+            for response in responses:
+                if response.error_message:
+                    _read_to_end(responses)
+                yield response
         except grpc.RpcError as error:
             raise _translated(error) from error
         finally:
             responses.cancel()
+
+
+def _read_to_end(responses: Iterator[Any]) -> None:
+    """An error is the last message, but a stream that is cancelled in the moment it ends
+    can leave a reference to the model behind in Triton 24.10, which then stops late.
+    """
+    with contextlib.suppress(grpc.RpcError):
+        for _ in responses:
+            pass
 
 
 def _translated(error: grpc.RpcError) -> S1Error:

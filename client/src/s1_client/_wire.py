@@ -40,6 +40,7 @@ OPTIONS: dict[str, str] = {
     "max_tokens": "INT32",
     "stop_words": "BYTES",
     "num_samples": "INT32",
+    "priority": "INT32",
     **_SAMPLING,
     **{f"thinking_{name}": datatype for name, datatype in _SAMPLING.items()},
 }

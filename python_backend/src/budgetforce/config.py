@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any, TypeVar
 
 from budgetforce.errors import ConfigError
@@ -29,6 +29,9 @@ class OrchestratorConfig:
         preset: what is special about the model, see ``budgetforce.presets``.
         max_context_tokens: what the engine can hold, prompt and reply together.
         vocab_rows: rows of the model's embedding; those without a token are never sampled.
+        max_replies: samples that run at once.
+        max_waiting: requests that wait for room; further ones are turned away.
+        max_kv_tokens: tokens that the running samples may come to hold; 0 = the engine's own business.
     """
 
     engine_model: str
@@ -37,6 +40,9 @@ class OrchestratorConfig:
     preset: str
     max_context_tokens: int
     vocab_rows: int
+    max_replies: int = 256
+    max_waiting: int = field(default=1024, metadata={"minimum": 0})
+    max_kv_tokens: int = field(default=0, metadata={"minimum": 0})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,15 +74,16 @@ def from_parameters(kind: type[Config], parameters: Mapping[str, Mapping[str, st
     missing = [name for name, field in known.items() if field.default is MISSING and name not in parameters]
     if missing:
         raise ConfigError(f"parameter '{missing[0]}' is missing")
-    return kind(**{name: _convert(name, known[name].type, entry["string_value"]) for name, entry in parameters.items()})
+    return kind(**{name: _convert(known[name], entry["string_value"]) for name, entry in parameters.items()})
 
 
-def _convert(name: str, kind: Any, text: str) -> Any:
-    value = _expand(name, text)
-    if kind not in (int, "int"):
+def _convert(field: Field[Any], text: str) -> Any:
+    value = _expand(field.name, text)
+    if field.type not in (int, "int"):
         return value
-    if not re.fullmatch(r"[0-9]+", value) or int(value) < 1:
-        raise ConfigError(f"parameter '{name}': got '{value}', allowed: an integer >= 1")
+    minimum = field.metadata.get("minimum", 1)
+    if not re.fullmatch(r"[0-9]+", value) or int(value) < minimum:
+        raise ConfigError(f"parameter '{field.name}': got '{value}', allowed: an integer >= {minimum}")
     return int(value)
 
 

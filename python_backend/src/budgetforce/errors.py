@@ -5,6 +5,7 @@
     ├── InvalidRequest      the caller's: one field, its value, what is allowed
     ├── Cancelled           the caller's wish: the request was cancelled
     ├── ConfigError         the operator's: a model parameter or a preset is wrong
+    ├── Overloaded          nobody's: too many requests at once; later it may go
     ├── EngineUnavailable   the engine model is not loaded or not reachable: try later
     └── EngineFailed        the engine broke its promise or answered with an error
 
@@ -65,6 +66,20 @@ class ConfigError(BudgetForceError):
     """A model parameter, preset or model file is unusable; the model does not load."""
 
     code = "CONFIG"
+
+
+class Overloaded(BudgetForceError):
+    """Too many requests run and wait.
+
+    Attributes:
+        retry_after_s: when it may be worth another try.
+    """
+
+    code = "OVERLOADED"
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(f"{message}; retry after {retry_after_s} s")
 
 
 class EngineUnavailable(BudgetForceError):

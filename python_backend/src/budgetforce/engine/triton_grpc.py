@@ -45,6 +45,7 @@ class GrpcEngine:
         try:
             async for response in responses:
                 if response.error_message:
+                    await _read_to_end(responses)
                     raise await self._explain(response.error_message)
                 if response.infer_response.raw_output_contents:
                     yield read_delta(_outputs(response.infer_response))
@@ -81,6 +82,14 @@ class GrpcEngine:
 
 async def _once(request: Any) -> AsyncIterator[Any]:
     yield request
+
+
+async def _read_to_end(responses: Any) -> None:
+    """An error is the last message, but a stream that is cancelled in the moment it ends
+    can leave a reference to the model behind in Triton 24.10, which then stops late.
+    """
+    async for _ in responses:
+        pass
 
 
 def _outputs(response: Any) -> dict[str, Array]:

@@ -25,6 +25,7 @@ from budgetforce.config import OrchestratorConfig, from_parameters
 from budgetforce.engine.triton_grpc import GrpcEngine
 from budgetforce.errors import BudgetForceError, Cancelled, InvalidRequest
 from budgetforce.presets import Preset
+from budgetforce.serving.admission import Admission, Limits
 from budgetforce.serving.planning import Planner, ReplyPlan
 from budgetforce.serving.ports import ResponsePort, cancel_check_period_s, int32_tensor, text_tensor
 from budgetforce.serving.reply import Reply
@@ -43,6 +44,8 @@ class BudgetForcingModel:
         self._tokenizer = ChatTokenizer.load(Path(config.tokenizer_dir))
         self._planner = Planner(self._tokenizer, Preset.load(config.preset), config.max_context_tokens, config.vocab_rows)
         self._engine_model = config.engine_model
+        limits = Limits(max_replies=config.max_replies, max_kv_tokens=config.max_kv_tokens, max_waiting=config.max_waiting)
+        self._admission = Admission(limits)
         self._senders = ThreadPoolExecutor(NUM_SENDERS, thread_name_prefix="s1-send")
         self._workers = ThreadPoolExecutor(1, thread_name_prefix="s1-text")
         self._running: dict[asyncio.Task[None], ResponsePort] = {}
@@ -100,7 +103,8 @@ class BudgetForcingModel:
             request = read_reply_request(inputs)
             plan = await self._loop.run_in_executor(self._workers, self._planner.plan, request)
             plan.effective["engine_model"] = self._engine_model
-            await self._run(request_id, plan, port, stream=request.stream)
+            async with self._admission.admit(num_replies=plan.num_samples, num_tokens=plan.max_kv_tokens, priority=plan.priority):
+                await self._run(request_id, plan, port, stream=request.stream)
         except BudgetForceError as error:
             return error
         except asyncio.CancelledError:

@@ -42,6 +42,7 @@ class ReplyPlan:
         stop_words: end the answer.
         thinking_stop_words: end the thought, in an audit preset.
         num_samples: replies to make.
+        priority: goes before lower ones when it has to wait.
         effective: every parameter as it is applied, for the reply's result.
     """
 
@@ -51,7 +52,15 @@ class ReplyPlan:
     stop_words: tuple[str, ...]
     thinking_stop_words: tuple[str, ...]
     num_samples: int
+    priority: int
     effective: dict[str, Any]
+
+    @property
+    def max_kv_tokens(self) -> int:
+        """The most tokens that all samples together can come to hold in the KV cache."""
+        prompt, forcing = len(self.forcing.prompt_ids), self.forcing
+        longest = min(forcing.longest_before_answer + forcing.max_answer_tokens, forcing.max_context_tokens)
+        return prompt + self.num_samples * (longest - prompt)
 
     def stop_words_of(self, phase: Phase) -> tuple[str, ...]:
         """Texts that end the phase."""
@@ -88,6 +97,7 @@ class Planner:
             stop_words=request.stop_words,
             thinking_stop_words=_thinking_stop_words(preset, forcing),
             num_samples=request.num_samples,
+            priority=request.priority,
             effective=self._effective(request, preset, forcing, sampling),
         )
 
@@ -194,6 +204,7 @@ class Planner:
             "max_tokens": min(forcing.max_answer_tokens, forcing.max_context_tokens),
             "max_context_tokens": forcing.max_context_tokens,
             "num_samples": request.num_samples,
+            "priority": request.priority,
             "num_masked_ids": len(self._masked_ids),
             "stop_words": request.stop_words,
             **by_phase[Phase.ANSWER],

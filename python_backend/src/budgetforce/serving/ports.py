@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import triton_python_backend_utils as pb_utils
 
-from budgetforce.errors import BudgetForceError, Cancelled, EngineUnavailable, InvalidRequest
+from budgetforce.errors import BudgetForceError, Cancelled, EngineUnavailable, InvalidRequest, Overloaded
 
 # By name: the stub gives pb_utils its classes only after our modules are imported.
-_TRITON_CODES = {InvalidRequest: "INVALID_ARG", EngineUnavailable: "UNAVAILABLE", Cancelled: "CANCELLED"}
+_TRITON_CODES = {InvalidRequest: "INVALID_ARG", EngineUnavailable: "UNAVAILABLE", Overloaded: "UNAVAILABLE", Cancelled: "CANCELLED"}
 
 
 def cancel_check_period_s(num_requests: int) -> float:

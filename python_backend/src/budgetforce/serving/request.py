@@ -57,6 +57,7 @@ class ReplyRequest:
     answer_prefix_policy: str | None = None
     max_tokens: int | None = None
     num_samples: int = 1
+    priority: int = 0
     stop_words: tuple[str, ...] = ()
     sampling: Mapping[str, Any] = field(default_factory=dict)
     thinking_sampling: Mapping[str, Any] = field(default_factory=dict)
@@ -84,6 +85,7 @@ def read_reply_request(inputs: Mapping[str, Sequence[Any]]) -> ReplyRequest:
         answer_prefix_policy=take("answer_prefix_policy", *_one_of(presets.PREFIX_POLICIES)),
         max_tokens=take("max_tokens", lambda v: v >= 1, "an integer >= 1"),
         num_samples=take("num_samples", lambda v: 1 <= v <= MAX_SAMPLES, f"1 to {MAX_SAMPLES}") or 1,
+        priority=take("priority", _anything, "an integer") or 0,
         stop_words=take.words("stop_words"),
         sampling=take.sampling(""),
         thinking_sampling=take.sampling("thinking_"),

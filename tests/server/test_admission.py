@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A server with room for two replies and one that waits."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from s1_client import Client, ConnectionFailed, InvalidRequest, Overloaded, S1Error, ThinkingDelta
+
+END, EOS = 2, 0
+
+
+@pytest.fixture
+def small(triton):
+    with Client(triton.grpc_url, model="s1_small") as client:
+        yield client
+
+
+@pytest.fixture
+def begun(small, scripts, tokenizer):
+    """Two replies that run until their streams are closed."""
+    (a,) = tokenizer.encode("a")
+    slow = [scripts.write([a] * 3000, [a, EOS], delay_ms=5) for _ in range(2)]
+    streams = [small.stream(script.question, max_thinking_tokens=3000) for script in slow]
+    for stream in streams:
+        while not isinstance(next(stream), ThinkingDelta):
+            pass
+    yield streams
+    for stream in streams:
+        stream.close()
+
+
+@pytest.fixture
+def quick(scripts, tokenizer):
+    """Ask something short; the reply."""
+    (a,) = tokenizer.encode("a")
+
+    def ask(client):
+        return client.think(scripts.write([END], [a, EOS]).question, num_ignore=0, max_tokens=5)
+
+    return ask
+
+
+@pytest.fixture
+def turned_away(triton, quick):
+    """Ask with little patience until the waiting room is full: the refusal."""
+
+    def ask():
+        with Client(triton.grpc_url, model="s1_small", deadline_s=0.3) as hasty:
+            while True:
+                try:
+                    quick(hasty)
+                except Overloaded as error:
+                    return error
+                except ConnectionFailed:  # it waited itself until its time was up
+                    pass
+
+    return ask
+
+
+def patiently(quick, client):
+    """As a client should: again, when it is turned away."""
+    while True:
+        try:
+            return quick(client)
+        except Overloaded:
+            pass
+
+
+def test_one_more_waits_and_yet_another_is_turned_away_at_once(begun, small, quick, turned_away):
+    """The one that waits is answered when a reply ends, be it by its client's going."""
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(patiently, quick, small)
+        error = turned_away()
+        assert error.retry_after_s > 0
+        assert "2 of 2 replies run and 1 of 1 requests wait" in str(error)
+        begun[0].close()
+        assert waiting.result(timeout=30).answer == "Final Answer:a"
+
+
+def test_clients_that_go_while_they_wait_leave_no_trace(begun, small, quick, turned_away, triton):
+    """The waiting room is free again, and so is the room when the replies are over."""
+    with ThreadPoolExecutor(1) as pool, Client(triton.grpc_url, model="s1_small") as leaving:
+        waiting = pool.submit(patiently, quick, leaving)
+        turned_away()
+        leaving.close()
+        with pytest.raises(S1Error):
+            waiting.result(timeout=30)
+        for stream in begun:
+            stream.close()
+        assert patiently(quick, small).answer == "Final Answer:a"
+
+
+def test_more_samples_than_there_will_ever_be_room_for_are_refused(small):
+    with pytest.raises(InvalidRequest, match="num_samples: got 3, allowed: 1 to 2"):
+        small.samples("hi", num_samples=3, temperature=1.0)

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Room for so many replies and tokens; the others wait in order, and beyond that are turned away at once."""
+
+import asyncio
+
+import pytest
+
+from budgetforce.errors import InvalidRequest, Overloaded
+from budgetforce.serving.admission import Admission, Limits
+
+
+class Room:
+    """An admission and requests that stay until they are let go; the order in which they came in."""
+
+    def __init__(self, *, max_replies=2, max_kv_tokens=0, max_waiting=10):
+        self.admission = Admission(Limits(max_replies=max_replies, max_kv_tokens=max_kv_tokens, max_waiting=max_waiting))
+        self.inside = []
+        self._exits = {}
+
+    async def request(self, name, *, num_replies=1, num_tokens=1, priority=0):
+        exit_, task = asyncio.Event(), None
+
+        async def stay():
+            async with self.admission.admit(num_replies=num_replies, num_tokens=num_tokens, priority=priority):
+                self.inside.append(name)
+                await exit_.wait()
+
+        task = asyncio.ensure_future(stay())
+        self._exits[name] = exit_, task
+        await asyncio.sleep(0)
+        return task
+
+    async def leave(self, name):
+        exit_, task = self._exits[name]
+        exit_.set()
+        await task
+        for _ in range(3):
+            await asyncio.sleep(0)
+
+
+def test_as_many_run_as_there_is_room_for_and_the_others_come_in_order():
+    async def scenario():
+        room = Room()
+        for name in "abcd":
+            await room.request(name)
+        assert (room.inside, room.admission.num_running, room.admission.num_waiting) == (["a", "b"], 2, 2)
+        await room.leave("b")
+        await room.leave("a")
+        assert room.inside == ["a", "b", "c", "d"]
+        await room.leave("c")
+        await room.leave("d")
+        assert (room.admission.num_running, room.admission.num_waiting) == (0, 0)
+
+    asyncio.run(scenario())
+
+
+def test_a_higher_priority_goes_first_and_equals_keep_their_order():
+    async def scenario():
+        room = Room(max_replies=1)
+        await room.request("first")
+        for name, priority in (("low", -1), ("a", 0), ("high", 5), ("b", 0)):
+            await room.request(name, priority=priority)
+        for name in ("first", "high", "a", "b", "low"):
+            assert room.inside[-1] == name
+            await room.leave(name)
+
+    asyncio.run(scenario())
+
+
+def test_a_large_request_is_not_starved_by_small_ones_behind_it():
+    async def scenario():
+        room = Room(max_replies=4)
+        await room.request("running", num_replies=2)
+        await room.request("large", num_replies=4)
+        await room.request("small")
+        assert room.inside == ["running"]
+        await room.leave("running")
+        assert room.inside == ["running", "large"]
+        await room.leave("large")
+        assert room.inside[-1] == "small"
+
+    asyncio.run(scenario())
+
+
+def test_tokens_are_a_limit_too():
+    async def scenario():
+        room = Room(max_kv_tokens=100)
+        await room.request("a", num_tokens=60)
+        await room.request("b", num_tokens=60)
+        assert room.inside == ["a"]
+        await room.leave("a")
+        assert room.inside == ["a", "b"]
+        with pytest.raises(InvalidRequest, match="101 tokens in all.*come to 100 tokens"):
+            await (await room.request("never", num_tokens=101))
+
+    asyncio.run(scenario())
+
+
+def test_more_samples_than_can_ever_run_are_refused():
+    async def scenario():
+        with pytest.raises(InvalidRequest, match="num_samples.*got 3, allowed: 1 to 2"):
+            await (await Room().request("many", num_replies=3))
+
+    asyncio.run(scenario())
+
+
+def test_a_full_waiting_room_turns_away_at_once_and_says_when_to_come_back():
+    async def scenario():
+        room = Room(max_replies=1, max_waiting=1)
+        await room.request("a")
+        await room.request("b")
+        with pytest.raises(Overloaded, match=r"1 of 1 replies run and 1 of 1 requests wait; retry after [\d.]+ s") as turned_away:
+            await (await room.request("c"))
+        assert turned_away.value.retry_after_s > 0
+        assert room.admission.num_waiting == 1
+
+    asyncio.run(scenario())
+
+
+def test_one_that_gives_up_waiting_makes_room_for_who_stood_behind():
+    async def scenario():
+        room = Room(max_replies=2)
+        await room.request("a")
+        large = await room.request("large", num_replies=2)
+        await room.request("small")
+        large.cancel()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert room.inside == ["a", "small"]
+        assert (room.admission.num_running, room.admission.num_waiting) == (2, 0)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("order", [("cancel", "leave"), ("leave", "cancel")])
+def test_giving_up_in_the_moment_of_being_admitted_leaks_nothing(order):
+    """Either may be seen first; the room is free afterwards."""
+
+    async def scenario():
+        room = Room(max_replies=1)
+        await room.request("a")
+        waiting = await room.request("b")
+        for step in order:
+            if step == "cancel":
+                waiting.cancel()
+            else:
+                room._exits["a"][0].set()
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert (room.admission.num_running, room.admission.num_waiting) == (0, 0)
+
+    asyncio.run(scenario())
+
+
+def test_one_that_fails_inside_gives_its_room_back():
+    async def scenario():
+        admission = Admission(Limits(max_replies=1, max_kv_tokens=0, max_waiting=0))
+        with pytest.raises(RuntimeError):
+            async with admission.admit(num_replies=1, num_tokens=1):
+                raise RuntimeError
+        assert admission.num_running == 0
+
+    asyncio.run(scenario())
