@@ -110,36 +110,32 @@ def test_a_sample_that_fails_ends_the_others_with_one_error(reply, word):
     assert (one._sink.settled, one._sink.closed, engine.num_open) == (True, False, 0)
 
 
-def test_cancelling_ends_all_samples(reply, word):
-    engine = ScriptedEngine(word, word)
+def interrupted(one, engine, interrupt):
+    """Run two samples whose first calls never end by themselves; ``interrupt(task)`` comes when both run."""
     engine.hanging = {0, 1}
-    one = reply(engine, num_samples=2)
 
     async def scenario():
         task = asyncio.ensure_future(one.run())
         while engine.num_open < 2:
             await asyncio.sleep(0)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
+        interrupt(task)
+        await task
 
     asyncio.run(scenario())
+
+
+def test_cancelling_ends_all_samples(reply, word):
+    engine = ScriptedEngine(word, word)
+    one = reply(engine, num_samples=2)
+    with pytest.raises(asyncio.CancelledError):
+        interrupted(one, engine, lambda task: task.cancel())
     assert (one._sink.settled, engine.num_open) == (True, 0)
 
 
 def test_answer_now_is_for_all_samples(reply, word):
     engine = ScriptedEngine(word, word, [word[0], EOS], [word[0], EOS])
-    engine.hanging = {0, 1}
     one = reply(engine, num_samples=2)
-
-    async def scenario():
-        task = asyncio.ensure_future(one.run())
-        while engine.num_open < 2:
-            await asyncio.sleep(0)
-        one.answer_now()
-        await task
-
-    asyncio.run(scenario())
+    interrupted(one, engine, lambda _: one.answer_now())
     assert [result["finish_reason"]["thinking"] for result in one._sink.results.values()] == ["answer_now"] * 2
 
 

@@ -16,12 +16,6 @@ from s1_client._types import AnswerDelta, AnswerOpened, Done, Event, Injected, R
 EXIT_CODES = {InvalidRequest: 2, ConnectionFailed: 3}  # any other S1Error: 1; Ctrl-C: 130
 
 
-_OPTIONS = (
-    *("max_thinking_tokens", "min_thinking_tokens", "num_ignore", "ignore_str", "grace_tokens", "thinking", "preset"),
-    *("max_tokens", "temperature", "seed"),
-)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; its exit code."""
     options = _parse(sys.argv[1:] if arguments is None else arguments)
@@ -60,7 +54,8 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 def _ask(client: Client, options: argparse.Namespace) -> None:
     show = _Display(colour=sys.stderr.isatty())
-    for event in client.stream(options.question, **{name: getattr(options, name) for name in _OPTIONS}):
+    asked = {name: value for name, value in vars(options).items() if name not in ("question", "url")}
+    for event in client.stream(options.question, **asked):
         show(event)
 
 

@@ -17,6 +17,8 @@ from budgetforce.errors import ConfigError
 from budgetforce.text.tokenizer import ChatTokenizer
 
 PrefixPolicy = Literal["auto", "always", "never"]
+BudgetRuleName = Literal["exact", "per_round", "sampled"]
+Seam = Literal["ids", "text"]
 PREFIX_POLICIES: tuple[str, ...] = get_args(PrefixPolicy)
 
 
@@ -43,8 +45,8 @@ class ThinkingPreset:
     ignore_str: tuple[str, ...]
     terminators: tuple[str, ...]
     prefix: str = ""
-    budget_rule: Literal["exact", "per_round", "sampled"] = "exact"
-    seam: Literal["ids", "text"] = "ids"
+    budget_rule: BudgetRuleName = "exact"
+    seam: Seam = "ids"
     stop_strings: bool = False
 
 
@@ -129,7 +131,7 @@ class Preset:
         return ids[0]
 
 
-_ALLOWED = {"budget_rule": ("exact", "per_round", "sampled"), "seam": ("ids", "text"), "prefix_policy": PREFIX_POLICIES}
+_ALLOWED = {"budget_rule": get_args(BudgetRuleName), "seam": get_args(Seam), "prefix_policy": PREFIX_POLICIES}
 
 
 def _frozen(table: dict[str, Any]) -> dict[str, Any]:

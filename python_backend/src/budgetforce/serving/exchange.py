@@ -125,8 +125,8 @@ class Exchange:
         self._text = ReplyText(self.tokenizer.token_bytes, stop_words, self.index)
         self._idle_since = self.started
 
-    async def run(self) -> Ledger:
-        """Run to the end; the ledger.
+    async def run(self) -> None:
+        """Run to the end.
 
         Raises EngineFailed, EngineUnavailable, InvalidRequest (from the engine) or
         asyncio.CancelledError.
@@ -145,7 +145,6 @@ class Exchange:
             self.first_ids_came.set()
         for piece in self._text.done(self._result(forcer.ledger)):
             self.put(piece)
-        return forcer.ledger
 
     def answer_now(self) -> None:
         """Close thinking at once, if it is not closed; from the event loop only."""

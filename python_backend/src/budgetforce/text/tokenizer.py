@@ -52,7 +52,8 @@ class ChatTokenizer:
         self.token_bytes = _token_bytes(backend)
         self.line_break_bearing = frozenset(i for i, b in enumerate(self.token_bytes) if b.endswith(b"\n"))
         self.fragments = {i: b for i, b in enumerate(self.token_bytes) if not _is_text(b)}
-        texts = ((i, b.decode(errors="replace")) for i, b in enumerate(self.token_bytes) if i not in self._control_ids.values())
+        control_ids = frozenset(self._control_ids.values())
+        texts = ((i, b.decode(errors="replace")) for i, b in enumerate(self.token_bytes) if i not in control_ids)
         self.boundary_bearing = frozenset(i for i, text in texts if _BOUNDARY.search(text))
 
     @classmethod
