@@ -99,7 +99,7 @@ MUTATIONS = [
     Mutation(
         "the answer's cut keeps half a character",
         "forcer",
-        "        if ended_by is RoundEnd.LENGTH:\n            self._reply.drop_held()\n",
+        "        if ended_by in (RoundEnd.LENGTH, RoundEnd.DEADLINE):\n            self._reply.drop_held()\n",
         "",
     ),
     Mutation(
@@ -129,8 +129,21 @@ MUTATIONS = [
     ),
     Mutation("an empty answer is a success", "forcer", "AnswerEnd.STOP if said else AnswerEnd.EMPTY", "AnswerEnd.STOP"),
     Mutation(
-        "answer now opens as after a natural end", "forcer", "ThinkingEnd.ANSWER_NOW, cut=True)", "ThinkingEnd.ANSWER_NOW, cut=False)"
+        "answer now opens as after a natural end", "forcer", "(Cause.CUT_SHORT, end, cut=True)", "(Cause.CUT_SHORT, end, cut=False)"
     ),
+    Mutation(
+        "time up ends thinking and the answer at once",
+        "forcer",
+        "ThinkingEnd.DEADLINE) or self._cut_answer_short()",
+        "ThinkingEnd.DEADLINE) + self._cut_answer_short()",
+    ),
+    Mutation(
+        "time up takes an answer's own end away",
+        "forcer",
+        "return [] if is_over else self._finish(RoundEnd.DEADLINE",
+        "return self._finish(RoundEnd.DEADLINE",
+    ),
+    Mutation("an id below 0 is taken", "rounds", "if token_id < 0:", "if False:"),
     Mutation(
         "answer now reaches into the answer",
         "forcer",

@@ -12,7 +12,10 @@ from tritonclient.utils import serialize_byte_tensor
 from s1_client import (
     AnswerDelta,
     AnswerOpened,
+    Cancelled,
+    DeadlineExceeded,
     Done,
+    EngineFailed,
     Injected,
     InvalidRequest,
     Overloaded,
@@ -122,15 +125,26 @@ def test_the_last_event_holds_the_result_and_leaves_out_what_it_does_not_know():
     ("message", "kind"),
     [
         ("INVALID_ARGUMENT: field 'top_p': got 7, allowed: 0 < top_p <= 1", InvalidRequest),
-        ("UNAVAILABLE: the engine is away", ServerUnavailable),
+        ("ENGINE_UNAVAILABLE: the engine is away", ServerUnavailable),
+        ("DEADLINE: timeout_ms 5 was over", DeadlineExceeded),
+        ("CANCELLED: the request was cancelled", Cancelled),
         ("OVERLOADED: 1 of 1 replies run and 0 of 0 requests wait; retry after 1.5 s", Overloaded),
         ("Request for unknown model: 's1' is not found", ServerUnavailable),
-        ("ENGINE_FAILED: it broke", ServerFailed),
+        ("ENGINE_FAILED: it broke", EngineFailed),
+        ("INTERNAL: unexpected error", ServerFailed),
+        ("what nobody has ever said", ServerFailed),
     ],
 )
 def test_error_messages_become_errors(message, kind):
     with pytest.raises(kind):
         _wire.read_response(service_pb2.ModelStreamInferResponse(error_message=message))
+
+
+def test_an_error_says_how_far_the_request_had_got():
+    message = 'ENGINE_FAILED: it broke\n{"retryable": false, "request_id": "r", "so_far": [{"index": 0, "num_rounds": 2, "usage": {}}]}'
+    with pytest.raises(EngineFailed, match="^it broke$") as failed:
+        _wire.read_response(service_pb2.ModelStreamInferResponse(error_message=message))
+    assert (failed.value.retryable, failed.value.request_id, failed.value.so_far[0]["num_rounds"]) == (False, "r", 2)
 
 
 def test_an_overloaded_server_says_when_to_come_back():

@@ -72,7 +72,7 @@ def test_the_parameters_are_those_that_the_code_knows(root, model, kind):
 
 
 VALUES = {"TYPE_STRING": b"never", "TYPE_INT32": 2, "TYPE_FP32": 0.5, "TYPE_UINT64": 3, "TYPE_BOOL": True}
-WORDS = {"preset": b"s1-eval", "thinking": b"off", "messages": b'[{"role": "user", "content": "hi"}]'}
+WORDS = {"preset": b"s1-eval", "thinking": b"off", "on_timeout": b"answer", "messages": b'[{"role": "user", "content": "hi"}]'}
 
 
 def test_no_input_of_s1_is_ignored(s1):

@@ -25,6 +25,7 @@ from budgetforce.core import (
     StopWordFound,
     ThinkingEnd,
     ThinkingMode,
+    TimeIsUp,
     TokensSampled,
 )
 
@@ -303,6 +304,45 @@ def test_answer_now_does_nothing_to_an_answer():
     driver = Driver().round(END)
     assert driver.forcer.receive(AnswerNow()) == []
     assert driver.round(A, END).ledger.thinking_end is ThinkingEnd.NATURAL
+
+
+# --- time up -------------------------------------------------------------------------------------
+
+
+def test_time_up_closes_thinking_and_leaves_the_answer_to_come():
+    driver = Driver()
+    driver.actions += driver.forcer.receive(TokensSampled((A,)))
+    driver.end(TimeIsUp())
+    assert driver.rounds[-1].context_ids == (*PROMPT, A, NL, OPEN, CUT, PREFIX)
+    ledger = driver.round(A, END).ledger
+    assert (ledger.thinking_end, ledger.answer_end) == (ThinkingEnd.DEADLINE, AnswerEnd.STOP)
+    assert ledger.rounds[0].ended_by is RoundEnd.DEADLINE
+
+
+def test_time_up_ends_an_answer_with_what_it_has():
+    """But for half a character."""
+    driver = Driver().round(END)
+    driver.actions += driver.forcer.receive(TokensSampled((A, HEAD)))
+    ledger = driver.end(TimeIsUp()).ledger
+    assert (ledger.answer_end, ledger.answer_sampled, ledger.dropped) == (AnswerEnd.DEADLINE, 1, 1)
+    assert ledger.rounds[-1].ended_by is RoundEnd.DEADLINE
+
+
+def test_time_up_between_an_answers_last_id_and_its_end_changes_nothing():
+    driver = Driver().round(END)
+    driver.actions += driver.forcer.receive(TokensSampled((A, EOS)))
+    assert driver.forcer.receive(TimeIsUp()) == []
+    assert driver.end(RoundEnded()).ledger.answer_end is AnswerEnd.STOP
+
+
+def test_time_up_ends_what_a_free_model_says():
+    thought = free().round(END).round(THINK)
+    thought.actions += thought.forcer.receive(TokensSampled((A,)))
+    assert thought.end(TimeIsUp()).rounds[-1].phase is Phase.ANSWER
+    said = free()
+    said.actions += said.forcer.receive(TokensSampled((A,)))
+    ledger = said.end(TimeIsUp()).ledger
+    assert (ledger.thinking_end, ledger.answer_end) == (ThinkingEnd.ABSENT, AnswerEnd.DEADLINE)
 
 
 # --- not forced ----------------------------------------------------------------------------------

@@ -71,3 +71,9 @@ def test_more_than_asked_for_and_stops_too_early_are_caught(rounds):
 def test_nothing_can_come_before_anything_was_asked(rounds):
     with pytest.raises(ProtocolViolation, match="no round runs"):
         rounds.count(TEXT)
+
+
+def test_what_is_no_id_is_a_broken_contract(rounds):
+    ask(rounds)
+    with pytest.raises(ProtocolViolation, match="-1 is no id"):
+        rounds.count(-1)

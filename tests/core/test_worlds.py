@@ -24,6 +24,7 @@ from budgetforce.core import (
     Started,
     ThinkingEnd,
     ThinkingMode,
+    TimeIsUp,
     TokensSampled,
 )
 
@@ -203,7 +204,7 @@ def test_every_short_world_under_the_authors_rules(rule):
         every_world(lambda world, plan=plan: check_world(plan, world, check), length=4)
 
 
-@pytest.mark.parametrize("event", [AnswerNow(), Cancelled()])
+@pytest.mark.parametrize("event", [AnswerNow(), TimeIsUp(), Cancelled()])
 @pytest.mark.parametrize("mode", [ThinkingMode.FORCED, ThinkingMode.FREE])
 def test_an_interrupt_at_any_moment_of_any_short_world(event, mode):
     """One end, the books in order, whenever it comes."""

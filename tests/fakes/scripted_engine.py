@@ -19,7 +19,9 @@ class ScriptedEngine:
     Attributes:
         calls: every call so far.
         num_open: calls whose stream has not ended or been closed.
+        fail_with: raised at the end of every call, or of those whose numbers ``failing`` holds.
         hanging: numbers of the calls that never end by themselves.
+        ready: what it says of itself.
     """
 
     def __init__(self, *scripts: Iterable[int], burst: int = 1, kv_reused_blocks: int | None = None) -> None:
@@ -29,7 +31,16 @@ class ScriptedEngine:
         self._burst = burst
         self._kv_reused_blocks = kv_reused_blocks
         self.fail_with: Exception | None = None
+        self.failing: set[int] | None = None
         self.hanging: set[int] = set()
+        self.heard_at = 0.0
+        self.ready = True
+
+    async def is_ready(self) -> bool:
+        return self.ready
+
+    async def close(self) -> None:
+        pass
 
     def enqueue(self, *scripts: Iterable[int]) -> None:
         self._scripts.extend(tuple(script) for script in scripts)
@@ -44,7 +55,7 @@ class ScriptedEngine:
                 yield EngineDelta(ids=ids[start : start + self._burst], kv_reused_blocks=self._kv_reused_blocks)
             if number in self.hanging:
                 await asyncio.Event().wait()
-            if self.fail_with is not None:
+            if self.fail_with is not None and (self.failing is None or number in self.failing):
                 raise self.fail_with
         finally:
             self.num_open -= 1

@@ -32,6 +32,10 @@ class TritonError(Exception):
         self.code = code
 
 
+class TritonModelException(Exception):
+    pass
+
+
 @dataclass
 class Tensor:
     _name: str
@@ -91,3 +95,29 @@ class InferenceRequest:
 
     def get_response_sender(self) -> ResponseSender:
         return self.sender
+
+
+class Metric:
+    def __init__(self) -> None:
+        self.value = 0.0
+
+    def increment(self, value: float) -> None:
+        if value < 0:
+            raise ValueError("a counter never falls")
+        self.value += value
+
+    def set(self, value: float) -> None:
+        self.value = value
+
+
+class MetricFamily:
+    """All metrics by name and labels, in ``values``."""
+
+    COUNTER, GAUGE = "counter", "gauge"
+    metrics: dict[tuple[str, frozenset[tuple[str, str]]], Metric] = {}  # noqa: RUF012  # the server's, too, outlive a model
+
+    def __init__(self, name: str, description: str, kind: str) -> None:
+        self._name = name
+
+    def Metric(self, labels: dict[str, str]) -> Metric:
+        return self.metrics.setdefault((self._name, frozenset(labels.items())), Metric())

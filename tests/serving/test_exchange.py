@@ -5,13 +5,16 @@ import asyncio
 import json
 
 import pytest
+from collecting_sink import CollectingSink
 from scripted_engine import ScriptedEngine
 
 from budgetforce.core import ThinkingMode
 from budgetforce.engine.base import Sampling
 from budgetforce.errors import EngineFailed, InvalidRequest
 from budgetforce.presets import Preset
-from budgetforce.serving.exchange import Exchange, call_seed
+from budgetforce.serving.calls import EngineCalls, call_seed
+from budgetforce.serving.deadline import NEVER
+from budgetforce.serving.exchange import Exchange
 from budgetforce.serving.planning import Planner
 from budgetforce.serving.request import ReplyRequest
 
@@ -21,9 +24,11 @@ END, EOS = 2, 0
 class Collected:
     """An exchange and the pieces that it put."""
 
-    def __init__(self, **settings):
-        self.pieces = []
-        self.exchange = Exchange(put=self.pieces.append, **settings)
+    def __init__(self, engine, plan, *, index=0, max_outage_s=0, **settings):
+        sink = CollectingSink()
+        self.pieces = sink.pieces
+        calls = EngineCalls(engine=engine, plan=plan, index=index, max_outage_s=max_outage_s)
+        self.exchange = Exchange(plan=plan, calls=calls, sink=sink, index=index, **settings)
 
     @property
     def result(self):
@@ -36,10 +41,11 @@ class Collected:
 
 @pytest.fixture
 def exchange(tokenizer):
-    def make(engine, *, vocab_rows=0, index=0, **changes):
+    def make(engine, *, vocab_rows=0, index=0, deadline=NEVER, max_outage_s=0, **changes):
         request = ReplyRequest(messages=({"role": "user", "content": "hi"},), prompt_field="text_input", **{"num_ignore": 0, **changes})
         plan = Planner(tokenizer, Preset.load("smollm2"), 1000, vocab_rows).plan(request)
-        return Collected(request_id="r", plan=plan, engine=engine, tokenizer=tokenizer, index=index)
+        settings = {"request_id": "r", "tokenizer": tokenizer, "deadline": deadline}
+        return Collected(engine, plan, index=index, max_outage_s=max_outage_s, **settings)
 
     return make
 

@@ -10,28 +10,25 @@ from scripted_engine import ScriptedEngine
 
 from budgetforce.serving import model as model_module
 from budgetforce.serving.model import BudgetForcingModel
+from budgetforce.serving.orchestrator import Incoming
+from budgetforce.serving.ports import ReplyPort
 
 END, EOS = 2, 0
 
 
-class Engine(ScriptedEngine):
-    async def close(self):
-        pass
-
-
 @pytest.fixture
 def engine():
-    return Engine()
+    return ScriptedEngine()
 
 
 @pytest.fixture
 def model(monkeypatch, smollm2, engine):
-    monkeypatch.setattr(model_module, "GrpcEngine", lambda url, name: engine)
+    monkeypatch.setattr(model_module, "GrpcEngine", lambda *_: engine)
     parameters = {"engine_model": "scripted", "engine_url": "x", "tokenizer_dir": str(smollm2.tokenizer), "preset": "smollm2"}
     parameters |= {"max_context_tokens": "1000", "vocab_rows": "49152"}
     config = {"parameters": {name: {"string_value": value} for name, value in parameters.items()}}
     model = BudgetForcingModel()
-    model.initialize({"model_config": json.dumps(config)})
+    model.initialize({"model_config": json.dumps(config), "model_instance_name": "s1_0_0"})
     yield model
     model.finalize()
 
@@ -89,9 +86,9 @@ def test_answer_now_reaches_the_running_request_of_that_id(model, engine, tokeni
     assert told.sender.finished.wait(5)
     assert json.loads(told.sender.texts("result")[0])["num_told"] == 1
     assert json.loads(one.sender.texts("result")[0])["finish_reason"] == {"thinking": "answer_now", "answer": "stop"}
-    while model._running:  # forgotten a moment after its last response
+    while model._host._running:  # forgotten a moment after its last response
         pass
-    assert model._replies == {}
+    assert model._host.orchestrator._replies == {}
 
 
 def test_an_error_that_cannot_be_sent_still_ends_the_request(model, monkeypatch):
@@ -126,13 +123,13 @@ def test_a_client_that_has_gone_ends_the_request_and_the_engines_call(model, eng
 def test_a_request_that_is_cancelled_before_its_first_step_is_told_so(model):
     """Its coroutine never runs; the client is answered all the same."""
     one = request()
-    port = model_module.ResponsePort(one.sender)
+    incoming = Incoming(request_id="id", inputs={}, outlet=ReplyPort(one.sender), arrived=0.0)
 
     def start_and_cancel():
-        model._start("id", {}, port)
-        next(iter(model._running)).cancel()
+        model._host._start(incoming)
+        next(iter(model._host._running)).cancel()
 
-    model._loop.call_soon_threadsafe(start_and_cancel)
+    model._host._loop.call_soon_threadsafe(start_and_cancel)
     assert one.sender.finished.wait(5)
     assert one.sender.responses[-1].error.code == pb_utils.TritonError.CANCELLED
 

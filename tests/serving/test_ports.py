@@ -4,7 +4,7 @@
 import triton_python_backend_utils as pb_utils
 
 from budgetforce.errors import BudgetForceError, Cancelled, EngineFailed, EngineUnavailable, InvalidRequest
-from budgetforce.serving.ports import ResponsePort, cancel_check_period_s, int32_tensor, text_tensor
+from budgetforce.serving.ports import ResponsePort, int32_tensor, text_tensor
 
 
 def test_nothing_follows_the_final_response():
@@ -39,10 +39,6 @@ def test_a_cancelled_client_is_seen():
     sender = pb_utils.ResponseSender()
     sender.cancelled = True
     assert ResponsePort(sender).is_cancelled()
-
-
-def test_cancels_are_asked_for_every_tenth_to_quarter_of_a_second():
-    assert [cancel_check_period_s(num) for num in (0, 1, 8, 16, 1000)] == [0.1, 0.1, 0.1, 0.2, 0.25]
 
 
 def test_tensors_have_a_batch_of_one():

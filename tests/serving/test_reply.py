@@ -2,9 +2,9 @@
 """A request's samples run side by side into one sink, and end together."""
 
 import asyncio
-import json
 
 import pytest
+from collecting_sink import CollectingSink
 from scripted_engine import ScriptedEngine
 
 from budgetforce.errors import EngineFailed, InvalidRequest
@@ -14,26 +14,6 @@ from budgetforce.serving.reply import Reply
 from budgetforce.serving.request import ReplyRequest
 
 END, EOS = 2, 0
-
-
-class Sink:
-    """Keeps what it is given."""
-
-    def __init__(self):
-        self.pieces, self.closed, self.settled = [], False, False
-
-    def put(self, piece):
-        self.pieces.append(piece)
-
-    async def close(self):
-        self.closed = True
-
-    async def settle(self):
-        self.settled = True
-
-    @property
-    def results(self):
-        return {piece.index: json.loads(piece.result) for piece in self.pieces if piece.result}
 
 
 @pytest.fixture
@@ -47,7 +27,7 @@ def reply(tokenizer):
             sampling={"temperature": 1.0, "seed": 7},
         )
         plan = Planner(tokenizer, Preset.load(preset), 1000).plan(request)
-        return Reply("r", plan, engine, Sink(), tokenizer)
+        return Reply("r", plan, engine, CollectingSink(), tokenizer)
 
     return make
 

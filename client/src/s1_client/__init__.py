@@ -9,7 +9,17 @@ print(reply.answer)
 """
 
 from s1_client._client import Client
-from s1_client._errors import Cancelled, ConnectionFailed, InvalidRequest, Overloaded, S1Error, ServerFailed, ServerUnavailable
+from s1_client._errors import (
+    Cancelled,
+    ConnectionFailed,
+    DeadlineExceeded,
+    EngineFailed,
+    InvalidRequest,
+    Overloaded,
+    S1Error,
+    ServerFailed,
+    ServerUnavailable,
+)
 from s1_client._types import AnswerDelta, AnswerOpened, Done, Event, Injected, Reply, Result, Round, ThinkingDelta, ThinkingOpened, Usage
 
 __all__ = [
@@ -18,7 +28,9 @@ __all__ = [
     "Cancelled",
     "Client",
     "ConnectionFailed",
+    "DeadlineExceeded",
     "Done",
+    "EngineFailed",
     "Event",
     "Injected",
     "InvalidRequest",

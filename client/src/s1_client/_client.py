@@ -56,7 +56,7 @@ class Client:
             request_id: names the request, for ``answer_now``; the server makes one up otherwise.
             options: thinking, max_thinking_tokens, min_thinking_tokens, num_ignore, ignore_str,
                 grace_tokens, answer_prefix, answer_prefix_policy, max_tokens, stop_words,
-                num_samples, priority, preset; temperature, top_k, top_p, seed, bad_words and the penalties,
+                num_samples, priority, timeout_ms, on_timeout, preset; temperature, top_k, top_p, seed, bad_words and the penalties,
                 also with thinking_ before their name.
 
         Raises S1Error (see ``s1_client._errors``), TypeError for an unknown option.

@@ -4,21 +4,36 @@
     S1Error
     ├── ConnectionFailed    no server answers at the address, or the connection broke
     ├── InvalidRequest      the server refuses a field: ``field``, ``value``, ``allowed``
-    ├── ServerUnavailable   the server cannot take requests now; later it may
+    ├── ServerUnavailable   the server or its engine cannot take requests now; later it may
     │   └── Overloaded      too many run and wait: ``retry_after_s``
+    ├── DeadlineExceeded    ``timeout_ms`` was over
     ├── Cancelled           the request was cancelled
     └── ServerFailed        anything else that the server could not do
+        └── EngineFailed    the engine answered with an error, or not as it should
 
 Errors of gRPC and of tritonclient never come through.
 """
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 
 class S1Error(Exception):
-    """The base of all errors of this package."""
+    """The base of all errors of this package.
+
+    Attributes:
+        retryable: the same request may succeed later, as far as the server knows.
+        request_id: the failed request's, if the server named it.
+        so_far: how far each sample had got: its ``index``, ``num_rounds`` and ``usage``.
+    """
+
+    retryable: bool = False
+    request_id: str | None = None
+    so_far: Sequence[Mapping[str, Any]] = ()
 
 
 class ConnectionFailed(S1Error):
@@ -55,6 +70,10 @@ class Overloaded(ServerUnavailable):
         super().__init__(message)
 
 
+class DeadlineExceeded(S1Error):
+    """``timeout_ms`` was over."""
+
+
 class Cancelled(S1Error):
     """The request was cancelled."""
 
@@ -63,22 +82,40 @@ class ServerFailed(S1Error):
     """The server could not finish the request; the message is its own."""
 
 
-_INVALID = re.compile(r"INVALID_ARGUMENT: field '(.+?)': got (.*), allowed: (.*)", re.S)
+class EngineFailed(ServerFailed):
+    """The engine answered with an error, or not as its contract says."""
 
-_OVERLOADED = re.compile(r"OVERLOADED: (.*; retry after ([\d.]+) s)", re.S)
+
+_INVALID = re.compile(r"INVALID_ARGUMENT: field '(.+?)': got (.*), allowed: (.*)", re.S)
+_OVERLOADED = re.compile(r".*; retry after ([\d.]+) s", re.S)
+_KINDS: dict[str, type[S1Error]] = {
+    "ENGINE_UNAVAILABLE": ServerUnavailable,
+    "ENGINE_FAILED": EngineFailed,
+    "DEADLINE": DeadlineExceeded,
+    "CANCELLED": Cancelled,
+}
 
 
 def from_message(message: str) -> S1Error:
-    """The error that a server's error message stands for."""
+    """The error that a server's error message stands for: "CODE: text", then perhaps a line of JSON."""
     invalid = _INVALID.search(message)
     if invalid is not None:
         return InvalidRequest(*invalid.groups())
-    overloaded = _OVERLOADED.search(message)
+    said, _, details = message.partition("\n")
+    error = _of_kind(said)
+    if details.startswith("{"):
+        told = json.loads(details)
+        error.retryable, error.request_id, error.so_far = told["retryable"], told["request_id"], told["so_far"]
+    return error
+
+
+def _of_kind(said: str) -> S1Error:
+    code, _, text = said.partition(": ")
+    overloaded = _OVERLOADED.fullmatch(text) if code == "OVERLOADED" else None
     if overloaded is not None:
-        return Overloaded(overloaded.group(1), float(overloaded.group(2)))
-    for code, kind in (("UNAVAILABLE: ", ServerUnavailable), ("CANCELLED: ", Cancelled)):
-        if message.startswith(code):
-            return kind(message.removeprefix(code))
-    if "unknown model" in message or "is not ready" in message:  # Triton's own words
-        return ServerUnavailable(message)
-    return ServerFailed(message)
+        return Overloaded(text, float(overloaded.group(1)))
+    if code in _KINDS:
+        return _KINDS[code](text)
+    if "unknown model" in said or "is not ready" in said:  # Triton's own words
+        return ServerUnavailable(said)
+    return ServerFailed(said)

@@ -79,9 +79,10 @@ class Round:
     """One round of the loop.
 
     Attributes:
-        ended_by: "terminator", "budget", "boundary", "grace", "length", "marker", "stop_word", "answer_now" or "cancelled".
+        ended_by: "terminator", "budget", "boundary", "grace", "length", "marker", "stop_word", "answer_now" or "deadline".
         refused_for: "num_ignore" or "min_thinking_tokens", if the terminator was refused.
         injected_ids: what the server put behind the round.
+        num_outages: how often the engine went away and came back.
         kv_reused_blocks: KV blocks of the prompt that were not computed again.
         gap_ms: from the end of the round before to the first engine call of this one.
     """
@@ -95,6 +96,7 @@ class Round:
     refused_for: str | None
     injected_ids: list[int]
     num_engine_calls: int
+    num_outages: int
     kv_reused_blocks: int | None
     gap_ms: float
     first_token_ms: float | None
@@ -106,8 +108,8 @@ class Result:
     """The server's account of a reply.
 
     Attributes:
-        thinking_end: "natural"; cut by "budget", "answer_now" or "length"; none: "skipped", "off" or "absent".
-        answer_end: "stop" or "stop_word"; cut by "length"; none: "empty" or "missing".
+        thinking_end: "natural"; cut by "budget", "answer_now", "deadline" or "length"; none: "skipped", "off" or "absent".
+        answer_end: "stop" or "stop_word"; cut by "length" or "deadline"; none: "empty" or "missing".
         effective: every parameter as it was applied.
         total_ms: from the start of the reply to its last token, on the server.
     """

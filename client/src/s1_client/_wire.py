@@ -41,6 +41,8 @@ OPTIONS: dict[str, str] = {
     "stop_words": "BYTES",
     "num_samples": "INT32",
     "priority": "INT32",
+    "timeout_ms": "INT32",
+    "on_timeout": "BYTES",
     **_SAMPLING,
     **{f"thinking_{name}": datatype for name, datatype in _SAMPLING.items()},
 }

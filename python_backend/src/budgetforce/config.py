@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 
 from budgetforce.errors import ConfigError
 
+TRANSPORTS = ("grpc", "bls")
+
 Config = TypeVar("Config")
 
 
@@ -32,6 +34,11 @@ class OrchestratorConfig:
         max_replies: samples that run at once.
         max_waiting: requests that wait for room; further ones are turned away.
         max_kv_tokens: tokens that the running samples may come to hold; 0 = the engine's own business.
+        transport: how the engine is called: "grpc" (many replies at once in this process) or "bls"
+            (one at a time; instances = concurrency).
+        max_outage_s: how long a reply that has begun waits for an engine that is gone.
+        max_silence_s: an engine call that says nothing for so long is given up.
+        canary_period_s: when nothing was heard of the engine for so long, it is asked for one token; 0 = never.
     """
 
     engine_model: str
@@ -43,6 +50,10 @@ class OrchestratorConfig:
     max_replies: int = 256
     max_waiting: int = field(default=1024, metadata={"minimum": 0})
     max_kv_tokens: int = field(default=0, metadata={"minimum": 0})
+    transport: str = field(default="grpc", metadata={"choices": TRANSPORTS})
+    max_outage_s: int = field(default=30, metadata={"minimum": 0})
+    max_silence_s: int = 300
+    canary_period_s: int = field(default=10, metadata={"minimum": 0})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +90,9 @@ def from_parameters(kind: type[Config], parameters: Mapping[str, Mapping[str, st
 
 def _convert(field: Field[Any], text: str) -> Any:
     value = _expand(field.name, text)
+    choices = field.metadata.get("choices")
+    if choices and value not in choices:
+        raise ConfigError(f"parameter '{field.name}': got '{value}', allowed: {' or '.join(choices)}")
     if field.type not in (int, "int"):
         return value
     minimum = field.metadata.get("minimum", 1)

@@ -5,29 +5,37 @@
     ├── InvalidRequest      the caller's: one field, its value, what is allowed
     ├── Cancelled           the caller's wish: the request was cancelled
     ├── ConfigError         the operator's: a model parameter or a preset is wrong
+    ├── DeadlineExceeded    nobody's: the time that the caller gave is over
     ├── Overloaded          nobody's: too many requests at once; later it may go
-    ├── EngineUnavailable   the engine model is not loaded or not reachable: try later
+    ├── EngineUnavailable   the engine model is not loaded, not reachable or silent: try later
     └── EngineFailed        the engine broke its promise or answered with an error
 
 ``code`` is stable and stands first in every message that leaves the server, so that
 a client can tell the kinds apart where the transport carries a text alone (a gRPC
-stream does: its errors have no status of their own).
+stream does: its errors have no status of their own). A second line holds the rest as
+JSON (``report``); InvalidRequest has said everything in the first.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 
 class BudgetForceError(Exception):
     """The base of all errors that this package raises on purpose."""
 
     code: ClassVar[str] = "INTERNAL"
+    retryable: ClassVar[bool] = False  # the same request may succeed later
 
     def __str__(self) -> str:
         return f"{self.code}: {super().__str__()}"
+
+    def report(self, request_id: str, so_far: Sequence[Mapping[str, Any]]) -> str:
+        """The message for the caller. ``so_far``: how far each sample got, JSON-able."""
+        return f"{self}\n{json.dumps({'retryable': self.retryable, 'request_id': request_id, 'so_far': so_far})}"
 
 
 class InvalidRequest(BudgetForceError):
@@ -55,6 +63,10 @@ class InvalidRequest(BudgetForceError):
         field, value, allowed = match.groups()
         return cls(field, Verbatim(value), allowed)
 
+    def report(self, request_id: str, so_far: Sequence[Mapping[str, Any]]) -> str:  # noqa: ARG002  # nothing was begun
+        """One line: the same request will never do."""
+        return str(self)
+
 
 class Cancelled(BudgetForceError):
     """The client went away or asked to stop."""
@@ -68,6 +80,12 @@ class ConfigError(BudgetForceError):
     code = "CONFIG"
 
 
+class DeadlineExceeded(BudgetForceError):
+    """``timeout_ms`` is over."""
+
+    code = "DEADLINE"
+
+
 class Overloaded(BudgetForceError):
     """Too many requests run and wait.
 
@@ -76,6 +94,7 @@ class Overloaded(BudgetForceError):
     """
 
     code = "OVERLOADED"
+    retryable = True
 
     def __init__(self, message: str, retry_after_s: float) -> None:
         self.retry_after_s = retry_after_s
@@ -85,7 +104,8 @@ class Overloaded(BudgetForceError):
 class EngineUnavailable(BudgetForceError):
     """The engine model cannot take requests now."""
 
-    code = "UNAVAILABLE"
+    code = "ENGINE_UNAVAILABLE"
+    retryable = True
 
 
 class EngineFailed(BudgetForceError):

@@ -27,11 +27,16 @@ from pathlib import Path
 from types import FrameType
 
 from budgetforce import triton_files
+from budgetforce.config import TRANSPORTS
 from budgetforce.errors import ConfigError
 from budgetforce.serving_env import ENGINES, LIBRARIES, serving_environment
 
 START_DEADLINE_S = 300.0  # a 32B engine on two GPUs takes minutes to load
 EXIT_TIMEOUT_S = 10  # Triton waits this long for running requests
+DRAIN_S = 20.0  # and we before it is told to stop; both fit into the 30 s that a container usually has
+DRAIN_CHECK_S, QUIET_CHECKS = 0.3, 2  # metrics are up to a quarter of a second old
+OPEN_REQUESTS = ("s1_requests_open{", 'nv_inference_pending_request_count{model="s1"')
+BLS_THREADS = 128  # a BLS call holds one of an instance's (32 by default) until its first token
 KILL_TIMEOUT_S = 2  # where nobody reaps orphans, their group never goes
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  # where Triton puts it
 
@@ -70,6 +75,8 @@ class TritonServer:
         ports: where it listens.
         log: file that gets its output.
         environment: for the models, beside our own.
+        transport: "bls" takes configs/bls.pbtxt of the models that have one.
+        drained: models whose running requests may finish before the server is told to stop, up to ``drain_s``.
         deadline_s: how long it may take to get ready.
         progress: told about once a second while it loads.
     """
@@ -79,6 +86,9 @@ class TritonServer:
     ports: Ports
     log: Path
     environment: dict[str, str] = field(default_factory=dict)
+    transport: str = "grpc"
+    drained: Sequence[str] = ()
+    drain_s: float = DRAIN_S
     deadline_s: float = START_DEADLINE_S
     progress: Callable[[str], None] = lambda _: None
     process: subprocess.Popen[bytes] | None = None
@@ -126,6 +136,9 @@ class TritonServer:
         for name in ("http", "grpc", "metrics"):
             yield from (f"--{name}-address={self.ports.host}", f"--{name}-port={getattr(self.ports, name)}")
         yield f"--backend-config=python,shm-region-prefix-name={self._prefix}"
+        if self.transport != "grpc":
+            yield f"--model-config-name={self.transport}"
+            yield f"--backend-config=python,thread-pool-size={BLS_THREADS}"
         yield f"--exit-timeout-secs={EXIT_TIMEOUT_S}"
         yield "--disable-auto-complete-config"  # the configs are complete; it would start every stub twice
         yield from ("--strict-readiness=true", "--exit-on-error=true", "--log-format=ISO8601")
@@ -160,6 +173,7 @@ class TritonServer:
     def stop(self) -> None:
         """Stop the server, then whatever of it is left: stubs and shared memory."""
         if self.process is not None:
+            self._drain()
             self.process.send_signal(signal.SIGINT)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(EXIT_TIMEOUT_S + 5)
@@ -167,6 +181,31 @@ class TritonServer:
             self.process = None
         for leftover in _SHARED_MEMORY.glob(f"{self._prefix}*"):
             leftover.unlink(missing_ok=True)
+
+    def _drain(self) -> None:
+        """Unload models, which refuses new requests, and let running ones finish. A server that is told to stop
+        refuses its own models' calls as well, so that a reply of several engine calls could not finish.
+        """
+        until, num_quiet = time.monotonic() + self.drain_s, 0
+        with contextlib.suppress(OSError):
+            for model in self.drained:
+                self._ask(self._post(f"repository/models/{model}/unload"))
+            while self.drained and time.monotonic() < until and num_quiet < QUIET_CHECKS:
+                time.sleep(DRAIN_CHECK_S)
+                num_quiet = 0 if self._num_open_requests() else num_quiet + 1
+
+    def _num_open_requests(self) -> float:
+        """As the metrics tell it: Triton itself keeps a model that has streamed until it stops."""
+        metrics = self._ask(f"http://{self.ports.host}:{self.ports.metrics}/metrics")
+        return sum(float(line.rpartition(" ")[2]) for line in metrics.splitlines() if line.startswith(OPEN_REQUESTS))
+
+    def _post(self, path: str) -> urllib.request.Request:
+        return urllib.request.Request(f"{self.http_url}/v2/{path}", data=b"{}", method="POST")  # noqa: S310  # http by construction
+
+    @staticmethod
+    def _ask(what: str | urllib.request.Request) -> str:
+        with urllib.request.urlopen(what, timeout=5) as response:  # noqa: S310  # http by construction
+            return str(response.read().decode())
 
 
 def _kill_group(leader: subprocess.Popen[bytes]) -> None:
@@ -243,6 +282,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--library", choices=LIBRARIES, default="auto", help="embedded_llm: what computes (default: %(default)s)")
     parser.add_argument("--engine-dir", type=Path, help="tensorrt_llm: the folder with the engine's config.json")
     parser.add_argument("--tokenizer", type=Path, help="tensorrt_llm: the folder with the model's tokenizer")
+    parser.add_argument("--transport", choices=TRANSPORTS, default="grpc", help="how s1 calls its engine (default: %(default)s)")
     parser.add_argument("--preset", help="budgetforce preset (default: that of the model)")
     parser.add_argument("--model-repository", type=Path, default=Path("model_repository"))
     parser.add_argument("--cache", type=Path, default=Path(".s1/models"), help="where prepared models are kept")
@@ -266,6 +306,8 @@ def _serve(options: argparse.Namespace) -> int:
         ports=ports,
         log=options.log,
         environment=environment,
+        transport=options.transport,
+        drained=[] if options.command else ["s1"],  # a command has had its answers
         progress=show,
     )
     with server:

@@ -7,7 +7,7 @@ what to do next goes out as actions. See ``forcer.BudgetForcer``.
 
 from budgetforce.core.actions import Action, Emit, Finish, Generate, Reencode
 from budgetforce.core.budget import BudgetRule
-from budgetforce.core.events import AnswerNow, Cancelled, Event, Reencoded, RoundEnded, Started, StopWordFound, TokensSampled
+from budgetforce.core.events import AnswerNow, Cancelled, Event, Reencoded, RoundEnded, Started, StopWordFound, TimeIsUp, TokensSampled
 from budgetforce.core.forcer import BudgetForcer
 from budgetforce.core.ledger import AnswerEnd, Ledger, RefusedFor, RoundEnd, RoundRecord, ThinkingEnd
 from budgetforce.core.plan import ForcingPlan, ThinkingMode
@@ -42,5 +42,6 @@ __all__ = [
     "StopWordFound",
     "ThinkingEnd",
     "ThinkingMode",
+    "TimeIsUp",
     "TokensSampled",
 ]

@@ -43,8 +43,13 @@ class AnswerNow:
 
 
 @dataclass(frozen=True, slots=True)
+class TimeIsUp:
+    """The phase that runs has no more time: thinking closes at once, an answer ends with what it has."""
+
+
+@dataclass(frozen=True, slots=True)
 class Cancelled:
     """The caller wants no more of it."""
 
 
-Event = Started | TokensSampled | RoundEnded | StopWordFound | Reencoded | AnswerNow | Cancelled
+Event = Started | TokensSampled | RoundEnded | StopWordFound | Reencoded | AnswerNow | TimeIsUp | Cancelled

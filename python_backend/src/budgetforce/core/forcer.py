@@ -27,7 +27,7 @@ from collections.abc import Callable
 
 from budgetforce.core.actions import Action, Finish, Generate, Reencode, joined
 from budgetforce.core.budget import Budget, BudgetRule
-from budgetforce.core.events import AnswerNow, Cancelled, Event, Reencoded, RoundEnded, Started, StopWordFound, TokensSampled
+from budgetforce.core.events import AnswerNow, Cancelled, Event, Reencoded, RoundEnded, Started, StopWordFound, TimeIsUp, TokensSampled
 from budgetforce.core.ledger import AnswerEnd, Ledger, RefusedFor, RoundEnd, RoundRecord, ThinkingEnd
 from budgetforce.core.markers import MarkerWatch
 from budgetforce.core.plan import ForcingPlan, ThinkingMode
@@ -92,7 +92,9 @@ class BudgetForcer:
             case Reencoded(ids):
                 return self._reencoded(ids)
             case AnswerNow():
-                return self._answer_now()
+                return self._cut_thinking_short(RoundEnd.ANSWER_NOW, ThinkingEnd.ANSWER_NOW)
+            case TimeIsUp():
+                return self._cut_thinking_short(RoundEnd.DEADLINE, ThinkingEnd.DEADLINE) or self._cut_answer_short()
             case Cancelled():
                 return self._cancel()
             case Started():
@@ -235,12 +237,17 @@ class BudgetForcer:
         self._answer_left = self._room_for_answer
         return actions + self._answer()
 
-    def _answer_now(self) -> list[Action]:
+    def _cut_thinking_short(self, ended_by: RoundEnd, end: ThinkingEnd) -> list[Action]:
         thinks_unforced = self.state is State.UNFORCED and self._watch.phase is Phase.THINKING
         if self.state not in (State.THINKING, State.GRACE) and not thinks_unforced:
             return []
-        self._reply.round.ended_by = RoundEnd.ANSWER_NOW
-        return self._close_thinking(Cause.ANSWER_NOW, ThinkingEnd.ANSWER_NOW, cut=True)
+        self._reply.round.ended_by = ended_by
+        return self._close_thinking(Cause.CUT_SHORT, end, cut=True)
+
+    def _cut_answer_short(self) -> list[Action]:
+        """An answer whose last id is its end already has one."""
+        is_over = self._reply.round.ended_by in (RoundEnd.TERMINATOR, RoundEnd.MARKER)
+        return [] if is_over else self._finish(RoundEnd.DEADLINE, AnswerEnd.DEADLINE)
 
     def _end_at_stop_word(self) -> list[Action]:
         if self.state is not State.THINKING:
@@ -257,7 +264,7 @@ class BudgetForcer:
 
     def _finish(self, ended_by: RoundEnd, answer_end: AnswerEnd) -> list[Action]:
         self._reply.round.ended_by = ended_by
-        if ended_by is RoundEnd.LENGTH:
+        if ended_by in (RoundEnd.LENGTH, RoundEnd.DEADLINE):
             self._reply.drop_held()
         return self._reply.release() + self._end(answer_end)
 

@@ -20,6 +20,7 @@ class RoundEnd(str, Enum):
     LENGTH = "length"  # the answer's cap, or the context's end
     STOP_WORD = "stop_word"
     ANSWER_NOW = "answer_now"
+    DEADLINE = "deadline"
     CANCELLED = "cancelled"
 
 
@@ -36,6 +37,7 @@ class ThinkingEnd(str, Enum):
     NATURAL = "natural"  # a terminator that was accepted, or the model's own answer marker
     BUDGET = "budget"  # cut: the budget (and the grace, if any) was spent
     ANSWER_NOW = "answer_now"  # cut: the caller asked
+    DEADLINE = "deadline"  # cut: what time was left was the answer's
     SKIPPED = "skipped"  # a budget of 0
     OFF = "off"  # thinking was switched off
     ABSENT = "absent"  # not forced, and the model opened none
@@ -49,6 +51,7 @@ class AnswerEnd(str, Enum):
     STOP = "stop"  # a terminator
     STOP_WORD = "stop_word"  # one of the caller's
     LENGTH = "length"  # cut: max_tokens were sampled, or the context is full
+    DEADLINE = "deadline"  # cut: the time was up
     EMPTY = "empty"  # a terminator before any other id
     MISSING = "missing"  # not forced, and the model never opened one
     CANCELLED = "cancelled"

@@ -40,6 +40,8 @@ class Rounds:
         record, asked = self._running()
         if record.ended_by is not None:
             raise ProtocolViolation(f"id {token_id} was sampled after the round's end ({record.ended_by.value})")
+        if token_id < 0:
+            raise ProtocolViolation(f"{token_id} is no id")
         if record.num_sampled_tokens == asked.max_new_tokens:
             raise ProtocolViolation(f"more than the {asked.max_new_tokens} ids asked for were sampled")
         stops = token_id in asked.stop_ids

@@ -44,11 +44,11 @@ class Cause(Enum):
     BUDGET_SPENT = "budget spent"
     GRACE_GIVEN = "budget spent in mid-sentence, grace given"
     GRACE_OVER = "line or sentence end, or grace spent"
-    ANSWER_NOW = "answer now"
+    CUT_SHORT = "answer now, or time up"
     LEFT_TO_MODEL = "end of thinking, no marker of ours"
     MARKER_SEEN = "terminator that begins a marker"
     ANSWER_SEEN = "answer marker complete"
-    ANSWERED = "terminator, stop word or length"
+    ANSWERED = "terminator, stop word, length or time up"
     STOPPED = "cancelled"
 
 
@@ -64,20 +64,20 @@ TRANSITIONS: dict[State, dict[Cause, State]] = {
         Cause.END_ACCEPTED: State.ANSWERING,
         Cause.BUDGET_SPENT: State.ANSWERING,
         Cause.GRACE_GIVEN: State.GRACE,
-        Cause.ANSWER_NOW: State.ANSWERING,
+        Cause.CUT_SHORT: State.ANSWERING,
         Cause.LEFT_TO_MODEL: State.UNFORCED,
         Cause.STOPPED: State.DONE,
     },
     State.GRACE: {
         Cause.END_ACCEPTED: State.ANSWERING,
         Cause.GRACE_OVER: State.ANSWERING,
-        Cause.ANSWER_NOW: State.ANSWERING,
+        Cause.CUT_SHORT: State.ANSWERING,
         Cause.STOPPED: State.DONE,
     },
     State.UNFORCED: {
         Cause.MARKER_SEEN: State.UNFORCED,
         Cause.ANSWER_SEEN: State.ANSWERING,
-        Cause.ANSWER_NOW: State.ANSWERING,
+        Cause.CUT_SHORT: State.ANSWERING,
         Cause.ANSWERED: State.DONE,
         Cause.STOPPED: State.DONE,
     },

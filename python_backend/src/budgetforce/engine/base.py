@@ -48,7 +48,7 @@ class EngineCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineDelta:
-    """Newly sampled ids of a call.
+    """Newly sampled ids of a call: all that came since the last delta was taken.
 
     Attributes:
         kv_reused_blocks: KV blocks that the prompt found in the cache, if the engine says so.
@@ -59,11 +59,25 @@ class EngineDelta:
 
 
 class Engine(Protocol):
-    """Closing the generator of a call early stops the call in the engine."""
+    """Closing the generator of a call early stops the call in the engine.
+
+    Attributes:
+        heard_at: when the engine last said something, on ``time.monotonic()``'s clock.
+    """
+
+    heard_at: float
 
     def stream(self, call: EngineCall) -> AsyncGenerator[EngineDelta, None]:
         """Run a call.
 
         Raises EngineUnavailable, EngineFailed, or InvalidRequest if the engine refuses a field.
         """
+        ...
+
+    async def is_ready(self) -> bool:
+        """Whether the engine takes calls, as far as can be told without one."""
+        ...
+
+    async def close(self) -> None:
+        """Give back what it holds."""
         ...

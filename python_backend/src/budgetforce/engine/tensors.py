@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from budgetforce.engine.base import EngineCall, EngineDelta
+from budgetforce.errors import EngineFailed
 
 Array = npt.NDArray[Any]
 
@@ -56,8 +57,13 @@ def _sampling_tensors(call: EngineCall) -> dict[str, Array]:
 
 
 def read_delta(outputs: Mapping[str, Array]) -> EngineDelta:
-    """The new ids of one streamed response: ``output_ids`` [1, 1, n], of which ``sequence_length`` [1, 1] count."""
+    """The new ids of one streamed response: ``output_ids`` [1, 1, n], of which ``sequence_length`` [1, 1] count.
+
+    Raises EngineFailed if there are fewer.
+    """
     num_ids = int(outputs["sequence_length"].flat[0])
+    if not 0 <= num_ids <= outputs["output_ids"].size:
+        raise EngineFailed(f"the engine broke its contract: sequence_length {num_ids} for {outputs['output_ids'].size} ids")
     ids = tuple(int(token_id) for token_id in outputs["output_ids"].flat[:num_ids])
     reused = outputs.get("kv_cache_reused_blocks")
     return EngineDelta(ids=ids, kv_reused_blocks=None if reused is None else int(reused.flat[0]))

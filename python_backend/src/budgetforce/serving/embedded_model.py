@@ -26,7 +26,8 @@ from budgetforce.engine.model_files import ModelFiles
 from budgetforce.engine.pipelines import build_pipeline
 from budgetforce.errors import BudgetForceError, Cancelled, EngineFailed, EngineUnavailable, InvalidRequest
 from budgetforce.serving.embedded_inputs import EngineRequest, read_engine_request
-from budgetforce.serving.ports import ResponsePort, cancel_check_period_s
+from budgetforce.serving.ports import ResponsePort
+from budgetforce.serving.watch import cancel_check_period_s
 
 # Sending and computing share the cores. A response slows a step by about this much on its way to
 # the client (measured on 2 cores: 1.3 ms of CPU in Triton, s1 and the client) ...

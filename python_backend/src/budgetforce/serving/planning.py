@@ -43,6 +43,7 @@ class ReplyPlan:
         thinking_stop_words: end the thought, in an audit preset.
         num_samples: replies to make.
         priority: goes before lower ones when it has to wait.
+        num_answer_tokens: room that is kept free for the answer.
         effective: every parameter as it is applied, for the reply's result.
     """
 
@@ -53,6 +54,7 @@ class ReplyPlan:
     thinking_stop_words: tuple[str, ...]
     num_samples: int
     priority: int
+    num_answer_tokens: int
     effective: dict[str, Any]
 
     @property
@@ -98,6 +100,7 @@ class Planner:
             thinking_stop_words=_thinking_stop_words(preset, forcing),
             num_samples=request.num_samples,
             priority=request.priority,
+            num_answer_tokens=_answer_room(request, preset.answer, forcing.max_context_tokens)[1],
             effective=self._effective(request, preset, forcing, sampling),
         )
 
@@ -205,6 +208,8 @@ class Planner:
             "max_context_tokens": forcing.max_context_tokens,
             "num_samples": request.num_samples,
             "priority": request.priority,
+            "timeout_ms": request.timeout_ms,
+            "on_timeout": request.on_timeout or (None if request.timeout_ms is None else "cancel"),
             "num_masked_ids": len(self._masked_ids),
             "stop_words": request.stop_words,
             **by_phase[Phase.ANSWER],
@@ -220,11 +225,19 @@ def _refuse_the_meaningless(request: ReplyRequest, preset: Preset) -> None:
     if request.thinking is ThinkingMode.OFF and request.thinking_sampling:
         name, value = next(iter(request.thinking_sampling.items()))
         raise InvalidRequest(f"thinking_{name}", value, "nothing: thinking is off")
+    if request.on_timeout and request.timeout_ms is None:
+        raise InvalidRequest("on_timeout", request.on_timeout, "nothing: there is no timeout_ms")
+    if request.on_timeout == "answer" and preset.answer.left_to_model:
+        raise InvalidRequest("on_timeout", "answer", f"cancel with preset {preset.name}, which leaves the answer to the model")
     policy = _prefix_policy(request, preset.answer)
     if request.answer_prefix and (policy == "never" or preset.answer.left_to_model):
         raise InvalidRequest("answer_prefix", request.answer_prefix, f"nothing: with preset {preset.name} answer_prefix_policy is {policy}")
     if request.answer_prefix_policy not in (None, "never") and not _first(request.answer_prefix, preset.answer.prefix):
         raise InvalidRequest("answer_prefix_policy", request.answer_prefix_policy, "never, or an answer_prefix with it")
+    _refuse_what_audits_lack(request, preset)
+
+
+def _refuse_what_audits_lack(request: ReplyRequest, preset: Preset) -> None:
     rule = BudgetRule(preset.thinking.budget_rule)
     if request.thinking is not ThinkingMode.FORCED and rule is not BudgetRule.EXACT:
         raise InvalidRequest("thinking", request.thinking, f"forced with preset {preset.name}, which is for audits")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Triton's response sender behind a lock, and errors as Triton knows them.
+"""Triton's response sender behind a lock, errors as Triton knows them, pieces of replies as tensors.
 
 Two facts make this module: sending after the final response is an error, and asking
 ``is_cancelled()`` during or after it crashes the whole server (24.10, and by reading 26.07).
@@ -8,7 +8,8 @@ Two facts make this module: sending after the final response is an error, and as
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+import traceback
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,18 +17,10 @@ import numpy.typing as npt
 import triton_python_backend_utils as pb_utils
 
 from budgetforce.errors import BudgetForceError, Cancelled, EngineUnavailable, InvalidRequest, Overloaded
+from budgetforce.serving.sinks import Piece
 
 # By name: the stub gives pb_utils its classes only after our modules are imported.
 _TRITON_CODES = {InvalidRequest: "INVALID_ARG", EngineUnavailable: "UNAVAILABLE", Overloaded: "UNAVAILABLE", Cancelled: "CANCELLED"}
-
-
-def cancel_check_period_s(num_requests: int) -> float:
-    """How long to wait between two questions whether a client has gone.
-
-    A question is a round trip between two processes, 0.2 ms of CPU: with many requests each is
-    asked a little less often, but within a quarter of a second in any case.
-    """
-    return min(max(0.1, 0.0125 * num_requests), 0.25)
 
 
 class ResponsePort:
@@ -43,10 +36,10 @@ class ResponsePort:
         tensors = [pb_utils.Tensor(name, array) for name, array in outputs.items()]
         self._send(pb_utils.InferenceResponse(output_tensors=tensors), final)
 
-    def fail(self, error: BudgetForceError) -> None:
-        """End the request with an error."""
+    def fail(self, error: BudgetForceError, message: str | None = None) -> None:
+        """End the request with an error, in its own words or in others."""
         code = getattr(pb_utils.TritonError, _TRITON_CODES.get(type(error), "INTERNAL"))
-        self._send(pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error), code)), final=True)
+        self._send(pb_utils.InferenceResponse(error=pb_utils.TritonError(message or str(error), code)), final=True)
 
     def close(self) -> None:
         """End the request without a further response."""
@@ -77,3 +70,36 @@ def text_tensor(*texts: str) -> npt.NDArray[Any]:
 def int32_tensor(*numbers: int) -> npt.NDArray[Any]:
     """Numbers as INT32 [1, n]."""
     return np.array([numbers], np.int32)
+
+
+class ReplyPort(ResponsePort):
+    """Sends pieces of replies: an ``Outlet`` of the orchestrator."""
+
+    def send_each(self, pieces: Sequence[Piece], final: bool) -> None:
+        """A response for each piece."""
+        for piece in pieces:
+            self.send(_outputs([piece]), final=final and piece is pieces[-1])
+
+    def send_together(self, pieces: Sequence[Piece], final: bool) -> None:
+        """One response, with an element for each piece: n samples make texts of shape [1, n]."""
+        self.send(_outputs(pieces), final=final)
+
+    def fail(self, error: BudgetForceError, message: str | None = None) -> None:
+        """End the request with an error; if that cannot be sent, at least end it."""
+        try:
+            super().fail(error, message)
+        except Exception:  # noqa: BLE001  # whatever it is, a client that waits for ever is worse
+            pb_utils.Logger.log_error(f"s1: an error could not be sent:\n{traceback.format_exc()}")
+            self.close()
+
+
+def _outputs(pieces: Sequence[Piece]) -> dict[str, Any]:
+    outputs = {
+        "text_output": text_tensor(*(piece.answer for piece in pieces)),
+        "thinking_output": text_tensor(*(piece.thinking for piece in pieces)),
+        "output_ids": int32_tensor(*(token_id for piece in pieces for token_id in piece.ids)),
+        "event": text_tensor(*(piece.event for piece in pieces)),
+        "index": int32_tensor(*(piece.index for piece in pieces)),
+    }
+    results = [piece.result for piece in pieces if piece.result is not None]
+    return outputs | ({"result": text_tensor(*results)} if results else {})

@@ -8,9 +8,12 @@ exception to the caller after ``sink.settle`` (who then sends the one error resp
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from budgetforce.engine.base import Engine
 from budgetforce.errors import InvalidRequest
+from budgetforce.serving.calls import EngineCalls
+from budgetforce.serving.deadline import NEVER, Deadline
 from budgetforce.serving.exchange import Exchange
 from budgetforce.serving.planning import ReplyPlan
 from budgetforce.serving.sinks import Sink
@@ -20,16 +23,27 @@ from budgetforce.text.tokenizer import ChatTokenizer
 class Reply:
     """Runs the samples of a request. The first one computes the prompt's KV cache for all."""
 
-    def __init__(self, request_id: str, plan: ReplyPlan, engine: Engine, sink: Sink, tokenizer: ChatTokenizer) -> None:
+    def __init__(
+        self,
+        request_id: str,
+        plan: ReplyPlan,
+        engine: Engine,
+        sink: Sink,
+        tokenizer: ChatTokenizer,
+        *,
+        deadline: Deadline = NEVER,
+        max_outage_s: float = 0.0,
+    ) -> None:
         self._plan = plan
         self._sink = sink
         self._exchanges = [
             Exchange(
                 request_id=request_id,
                 plan=plan,
-                engine=engine,
+                calls=EngineCalls(engine=engine, plan=plan, index=index, max_outage_s=max_outage_s),
                 tokenizer=tokenizer,
-                put=sink.put,
+                sink=sink,
+                deadline=deadline,
                 index=index,
             )
             for index in range(plan.num_samples)
@@ -58,6 +72,10 @@ class Reply:
             raise InvalidRequest("answer_now", True, f"nothing for preset {preset}, which leaves the answer to the model")
         for exchange in self._exchanges:
             exchange.answer_now()
+
+    def so_far(self) -> list[dict[str, Any]]:
+        """How far each sample got."""
+        return [exchange.so_far() for exchange in self._exchanges]
 
     async def _run_all(self) -> None:
         first, *others = self._exchanges

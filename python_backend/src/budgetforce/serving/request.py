@@ -18,6 +18,7 @@ from budgetforce.core import ThinkingMode
 from budgetforce.errors import InvalidRequest
 
 ROLES = ("system", "user", "assistant")
+ON_TIMEOUT = ("cancel", "answer")
 MAX_SAMPLES = 64  # the most that the paper's majority votes use
 
 Message = dict[str, str]
@@ -58,6 +59,8 @@ class ReplyRequest:
     max_tokens: int | None = None
     num_samples: int = 1
     priority: int = 0
+    timeout_ms: int | None = None
+    on_timeout: str | None = None
     stop_words: tuple[str, ...] = ()
     sampling: Mapping[str, Any] = field(default_factory=dict)
     thinking_sampling: Mapping[str, Any] = field(default_factory=dict)
@@ -86,6 +89,8 @@ def read_reply_request(inputs: Mapping[str, Sequence[Any]]) -> ReplyRequest:
         max_tokens=take("max_tokens", lambda v: v >= 1, "an integer >= 1"),
         num_samples=take("num_samples", lambda v: 1 <= v <= MAX_SAMPLES, f"1 to {MAX_SAMPLES}") or 1,
         priority=take("priority", _anything, "an integer") or 0,
+        timeout_ms=take("timeout_ms", lambda v: v >= 1, "an integer >= 1"),
+        on_timeout=take("on_timeout", *_one_of(ON_TIMEOUT)),
         stop_words=take.words("stop_words"),
         sampling=take.sampling(""),
         thinking_sampling=take.sampling("thinking_"),

@@ -9,9 +9,8 @@ latency: there is more in a message only when the consumer or the machine is beh
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Protocol
@@ -42,10 +41,14 @@ Send = Callable[[Sequence[Piece], bool], None]  # (pieces, whether they end the 
 
 
 class Sink(Protocol):
-    """Where the pieces of one reply go, in order."""
+    """Where the pieces of one reply go, in order. Belongs to one event loop."""
 
     def put(self, piece: Piece) -> None:
-        """Take a piece; never blocks."""
+        """Take a piece; never blocks. Raises what an earlier send raised."""
+        ...
+
+    async def ready(self) -> None:
+        """Wait until a piece would leave at once. Until then it is as well to let more come together."""
         ...
 
     async def close(self) -> None:
@@ -58,57 +61,60 @@ class Sink(Protocol):
 
 
 class StreamSink:
-    """Sends pieces as they come, see above, in the threads of ``executor``.
-
-    A piece costs the event loop an append: whichever thread drains the stream goes on as long
-    as there is something to send, and the loop hears of it only at the end.
-    """
+    """Sends pieces as they come, see above, in the threads of ``executor``."""
 
     def __init__(self, send: Send, executor: Executor, num_samples: int = 1) -> None:
         self._send = send
         self._executor = executor
-        self._lock = threading.Lock()  # over all that follows
+        self._loop = asyncio.get_running_loop()
         self._unsent: list[Piece] = []
         self._num_results_left = num_samples
-        self._draining: Future[None] | None = None
-        self._is_idle = True
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._failure: Exception | None = None
 
     def put(self, piece: Piece) -> None:
-        """Raises what an earlier send raised."""
-        with self._lock:
-            if self._failure is not None:
-                raise self._failure
-            self._unsent.append(piece)
-            if self._is_idle:
-                self._is_idle = False
-                self._draining = self._executor.submit(self._drain)
+        if self._failure is not None:
+            raise self._failure
+        self._unsent.append(piece)
+        if self._idle.is_set():
+            self._idle.clear()
+            self._loop.call_soon(self._send_all)  # with whatever else is put before the loop's next turn
 
-    def _drain(self) -> None:
+    async def ready(self) -> None:
+        await self._idle.wait()
+
+    def _send_all(self) -> None:
+        pieces = merge(self._unsent)
+        self._unsent.clear()
+        if not pieces:
+            self._idle.set()
+            return
+        self._num_results_left -= sum(piece.result is not None for piece in pieces)
+        self._executor.submit(self._send_and_tell, pieces, self._num_results_left == 0)
+
+    def _send_and_tell(self, pieces: Sequence[Piece], final: bool) -> None:
+        failure = None
         try:
-            while pieces := self._take():
-                self._num_results_left -= sum(piece.result is not None for piece in pieces)
-                self._send(pieces, self._num_results_left == 0)
-        except Exception as error:
-            with self._lock:
-                self._failure = error
-            raise
+            self._send(pieces, final)
+        except Exception as error:  # noqa: BLE001  # the reply's business, not this thread's
+            failure = error
+        self._loop.call_soon_threadsafe(self._sent, failure)
 
-    def _take(self) -> list[Piece]:
-        with self._lock:
-            pieces, self._unsent = self._unsent, []
-            self._is_idle = not pieces
-        return merge(pieces)
+    def _sent(self, failure: Exception | None) -> None:
+        self._failure = failure
+        if failure is not None:
+            self._unsent.clear()
+        self._send_all()
 
     async def close(self) -> None:
-        assert self._draining is not None
-        await asyncio.wrap_future(self._draining)
+        await self._idle.wait()
+        if self._failure is not None:
+            raise self._failure
 
     async def settle(self) -> None:
-        with self._lock:
-            self._unsent.clear()
-        if self._draining is not None:
-            await asyncio.wait([asyncio.wrap_future(self._draining)])
+        self._unsent.clear()
+        await self._idle.wait()
 
 
 class JoiningSink:
@@ -121,6 +127,9 @@ class JoiningSink:
 
     def put(self, piece: Piece) -> None:
         self._pieces.append(piece)
+
+    async def ready(self) -> None:
+        """It always is: nothing leaves before the end."""
 
     async def close(self) -> None:
         in_order = sorted(self._pieces, key=lambda piece: piece.index)

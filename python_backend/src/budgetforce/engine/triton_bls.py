@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An engine model on this very server, through Triton's Business Logic Scripting (BLS).
+
+One call at a time, from one thread of the process: decoupled BLS from two threads deadlocks
+the whole server (24.10; by reading 26.07, too). Everything here blocks; between two responses
+the event loop gets a turn, which is when cancels and deadlines take effect.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, Iterator
+from typing import Any
+
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+from budgetforce.engine.base import EngineCall, EngineDelta
+from budgetforce.engine.tensors import OUTPUTS, Array, call_tensors, read_delta
+from budgetforce.errors import BudgetForceError, EngineFailed, EngineUnavailable, InvalidRequest
+
+KEPT_S = 3.0  # until 24.11 a stub may crash when Triton's thread drops the last reference to a finished stream
+
+
+class BlsEngine:
+    """Calls ``model_name``.
+
+    Attributes:
+        heard_at: see ``Engine``.
+    """
+
+    def __init__(self, model_name: str) -> None:
+        self.heard_at = 0.0
+        self._model_name = model_name
+        self._finished: deque[tuple[float, Any]] = deque()
+        self._one_at_a_time = asyncio.Lock()  # the samples of a request would like to be side by side
+
+    async def close(self) -> None:
+        self._finished.clear()
+
+    async def is_ready(self) -> bool:
+        """BLS has no such question: the next call will tell."""
+        return True
+
+    async def stream(self, call: EngineCall) -> AsyncGenerator[EngineDelta, None]:
+        """See ``Engine.stream``."""
+        async with self._one_at_a_time:
+            responses = self._exec(call.request_id, call_tensors(call))
+            is_over = False
+            try:
+                for response in responses:
+                    self.heard_at = time.monotonic()
+                    self._raise_error(response)
+                    delta = read_delta(_outputs(response))
+                    if delta.ids:
+                        yield delta
+                    await asyncio.sleep(0)
+                is_over = True
+            finally:
+                self._finish(call, responses, is_over=is_over)
+
+    def _exec(self, request_id: str, tensors: dict[str, Array]) -> Any:
+        request = pb_utils.InferenceRequest(
+            model_name=self._model_name,
+            request_id=request_id,
+            inputs=[pb_utils.Tensor(name, array) for name, array in tensors.items()],
+            requested_output_names=list(OUTPUTS),
+        )
+        try:
+            return request.exec(decoupled=True)
+        except pb_utils.TritonModelException as error:
+            raise EngineUnavailable(f"engine model '{self._model_name}': {error}") from error
+
+    def _raise_error(self, response: Any) -> None:
+        if response.has_error():
+            raise self._explain(response.error().message())
+
+    def _explain(self, message: str) -> BudgetForceError:
+        return InvalidRequest.parse(message) or EngineFailed(f"engine '{self._model_name}': {message.splitlines()[0]}")
+
+    def _finish(self, call: EngineCall, responses: Any, *, is_over: bool) -> None:
+        """Stop the call if it runs, read it to its end (else it would hold its memory for ever), and keep it a while."""
+        if not is_over:
+            self._stop(call.request_id, responses)
+            _drain(responses)
+        now = time.monotonic()
+        self._finished.append((now, responses))
+        while now - self._finished[0][0] > KEPT_S:
+            self._finished.popleft()
+
+    def _stop(self, request_id: str, responses: Any) -> None:
+        if hasattr(responses, "cancel"):  # Triton 25.04 and later
+            responses.cancel()
+            return
+        stop = {
+            "input_ids": np.zeros((1, 1), np.int32),
+            "input_lengths": np.ones((1, 1), np.int32),
+            "request_output_len": np.ones((1, 1), np.int32),
+            "stop": np.ones((1, 1), np.bool_),
+        }
+        told = self._exec(request_id, stop)
+        _drain(told)
+        self._finished.append((time.monotonic(), told))
+
+
+def _drain(responses: Iterator[Any]) -> None:
+    for _ in responses:
+        pass
+
+
+def _outputs(response: Any) -> dict[str, Array]:
+    tensors = {tensor.name(): tensor.as_numpy() for tensor in response.output_tensors()}
+    return tensors if "output_ids" in tensors else {"output_ids": np.zeros(0, np.int32), "sequence_length": np.zeros(1, np.int32)}

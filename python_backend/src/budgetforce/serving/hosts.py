@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where an orchestrator runs: many requests at once on a thread of its own, or one at a time in the caller's. Knows no Triton."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from typing import Any, Protocol
+
+from budgetforce.errors import Cancelled
+from budgetforce.serving.orchestrator import Incoming, Orchestrator
+from budgetforce.serving.watch import EngineWatch, cancel_check_period_s
+
+
+class Host(Protocol):
+    """Takes requests and sees to it that each is answered."""
+
+    orchestrator: Orchestrator
+
+    def take(self, incoming: Incoming) -> None:
+        """Serve a request, now or while others are taken."""
+        ...
+
+    def close(self) -> None:
+        """Cancel what runs and give back everything."""
+        ...
+
+    @property
+    def engine_is_ready(self) -> bool:
+        """Whether the engine answered when it was last asked; no question is put for it."""
+        ...
+
+
+class ConcurrentHost:
+    """All requests on one event loop. ``build`` is called there; ``report`` about ten times a second, elsewhere."""
+
+    def __init__(self, build: Callable[[], Orchestrator], canary_period_s: float, report: Callable[[Host], None]) -> None:
+        self._running: dict[asyncio.Task[None], Incoming] = {}
+        self._report = report
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="s1-loop", daemon=True)
+        self._thread.start()
+        self._call(self._set_up(build, canary_period_s))
+        self._stopped = threading.Event()
+        self._poller = threading.Thread(target=self._poll, name="s1-cancel", daemon=True)
+        self._poller.start()
+
+    async def _set_up(self, build: Callable[[], Orchestrator], canary_period_s: float) -> None:
+        self.orchestrator = build()
+        self._watch = EngineWatch(self.orchestrator.engine, canary_period_s)
+        self._watching = asyncio.create_task(self._watch.run()) if canary_period_s else None
+
+    def take(self, incoming: Incoming) -> None:
+        self._loop.call_soon_threadsafe(self._start, incoming)
+
+    @property
+    def engine_is_ready(self) -> bool:
+        return self._watch.engine_is_ready
+
+    def close(self) -> None:
+        self._stopped.set()
+        self._poller.join()
+        self._call(self._shut_down())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+        self.orchestrator.senders.shutdown()
+        self.orchestrator.workers.shutdown()
+
+    def _call(self, coroutine: Any) -> None:
+        asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+    def _start(self, incoming: Incoming) -> None:
+        task = self._loop.create_task(self.orchestrator.serve(incoming))
+        self._running[task] = incoming
+        task.add_done_callback(self._end)
+
+    def _end(self, task: asyncio.Task[None]) -> None:
+        incoming = self._running.pop(task)
+        if task.cancelled():  # before its first step, or while its end was being sent
+            error = Cancelled("the request was cancelled")
+            self.orchestrator.senders.submit(incoming.outlet.fail, error, error.report(incoming.request_id, incoming.so_far))
+
+    async def _shut_down(self) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+        await self.orchestrator.engine.close()
+
+    def _poll(self) -> None:
+        """On a thread of its own: whether clients have gone, each a question that blocks."""
+        while not self._stopped.wait(cancel_check_period_s(len(self._running))):
+            for task, incoming in list(self._running.items()):
+                if incoming.outlet.is_cancelled():
+                    self._loop.call_soon_threadsafe(task.cancel)
+            self._report(self)
+
+
+class SerialHost:
+    """One request at a time. Everything happens in the thread that calls, questions and sends too, because the
+    engine is called through Triton's BLS, which is not safe for two threads of a process.
+    """
+
+    def __init__(self, build: Callable[[], Orchestrator], report: Callable[[Host], None]) -> None:
+        self._report = report
+        self._loop = asyncio.new_event_loop()
+        self._loop.run_until_complete(self._set_up(build))
+
+    async def _set_up(self, build: Callable[[], Orchestrator]) -> None:
+        self.orchestrator = build()
+
+    def take(self, incoming: Incoming) -> None:
+        self._loop.run_until_complete(self._serve(incoming))
+        self._report(self)
+
+    @property
+    def engine_is_ready(self) -> bool:
+        return self.orchestrator.engine_answers
+
+    def close(self) -> None:
+        self._loop.run_until_complete(self.orchestrator.engine.close())
+        self._loop.close()
+
+    async def _serve(self, incoming: Incoming) -> None:
+        task = asyncio.create_task(self.orchestrator.serve(incoming))
+        while not (await asyncio.wait([task], timeout=cancel_check_period_s(1)))[0]:
+            self._report(self)
+            if incoming.outlet.is_cancelled():
+                task.cancel()
+
+
+class HereExecutor(Executor):
+    """Runs what is submitted at once, in the thread that submits it."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except BaseException as error:  # noqa: BLE001  # the future's business, as in any executor
+            future.set_exception(error)
+        return future

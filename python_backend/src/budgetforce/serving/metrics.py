@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The orchestrator's counts as Prometheus metrics of the server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import triton_python_backend_utils as pb_utils
+
+from budgetforce.serving.hosts import Host
+
+_GAUGES: dict[str, tuple[str, Callable[[Host], int]]] = {
+    "s1_requests_open": ("Requests that have come and not ended", lambda host: host.orchestrator.num_open),
+    "s1_replies_running": ("Samples that run", lambda host: host.orchestrator.admission.num_running),
+    "s1_requests_waiting": ("Requests that wait for room", lambda host: host.orchestrator.admission.num_waiting),
+    "s1_engine_ready": ("1 if the engine answers, else 0", lambda host: int(host.engine_is_ready)),
+}
+
+
+class Metrics:
+    """Publishes what has changed. ``instance`` tells the processes of a model apart.
+
+    A server without metrics refuses to make any: that is logged, and nothing is published.
+    """
+
+    def __init__(self, instance: str) -> None:
+        self._labels = {"instance": instance}
+        self._told: dict[str, int] = {}
+        self._metrics: dict[str, Any] = {}
+        self._families: dict[str, Any] = {}  # kept: with its family a metric goes, too
+        self._is_on = self._attempt(self._make_families)
+
+    def publish(self, host: Host) -> None:
+        """Tell the server; each change is a round trip to it."""
+        self._is_on = self._is_on and self._attempt(lambda: self._publish(host))
+
+    def _attempt(self, step: Callable[[], None]) -> bool:
+        try:
+            step()
+        except pb_utils.TritonModelException as error:
+            pb_utils.Logger.log_error(f"s1: there will be no metrics: {error}")
+            return False
+        return True
+
+    def _make_families(self) -> None:
+        told = "Requests that have ended, by how: done, or an error's code"
+        self._families["s1_requests_total"] = pb_utils.MetricFamily(
+            name="s1_requests_total", description=told, kind=pb_utils.MetricFamily.COUNTER
+        )
+        for name, (description, _) in _GAUGES.items():
+            self._families[name] = pb_utils.MetricFamily(name=name, description=description, kind=pb_utils.MetricFamily.GAUGE)
+            self._metrics[name] = self._families[name].Metric(labels=self._labels)
+
+    def _publish(self, host: Host) -> None:
+        for name, (_, read) in _GAUGES.items():
+            value = read(host)
+            if self._told.get(name) != value:
+                self._told[name] = value
+                self._metrics[name].set(value)
+        for end, number in list(host.orchestrator.ends.items()):
+            new = number - self._told.get(end, 0)
+            if new:
+                self._told[end] = number
+                self._counter(end).increment(new)
+
+    def _counter(self, end: str) -> Any:
+        if end not in self._metrics:
+            self._metrics[end] = self._families["s1_requests_total"].Metric(labels={**self._labels, "end": end})
+        return self._metrics[end]

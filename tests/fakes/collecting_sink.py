@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A sink that keeps what it is given."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from budgetforce.serving.sinks import Piece
+
+
+class CollectingSink:
+    """Always ready. ``closed`` and ``settled`` tell how the request ended."""
+
+    def __init__(self) -> None:
+        self.pieces: list[Piece] = []
+        self.closed = self.settled = False
+
+    def put(self, piece: Piece) -> None:
+        self.pieces.append(piece)
+
+    async def ready(self) -> None:
+        pass
+
+    async def close(self) -> None:
+        self.closed = True
+
+    async def settle(self) -> None:
+        self.settled = True
+
+    @property
+    def results(self) -> dict[int, Any]:
+        """The samples' results by their index."""
+        return {piece.index: json.loads(piece.result) for piece in self.pieces if piece.result}
