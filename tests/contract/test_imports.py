@@ -21,7 +21,7 @@ RULES = {
         "budgetforce.errors",
         "budgetforce.config",
         "numpy",
-        "grpc",
+        "pycurl",
         "tritonclient",
         "openvino",
         "openvino_genai",

@@ -78,6 +78,10 @@ class Engine(Protocol):
         """Whether the engine takes calls, as far as can be told without one."""
         ...
 
+    def give_up_silent_calls(self, since: float) -> None:
+        """End running calls that have said nothing ``since``, with EngineUnavailable."""
+        ...
+
     async def close(self) -> None:
         """Give back what it holds."""
         ...

@@ -44,6 +44,9 @@ class BlsEngine:
         """BLS has no such question: the next call will tell."""
         return True
 
+    def give_up_silent_calls(self, since: float) -> None:
+        """Nothing can: the one thread is waiting for the call."""
+
     async def stream(self, call: EngineCall) -> AsyncGenerator[EngineDelta, None]:
         """See ``Engine.stream``."""
         async with self._one_at_a_time:

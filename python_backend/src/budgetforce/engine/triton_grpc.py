@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """An engine model on a Triton server, over gRPC: by default on the very server we run in.
 
-One ModelStreamInfer call per engine call, raw protobuf messages on one shared channel.
-Loopback gRPC rather than BLS because decoupled BLS used by more than one request at a time
-deadlocks the server, and because cancelling a gRPC call really stops the engine.
+One ModelStreamInfer call per engine call, all on one connection. Loopback gRPC rather than BLS
+because decoupled BLS used by more than one request at a time deadlocks the server, and because
+cancelling a gRPC call really stops the engine.
 """
 
 from __future__ import annotations
@@ -11,23 +11,19 @@ from __future__ import annotations
 import asyncio
 import time
 from array import array
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
-import grpc
-from tritonclient.grpc import service_pb2, service_pb2_grpc
+from tritonclient.grpc import service_pb2
 from tritonclient.utils import np_to_triton_dtype
 
 from budgetforce.engine.base import EngineCall, EngineDelta
+from budgetforce.engine.grpc_calls import CallFailed, GrpcCall, GrpcCalls
 from budgetforce.engine.tensors import OUTPUTS, call_tensors
 from budgetforce.errors import BudgetForceError, EngineFailed, EngineUnavailable, InvalidRequest
 
-_OPTIONS = [
-    ("grpc.max_send_message_length", -1),
-    ("grpc.max_receive_message_length", -1),
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 1000),  # an engine that comes back is found within a second
-]
+_SERVICE = "inference.GRPCInferenceService"
+_SWEEP_S = 1.0  # how often silent calls are looked for
 
 
 class GrpcEngine:
@@ -45,125 +41,153 @@ class GrpcEngine:
         self.heard_at = 0.0
         self._address = address
         self._max_silence_s = max_silence_s
-        self._channel = grpc.aio.insecure_channel(address, options=_OPTIONS)
-        self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
+        self._calls = GrpcCalls(address)
+        self._heard: set[_Heard] = set()
+        self._sweep()
 
     async def close(self) -> None:
-        await self._channel.close()
+        self._sweeping.cancel()
+        self._calls.close()
 
     async def is_ready(self) -> bool:
+        answers: list[bytes] = []
+        request = service_pb2.ModelReadyRequest(name=self.model_name).SerializeToString()
+        call = self._calls.start(f"{_SERVICE}/ModelReady", request, answers.append)
         try:
-            return bool((await self._stub.ModelReady(service_pb2.ModelReadyRequest(name=self.model_name))).ready)
-        except grpc.aio.AioRpcError:
+            await call.ended
+        except CallFailed:
             return False
+        finally:
+            call.cancel()
+        return bool(answers and service_pb2.ModelReadyResponse.FromString(answers[0]).ready)
+
+    def give_up_silent_calls(self, since: float) -> None:
+        """See ``Engine``. Triton 24.10 tells a decoupled call nothing of the death of the process that computes it."""
+        for heard in self._heard:
+            if heard.at < since:
+                heard.fail(EngineUnavailable(f"engine '{self.model_name}' went silent, and does not answer others either"))
 
     async def stream(self, call: EngineCall) -> AsyncGenerator[EngineDelta, None]:
-        """See ``Engine.stream``. Reads on while nobody asks for more, so that what has come is taken in one."""
-        responses = self._stub.ModelStreamInfer(_once(self._infer_request(call)))
-        heard = _Heard()
-        reading = asyncio.create_task(self._read(responses, heard))
-        reading.add_done_callback(_look_at_its_end)
+        """See ``Engine.stream``. What comes while nobody asks for more is taken in one."""
+        heard = _Heard(self)
+        running = self._calls.start(f"{_SERVICE}/ModelStreamInfer", self._infer_request(call), heard.take_in)
+        running.ended.add_done_callback(heard.close)
+        self._heard.add(heard)
         try:
-            while (delta := await heard.take(self._max_silence_s)) is not None:
+            while (delta := await heard.next()) is not None:
                 yield delta
-            await reading  # raises what ended it
-        except TimeoutError as error:
-            raise EngineUnavailable(f"engine '{self.model_name}' has said nothing for {self._max_silence_s} s") from error
-        except grpc.aio.AioRpcError as error:
-            raise EngineUnavailable(f"engine '{self.model_name}' at {self._address}: {error.details()}") from error
+            await self._raise_what_ended_it(heard, running)
         finally:
-            reading.cancel()
-            responses.cancel()  # without effect on a call that is over
+            self._heard.discard(heard)
+            running.cancel()
 
-    async def _read(self, responses: Any, heard: _Heard) -> None:
+    async def _raise_what_ended_it(self, heard: _Heard, call: GrpcCall) -> None:
+        if heard.failure is not None:
+            raise heard.failure
+        if heard.error_message:
+            raise await self._explain(heard.error_message)
         try:
-            async for response in responses:
-                self.heard_at = time.monotonic()
-                if response.error_message:
-                    await _read_to_end(responses)
-                    raise await self._explain(response.error_message)
-                heard.add(response.infer_response)
-        finally:
-            heard.close()
+            await call.ended
+        except CallFailed as error:
+            raise EngineUnavailable(f"engine '{self.model_name}' at {self._address}: {error}") from error
 
     async def _explain(self, message: str) -> BudgetForceError:
         refused = InvalidRequest.parse(message)
         if refused is not None:
             return refused
+        if "is not healthy" in message:  # Triton's words when the model's process has died
+            return EngineUnavailable(f"engine '{self.model_name}': {message.splitlines()[0]}")
         if not await self.is_ready():
             return EngineUnavailable(
                 f"engine model '{self.model_name}' is not loaded at {self._address}; load it, or choose another engine"
             )
         return EngineFailed(f"engine '{self.model_name}': {message.splitlines()[0]}")
 
-    def _infer_request(self, call: EngineCall) -> Any:
+    def _infer_request(self, call: EngineCall) -> bytes:
         request = service_pb2.ModelInferRequest(model_name=self.model_name, id=call.request_id)
         for name, tensor in call_tensors(call).items():
             request.inputs.add(name=name, datatype=np_to_triton_dtype(tensor.dtype), shape=tensor.shape)
             request.raw_input_contents.append(tensor.tobytes())
         for name in OUTPUTS:
             request.outputs.add(name=name)
-        return request
+        return bytes(request.SerializeToString())
+
+    def _sweep(self) -> None:
+        """Give up, now and from time to time, calls that have been silent for too long."""
+        now = time.monotonic()
+        for heard in self._heard:
+            if now - heard.at > self._max_silence_s:
+                heard.fail(EngineUnavailable(f"engine '{self.model_name}' has said nothing for {self._max_silence_s} s"))
+        self._sweeping = asyncio.get_running_loop().call_later(_SWEEP_S, self._sweep)
 
 
 class _Heard:
-    """Ids that have come and were not taken yet."""
+    """Ids of a call that have come and were not taken yet.
 
-    def __init__(self) -> None:
+    Attributes:
+        at: when something came last.
+        error_message: the engine's. It is its last message; that the stream then ends is waited for: in Triton 24.10
+            one that is cancelled in that moment can leave a reference to the model behind, which then stops late.
+        failure: what else ended the call.
+    """
+
+    def __init__(self, engine: GrpcEngine) -> None:
+        self.at = time.monotonic()
+        self.error_message = ""
+        self.failure: BudgetForceError | None = None
+        self._engine = engine
         self._ids = array("i")
         self._reused_blocks: int | None = None
         self._is_over = False
-        self._news = asyncio.Event()
+        self._waiter: asyncio.Future[None] | None = None
 
-    def add(self, response: Any) -> None:
-        """Take in one response of the engine: the tensors of ``OUTPUTS``, by name."""
-        if not response.raw_output_contents:
-            return
+    def take_in(self, message: bytes) -> None:
+        """One message of the stream."""
+        self.at = self._engine.heard_at = time.monotonic()
+        response = service_pb2.ModelStreamInferResponse.FromString(message)
+        if response.error_message:
+            self.error_message = response.error_message
+        elif response.infer_response.raw_output_contents:
+            try:
+                self._take_outputs(response.infer_response)
+            except (KeyError, ValueError) as error:
+                self.fail(EngineFailed(f"the engine broke its contract: {error}"))
+
+    def _take_outputs(self, response: Any) -> None:
         raw = dict(zip([output.name for output in response.outputs], response.raw_output_contents, strict=True))
         num_ids, ids = _int32(raw["sequence_length"]), raw["output_ids"]
         if not 0 <= 4 * num_ids <= len(ids):
-            raise EngineFailed(f"the engine broke its contract: sequence_length {num_ids} for {len(ids) // 4} ids")
+            raise ValueError(f"sequence_length {num_ids} for {len(ids) // 4} ids")
         self._ids.frombytes(ids[: 4 * num_ids])  # what is behind is padding
         if "kv_cache_reused_blocks" in raw:
             self._reused_blocks = _int32(raw["kv_cache_reused_blocks"])
-        self._news.set()
+        self._wake()
 
-    def close(self) -> None:
+    def fail(self, failure: BudgetForceError) -> None:
+        """Nothing more is wanted."""
+        self.failure = self.failure or failure
+        self.close()
+
+    def close(self, _: object = None) -> None:
         """Nothing more comes."""
         self._is_over = True
-        self._news.set()
+        self._wake()
 
-    async def take(self, max_silence_s: float) -> EngineDelta | None:
-        """All that has come; None at the end. Raises TimeoutError when nothing does."""
-        if not self._news.is_set():
-            async with asyncio.timeout(max_silence_s):
-                await self._news.wait()
-        if self._is_over and not self._ids:
-            return None
+    async def next(self) -> EngineDelta | None:
+        """All that has come; None at the end."""
+        while not self._ids:
+            if self._is_over:
+                return None
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
         delta = EngineDelta(ids=tuple(self._ids), kv_reused_blocks=self._reused_blocks)
         self._ids = array("i")
-        if not self._is_over:
-            self._news.clear()
         return delta
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
 
 def _int32(raw: bytes) -> int:
     return int.from_bytes(raw[:4], "little", signed=True)
-
-
-def _look_at_its_end(task: asyncio.Task[None]) -> None:
-    """Whoever left early does not want to know how it ended; asyncio would complain."""
-    if not task.cancelled():
-        task.exception()
-
-
-async def _once(request: Any) -> AsyncIterator[Any]:
-    yield request
-
-
-async def _read_to_end(responses: Any) -> None:
-    """An error is the last message, but a stream that is cancelled in the moment it ends
-    can leave a reference to the model behind in Triton 24.10, which then stops late.
-    """
-    async for _ in responses:
-        pass

@@ -22,7 +22,7 @@ from budgetforce.serving.planning import Planner
 from budgetforce.serving.ports import ReplyPort
 from budgetforce.text.tokenizer import ChatTokenizer
 
-NUM_SENDERS = 2  # one sends most tokens a second, more cut latency under load
+NUM_SENDERS = 1  # sends take turns with the event loop anyway; with more of them messages are smaller, not earlier
 NUM_WORKERS = 2  # so that a short prompt need not wait for a long one
 
 

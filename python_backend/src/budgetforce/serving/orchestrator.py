@@ -131,6 +131,8 @@ class Orchestrator:
         return None
 
     async def _answer(self, incoming: Incoming, request: ReplyRequest) -> None:
+        if request.priority and self.config.transport == "bls":
+            raise InvalidRequest("priority", request.priority, "0 with transport bls, where requests wait in Triton's own queue")
         deadline = Deadline.after(incoming.arrived, request.timeout_ms, request.on_timeout)
         try:
             async with asyncio.timeout_at(None if deadline is NEVER else deadline.at) as limit:
@@ -162,6 +164,8 @@ class Orchestrator:
 
     async def _answer_now(self, incoming: Incoming) -> None:
         """Tell the running requests of that id."""
+        if self.config.transport == "bls":
+            raise InvalidRequest("answer_now", True, "nothing with transport bls, where a running request has a process of its own")
         replies = list(self._replies.get(incoming.request_id, ()))
         if not replies:
             raise InvalidRequest("request id", incoming.request_id, "that of a running request")

@@ -23,7 +23,8 @@ def cancel_check_period_s(num_requests: int) -> float:
 
 
 class EngineWatch:
-    """Asks for one token when nothing was heard for ``period_s``, and waits as long for it.
+    """Asks for one token when nothing was heard for ``period_s``, and waits as long for it. When it does not come,
+    the calls that run and have been silent are given up: each reply then sits the outage out, or ends.
 
     Attributes:
         engine_is_ready: what came of it last.
@@ -39,8 +40,11 @@ class EngineWatch:
         """Watch until cancelled."""
         while True:
             await asyncio.sleep(self._period_s)
-            is_heard = time.monotonic() - self._engine.heard_at < self._period_s
+            asked_at = time.monotonic()
+            is_heard = asked_at - self._engine.heard_at < self._period_s
             self.engine_is_ready = is_heard or await self._canary()
+            if not self.engine_is_ready:
+                self._engine.give_up_silent_calls(asked_at - self._period_s)
 
     async def _canary(self) -> bool:
         call = EngineCall(
