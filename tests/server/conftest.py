@@ -3,8 +3,9 @@
 
 It serves ``s1`` over ``embedded_llm`` as a user gets it, and beside it, from a repository made
 for the tests: ``scripted_llm``, an engine that says what a test's script tells it to;
-``s1_scripted``, the same model ``s1`` over that engine; ``s1_small``, that with room for two
-replies and one that waits; and ``s1_lost``, over an engine that is not loaded.
+``s1_scripted``, the same model ``s1`` over that engine; ``s1_bls``, that over BLS, in three
+processes; ``s1_small``, with room for two replies and one that waits; and ``s1_lost``, over an
+engine that is not loaded.
 """
 
 from __future__ import annotations
@@ -62,15 +63,16 @@ class Script:
         return [entry for entry in map(json.loads, lines) if kind in entry]
 
 
-def copy_of_s1(root: Path, repository: Path, name: str, engine: str, *changes: tuple[str, str]) -> None:
+def copy_of_s1(root: Path, repository: Path, name: str, engine: str, *, num_instances: int = 1, **changes: str) -> None:
     """Model ``s1`` over another engine, with other values of some parameters."""
     folder = repository / name
     shutil.copytree(root / "model_repository" / "s1", folder, ignore=shutil.ignore_patterns("__pycache__"))
     config = folder / "config.pbtxt"
     text = config.read_text().replace('name: "s1"', f'name: "{name}"').replace("${S1_ENGINE_MODEL}", engine)
-    for old, new in changes:
-        assert text.count(f'"{old}"') == 1
-        text = text.replace(f'"{old}"', f'"{new}"')
+    for parameter, value in changes.items():
+        text, number = re.subn(rf'(key: "{parameter}".*\n.*string_value: )"[^"]*"', rf'\g<1>"{value}"', text)
+        assert number == 1
+    text = text.replace("count: 1 ", f"count: {num_instances} ")
     config.write_text(text.replace("${S1_VOCAB_ROWS}", str(VOCAB_ROWS)) if engine == "scripted_llm" else text)
 
 
@@ -83,6 +85,23 @@ def make_scripted_llm(root: Path, repository: Path, scripts: Path) -> None:
     parameter = f'parameters {{ key: "scripts" value: {{ string_value: "{scripts}" }} }}'
     head = config[: config.index("\nparameters")].replace("embedded_llm", "scripted_llm")
     (folder / "config.pbtxt").write_text(f"{head}\n{parameter}\n{tensors}")
+
+
+def environment_of(root: Path, grpc_port: int) -> dict[str, str]:
+    """What the model configs name, for the small model."""
+    options = argparse.Namespace(engine="embedded_llm", model="smollm2", cache=root / ".s1" / "models", preset=None, library="auto")
+    return serving_environment(options, grpc_port, lambda _: None)
+
+
+def scripted_server(root: Path, scripts: Path, repository: Path, log: Path) -> TritonServer:
+    """A server of its own with ``s1_scripted``; not started."""
+    make_scripted_llm(root, repository, scripts)
+    copy_of_s1(root, repository, "s1_scripted", "scripted_llm")
+    ports = choose_ports(http=0, grpc=0, metrics=0)
+    models = ["scripted_llm", "s1_scripted"]
+    return TritonServer(
+        repositories=[repository], models=models, ports=ports, log=log, environment=environment_of(root, ports.grpc), deadline_s=120
+    )
 
 
 @pytest.fixture(scope="session")
@@ -101,15 +120,15 @@ def triton(root: Path, smollm2: Any, scripts_folder: Path, tmp_path_factory: pyt
     make_scripted_llm(root, repository, scripts_folder)
     copy_of_s1(root, repository, "s1_scripted", "scripted_llm")
     copy_of_s1(root, repository, "s1_lost", "tensorrt_llm")
-    copy_of_s1(root, repository, "s1_small", "scripted_llm", ("256", "2"), ("1024", "1"))
+    copy_of_s1(root, repository, "s1_bls", "scripted_llm", num_instances=3, transport="bls")
+    copy_of_s1(root, repository, "s1_small", "scripted_llm", max_replies="2", max_waiting="1")
     ports = choose_ports(http=0, grpc=0, metrics=0)
-    options = argparse.Namespace(engine="embedded_llm", model="smollm2", cache=root / ".s1" / "models", preset=None, library="auto")
     server = TritonServer(
         repositories=[root / "model_repository", repository],
-        models=["s1", "embedded_llm", "scripted_llm", "s1_scripted", "s1_lost", "s1_small"],
+        models=["s1", "embedded_llm", "scripted_llm", "s1_scripted", "s1_bls", "s1_lost", "s1_small"],
         ports=ports,
         log=tmp_path_factory.mktemp("log") / "triton.log",
-        environment=serving_environment(options, ports.grpc, lambda _: None),
+        environment=environment_of(root, ports.grpc),
         deadline_s=120,
     )
     with server:
@@ -128,7 +147,20 @@ def client(triton: TritonServer) -> Iterator[Client]:
 
 
 @pytest.fixture(scope="session")
-def scripted(triton: TritonServer) -> Iterator[Client]:
+def over_grpc(triton: TritonServer) -> Iterator[Client]:
     """A client of ``s1`` over the scripted engine."""
     with Client(triton.grpc_url, model="s1_scripted") as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def over_bls(triton: TritonServer) -> Iterator[Client]:
+    """The same with transport bls."""
+    with Client(triton.grpc_url, model="s1_bls") as client:
+        yield client
+
+
+@pytest.fixture(params=["grpc", "bls"])
+def scripted(request: pytest.FixtureRequest) -> Client:
+    """Either: what must be the same with both transports."""
+    return request.getfixturevalue(f"over_{request.param}")

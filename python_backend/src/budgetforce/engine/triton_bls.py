@@ -50,6 +50,7 @@ class BlsEngine:
     async def stream(self, call: EngineCall) -> AsyncGenerator[EngineDelta, None]:
         """See ``Engine.stream``."""
         async with self._one_at_a_time:
+            await asyncio.sleep(0)  # what there is to send leaves before this thread waits for the first token
             responses = self._exec(call.request_id, call_tensors(call))
             is_over = False
             try:

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Engines that go away in the middle, and come back or do not: in this server, and in another one that is killed."""
+
+import argparse
+import itertools
+import json
+import re
+import time
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from budgetforce.launcher import TritonServer, choose_ports
+from budgetforce.serving_env import serving_environment
+from s1_client import Client, ServerUnavailable, ThinkingDelta
+from server.conftest import Scripts, copy_of_s1, make_scripted_llm
+
+END, EOS = 2, 0
+
+
+def wait_until(happened, seconds=30):
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Scripts; one for the canary among them."""
+    folder = tmp_path_factory.mktemp("outages")
+    (folder / "default.json").write_text(json.dumps({"calls": [[81]]}))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def scripts(folder, tokenizer):
+    return Scripts(folder, tokenizer, itertools.count())
+
+
+@pytest.fixture(scope="module")
+def server_of(root, smollm2, tmp_path_factory):
+    """A server for a repository."""
+
+    def make(repository, models, ports):
+        options = argparse.Namespace(engine="embedded_llm", model="smollm2", cache=root / ".s1" / "models", preset=None, library="auto")
+        return TritonServer(
+            repositories=[repository],
+            models=models,
+            ports=ports,
+            log=tmp_path_factory.mktemp("log") / "triton.log",
+            environment=serving_environment(options, ports.grpc, lambda _: None),
+            deadline_s=120,
+        )
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def far(root, folder, server_of, tmp_path_factory):
+    """Another server that has the engine; not started."""
+    repository = tmp_path_factory.mktemp("far")
+    make_scripted_llm(root, repository, folder)
+    return server_of(repository, ["scripted_llm"], choose_ports(http=0, grpc=0, metrics=0))
+
+
+@pytest.fixture(scope="module")
+def near(root, folder, far, server_of, tmp_path_factory):
+    """``s1`` over an engine of its own server, and over that of the other."""
+    repository = tmp_path_factory.mktemp("near")
+    make_scripted_llm(root, repository, folder)
+    patience = {"canary_period_s": "1", "max_outage_s": "20"}
+    copy_of_s1(root, repository, "s1_near", "scripted_llm", **patience)
+    copy_of_s1(root, repository, "s1_hasty", "scripted_llm", canary_period_s="1", max_outage_s="0")
+    copy_of_s1(root, repository, "s1_far", "scripted_llm", engine_url=far.grpc_url, **patience)
+    with server_of(repository, ["scripted_llm", "s1_near", "s1_hasty", "s1_far"], choose_ports(http=0, grpc=0, metrics=0)) as server:
+        yield server
+
+
+def control(server, action):
+    request = urllib.request.Request(f"{server.http_url}/v2/repository/models/scripted_llm/{action}", data=b"{}", method="POST")
+    urllib.request.urlopen(request, timeout=30).read()
+
+
+def load_again(server):
+    """To load a model that is loaded is to do nothing."""
+    control(server, "unload")
+    control(server, "load")
+
+
+def engine_ready(server, model):
+    """The gauge; None as long as there is none."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.ports.metrics}/metrics", timeout=5) as response:
+        found = re.search(rf'^s1_engine_ready{{instance="{model}_0_0"}} (\d)', response.read().decode(), re.M)
+    return None if found is None else int(found.group(1))
+
+
+@pytest.fixture
+def words(tokenizer):
+    return list(tokenizer.encode(" one two three four five six"))
+
+
+def check_that_nothing_is_lost(reply):
+    """Neither an id nor a call more than it takes."""
+    assert (reply.thinking, reply.answer) == ("I need to figure out one two three four five six", "Final Answer: four five six")
+    assert reply.result.rounds[0].num_outages >= 1
+    assert reply.result.rounds[0].num_sampled_tokens == 7
+
+
+def test_an_engine_whose_process_dies_and_is_loaded_again(near, scripts, words):
+    """The canary finds it dead, which Triton 24.10 does not tell the running call."""
+    script = scripts.write([*words, END], [*words[3:], END], die_after=3, only_once=True)
+    with Client(near.grpc_url, model="s1_near", deadline_s=60) as client, ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(client.think, script.question, num_ignore=0)
+        wait_until(lambda: engine_ready(near, "s1_near") == 0)
+        load_again(near)
+        check_that_nothing_is_lost(asked.result())
+    wait_until(lambda: engine_ready(near, "s1_near") == 1)
+
+
+def test_an_engine_that_is_unloaded_between_rounds_and_loaded_again(near, scripts, words):
+    script = scripts.write([*words[:3], END], [*words[3:], END], delay_ms=30)
+    with Client(near.grpc_url, model="s1_near", deadline_s=60) as client:
+        events = client.stream(script.question, num_ignore=1)
+        while not isinstance(next(events), ThinkingDelta):
+            pass
+        control(near, "unload")  # lets the running call end
+        wait_until(lambda: script.notes("ended"))
+        control(near, "load")
+        *_, done = events
+    assert (done.result.thinking_end, done.result.usage.num_ignored) == ("natural", 1)
+    assert sum(r.num_outages for r in done.result.rounds) >= 1
+
+
+def test_an_engine_that_stays_away_is_a_retryable_end(near, scripts, words):
+    script = scripts.write([*words, END], die_after=3, only_once=True)
+    with Client(near.grpc_url, model="s1_hasty", deadline_s=60) as client:
+        with pytest.raises(ServerUnavailable, match="does not answer") as failed:
+            client.think(script.question, num_ignore=0)
+        assert (failed.value.retryable, failed.value.so_far[0]["usage"]["num_thinking_sampled"]) == (True, 3)
+        with pytest.raises(ServerUnavailable, match="not healthy"):  # nothing begun, nothing to wait for
+            client.think(script.question, num_ignore=0)
+        load_again(near)
+        wait_until(lambda: engine_ready(near, "s1_hasty") == 1)
+        assert client.think(script.question, num_ignore=0).answer
+
+
+def test_another_server_that_is_killed_and_started_again(near, far, scripts, words):
+    """SIGKILL in mid-stream; the connection breaks, the reply waits, goes on and is whole."""
+    script = scripts.write([*words, END], [*words[3:], END], stall_after=3, only_once=True)
+    with far, Client(near.grpc_url, model="s1_far", deadline_s=60) as client, ThreadPoolExecutor(1) as pool:
+        wait_until(lambda: engine_ready(near, "s1_far") == 1)
+        asked = pool.submit(client.think, script.question, num_ignore=0)
+        wait_until(lambda: script.notes("stalled"))
+        far.process.kill()
+        far.process.wait()
+        far.stop()
+        far.__enter__()
+        check_that_nothing_is_lost(asked.result())
+
+
+def test_a_request_to_a_server_that_is_not_there_is_told_at_once(near, far, scripts, words):
+    with Client(near.grpc_url, model="s1_far") as client, pytest.raises(ServerUnavailable, match=far.grpc_url) as failed:
+        client.think(scripts.write([END]).question)
+    assert failed.value.retryable

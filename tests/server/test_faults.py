@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whatever goes wrong behind or around a request: one end, with a stable code, and the server goes on."""
+
+import time
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+
+from budgetforce import triton_files
+from s1_client import (
+    AnswerDelta,
+    Cancelled,
+    Client,
+    ConnectionFailed,
+    DeadlineExceeded,
+    EngineFailed,
+    Injected,
+    InvalidRequest,
+    S1Error,
+    ServerUnavailable,
+    ThinkingDelta,
+)
+from server.conftest import scripted_server
+
+END, EOS = 2, 0
+
+
+def wait_until(happened, seconds=15):
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def a(tokenizer):
+    return tokenizer.encode("a")[0]
+
+
+@pytest.fixture
+def goes_on(scripts, a):
+    """The server answers as if nothing had been."""
+
+    def check(client):
+        reply = client.think(scripts.write([END], [a, EOS]).question, num_ignore=0, max_tokens=5)
+        assert reply.answer == "Final Answer:a"
+
+    return check
+
+
+# --- the engine ----------------------------------------------------------------------------------
+
+
+def test_an_engine_that_refuses_a_later_round_ends_the_request_there(over_grpc, scripts, a, goes_on):
+    script = scripts.write([a, a, END], [a], [a, END], [a, EOS], fail_calls={"1": "out of blocks"})
+    with pytest.raises(EngineFailed, match="out of blocks") as failed:
+        over_grpc.think(script.question, num_ignore=1, request_id="mine")
+    error = failed.value
+    assert (error.retryable, error.request_id, error.so_far[0]["num_rounds"]) == (False, "mine", 2)
+    assert error.so_far[0]["usage"]["num_thinking_sampled"] == 2
+    goes_on(over_grpc)
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ({"empty": True}, "ended after 0 of"),
+        ({"wrong_length": 7}, "sequence_length 7 for"),
+        ({"wrong_length": -1}, "sequence_length -1 for"),
+    ],
+)
+def test_an_engine_that_breaks_its_contract_is_told_of(scripted, scripts, a, goes_on, fault, words):
+    with pytest.raises(EngineFailed, match=f"broke its contract: .*{words}") as failed:
+        scripted.think(scripts.write([a, a, END], **fault).question, num_ignore=0)
+    assert not failed.value.retryable
+    goes_on(scripted)
+
+
+def test_an_id_below_zero_is_no_id(scripted, scripts, a, goes_on):
+    with pytest.raises(EngineFailed, match="-5 is no id"):
+        scripted.think(scripts.write([a, -5, END]).question, num_ignore=0)
+    goes_on(scripted)
+
+
+@pytest.mark.parametrize("fault", [{"late_final_ms": 300}, {"double_final": True}])
+def test_a_late_or_second_end_changes_nothing(scripted, scripts, a, fault):
+    reply = scripted.think(scripts.write([a, a, END], [a, EOS], **fault).question, num_ignore=0, max_tokens=5)
+    assert (reply.answer, reply.result.usage.num_thinking_sampled) == ("Final Answer:a", 2)
+
+
+def test_an_engine_that_stalls_beyond_the_deadline_is_cancelled(over_grpc, scripts, a, goes_on):
+    script = scripts.write([a] * 50, stall_after=5)
+    with pytest.raises(DeadlineExceeded, match="timeout_ms 700 was over before the reply was complete") as failed:
+        over_grpc.think(script.question, timeout_ms=700)
+    assert failed.value.so_far[0]["usage"]["num_thinking_sampled"] == 5
+    wait_until(lambda: script.notes("cancelled"))
+    goes_on(over_grpc)
+
+
+def test_near_the_deadline_the_rest_can_go_to_the_answer(over_grpc, scripts, a):
+    """However long the thought would have been, and even if the engine had stalled over it."""
+    for fault in ({"delay_ms": 5}, {"stall_after": 5}):
+        script = scripts.write([a] * 4000, [a, EOS], only_once=True, **fault)
+        reply = over_grpc.think(script.question, timeout_ms=3000, on_timeout="answer", max_thinking_tokens=4000, max_tokens=5)
+        assert (reply.result.thinking_end, reply.result.answer_end) == ("deadline", "stop")
+        assert reply.answer.endswith("a")
+
+
+def test_an_answer_that_is_not_ready_at_the_deadline_ends_with_what_it_has(over_grpc, scripts, a):
+    script = scripts.write([END], [a] * 50, stall_after=3)
+    reply = over_grpc.think(script.question, timeout_ms=700, on_timeout="answer", num_ignore=0, max_tokens=50)
+    assert (reply.result.answer_end, reply.answer) == ("deadline", "Final Answer:aaa")
+
+
+def test_a_deadline_that_makes_no_sense_is_refused(over_grpc):
+    with pytest.raises(InvalidRequest, match="timeout_ms"):
+        over_grpc.think("hi", timeout_ms=0)
+    with pytest.raises(InvalidRequest, match="on_timeout: .*there is no timeout_ms"):
+        over_grpc.think("hi", on_timeout="answer")
+
+
+# --- the client -----------------------------------------------------------------------------------
+
+PHASES = {  # when the client goes, with a script whose every call takes a while
+    "before the first token": ({"first_delay_ms": 1000}, lambda event: True),
+    "in the thought": ({"delay_ms": 5}, lambda event: isinstance(event, ThinkingDelta)),
+    "between rounds": ({"delay_ms": 5}, lambda event: isinstance(event, Injected) and event.text == "Wait"),
+    "in the answer": ({"delay_ms": 5}, lambda event: isinstance(event, AnswerDelta)),
+}
+LINES = {"in the thought": 3000, "before the first token": 3000, "between rounds": 3, "in the answer": 3}
+
+
+def num_ended(triton, model, end):
+    """How many requests the counters say have ended that way, in all processes of a model."""
+    with urllib.request.urlopen(f"http://{triton.ports.host}:{triton.ports.metrics}/metrics", timeout=5) as response:
+        lines = [line for line in response.read().decode().splitlines() if f'end="{end}",instance="{model}_0_' in line]
+    return sum(float(line.rpartition(" ")[2]) for line in lines)
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_a_client_that_goes_in_any_phase_stops_the_engine(scripted, over_bls, triton, scripts, a, goes_on, phase):
+    """Within a fifth of a second, most times of five; the counters know. A BLS call says nothing, and hears
+    nothing, before its first token.
+    """
+    fault, has_come = PHASES[phase]
+    num_ignore = int(phase == "between rounds")
+    before, delays = num_ended(triton, scripted._model, "CANCELLED"), []
+    for _ in range(5):
+        script = scripts.write([a] * LINES[phase] + [END], *[[a]] * num_ignore, [a] * 3000, **fault)
+        stream = scripted.stream(script.question, num_ignore=num_ignore, max_thinking_tokens=3500, max_tokens=3000)
+        while not has_come(next(stream)):
+            pass
+        wait_until(lambda: script.notes("begun"))
+        stream.close()
+        gone = time.monotonic()
+        wait_until(lambda: len(script.notes("begun")) == sum(len(script.notes(end)) for end in ("cancelled", "stopped", "ended")))
+        ended = script.notes("cancelled") + script.notes("stopped")
+        delays += [note["at"] - gone for note in ended]
+    if (scripted, phase) != (over_bls, "before the first token"):
+        assert sorted(delays)[len(delays) // 2] < 0.2, delays
+    wait_until(lambda: num_ended(triton, scripted._model, "CANCELLED") == before + 5)
+    goes_on(scripted)
+
+
+def test_two_clients_with_the_same_request_id_are_two_requests(scripted, scripts, a):
+    script = scripts.write([a] * 30 + [END], [a, EOS], delay_ms=2)
+    with ThreadPoolExecutor(2) as pool:
+        asked = [pool.submit(scripted.think, script.question, request_id="same", num_ignore=0, max_tokens=5) for _ in range(2)]
+        replies = [one.result() for one in asked]
+    assert {(reply.answer, reply.result.request_id) for reply in replies} == {("Final Answer:a", "same")}
+
+
+# --- the server -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cramped(root, smollm2, scripts_folder, tmp_path, monkeypatch):
+    """A server whose shared memory cannot grow beyond 8 MB: files can not, and those that would do not kill it."""
+    found = triton_files.find()
+    binary = tmp_path / "tritonserver"
+    binary.write_text(f"#!/bin/bash\ntrap '' XFSZ\nulimit -f 8192\nexec {found.binary} \"$@\"\n")
+    binary.chmod(0o755)
+    monkeypatch.setattr(triton_files, "find", lambda: replace(found, binary=str(binary)))
+    with scripted_server(root, scripts_folder, tmp_path / "repository", tmp_path / "triton.log") as server:
+        yield server
+
+
+def test_shared_memory_that_is_exhausted_fails_the_request_alone(cramped, scripts, a, goes_on):
+    with Client(cramped.grpc_url, model="s1_scripted") as client:
+        for _ in range(3):
+            with pytest.raises(S1Error, match="shared memory"):
+                client.think("x" * 20_000_000)
+        goes_on(client)
+
+
+@pytest.mark.parametrize("drain_s", [20, 0])
+def test_a_server_that_stops_lets_replies_end_in_whatever_phase_they_are(root, scripts, scripts_folder, tmp_path, a, drain_s):
+    """New ones are refused meanwhile. With no time to drain, each ends in one error."""
+    slow = {
+        "before the first token": scripts.write([a, END], [a, EOS], first_delay_ms=1500),
+        "in the thought": scripts.write([a] * 80 + [END], [a, EOS], delay_ms=20),
+        "in the answer": scripts.write([END], [*[a] * 80, EOS], delay_ms=20),
+        "between rounds": scripts.write([a, END], delay_ms=20),
+    }
+    server = scripted_server(root, scripts_folder, tmp_path / "repository", tmp_path / "triton.log")
+    server.drained, server.drain_s = ["s1_scripted"], drain_s
+    options = {"max_thinking_tokens": 200, "max_tokens": 100}
+    with server, Client(server.grpc_url, model="s1_scripted", deadline_s=60) as client, ThreadPoolExecutor(5) as pool:
+        asked = {
+            phase: pool.submit(client.think, script.question, num_ignore=30 * (phase == "between rounds"), **options)
+            for phase, script in slow.items()
+        }
+        wait_until(lambda: all(script.notes("begun") for script in slow.values()))
+        stopping = pool.submit(server.stop)
+        if drain_s:
+            wait_until(lambda: refused(client))
+            assert {phase: one.result().result.answer_end for phase, one in asked.items()} == dict.fromkeys(slow, "stop")
+        else:
+            assert {type(one.exception(timeout=30)) for one in asked.values()} <= {ServerUnavailable, ConnectionFailed, Cancelled, EngineFailed}
+        stopping.result()
+
+
+def refused(client):
+    try:
+        client.think("hi", timeout_ms=1)
+    except ServerUnavailable:
+        return True
+    except S1Error:
+        pass
+    return False
