@@ -71,6 +71,14 @@ def test_the_parameters_are_those_that_the_code_knows(root, model, kind):
     assert set(read_config(root, model).parameters) == {field.name for field in fields(kind)}
 
 
+def test_the_config_for_bls_differs_in_the_transport_and_the_instances_alone(root, s1):
+    text = (root / "model_repository/s1/configs/bls.pbtxt").read_text()
+    config = text_format.Parse(text, model_config_pb2.ModelConfig())
+    assert (config.parameters["transport"].string_value, config.instance_group[0].count > 1) == ("bls", True)
+    config.parameters["transport"].string_value, config.instance_group[0].count = "grpc", 1
+    assert config == s1
+
+
 VALUES = {"TYPE_STRING": b"never", "TYPE_INT32": 2, "TYPE_FP32": 0.5, "TYPE_UINT64": 3, "TYPE_BOOL": True}
 WORDS = {"preset": b"s1-eval", "thinking": b"off", "on_timeout": b"answer", "messages": b'[{"role": "user", "content": "hi"}]'}
 

@@ -31,6 +31,9 @@ class TritonError(Exception):
         super().__init__(message)
         self.code = code
 
+    def message(self) -> str:
+        return str(self)
+
 
 class TritonModelException(Exception):
     pass

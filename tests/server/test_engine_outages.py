@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from budgetforce.health import why_not_ready
 from budgetforce.launcher import TritonServer, choose_ports
 from budgetforce.serving_env import serving_environment
 from s1_client import Client, ServerUnavailable, ThinkingDelta
@@ -101,6 +102,11 @@ def words(tokenizer):
     return list(tokenizer.encode(" one two three four five six"))
 
 
+def health(server):
+    """What a container's health check says."""
+    return why_not_ready(f"127.0.0.1:{server.ports.http}", f"127.0.0.1:{server.ports.metrics}")
+
+
 def check_that_nothing_is_lost(reply):
     """Neither an id nor a call more than it takes."""
     assert (reply.thinking, reply.answer) == ("I need to figure out one two three four five six", "Final Answer: four five six")
@@ -114,6 +120,7 @@ def test_an_engine_whose_process_dies_and_is_loaded_again(near, scripts, words):
     with Client(near.grpc_url, model="s1_near", deadline_s=60) as client, ThreadPoolExecutor(1) as pool:
         asked = pool.submit(client.think, script.question, num_ignore=0)
         wait_until(lambda: engine_ready(near, "s1_near") == 0)
+        assert "the engine does not answer" in health(near)
         load_again(near)
         check_that_nothing_is_lost(asked.result())
     wait_until(lambda: engine_ready(near, "s1_near") == 1)

@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""gRPC over libcurl, against grpcio's own server: what is sent arrives, however it is cut, and every end is told."""
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+import pytest
+
+from budgetforce.engine.grpc_calls import CallFailed, GrpcCalls
+from budgetforce.launcher import choose_ports
+
+
+class Service(grpc.GenericRpcHandler):
+    """Method Many answers with as many messages as the request has bytes, Wait until it is cancelled, Fail not at all."""
+
+    def __init__(self):
+        self.cancelled = threading.Event()
+
+    def service(self, details):
+        handlers = {"/test/Many": self.many, "/test/Wait": self.wait, "/test/Fail": self.fail}
+        if details.method not in handlers:
+            return None
+        return grpc.unary_stream_rpc_method_handler(handlers[details.method])
+
+    def many(self, request, context):
+        for number in range(len(request)):
+            yield bytes([number % 256]) * (number * 37 % 5000)
+
+    def wait(self, request, context):
+        context.add_callback(self.cancelled.set)
+        yield b"first"
+        self.cancelled.wait(20)
+
+    def fail(self, request, context):
+        yield b"before"
+        context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "50 % full: größer geht nicht")
+
+
+@pytest.fixture
+def service():
+    return Service()
+
+
+@pytest.fixture
+def address(service):
+    server = grpc.server(ThreadPoolExecutor(8), handlers=[service])
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield f"127.0.0.1:{port}"
+    server.stop(None).wait()
+
+
+@pytest.fixture
+def free_address():
+    return f"127.0.0.1:{choose_ports(http=0, grpc=0, metrics=0).grpc}"
+
+
+def run(address, scenario):
+    async def wrapped():
+        calls = GrpcCalls(address)
+        try:
+            return await asyncio.wait_for(scenario(calls), 20)
+        finally:
+            calls.close()
+
+    return asyncio.run(wrapped())
+
+
+@pytest.mark.parametrize("num", [0, 1, 3000])
+def test_every_message_arrives_whole_and_in_order(address, num):
+    """Some are empty, some larger than a frame."""
+
+    async def scenario(calls):
+        messages = []
+        await calls.start("test/Many", b"x" * num, messages.append).ended
+        return messages
+
+    assert run(address, scenario) == [bytes([n % 256]) * (n * 37 % 5000) for n in range(num)]
+
+
+def test_more_calls_than_libcurls_own_limit_run_at_once_on_one_connection(address):
+    async def scenario(calls):
+        counts = [0] * 150
+
+        def counter(index):
+            def count(_):
+                counts[index] += 1
+
+            return count
+
+        await asyncio.gather(*(calls.start("test/Many", b"x" * 20, counter(index)).ended for index in range(150)))
+        return counts
+
+    assert run(address, scenario) == [20] * 150
+
+
+def test_a_cancelled_call_ends_on_the_server_too(address, service):
+    async def scenario(calls):
+        first = asyncio.Event()
+        call = calls.start("test/Wait", b"", lambda _: first.set())
+        await first.wait()
+        call.cancel()
+        call.cancel()  # once is enough
+        await asyncio.get_running_loop().run_in_executor(None, service.cancelled.wait, 10)
+        return call.ended.cancelled(), service.cancelled.is_set()
+
+    assert run(address, scenario) == (True, True)
+
+
+def test_a_status_that_is_not_ok_is_told_in_the_servers_words(address):
+    async def scenario(calls):
+        messages = []
+        with pytest.raises(CallFailed, match="^50 % full: größer geht nicht$"):
+            await calls.start("test/Fail", b"", messages.append).ended
+        return messages
+
+    assert run(address, scenario) == [b"before"]
+
+
+def test_a_method_that_is_not_there_is_a_failure(address):
+    async def scenario(calls):
+        with pytest.raises(CallFailed, match="Method not found"):
+            await calls.start("test/Nothing", b"", print).ended
+
+    run(address, scenario)
+
+
+def test_a_server_that_is_not_there_is_a_failure_at_once_and_found_when_it_comes(service, free_address):
+    """On the same connection object: nothing has to be made anew."""
+
+    async def scenario(calls):
+        with pytest.raises(CallFailed, match="connect"):
+            await calls.start("test/Many", b"x", print).ended
+        server = grpc.server(ThreadPoolExecutor(2), handlers=[service])
+        server.add_insecure_port(calls._address)
+        server.start()
+        messages = []
+        await calls.start("test/Many", b"xx", messages.append).ended
+        server.stop(None).wait()
+        return len(messages)
+
+    assert run(free_address, scenario) == 2
+
+
+def test_a_server_that_goes_away_fails_its_running_calls(service, free_address):
+    async def scenario(calls):
+        server = grpc.server(ThreadPoolExecutor(2), handlers=[service])
+        server.add_insecure_port(calls._address)
+        server.start()
+        first = asyncio.Event()
+        call = calls.start("test/Wait", b"", lambda _: first.set())
+        await first.wait()
+        server.stop(None)
+        with pytest.raises(CallFailed):
+            await call.ended
+
+    run(free_address, scenario)

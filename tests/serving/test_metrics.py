@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Counts become metrics; a server without any is served all the same."""
+
+from collections import Counter
+from types import SimpleNamespace
+
+import pytest
+import triton_python_backend_utils as pb_utils
+
+from budgetforce.serving.metrics import Metrics
+
+
+@pytest.fixture(autouse=True)
+def nothing_published(monkeypatch):
+    monkeypatch.setattr(pb_utils.MetricFamily, "metrics", {})
+
+
+def host(*, num_running=0, num_waiting=0, num_open=0, ready=True, **ends):
+    admission = SimpleNamespace(num_running=num_running, num_waiting=num_waiting)
+    return SimpleNamespace(orchestrator=SimpleNamespace(admission=admission, num_open=num_open, ends=Counter(ends)), engine_is_ready=ready)
+
+
+def published():
+    return {(name, dict(labels).get("end", "")): metric.value for (name, labels), metric in pb_utils.MetricFamily.metrics.items() if labels}
+
+
+def test_gauges_follow_and_counters_grow():
+    metrics = Metrics("s1_0_0")
+    metrics.publish(host(num_running=2, num_waiting=1, num_open=3, done=5))
+    metrics.publish(host(num_running=1, num_open=1, ready=False, done=7, CANCELLED=1))
+    assert published() == {
+        ("s1_requests_open", ""): 1,
+        ("s1_replies_running", ""): 1,
+        ("s1_requests_waiting", ""): 0,
+        ("s1_engine_ready", ""): 0,
+        ("s1_requests_total", "done"): 7,
+        ("s1_requests_total", "CANCELLED"): 1,
+    }
+
+
+def test_what_has_not_changed_is_not_told_again(monkeypatch):
+    metrics, one = Metrics("s1_0_0"), host(done=1)
+    metrics.publish(one)
+    monkeypatch.setattr(pb_utils.Metric, "set", lambda *_: pytest.fail("told again"))
+    monkeypatch.setattr(pb_utils.Metric, "increment", lambda *_: pytest.fail("told again"))
+    metrics.publish(one)
+
+
+def test_a_server_without_metrics_is_told_of_once(monkeypatch):
+    def refuse(*_, **__):
+        raise pb_utils.TritonModelException("metrics are disabled")
+
+    monkeypatch.setattr(pb_utils.MetricFamily, "__init__", refuse)
+    pb_utils.Logger.lines.clear()
+    metrics = Metrics("s1_0_0")
+    metrics.publish(host(done=1))
+    assert pb_utils.Logger.lines == ["s1: there will be no metrics: metrics are disabled"]
