@@ -10,9 +10,10 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
 from benchmarks import chain_throughput
-from budgetforce import presets
+from budgetforce import errors, presets
 from budgetforce.core import AnswerEnd, ThinkingEnd
 from budgetforce.core.states import mermaid
+from budgetforce.serving import metrics
 from s1_client.__main__ import main
 
 
@@ -23,7 +24,8 @@ def test_the_readmes_fields_are_the_configs(root):
         (t.name, model_config_pb2.DataType.Name(t.data_type).removeprefix("TYPE_") + ("[]" if list(t.dims) == [-1] else ""))
         for t in config.input
     ]
-    told = re.findall(r"^\| `(\w+)` \| (\w+(?:\[\])?) \|", (root / "README.md").read_text(), re.M)
+    section = (root / "README.md").read_text().partition("## Fields")[2].partition("\n## ")[0]
+    told = re.findall(r"^\| `(\w+)` \| (\w+(?:\[\])?) \|", section, re.M)
     assert sorted(declared) == sorted(told)
 
 
@@ -42,6 +44,18 @@ def test_the_readme_names_every_reason_for_an_end(root, phase, ends):
     """But for "cancelled", which no reply tells."""
     row = re.search(rf"^\| {phase} \| `(.*)$", (root / "README.md").read_text(), re.M).group(0)
     assert set(re.findall(r"`(\w+)`", row)) == {end.value for end in ends} - {"cancelled"}
+
+
+def test_the_readme_names_every_error_code_and_whether_to_retry(root):
+    """Of those that can reach a client: a wrong configuration does not load."""
+    told = dict(re.findall(r"^\| `([A-Z_]+)` \| (yes|no) \|", (root / "README.md").read_text(), re.M))
+    kinds = [errors.BudgetForceError, *errors.BudgetForceError.__subclasses__()]
+    assert told == {kind.code: "yes" if kind.retryable else "no" for kind in kinds if kind is not errors.ConfigError}
+
+
+def test_the_readme_names_every_metric(root):
+    told = re.findall(r"^\| `(s1_\w+)` \|", (root / "README.md").read_text(), re.M)
+    assert set(told) == {*metrics.GAUGES, metrics.COUNTER}
 
 
 def test_the_designs_diagram_is_the_table_of_states(root):

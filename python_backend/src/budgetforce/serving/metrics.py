@@ -10,7 +10,8 @@ import triton_python_backend_utils as pb_utils
 
 from budgetforce.serving.hosts import Host
 
-_GAUGES: dict[str, tuple[str, Callable[[Host], int]]] = {
+COUNTER = "s1_requests_total"
+GAUGES: dict[str, tuple[str, Callable[[Host], int]]] = {
     "s1_requests_open": ("Requests that have come and not ended", lambda host: host.orchestrator.num_open),
     "s1_replies_running": ("Samples that run", lambda host: host.orchestrator.admission.num_running),
     "s1_requests_waiting": ("Requests that wait for room", lambda host: host.orchestrator.admission.num_waiting),
@@ -45,15 +46,13 @@ class Metrics:
 
     def _make_families(self) -> None:
         told = "Requests that have ended, by how: done, or an error's code"
-        self._families["s1_requests_total"] = pb_utils.MetricFamily(
-            name="s1_requests_total", description=told, kind=pb_utils.MetricFamily.COUNTER
-        )
-        for name, (description, _) in _GAUGES.items():
+        self._families[COUNTER] = pb_utils.MetricFamily(name=COUNTER, description=told, kind=pb_utils.MetricFamily.COUNTER)
+        for name, (description, _) in GAUGES.items():
             self._families[name] = pb_utils.MetricFamily(name=name, description=description, kind=pb_utils.MetricFamily.GAUGE)
             self._metrics[name] = self._families[name].Metric(labels=self._labels)
 
     def _publish(self, host: Host) -> None:
-        for name, (_, read) in _GAUGES.items():
+        for name, (_, read) in GAUGES.items():
             value = read(host)
             if self._told.get(name) != value:
                 self._told[name] = value
@@ -66,5 +65,5 @@ class Metrics:
 
     def _counter(self, end: str) -> Any:
         if end not in self._metrics:
-            self._metrics[end] = self._families["s1_requests_total"].Metric(labels={**self._labels, "end": end})
+            self._metrics[end] = self._families[COUNTER].Metric(labels={**self._labels, "end": end})
         return self._metrics[end]
