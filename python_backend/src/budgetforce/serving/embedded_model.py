@@ -26,7 +26,7 @@ from budgetforce.engine.model_files import ModelFiles
 from budgetforce.engine.pipelines import build_pipeline
 from budgetforce.errors import BudgetForceError, Cancelled, EngineFailed, EngineUnavailable, InvalidRequest
 from budgetforce.serving.embedded_inputs import EngineRequest, read_engine_request
-from budgetforce.serving.ports import ResponsePort
+from budgetforce.serving.ports import ResponsePort, request_id_of
 from budgetforce.serving.watch import cancel_check_period_s
 
 # Sending and computing share the cores. A response slows a step by about this much on its way to
@@ -72,7 +72,7 @@ class EmbeddedModel:
             port = ResponsePort(request.get_response_sender())
             try:
                 inputs = {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
-                parsed = read_engine_request(request.request_id(), inputs)
+                parsed = read_engine_request(request_id_of(request), inputs)
             except BudgetForceError as error:
                 port.fail(error)
                 continue

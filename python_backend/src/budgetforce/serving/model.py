@@ -14,12 +14,13 @@ import triton_python_backend_utils as pb_utils
 from budgetforce.config import OrchestratorConfig, from_parameters
 from budgetforce.engine.triton_bls import BlsEngine
 from budgetforce.engine.triton_grpc import GrpcEngine
+from budgetforce.errors import InvalidRequest
 from budgetforce.presets import Preset
 from budgetforce.serving.hosts import ConcurrentHost, HereExecutor, Host, SerialHost
 from budgetforce.serving.metrics import Metrics
 from budgetforce.serving.orchestrator import Incoming, Orchestrator
 from budgetforce.serving.planning import Planner
-from budgetforce.serving.ports import ReplyPort
+from budgetforce.serving.ports import ReplyPort, request_id_of
 from budgetforce.text.tokenizer import ChatTokenizer
 
 NUM_SENDERS = 1  # sends take turns with the event loop anyway; with more of them messages are smaller, not earlier
@@ -41,14 +42,11 @@ class BudgetForcingModel:
 
     def execute(self, requests: list[pb_utils.InferenceRequest]) -> None:
         for request in requests:
-            self._host.take(
-                Incoming(
-                    request_id=request.request_id() or uuid.uuid4().hex,
-                    inputs={tensor.name(): tensor.as_numpy().reshape(-1).tolist() for tensor in request.inputs()},
-                    outlet=ReplyPort(request.get_response_sender()),
-                    arrived=time.monotonic(),
-                )
-            )
+            outlet = ReplyPort(request.get_response_sender())
+            try:
+                self._host.take(_incoming(request, outlet))
+            except InvalidRequest as error:
+                outlet.fail(error)
 
     def finalize(self) -> None:
         self._host.close()
@@ -79,3 +77,13 @@ class BudgetForcingModel:
             workers=here,
             log_error=pb_utils.Logger.log_error,
         )
+
+
+def _incoming(request: pb_utils.InferenceRequest, outlet: ReplyPort) -> Incoming:
+    """A copy of all that is needed of a request, which does not outlive ``execute``."""
+    return Incoming(
+        request_id=request_id_of(request) or uuid.uuid4().hex,
+        inputs={tensor.name(): tensor.as_numpy().reshape(-1).tolist() for tensor in request.inputs()},
+        outlet=outlet,
+        arrived=time.monotonic(),
+    )

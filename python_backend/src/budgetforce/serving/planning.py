@@ -133,7 +133,7 @@ class Planner:
             grace_tokens=_first(request.grace_tokens, 0),
             boundary_ids=tokenizer.boundary_bearing if request.grace_tokens else frozenset(),
             max_answer_tokens=1,
-            max_context_tokens=1 << 31,
+            max_context_tokens=1 << 40,  # more than any field can ask for
             answer_ids=encode(answer.off_start if request.thinking is ThinkingMode.OFF else answer.start),
             cut_answer_ids=encode(answer.cut_start),
             thinking_prefix_ids=tokenizer.encode(thinking.prefix),

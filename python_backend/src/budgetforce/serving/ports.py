@@ -24,6 +24,14 @@ from budgetforce.serving.sinks import Piece
 _TRITON_CODES = {InvalidRequest: "INVALID_ARG", EngineUnavailable: "UNAVAILABLE", Overloaded: "UNAVAILABLE", Cancelled: "CANCELLED"}
 
 
+def request_id_of(request: pb_utils.InferenceRequest) -> str:
+    """The client's name for a request. Raises InvalidRequest for one that is no text."""
+    try:
+        return request.request_id()
+    except UnicodeDecodeError as error:
+        raise InvalidRequest("request id", error.object[:20].hex(" "), "UTF-8 text") from None
+
+
 class ResponsePort:
     """Where the responses of one request go. Safe to use from several threads."""
 
