@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -36,6 +36,7 @@ class EngineCall:
         max_new_tokens: >= 1.
         stop_ids: the call ends with the first of them, which is returned as its last id; never empty.
         banned_ids: never sampled in this call.
+        ready: ids that come are handed over when this returns; until then they may come together.
     """
 
     request_id: str
@@ -44,6 +45,7 @@ class EngineCall:
     stop_ids: frozenset[int]
     banned_ids: frozenset[int] = frozenset()
     sampling: Sampling = field(default_factory=Sampling)
+    ready: Callable[[], Awaitable[None]] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

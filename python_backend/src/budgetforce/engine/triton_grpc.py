@@ -68,14 +68,16 @@ class GrpcEngine:
                 heard.fail(EngineUnavailable(f"engine '{self.model_name}' went silent, and does not answer others either"))
 
     async def stream(self, call: EngineCall) -> AsyncGenerator[EngineDelta, None]:
-        """See ``Engine.stream``. What comes while nobody asks for more is taken in one."""
+        """See ``Engine.stream``. What comes while nobody is ready for it is taken in one."""
         heard = _Heard(self)
         running = self._calls.start(f"{_SERVICE}/ModelStreamInfer", self._infer_request(call), heard.take_in)
         running.ended.add_done_callback(heard.close)
         self._heard.add(heard)
         try:
-            while (delta := await heard.next()) is not None:
-                yield delta
+            while await heard.something():
+                if call.ready is not None:
+                    await call.ready()
+                yield heard.take()
             await self._raise_what_ended_it(heard, running)
         finally:
             self._heard.discard(heard)
@@ -173,13 +175,15 @@ class _Heard:
         self._is_over = True
         self._wake()
 
-    async def next(self) -> EngineDelta | None:
-        """All that has come; None at the end."""
-        while not self._ids:
-            if self._is_over:
-                return None
+    async def something(self) -> bool:
+        """Wait until something has come; False at the end."""
+        while not self._ids and not self._is_over:
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
+        return bool(self._ids)
+
+    def take(self) -> EngineDelta:
+        """All that has come."""
         delta = EngineDelta(ids=tuple(self._ids), kv_reused_blocks=self._reused_blocks)
         self._ids = array("i")
         return delta

@@ -7,7 +7,7 @@ import asyncio
 import hashlib
 import time
 import uuid
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
@@ -26,6 +26,7 @@ class EngineCalls:
 
     Attributes:
         index: which of the request's samples it is.
+        ready: see ``EngineCall``.
         max_outage_s: how long to wait for an engine that goes away when the sample has ids already.
         prefix: calls are named after it, unique among all that run.
         num_calls: so far.
@@ -34,6 +35,7 @@ class EngineCalls:
     engine: Engine
     plan: ReplyPlan
     index: int = 0
+    ready: Callable[[], Awaitable[None]] | None = None
     max_outage_s: float = 0.0
     prefix: str = field(default_factory=lambda: uuid.uuid4().hex)
     num_calls: int = 0
@@ -84,6 +86,7 @@ class EngineCalls:
             stop_ids=generate.stop_ids,
             banned_ids=self.plan.masked_ids | banned,
             sampling=replace(sampling, seed=call_seed(sampling.seed, self.index, number)),
+            ready=self.ready,
         )
 
     async def _sit_out(self, error: EngineUnavailable) -> None:

@@ -157,7 +157,6 @@ class Exchange:
                     self.first_ids_came.set()
                 if self._take(ids, generate.phase):
                     return self._forcer.receive(StopWordFound())
-                await self.sink.ready()  # the engine goes on meanwhile; what it says goes together then
         return self._forcer.receive(RoundEnded())
 
     def _take(self, ids: tuple[int, ...], phase: Phase) -> bool:

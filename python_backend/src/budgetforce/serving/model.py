@@ -20,10 +20,10 @@ from budgetforce.serving.hosts import ConcurrentHost, HereExecutor, Host, Serial
 from budgetforce.serving.metrics import Metrics
 from budgetforce.serving.orchestrator import Incoming, Orchestrator
 from budgetforce.serving.planning import Planner
-from budgetforce.serving.ports import ReplyPort, request_id_of
+from budgetforce.serving.ports import ReplyPort, constants, request_id_of
 from budgetforce.text.tokenizer import ChatTokenizer
 
-NUM_SENDERS = 1  # sends take turns with the event loop anyway; with more of them messages are smaller, not earlier
+NUM_SENDERS = 4  # a send waits for the server most of its time; more make smaller messages, not earlier ones
 NUM_WORKERS = 2  # so that a short prompt need not wait for a long one
 
 
@@ -50,6 +50,7 @@ class BudgetForcingModel:
 
     def finalize(self) -> None:
         self._host.close()
+        constants.tensors.clear()  # while there is shared memory to give them back to
 
     def is_ready(self) -> bool:
         """Whether the engine answers. Triton asks on a thread that must not be held up: this is a flag."""

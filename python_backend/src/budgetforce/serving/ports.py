@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import threading
 import traceback
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -111,22 +110,34 @@ def _tensors(pieces: Sequence[Piece]) -> list[pb_utils.Tensor]:
         _text("thinking_output", *(piece.thinking for piece in pieces)),
         pb_utils.Tensor("output_ids", int32_tensor(*(token_id for piece in pieces for token_id in piece.ids))),
         _text("event", *(piece.event for piece in pieces)),
-        _index(*(piece.index for piece in pieces)),
+        constants.of("index", tuple(piece.index for piece in pieces), int32_tensor),
     ]
     results = [piece.result for piece in pieces if piece.result is not None]
     return [*tensors, pb_utils.Tensor("result", text_tensor(*results))] if results else tensors
 
 
+class _Constants(threading.local):
+    """Tensors that many responses have: made, and put into shared memory, once. That halves what a response costs here.
+
+    Each thread has its own: Triton puts a tensor into shared memory at its first send, without a lock.
+    """
+
+    def __init__(self) -> None:
+        self.tensors: dict[tuple[str, tuple[Any, ...]], pb_utils.Tensor] = {}
+
+    def of(self, name: str, values: tuple[Any, ...], make: Callable[..., npt.NDArray[Any]]) -> pb_utils.Tensor:
+        """There are few: events, sample indices, empty texts. Of many samples in one response there are more."""
+        if len(values) > 1:
+            return pb_utils.Tensor(name, make(*values))
+        key = (name, values)
+        if key not in self.tensors:
+            self.tensors[key] = pb_utils.Tensor(name, make(*values))
+        return self.tensors[key]
+
+
+constants = _Constants()
+
+
 def _text(name: str, *texts: str) -> pb_utils.Tensor:
-    return _constant(name, *texts) if name == "event" or not any(texts) else pb_utils.Tensor(name, text_tensor(*texts))
-
-
-@lru_cache(maxsize=256)
-def _constant(name: str, *texts: str) -> pb_utils.Tensor:
-    """A tensor that many responses have: made, and put into shared memory, once. Halves what a response costs here."""
-    return pb_utils.Tensor(name, text_tensor(*texts))
-
-
-@lru_cache(maxsize=256)
-def _index(*numbers: int) -> pb_utils.Tensor:
-    return pb_utils.Tensor("index", int32_tensor(*numbers))
+    is_constant = name == "event" or not any(texts)
+    return constants.of(name, texts, text_tensor) if is_constant else pb_utils.Tensor(name, text_tensor(*texts))

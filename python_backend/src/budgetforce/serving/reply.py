@@ -40,7 +40,7 @@ class Reply:
             Exchange(
                 request_id=request_id,
                 plan=plan,
-                calls=EngineCalls(engine=engine, plan=plan, index=index, max_outage_s=max_outage_s),
+                calls=EngineCalls(engine=engine, plan=plan, index=index, ready=sink.ready, max_outage_s=max_outage_s),
                 tokenizer=tokenizer,
                 sink=sink,
                 deadline=deadline,

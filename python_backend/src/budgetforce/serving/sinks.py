@@ -9,6 +9,7 @@ latency: there is more in a message only when the consumer or the machine is beh
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -61,60 +62,75 @@ class Sink(Protocol):
 
 
 class StreamSink:
-    """Sends pieces as they come, see above, in the threads of ``executor``."""
+    """Sends pieces as they come, see above, in the threads of ``executor``.
+
+    Whichever thread sends goes on as long as there is something to send. The event loop hears of
+    it only if somebody waits: to wake it is dear.
+    """
 
     def __init__(self, send: Send, executor: Executor, num_samples: int = 1) -> None:
         self._send = send
         self._executor = executor
         self._loop = asyncio.get_running_loop()
+        self._lock = threading.Lock()  # over all that follows
         self._unsent: list[Piece] = []
         self._num_results_left = num_samples
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._is_idle = True
+        self._waiters: list[asyncio.Future[None]] = []
         self._failure: Exception | None = None
 
     def put(self, piece: Piece) -> None:
-        if self._failure is not None:
-            raise self._failure
-        self._unsent.append(piece)
-        if self._idle.is_set():
-            self._idle.clear()
-            self._loop.call_soon(self._send_all)  # with whatever else is put before the loop's next turn
+        with self._lock:
+            if self._failure is not None:
+                raise self._failure
+            self._unsent.append(piece)
+            was_idle, self._is_idle = self._is_idle, False
+        if was_idle:
+            self._executor.submit(self._drain)
 
     async def ready(self) -> None:
-        await self._idle.wait()
+        with self._lock:
+            if self._is_idle:
+                return
+            waiter = self._loop.create_future()
+            self._waiters.append(waiter)
+        await waiter
 
-    def _send_all(self) -> None:
-        pieces = merge(self._unsent)
-        self._unsent.clear()
-        if not pieces:
-            self._idle.set()
-            return
-        self._num_results_left -= sum(piece.result is not None for piece in pieces)
-        self._executor.submit(self._send_and_tell, pieces, self._num_results_left == 0)
-
-    def _send_and_tell(self, pieces: Sequence[Piece], final: bool) -> None:
-        failure = None
+    def _drain(self) -> None:
         try:
-            self._send(pieces, final)
+            while pieces := self._take():
+                self._num_results_left -= sum(piece.result is not None for piece in pieces)
+                self._send(pieces, self._num_results_left == 0)
         except Exception as error:  # noqa: BLE001  # the reply's business, not this thread's
-            failure = error
-        self._loop.call_soon_threadsafe(self._sent, failure)
+            with self._lock:
+                self._failure = error
+                self._unsent.clear()
+            self._take()
 
-    def _sent(self, failure: Exception | None) -> None:
-        self._failure = failure
-        if failure is not None:
-            self._unsent.clear()
-        self._send_all()
+    def _take(self) -> list[Piece]:
+        with self._lock:
+            pieces, self._unsent = self._unsent, []
+            self._is_idle = not pieces
+            told, self._waiters = ([], self._waiters) if pieces else (self._waiters, [])
+        if told:
+            self._loop.call_soon_threadsafe(_tell, told)
+        return merge(pieces)
 
     async def close(self) -> None:
-        await self._idle.wait()
+        await self.ready()
         if self._failure is not None:
             raise self._failure
 
     async def settle(self) -> None:
-        self._unsent.clear()
-        await self._idle.wait()
+        with self._lock:
+            self._unsent.clear()
+        await self.ready()
+
+
+def _tell(waiters: Iterable[asyncio.Future[None]]) -> None:
+    for waiter in waiters:
+        if not waiter.done():
+            waiter.set_result(None)
 
 
 class JoiningSink:
