@@ -186,7 +186,7 @@ def test_events_of_several_samples_join_to_a_reply_each():
 
 
 def test_answer_now_is_a_request_of_its_own():
-    request = _wire.answer_now_request("mine")
+    request = _wire.command_request("answer_now", "mine")
     assert (request.id, [tensor.name for tensor in request.inputs]) == ("mine", ["answer_now"])
 
 

@@ -9,7 +9,7 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
 from budgetforce.config import EmbeddedConfig, OrchestratorConfig
-from budgetforce.serving.request import read_answer_now, read_reply_request
+from budgetforce.serving.request import COMMANDS, read_command, read_reply_request
 from s1_client import _wire
 
 WIRE_TYPES = {"TYPE_STRING": "BYTES", "TYPE_INT32": "INT32", "TYPE_FP32": "FP32", "TYPE_UINT64": "UINT64", "TYPE_BOOL": "BOOL"}
@@ -88,8 +88,8 @@ def test_no_input_of_s1_is_ignored(s1):
     plain = read_reply_request({"text_input": [b"x"]})
     for tensor in s1.input:
         value = WORDS.get(tensor.name, VALUES[model_config_pb2.DataType.Name(tensor.data_type)])
-        if tensor.name == "answer_now":
-            assert read_answer_now({tensor.name: [value]})
+        if tensor.name in COMMANDS:
+            assert read_command({tensor.name: [value]}) == tensor.name
         elif tensor.name == "messages":
             assert read_reply_request({tensor.name: [value]}) != plain
         else:
@@ -99,7 +99,7 @@ def test_no_input_of_s1_is_ignored(s1):
 def test_the_client_sends_what_the_config_declares(s1):
     types = {tensor.name: WIRE_TYPES[model_config_pb2.DataType.Name(tensor.data_type)] for tensor in s1.input}
     assert {name: types[name] for name in _wire.OPTIONS} == _wire.OPTIONS
-    assert set(types) - set(_wire.OPTIONS) == {"text_input", "messages", "stream", "answer_now"}
+    assert set(types) - set(_wire.OPTIONS) == {"text_input", "messages", "stream", *COMMANDS}
 
 
 def test_names_of_the_stock_bls_model_keep_their_types(s1):

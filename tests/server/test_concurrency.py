@@ -67,7 +67,7 @@ def test_256_replies_run_at_once_in_one_process(triton, scripts, a):
         wait_until(lambda: len(script.notes("stalled")) == NUM_REPLIES)
         wait_until(lambda: gauge(triton, 's1_replies_running{instance="s1_scripted_0_0"}') == NUM_REPLIES)
         for name in names:
-            requests.put(_wire.answer_now_request(name, model="s1_scripted"))
+            requests.put(_wire.command_request("answer_now", name, model="s1_scripted"))
         requests.put(None)
         results = list(results_in(responses))
     ends = {result["request_id"]: result["finish_reason"]["thinking"] for result in results if "finish_reason" in result}

@@ -88,7 +88,30 @@ def test_answer_now_reaches_the_running_request_of_that_id(model, engine, tokeni
     assert json.loads(one.sender.texts("result")[0])["finish_reason"] == {"thinking": "answer_now", "answer": "stop"}
     while model._host._running:  # forgotten a moment after its last response
         pass
-    assert model._host.orchestrator._replies == {}
+    assert model._host.orchestrator.num_open == 0
+
+
+def test_cancel_ends_the_running_request_of_that_id_and_it_alone(model, engine, tokenizer):
+    engine.enqueue(tokenizer.encode("a"))
+    engine.hanging = {0}
+    one, told = request(), pb_utils.InferenceRequest({"cancel": np.array([[True]])}, "id")
+    model.execute([one])
+    while "thinking" not in one.sender.texts("event"):
+        pass
+    model.execute([told])
+    assert one.sender.finished.wait(5)
+    assert told.sender.finished.wait(5)
+    assert one.sender.responses[-1].error.code == pb_utils.TritonError.CANCELLED
+    assert json.loads(told.sender.texts("result")[0])["num_told"] == 1
+    assert engine.num_open == 0
+
+
+def test_a_request_id_that_is_no_text_is_refused(model):
+    one = request()
+    one.request_id = lambda: b"\xff\xfe".decode()
+    model.execute([one])
+    assert one.sender.finished.wait(5)
+    assert "field 'request id': got \"ff fe\", allowed: UTF-8 text" in str(one.sender.responses[-1].error)
 
 
 def test_an_error_that_cannot_be_sent_still_ends_the_request(model, monkeypatch):

@@ -4,7 +4,7 @@
 import pytest
 
 from budgetforce.errors import InvalidRequest
-from budgetforce.serving.request import ReplyRequest, read_answer_now, read_reply_request
+from budgetforce.serving.request import ReplyRequest, read_command, read_reply_request
 
 
 def read(**inputs):
@@ -46,10 +46,11 @@ def test_ignore_strings_may_be_several_and_empty():
 
 
 def test_answer_now_stands_alone():
-    assert read_answer_now({"answer_now": [True]})
-    assert not read_answer_now({"answer_now": [False], "text_input": [b"hi"]})
+    assert read_command({"answer_now": [True]}) == "answer_now"
+    assert read_command({"cancel": [True], "stream": [True]}) == "cancel"
+    assert not read_command({"answer_now": [False], "text_input": [b"hi"]})
     with pytest.raises(InvalidRequest, match="text_input"):
-        read_answer_now({"answer_now": [True], "text_input": [b"hi"]})
+        read_command({"answer_now": [True], "text_input": [b"hi"]})
 
 
 def test_empty_words_mean_none():

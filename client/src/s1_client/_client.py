@@ -4,18 +4,22 @@
 from __future__ import annotations
 
 import contextlib
+import threading
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
 import grpc
-from tritonclient.grpc import service_pb2_grpc
+from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from s1_client import _wire
 from s1_client._errors import Cancelled, ConnectionFailed, S1Error
 from s1_client._types import Event, Reply
 
 DEADLINE_S = 600.0  # thinking takes minutes; a request without a deadline could hang for ever
+STOP_PATIENCE_S = 2.0  # for a request that was told to end
+CANCELS_SAFELY = (2, 57)  # Triton 25.04
 _UNLIMITED = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
 
 Prompt = str | Sequence[Mapping[str, str]]
@@ -34,6 +38,7 @@ class Client:
         self._model = model
         self._deadline_s = deadline_s
         self._channel = grpc.insecure_channel(url.removeprefix("grpc://"), options=_UNLIMITED)
+        self._version: tuple[int, ...] | None = None
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
 
     def __enter__(self) -> Client:
@@ -53,7 +58,7 @@ class Client:
 
         Args:
             prompt: a question, or chat messages with ``role`` and ``content``.
-            request_id: names the request, for ``answer_now``; the server makes one up otherwise.
+            request_id: names the request, for ``answer_now`` and ``cancel``; one is made up otherwise.
             options: thinking, max_thinking_tokens, min_thinking_tokens, num_ignore, ignore_str,
                 grace_tokens, answer_prefix, answer_prefix_policy, max_tokens, stop_words,
                 num_samples, priority, timeout_ms, on_timeout, preset; temperature, top_k, top_p, seed, bad_words and the penalties,
@@ -61,6 +66,7 @@ class Client:
 
         Raises S1Error (see ``s1_client._errors``), TypeError for an unknown option.
         """
+        request_id = request_id or uuid.uuid4().hex  # a name of its own, to be ended by
         request = _wire.infer_request(prompt, options, stream=True, request_id=request_id, model=self._model)
         yield from self._events(request)
 
@@ -79,8 +85,17 @@ class Client:
 
         Raises InvalidRequest if none of that id runs.
         """
-        responses = self._messages(_wire.answer_now_request(request_id, model=self._model))
-        for response in responses:
+        self._command("answer_now", request_id)
+
+    def cancel(self, request_id: str) -> None:
+        """End the running request of that id; whoever reads it gets ``Cancelled``.
+
+        Raises InvalidRequest if none of that id runs.
+        """
+        self._command("cancel", request_id)
+
+    def _command(self, command: str, request_id: str) -> None:
+        for response in self._messages(_wire.command_request(command, request_id, model=self._model)):
             _wire.raise_error(response)
 
     def _events(self, request: Any) -> Iterator[Event]:
@@ -101,8 +116,37 @@ class Client:
                 yield response
         except grpc.RpcError as error:
             raise _translated(error) from error
+        except GeneratorExit:
+            self._leave(request, responses)
+            raise
         finally:
             responses.cancel()
+
+    def _leave(self, request: Any, responses: Any) -> None:
+        """End a stream in the middle. Before 25.04 Triton may crash when one is cancelled while a response is on its
+        way: there the request is told to end, and the stream read to its end.
+        """
+        if self._server_version() >= CANCELS_SAFELY:
+            return
+        patience = threading.Timer(STOP_PATIENCE_S, responses.cancel)
+        patience.start()
+        try:
+            for told in self._stub.ModelStreamInfer(iter([_wire.command_request("cancel", request.id, model=self._model)])):
+                _wire.raise_error(told)
+            _read_to_end(responses)
+        except (S1Error, grpc.RpcError):
+            pass  # it has ended by itself, or cannot be told
+        finally:
+            patience.cancel()
+
+    def _server_version(self) -> tuple[int, ...]:
+        if self._version is None:
+            try:
+                told = self._stub.ServerMetadata(service_pb2.ServerMetadataRequest(), timeout=STOP_PATIENCE_S).version
+            except grpc.RpcError:
+                return CANCELS_SAFELY  # it is gone
+            self._version = tuple(int(part) for part in told.split(".")[:2])
+        return self._version
 
 
 def _read_to_end(responses: Iterator[Any]) -> None:

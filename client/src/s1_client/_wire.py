@@ -73,10 +73,10 @@ def infer_request(
     return request
 
 
-def answer_now_request(request_id: str, *, model: str = MODEL) -> Any:
-    """The message that tells the running request of that id to answer now."""
+def command_request(command: str, request_id: str, *, model: str = MODEL) -> Any:
+    """The message that tells the running request of that id to "answer_now" or "cancel"."""
     request = service_pb2.ModelInferRequest(model_name=model, id=request_id)
-    _add(request, "answer_now", "BOOL", [True])
+    _add(request, command, "BOOL", [True])
     return request
 
 

@@ -38,6 +38,12 @@ def call_tensors(call: EngineCall) -> dict[str, Array]:
     return tensors | _sampling_tensors(call)
 
 
+def stop_tensors() -> dict[str, Array]:
+    """The input tensors that stop the running call whose request id they are sent with."""
+    names = {"input_ids": 0, "input_lengths": 1, "request_output_len": 1}
+    return {name: _scalar(value, np.int32) for name, value in names.items()} | {"stop": _scalar(True, np.bool_)}
+
+
 def _sampling_tensors(call: EngineCall) -> dict[str, Array]:
     sampling = call.sampling
     greedy = sampling.temperature == 0  # the engine has no temperature 0: greedy is top-k 1

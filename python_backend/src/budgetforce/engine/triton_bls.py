@@ -18,7 +18,7 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from budgetforce.engine.base import EngineCall, EngineDelta
-from budgetforce.engine.tensors import OUTPUTS, Array, call_tensors, read_delta
+from budgetforce.engine.tensors import OUTPUTS, Array, call_tensors, read_delta, stop_tensors
 from budgetforce.errors import BudgetForceError, EngineFailed, EngineUnavailable, InvalidRequest
 
 KEPT_S = 3.0  # until 24.11 a stub may crash when Triton's thread drops the last reference to a finished stream
@@ -98,13 +98,7 @@ class BlsEngine:
         if hasattr(responses, "cancel"):  # Triton 25.04 and later
             responses.cancel()
             return
-        stop = {
-            "input_ids": np.zeros((1, 1), np.int32),
-            "input_lengths": np.ones((1, 1), np.int32),
-            "request_output_len": np.ones((1, 1), np.int32),
-            "stop": np.ones((1, 1), np.bool_),
-        }
-        told = self._exec(request_id, stop)
+        told = self._exec(request_id, stop_tensors())
         _drain(told)
         self._finished.append((time.monotonic(), told))
 

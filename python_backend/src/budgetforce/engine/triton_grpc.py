@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from array import array
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 from tritonclient.grpc import service_pb2
@@ -19,11 +19,13 @@ from tritonclient.utils import np_to_triton_dtype
 
 from budgetforce.engine.base import EngineCall, EngineDelta
 from budgetforce.engine.grpc_calls import CallFailed, GrpcCall, GrpcCalls
-from budgetforce.engine.tensors import OUTPUTS, call_tensors
+from budgetforce.engine.tensors import OUTPUTS, Array, call_tensors, stop_tensors
 from budgetforce.errors import BudgetForceError, EngineFailed, EngineUnavailable, InvalidRequest
 
 _SERVICE = "inference.GRPCInferenceService"
 _SWEEP_S = 1.0  # how often silent calls are looked for
+_STOP_PATIENCE_S = 1.0  # for a call that was told to stop
+_CANCELS_SAFELY = (2, 57)  # Triton 25.04; see _end
 
 
 class GrpcEngine:
@@ -43,23 +45,33 @@ class GrpcEngine:
         self._max_silence_s = max_silence_s
         self._calls = GrpcCalls(address)
         self._heard: set[_Heard] = set()
+        self._ending: set[asyncio.Task[None]] = set()
+        self._cancels_safely: bool | None = None
         self._sweep()
 
     async def close(self) -> None:
         self._sweeping.cancel()
+        for task in self._ending:
+            task.cancel()
+        await asyncio.gather(*self._ending, return_exceptions=True)
         self._calls.close()
 
     async def is_ready(self) -> bool:
-        answers: list[bytes] = []
-        request = service_pb2.ModelReadyRequest(name=self.model_name).SerializeToString()
-        call = self._calls.start(f"{_SERVICE}/ModelReady", request, answers.append)
         try:
-            await call.ended
+            answer = await self._ask("ModelReady", service_pb2.ModelReadyRequest(name=self.model_name))
         except CallFailed:
             return False
+        return bool(service_pb2.ModelReadyResponse.FromString(answer).ready)
+
+    async def _ask(self, method: str, request: Any) -> bytes:
+        """A call with one answer. Raises CallFailed."""
+        answers: list[bytes] = []
+        call = self._calls.start(f"{_SERVICE}/{method}", request.SerializeToString(), answers.append)
+        try:
+            await call.ended
         finally:
             call.cancel()
-        return bool(answers and service_pb2.ModelReadyResponse.FromString(answers[0]).ready)
+        return answers[0]
 
     def give_up_silent_calls(self, since: float) -> None:
         """See ``Engine``. Triton 24.10 tells a decoupled call nothing of the death of the process that computes it."""
@@ -70,7 +82,9 @@ class GrpcEngine:
     async def stream(self, call: EngineCall) -> AsyncGenerator[EngineDelta, None]:
         """See ``Engine.stream``. What comes while nobody is ready for it is taken in one."""
         heard = _Heard(self)
-        running = self._calls.start(f"{_SERVICE}/ModelStreamInfer", self._infer_request(call), heard.take_in)
+        running = self._calls.start(
+            f"{_SERVICE}/ModelStreamInfer", self._stream_request(call.request_id, call_tensors(call)), heard.take_in
+        )
         running.ended.add_done_callback(heard.close)
         self._heard.add(heard)
         try:
@@ -81,7 +95,36 @@ class GrpcEngine:
             await self._raise_what_ended_it(heard, running)
         finally:
             self._heard.discard(heard)
+            if not running.ended.done():
+                self._leave(call.request_id, running)
+
+    def _leave(self, request_id: str, running: GrpcCall) -> None:
+        task = asyncio.create_task(self._end(request_id, running))
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+
+    async def _end(self, request_id: str, running: GrpcCall) -> None:
+        """End a call that nobody wants any more. Before 25.04 Triton's gRPC front end may crash when a stream is
+        cancelled while a response is on its way (once in some thousand times): there the model is told to stop,
+        and the stream read to its end. One that stays silent all the same can be cancelled.
+        """
+        try:
+            if not await self._may_cancel():
+                stop = self._stream_request(request_id, stop_tensors())
+                told = self._calls.start(f"{_SERVICE}/ModelStreamInfer", stop, lambda _: None)
+                await asyncio.wait([running.ended, told.ended], timeout=_STOP_PATIENCE_S, return_when=asyncio.ALL_COMPLETED)
+                told.cancel()
+        except CallFailed:
+            pass  # there is nobody to be told
+        finally:
             running.cancel()
+
+    async def _may_cancel(self) -> bool:
+        if self._cancels_safely is None:
+            answer = await self._ask("ServerMetadata", service_pb2.ServerMetadataRequest())
+            version = service_pb2.ServerMetadataResponse.FromString(answer).version
+            self._cancels_safely = tuple(map(int, version.split(".")[:2])) >= _CANCELS_SAFELY
+        return self._cancels_safely
 
     async def _raise_what_ended_it(self, heard: _Heard, call: GrpcCall) -> None:
         if heard.failure is not None:
@@ -105,9 +148,9 @@ class GrpcEngine:
             )
         return EngineFailed(f"engine '{self.model_name}': {message.splitlines()[0]}")
 
-    def _infer_request(self, call: EngineCall) -> bytes:
-        request = service_pb2.ModelInferRequest(model_name=self.model_name, id=call.request_id)
-        for name, tensor in call_tensors(call).items():
+    def _stream_request(self, request_id: str, tensors: Mapping[str, Array]) -> bytes:
+        request = service_pb2.ModelInferRequest(model_name=self.model_name, id=request_id)
+        for name, tensor in tensors.items():
             request.inputs.add(name=name, datatype=np_to_triton_dtype(tensor.dtype), shape=tensor.shape)
             request.raw_input_contents.append(tensor.tobytes())
         for name in OUTPUTS:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import traceback
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ from budgetforce.serving.admission import Admission, Limits
 from budgetforce.serving.deadline import NEVER, Deadline
 from budgetforce.serving.planning import Planner, ReplyPlan
 from budgetforce.serving.reply import Reply
-from budgetforce.serving.request import ReplyRequest, read_answer_now, read_reply_request
+from budgetforce.serving.request import ReplyRequest, read_command, read_reply_request
 from budgetforce.serving.sinks import JoiningSink, Piece, Sink, StreamSink
 from budgetforce.text.tokenizer import ChatTokenizer
 
@@ -57,6 +57,7 @@ class Incoming:
         inputs: flat lists by tensor name.
         arrived: on ``time.monotonic()``'s clock.
         reply: what became of it, once it runs.
+        task: what serves it.
     """
 
     request_id: str
@@ -64,6 +65,7 @@ class Incoming:
     outlet: Outlet
     arrived: float
     reply: Reply | None = None
+    task: asyncio.Task[None] | None = None
 
     @property
     def so_far(self) -> list[dict[str, Any]]:
@@ -78,7 +80,6 @@ class Orchestrator:
         senders: where responses are sent.
         workers: where chats are rendered and tokenised.
         log_error: takes a message for the operator.
-        num_open: requests that have come and not ended.
         ends: how many requests have ended in which way: "done", or an error's code.
         engine_answers: the last request did not end because it does not.
     """
@@ -90,20 +91,26 @@ class Orchestrator:
     senders: Executor
     workers: Executor
     log_error: Callable[[str], None]
-    num_open: int = 0
     ends: Counter[str] = field(default_factory=Counter)
     engine_answers: bool = True
     admission: Admission = field(init=False)
-    _replies: dict[str, list[Reply]] = field(default_factory=lambda: defaultdict(list))
+    _open: dict[str, list[Incoming]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         config = self.config
         limits = Limits(max_replies=config.max_replies, max_kv_tokens=config.max_kv_tokens, max_waiting=config.max_waiting)
         self.admission = Admission(limits)
 
+    @property
+    def num_open(self) -> int:
+        """Requests that have come and not ended."""
+        return sum(map(len, self._open.values()))
+
     async def serve(self, incoming: Incoming) -> None:
         """Answer one request; it ends in a result or an error, whatever happens."""
-        self.num_open += 1
+        incoming.task = asyncio.current_task()
+        namesakes = self._open.setdefault(incoming.request_id, [])
+        namesakes.append(incoming)
         try:
             error = await self._end_of(incoming)
             self.engine_answers = not isinstance(error, EngineUnavailable)
@@ -112,13 +119,15 @@ class Orchestrator:
                 message = error.report(incoming.request_id, incoming.so_far)
                 await asyncio.get_running_loop().run_in_executor(self.senders, incoming.outlet.fail, error, message)
         finally:
-            self.num_open -= 1
+            namesakes.remove(incoming)
+            if not namesakes:
+                del self._open[incoming.request_id]
 
     async def _end_of(self, incoming: Incoming) -> BudgetForceError | None:
         """Run one request; the error that it ends with, if it does not end with a result."""
         try:
-            if read_answer_now(incoming.inputs):
-                await self._answer_now(incoming)
+            if command := read_command(incoming.inputs):
+                await self._command(incoming, command)
             else:
                 await self._answer(incoming, read_reply_request(incoming.inputs))
         except BudgetForceError as error:
@@ -154,22 +163,22 @@ class Orchestrator:
         max_outage_s = self.config.max_outage_s
         reply = Reply(incoming.request_id, plan, self.engine, sink, self.tokenizer, deadline=deadline, max_outage_s=max_outage_s)
         incoming.reply = reply
-        self._replies[incoming.request_id].append(reply)
-        try:
-            await reply.run()
-        finally:
-            self._replies[incoming.request_id].remove(reply)
-            if not self._replies[incoming.request_id]:
-                del self._replies[incoming.request_id]
+        await reply.run()
 
-    async def _answer_now(self, incoming: Incoming) -> None:
-        """Tell the running requests of that id."""
+    async def _command(self, incoming: Incoming, command: str) -> None:
+        """Tell the other requests of that id; to answer, only those that run already."""
         if self.config.transport == "bls":
-            raise InvalidRequest("answer_now", True, "nothing with transport bls, where a running request has a process of its own")
-        replies = list(self._replies.get(incoming.request_id, ()))
-        if not replies:
+            raise InvalidRequest(command, True, "nothing with transport bls, where a running request has a process of its own")
+        others = [one for one in self._open[incoming.request_id] if one is not incoming]
+        told = others if command == "cancel" else [one for one in others if one.reply is not None]
+        if not told:
             raise InvalidRequest("request id", incoming.request_id, "that of a running request")
-        for reply in replies:
-            reply.answer_now()
-        done = Piece(event="done", result=json.dumps({"request_id": incoming.request_id, "num_told": len(replies)}))
+        for one in told:
+            if command == "cancel":
+                assert one.task is not None
+                one.task.cancel()
+            else:
+                assert one.reply is not None
+                one.reply.answer_now()
+        done = Piece(event="done", result=json.dumps({"request_id": incoming.request_id, "num_told": len(told)}))
         await asyncio.get_running_loop().run_in_executor(self.senders, incoming.outlet.send_each, [done], True)

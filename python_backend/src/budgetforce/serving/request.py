@@ -97,17 +97,21 @@ def read_reply_request(inputs: Mapping[str, Sequence[Any]]) -> ReplyRequest:
     )
 
 
-def read_answer_now(inputs: Mapping[str, Sequence[Any]]) -> bool:
-    """Whether the request only tells a running one, of the same id, to answer now.
+COMMANDS = ("answer_now", "cancel")
+
+
+def read_command(inputs: Mapping[str, Sequence[Any]]) -> str | None:
+    """What the request tells a running one, of the same id, to do; None if it is a request of its own.
 
     Raises InvalidRequest if it asks for anything else besides.
     """
-    if not _Taker(inputs)("answer_now", _anything, "true or false"):
-        return False
-    others = sorted(set(inputs) - {"answer_now", "stream"})
+    told = [name for name in COMMANDS if _Taker(inputs)(name, _anything, "true or false")]
+    if not told:
+        return None
+    others = sorted(set(inputs) - {told[0], "stream"})
     if others:
-        raise InvalidRequest(others[0], "a value", "nothing: answer_now stands alone, in a request with the id of the running one")
-    return True
+        raise InvalidRequest(others[0], "a value", f"nothing: {told[0]} stands alone, in a request with the id of the running one")
+    return told[0]
 
 
 class _Taker:
