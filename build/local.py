@@ -5,7 +5,7 @@
     python3 build/local.py ask ["a question"] [options of `s1 ask`]
     python3 build/local.py serve [options of the launcher]
     python3 build/local.py test [options of pytest]
-    python3 build/local.py bench
+    python3 build/local.py bench [chain | orchestration] [its options]
 
 The first run makes an environment in .s1/ (Python packages by name, a real Triton among them);
 later ones find it there. Needs Linux on x86-64 and Python 3.11 or 3.12 with its venv module.
@@ -31,6 +31,7 @@ ENV = STATE / "env"
 PYTHON = ENV / "bin" / "python"
 STAMP = ENV / "installed"
 VERSIONS = ("3.12", "3.11")  # what both Triton 24.10's stub and numpy < 2 exist for
+BENCHMARKS = {"chain": "chain_throughput", "orchestration": "orchestration"}
 DEFAULT_QUESTION = "How many r in raspberry"
 
 # Installed without their dependencies: pytriton's are for its own front end (we use the server inside),
@@ -80,7 +81,8 @@ def test(arguments: list[str]) -> int:
 
 
 def bench(arguments: list[str]) -> NoReturn:
-    become([str(PYTHON), "tests/benchmarks/chain_throughput.py", *arguments])
+    name = BENCHMARKS[arguments.pop(0)] if arguments and arguments[0] in BENCHMARKS else BENCHMARKS["chain"]
+    become([str(PYTHON), f"tests/benchmarks/{name}.py", *arguments])
 
 
 def launch(arguments: list[str], *, any_ports: bool = False) -> NoReturn:

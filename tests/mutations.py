@@ -128,9 +128,7 @@ MUTATIONS = [
         "        self._reply.cut_overrun()\n        needs_break = cut and self._reply.context[-1] not in plan.line_break_bearing\n",
     ),
     Mutation("an empty answer is a success", "forcer", "AnswerEnd.STOP if said else AnswerEnd.EMPTY", "AnswerEnd.STOP"),
-    Mutation(
-        "answer now opens as after a natural end", "forcer", "(Cause.CUT_SHORT, end, cut=True)", "(Cause.CUT_SHORT, end, cut=False)"
-    ),
+    Mutation("answer now opens as after a natural end", "forcer", "(Cause.CUT_SHORT, end, cut=True)", "(Cause.CUT_SHORT, end, cut=False)"),
     Mutation(
         "time up ends thinking and the answer at once",
         "forcer",

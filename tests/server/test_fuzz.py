@@ -26,7 +26,7 @@ from tritonclient.grpc import service_pb2_grpc
 from budgetforce.launcher import TritonServer
 from s1_client import Client
 from server.fuzzing import Body, Fuzzer, read_fields
-from server.soaking import MAX_REPLIES, MODEL, Notes, Outcome, processes_of, scripted_server, survives_leaving, tensors_of, wait_until
+from server.soaking import MAX_REPLIES, MODEL, Notes, Outcome, processes_of, scripted_server, tensors_of, wait_until
 
 NUM_REQUESTS = int(os.environ.get("S1_FUZZ_REQUESTS", "20000"))
 NUM_HTTP = NUM_REQUESTS * 3 // 20
@@ -131,7 +131,7 @@ def processes_before(server: TritonServer) -> set[int]:
 def tally(root: Path, server: TritonServer, processes_before: set[int]) -> Tally:
     """All requests sent, over both ways at once, and their outcomes."""
     fields, tally = read_fields(root / "model_repository" / "s1" / "config.pbtxt"), Tally()
-    fuzzer = Fuzzer(MODEL, fields, SEED, may_end_calls=survives_leaving(server))
+    fuzzer = Fuzzer(MODEL, fields, SEED)
     with ThreadPoolExecutor(NUM_CONNECTIONS) as pool:
         shares = [range(first, NUM_HTTP, NUM_CONNECTIONS) for first in range(NUM_CONNECTIONS)]
         posted = [pool.submit(post_all, server.ports.host, server.ports.http, fuzzer, share) for share in shares]

@@ -48,8 +48,15 @@ NUM_WORKERS = 24
 A_FEW = 4
 PATIENCE_S = 120  # no reply takes so long: one that does hangs
 END, EOS = 2, 0
-FIELDS = {"text_input": "BYTES", "preset": "BYTES", "stop_words": "BYTES", "ignore_str": "BYTES", "thinking": "BYTES"}
-FIELDS |= {"stream": "BOOL", "answer_now": "BOOL", "temperature": "FP32", "top_p": "FP32", "seed": "UINT64"}
+FIELDS = {
+    "text_input": "BYTES",
+    "preset": "BYTES",
+    "stop_words": "BYTES",
+    "ignore_str": "BYTES",
+    "thinking": "BYTES",
+    "on_timeout": "BYTES",
+}
+FIELDS |= {"stream": "BOOL", "answer_now": "BOOL", "cancel": "BOOL", "temperature": "FP32", "top_p": "FP32", "seed": "UINT64"}
 PLAIN: dict[str, Any] = {"stream": True, "preset": "s1", "max_thinking_tokens": 600}  # puts in nothing before the model's words
 NUM_PONDERED = 4  # ids before a pondering engine falls silent
 GONE = "gone"  # the client went: whatever came until then is right
@@ -138,8 +145,7 @@ def reply(worker: Worker) -> tuple[Outcome, set[str]]:
     """A whole reply, with whatever budgets; to words that no other script has."""
     draw, script = worker.draw, worker.draw.choice(("one", "two", "bursts", "late"))
     budget = {"max_thinking_tokens": draw.choice((-1, 0, 1, 5, 30, 200)), "num_ignore": draw.randrange(4)}
-    stop_words = ["three", "zzz"] if worker.at_any_moment else ["zzz"]  # a word that comes leaves the engine's call
-    more = draw.choice(({}, {"stop_words": stop_words}, {"ignore_str": ["Hmm", ""]}, {"temperature": 0.7, "top_p": 0.9, "seed": 7}))
+    more = draw.choice(({}, {"stop_words": ["three", "zzz"]}, {"ignore_str": ["Hmm", ""]}, {"temperature": 0.7, "top_p": 0.9, "seed": 7}))
     call = worker.ask(script, **budget, **more)
     return checked(call, 1), {"result"}
 
@@ -160,11 +166,30 @@ def checked(call: Call, num_samples: int) -> Outcome:
 def answered_now(worker: Worker) -> tuple[Outcome, set[str]]:
     """A running reply that is told to answer; the telling may come too late, but both have an end."""
     request_id = f"{worker.draw.getrandbits(64):x}"
-    call = worker.ask("slow" if worker.at_any_moment else "pondering", request_id=request_id, **PLAIN)
-    call.read_ids(worker.draw.randrange(1, 40) if worker.at_any_moment else NUM_PONDERED)
+    call = worker.ask("slow", request_id=request_id, **PLAIN)
+    call.read_ids(worker.draw.randrange(1, 40))
     told = worker.send(ask_for(request_id, answer_now=True)).outcome()
     outcome = checked(call, 1)
     return (outcome, {"result"}) if told.kind in ("result", "INVALID_ARGUMENT") else (told, {"result"})
+
+
+def cancelled(worker: Worker) -> tuple[Outcome, set[str]]:
+    """A reply that is told to end, at any moment, and read to its end."""
+    request_id = f"{worker.draw.getrandbits(64):x}"
+    call = worker.ask(worker.draw.choice(("slow", "one", "late", "silent")), request_id=request_id, **PLAIN)
+    time.sleep(worker.draw.choice((0.0, 0.01, 0.1)))
+    told = worker.send(ask_for(request_id, cancel=True)).outcome()
+    if told.kind == "INVALID_ARGUMENT":  # it came before the request did, or behind its end
+        call.responses.cancel()
+    outcome = call.outcome()
+    return (outcome, {"CANCELLED", "result", GONE}) if told.kind in ("result", "INVALID_ARGUMENT") else (told, {"result"})
+
+
+def short_of_time(worker: Worker) -> tuple[Outcome, set[str]]:
+    """The server's deadline."""
+    on_timeout = worker.draw.choice(("answer", "cancel"))
+    call = worker.ask("slow", timeout_ms=worker.draw.choice((1, 20, 200, 500)), on_timeout=on_timeout, **PLAIN)
+    return call.outcome(), {"DEADLINE", "result"}
 
 
 def going(worker: Worker) -> tuple[Outcome, set[str]]:
@@ -216,7 +241,18 @@ def bad(worker: Worker) -> tuple[Outcome, set[str]]:
     return worker.send(ask_for(**{"text_input": "hello", **fields})).outcome(), {"INVALID_ARGUMENT"}
 
 
-DOINGS: dict[Doing, int] = {reply: 30, samples: 5, answered_now: 8, going: 20, hanging_up: 6, out_of_time: 12, failing: 10, bad: 6}
+DOINGS: dict[Doing, int] = {
+    reply: 30,
+    samples: 5,
+    answered_now: 8,
+    cancelled: 15,
+    short_of_time: 10,
+    going: 20,
+    hanging_up: 6,
+    out_of_time: 12,
+    failing: 10,
+    bad: 6,
+}
 
 
 @dataclass
@@ -266,7 +302,7 @@ class Soak:
                 f" {early.resident_mib:8.1f} → {late.resident_mib:5.1f} {self.slope(pid):12.2f}"
             )
         rows.append(f"shared memory  {sum(self.early_regions.values()) >> 10} → {sum(self.late_regions.values()) >> 10} KiB")
-        ends = {kind: len(self.notes.calls(kind)) for kind in ("begun", "ended", "failed", "cancelled")}
+        ends = {kind: len(self.notes.calls(kind)) for kind in ("begun", "ended", "failed", "stopped", "cancelled")}
         return "\n".join([str(self.tally), f"engine calls   {ends}", *rows])
 
     def slope(self, pid: int) -> float:
