@@ -30,6 +30,7 @@ def test_defaults_fill_what_is_left_out():
         ({"colour": "red"}, "'colour' is unknown; known: engine_model"),
         ({"max_context_tokens": "lots"}, "'max_context_tokens': got 'lots', allowed: an integer >= 1"),
         ({"max_context_tokens": "0"}, "allowed: an integer >= 1"),
+        ({"transport": "smoke"}, "'transport': got 'smoke', allowed: grpc or bls"),
         ({"engine_url": "${NOT_SET_ANYWHERE}"}, "'engine_url': environment variable NOT_SET_ANYWHERE is not set"),
     ],
 )

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Messages carry a stable code, and a refused field can be read back from one."""
 
+import json
+
 import pytest
 
-from budgetforce.errors import BudgetForceError, EngineFailed, InvalidRequest, shorten
+from budgetforce.errors import BudgetForceError, EngineFailed, InvalidRequest, Overloaded, shorten
 
 
 @pytest.mark.parametrize("value", [3, -1.5, "text", ["a", 1], None, 'quote " and: colon, comma'])
@@ -32,3 +34,13 @@ def test_long_values_are_shortened():
 def test_a_message_can_always_be_sent():
     """A lone surrogate, which JSON can spell, is no UTF-8."""
     assert str(InvalidRequest("messages", {"role": "\ud800"}, "a role")).encode().isascii()
+
+
+def test_a_report_is_a_line_for_people_and_a_line_of_json():
+    said, _, details = Overloaded("full", 1.5).report("mine", [{"index": 0}]).partition("\n")
+    assert said == "OVERLOADED: full; retry after 1.5 s"
+    assert json.loads(details) == {"retryable": True, "request_id": "mine", "so_far": [{"index": 0}]}
+
+
+def test_a_refusal_has_said_everything_in_one_line():
+    assert InvalidRequest("top_p", 7, "1").report("mine", []) == str(InvalidRequest("top_p", 7, "1"))

@@ -48,6 +48,41 @@ def test_only_the_models_asked_for_are_loaded_and_only_loopback_is_listened_on(t
     assert sum("-address=127.0.0.1" in flag for flag in flags) == 3
 
 
+def test_transport_bls_takes_its_own_config_and_more_threads(tmp_path):
+    one = server(tmp_path / "log")
+    assert not [flag for flag in one._flags() if "model-config-name" in flag or "thread-pool-size" in flag]
+    one.transport = "bls"
+    flags = list(one._flags())
+    assert "--model-config-name=bls" in flags
+    assert any(flag.startswith("--backend-config=python,thread-pool-size=") for flag in flags)
+
+
+def test_draining_unloads_and_waits_until_nothing_is_open(tmp_path, monkeypatch):
+    """Two quiet looks, not one: the gauges are a moment old."""
+    asked, gauges = [], iter([2, 1, 0, 1, 0, 0])
+
+    def ask(what):
+        asked.append(what if isinstance(what, str) else what.full_url)
+        return f's1_requests_open{{instance="s1_0_0"}} {next(gauges)}\nother 7\n' if isinstance(what, str) else ""
+
+    one = server(tmp_path / "log")
+    one.drained = ["s1"]
+    monkeypatch.setattr(launcher, "DRAIN_CHECK_S", 0)
+    monkeypatch.setattr(TritonServer, "_ask", staticmethod(ask))
+    one._drain()
+    assert asked == ["http://127.0.0.1:1/v2/repository/models/s1/unload"] + ["http://127.0.0.1:3/metrics"] * 6
+
+
+def test_draining_a_server_that_does_not_answer_is_not_tried_for_long(tmp_path, monkeypatch):
+    def ask(_):
+        raise ConnectionRefusedError
+
+    one = server(tmp_path / "log")
+    one.drained = ["s1"]
+    monkeypatch.setattr(TritonServer, "_ask", staticmethod(ask))
+    one._drain()
+
+
 INTERRUPTED = """
 import signal, subprocess, sys
 from pathlib import Path

@@ -330,6 +330,12 @@ def line(row: dict[str, Any], engine: dict[str, Any] | None) -> str:
     return f"| {' | '.join(map(str, cells))} | {rest} |"
 
 
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """All rows, in Markdown."""
+    engines = {(row["delay_ms"], row["num_streams"]): row for row in rows if row["pattern"] == "engine alone"}
+    return "\n".join([HEAD, *(line(row, engines.get((row["delay_ms"], row["num_streams"]))) for row in rows)])
+
+
 class Bench:
     """Measures cells on a running server."""
 

@@ -9,7 +9,7 @@ import yaml
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
-from benchmarks import chain_throughput
+from benchmarks import chain_throughput, orchestration
 from budgetforce import errors, presets
 from budgetforce.core import AnswerEnd, ThinkingEnd
 from budgetforce.core.states import mermaid
@@ -76,10 +76,15 @@ def test_the_readmes_figures_are_the_saved_ones(root):
     assert table in (root / "README.md").read_text()
 
 
+def test_the_designs_figures_are_the_saved_ones(root):
+    saved = json.loads((root / "tests/benchmarks/orchestration.json").read_text())
+    assert orchestration.table(saved["rows"]) in (root / "python_backend/DESIGN.md").read_text()
+
+
 def test_every_link_to_a_file_leads_somewhere(root):
     for readme in root.glob("*/README.md"), [root / "README.md", root / "python_backend/DESIGN.md"]:
         for path in readme:
-            for target in re.findall(r"\]\(([^)#:]+)\)", path.read_text()):
+            for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text()):
                 assert (path.parent / target).exists(), f"{path}: {target}"
 
 

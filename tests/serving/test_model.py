@@ -167,3 +167,10 @@ def test_a_bug_of_ours_is_a_sentence_to_the_client_and_a_traceback_in_the_log(mo
     assert message.startswith("INTERNAL: unexpected error")
     assert "ZeroDivisionError" not in message
     assert "ZeroDivisionError" in pb_utils.Logger.lines[0]
+
+
+def test_the_model_is_ready_as_long_as_the_engine_answers(model):
+    """Triton asks since 26.03; the answer is a flag."""
+    assert model.is_ready()
+    model._host._watch.engine_is_ready = False
+    assert not model.is_ready()

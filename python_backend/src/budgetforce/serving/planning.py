@@ -12,6 +12,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from budgetforce.core import BudgetRule, ForcingPlan, Phase, ThinkingMode
@@ -81,6 +82,7 @@ class Planner:
         self._default_preset = default_preset
         self._max_context_tokens = max_context_tokens
         self._masked_ids = frozenset(range(len(tokenizer.token_bytes), vocab_rows))
+        self._encode_marker = lru_cache(maxsize=256)(tokenizer.encode_marker)  # a preset's few strings, in every request
         default_preset.terminator_ids(tokenizer)
 
     def plan(self, request: ReplyRequest) -> ReplyPlan:
@@ -115,7 +117,7 @@ class Planner:
         return preset
 
     def _forcing_plan(self, request: ReplyRequest, preset: Preset) -> ForcingPlan:
-        encode, tokenizer = self._tokenizer.encode_marker, self._tokenizer
+        encode, tokenizer = self._encode_marker, self._tokenizer
         thinking, answer = preset.thinking, preset.answer
         rule, forced = BudgetRule(thinking.budget_rule), request.thinking is ThinkingMode.FORCED
         chat, start = tokenizer.encode_chat(request.messages), encode(thinking.start) if forced else ()

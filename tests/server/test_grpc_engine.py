@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Engine calls over gRPC to a real server: how they end when nobody wants them any more, and when nothing comes."""
+
+import asyncio
+import time
+
+import pytest
+
+from budgetforce.engine import triton_grpc
+from budgetforce.engine.base import EngineCall
+from budgetforce.engine.triton_grpc import GrpcEngine
+from budgetforce.errors import EngineFailed, EngineUnavailable
+from s1_client import ThinkingDelta, _client
+
+END = 2
+
+
+def wait_until(happened, seconds=15):
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def a(tokenizer):
+    return tokenizer.encode("a")[0]
+
+
+@pytest.fixture
+def call(tokenizer):
+    """A call that a script answers."""
+
+    def make(script, **changes):
+        ids = tokenizer.encode(script.question)
+        return EngineCall(request_id="direct-0", input_ids=ids, max_new_tokens=500, stop_ids=frozenset({END}), **changes)
+
+    return make
+
+
+@pytest.fixture
+def run(triton):
+    """Run a scenario with an engine."""
+
+    def go(scenario, *, max_silence_s=60.0, model="scripted_llm"):
+        async def wrapped():
+            engine = GrpcEngine(triton.grpc_url, model, max_silence_s)
+            try:
+                return await asyncio.wait_for(scenario(engine), 30)
+            finally:
+                await engine.close()
+
+        return asyncio.run(wrapped())
+
+    return go
+
+
+async def collect(deltas, said):
+    async for delta in deltas:
+        said += delta.ids
+
+
+async def leave_after_first(engine, call):
+    async for _ in engine.stream(call):
+        break
+    while engine._ending:
+        await asyncio.sleep(0.01)
+
+
+def test_a_call_that_is_left_is_told_to_stop_where_a_cancel_may_crash_the_server(run, call, scripts, a):
+    script = scripts.write([a] * 400, delay_ms=5)
+    run(lambda engine: leave_after_first(engine, call(script)))
+    (stopped,) = script.notes("stopped")
+    assert stopped["said"] < 400
+
+
+def test_a_call_that_is_left_is_cancelled_where_that_is_safe(run, call, scripts, a, monkeypatch):
+    """Here by hand: this one is silent when it is left, which any server bears."""
+    monkeypatch.setattr(triton_grpc, "_CANCELS_SAFELY", (2, 0))
+    script = scripts.write([a] * 400, stall_after=1)
+
+    async def scenario(engine):
+        async for _ in engine.stream(call(script)):
+            await asyncio.sleep(0.1)
+            break
+
+    run(scenario)
+    wait_until(lambda: script.notes("cancelled"))
+    assert not script.notes("stopped")
+
+
+def test_a_client_cancels_where_that_is_safe(over_grpc, scripts, a, monkeypatch):
+    monkeypatch.setattr(_client, "CANCELS_SAFELY", (2, 0))
+    script = scripts.write([a] * 400, stall_after=1)
+    stream = over_grpc.stream(script.question, max_thinking_tokens=400)
+    while not isinstance(next(stream), ThinkingDelta):
+        pass
+    time.sleep(0.1)
+    stream.close()
+    wait_until(lambda: script.notes("stopped") or script.notes("cancelled"))
+
+
+def test_ids_come_together_while_nobody_is_ready(run, call, scripts, a):
+    script = scripts.write([*[a] * 50, END])
+
+    async def scenario(engine):
+        gate = asyncio.Event()
+        asyncio.get_running_loop().call_later(0.5, gate.set)
+        return [delta.ids async for delta in engine.stream(call(script, ready=gate.wait))]
+
+    deltas = run(scenario)
+    assert [i for ids in deltas for i in ids] == [*[a] * 50, END]
+    assert len(deltas) < 51
+
+
+def test_a_call_that_says_nothing_is_given_up(run, call, scripts, a, monkeypatch):
+    monkeypatch.setattr(triton_grpc, "_SWEEP_S", 0.05)
+    script = scripts.write([a] * 5, stall_after=2)
+
+    async def scenario(engine):
+        said = []
+        with pytest.raises(EngineUnavailable, match=r"has said nothing for 0\.3 s"):
+            await collect(engine.stream(call(script)), said)
+        return said
+
+    assert run(scenario, max_silence_s=0.3) == [a, a]
+    wait_until(lambda: script.notes("stopped") or script.notes("cancelled"))
+
+
+def test_readiness_is_the_models(run):
+    assert run(lambda engine: engine.is_ready())
+    assert not run(lambda engine: engine.is_ready(), model="nobody")
+
+
+def test_an_error_of_the_engine_comes_behind_the_ids_before_it(run, call, scripts, a):
+    async def scenario(engine):
+        said = []
+        with pytest.raises(EngineFailed, match="scripted failure"):
+            await collect(engine.stream(call(scripts.write([a] * 9, error_after=4))), said)
+        return said
+
+    assert run(scenario) == [a] * 4
