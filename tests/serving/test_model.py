@@ -174,3 +174,18 @@ def test_the_model_is_ready_as_long_as_the_engine_answers(model):
     assert model.is_ready()
     model._host._watch.engine_is_ready = False
     assert not model.is_ready()
+
+
+def test_nothing_ends_the_thread_that_looks_for_cancels(model, engine, tokenizer):
+    """Not even a bug in what it reports."""
+    pb_utils.Logger.lines.clear()
+    model._host._report = lambda _: 1 / 0
+    while not pb_utils.Logger.lines:
+        pass
+    assert "ZeroDivisionError" in pb_utils.Logger.lines[0]
+    engine.enqueue(tokenizer.encode("a"))
+    engine.hanging = {0}
+    one = request()
+    model.execute([one])
+    one.sender.cancelled = True
+    assert one.sender.finished.wait(5)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import traceback
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from typing import Any, Protocol
@@ -92,12 +93,18 @@ class ConcurrentHost:
         await self.orchestrator.engine.close()
 
     def _poll(self) -> None:
-        """On a thread of its own: whether clients have gone, each a question that blocks."""
+        """On a thread of its own, which nothing may end: whether clients have gone, each a question that blocks."""
         while not self._stopped.wait(cancel_check_period_s(len(self._running))):
-            for task, incoming in list(self._running.items()):
-                if incoming.outlet.is_cancelled():
-                    self._loop.call_soon_threadsafe(task.cancel)
-            self._report(self)
+            try:
+                self._look_for_cancels()
+                self._report(self)
+            except Exception:  # noqa: BLE001  # a bug of ours; without this thread no client could go
+                self.orchestrator.log_error(f"s1: looking for cancels:\n{traceback.format_exc()}")
+
+    def _look_for_cancels(self) -> None:
+        for task, incoming in list(self._running.items()):
+            if incoming.outlet.is_cancelled():
+                self._loop.call_soon_threadsafe(task.cancel)
 
 
 class SerialHost:

@@ -80,6 +80,7 @@ class Orchestrator:
         senders: where responses are sent.
         workers: where chats are rendered and tokenised.
         log_error: takes a message for the operator.
+        num_open: requests that have come and not ended.
         ends: how many requests have ended in which way: "done", or an error's code.
         engine_answers: the last request did not end because it does not.
     """
@@ -91,6 +92,7 @@ class Orchestrator:
     senders: Executor
     workers: Executor
     log_error: Callable[[str], None]
+    num_open: int = 0
     ends: Counter[str] = field(default_factory=Counter)
     engine_answers: bool = True
     admission: Admission = field(init=False)
@@ -101,14 +103,10 @@ class Orchestrator:
         limits = Limits(max_replies=config.max_replies, max_kv_tokens=config.max_kv_tokens, max_waiting=config.max_waiting)
         self.admission = Admission(limits)
 
-    @property
-    def num_open(self) -> int:
-        """Requests that have come and not ended."""
-        return sum(map(len, self._open.values()))
-
     async def serve(self, incoming: Incoming) -> None:
         """Answer one request; it ends in a result or an error, whatever happens."""
         incoming.task = asyncio.current_task()
+        self.num_open += 1
         namesakes = self._open.setdefault(incoming.request_id, [])
         namesakes.append(incoming)
         try:
@@ -119,6 +117,7 @@ class Orchestrator:
                 message = error.report(incoming.request_id, incoming.so_far)
                 await asyncio.get_running_loop().run_in_executor(self.senders, incoming.outlet.fail, error, message)
         finally:
+            self.num_open -= 1
             namesakes.remove(incoming)
             if not namesakes:
                 del self._open[incoming.request_id]
