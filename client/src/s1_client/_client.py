@@ -116,7 +116,7 @@ class Client:
                 yield response
         except grpc.RpcError as error:
             raise _translated(error) from error
-        except GeneratorExit:
+        except (GeneratorExit, KeyboardInterrupt):
             self._leave(request, responses)
             raise
         finally:

@@ -55,10 +55,11 @@ class EngineCalls:
             num_asked = num_protected or generate.max_new_tokens - num_ids
             call = self._call(generate, forcer.context_ids, num_asked, generate.stop_ids if num_protected else frozenset())
             try:
-                async for ids in self._ids_of(call, trace):
-                    num_ids += len(ids)
-                    is_over = ids[-1] in generate.stop_ids or num_ids >= generate.max_new_tokens
-                    yield ids
+                async with aclosing(self._ids_of(call, trace)) as sampled:
+                    async for ids in sampled:
+                        num_ids += len(ids)
+                        is_over = ids[-1] in generate.stop_ids or num_ids >= generate.max_new_tokens
+                        yield ids
             except EngineUnavailable as error:
                 if not is_over:
                     trace.num_outages += 1
