@@ -4,15 +4,17 @@
 import argparse
 import json
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from budgetforce import launcher
 from budgetforce.errors import ConfigError
-from budgetforce.launcher import Ports, TritonServer, choose_ports
+from budgetforce.launcher import Ports, StartFailed, TritonServer, choose_ports
 from budgetforce.serving_env import engine_limits, serving_environment
 
 
@@ -57,6 +59,12 @@ def test_transport_bls_takes_its_own_config_and_more_threads(tmp_path):
     assert any(flag.startswith("--backend-config=python,thread-pool-size=") for flag in flags)
 
 
+def running_server(folder, *, was_ready=True, code=None):
+    one = server(folder / "log")
+    one.process, one._was_ready, one.drained = SimpleNamespace(poll=lambda: code), was_ready, ["s1"]
+    return one
+
+
 def test_draining_unloads_and_waits_until_nothing_is_open(tmp_path, monkeypatch):
     """Two quiet looks, not one: the gauges are a moment old."""
     asked, gauges = [], iter([2, 1, 0, 1, 0, 0])
@@ -65,8 +73,7 @@ def test_draining_unloads_and_waits_until_nothing_is_open(tmp_path, monkeypatch)
         asked.append(what if isinstance(what, str) else what.full_url)
         return f's1_requests_open{{instance="s1_0_0"}} {next(gauges)}\nother 7\n' if isinstance(what, str) else ""
 
-    one = server(tmp_path / "log")
-    one.drained = ["s1"]
+    one = running_server(tmp_path)
     monkeypatch.setattr(launcher, "DRAIN_CHECK_S", 0)
     monkeypatch.setattr(TritonServer, "_ask", staticmethod(ask))
     one._drain()
@@ -77,10 +84,27 @@ def test_draining_a_server_that_does_not_answer_is_not_tried_for_long(tmp_path, 
     def ask(_):
         raise ConnectionRefusedError
 
-    one = server(tmp_path / "log")
-    one.drained = ["s1"]
+    one = running_server(tmp_path)
     monkeypatch.setattr(TritonServer, "_ask", staticmethod(ask))
     one._drain()
+
+
+@pytest.mark.parametrize(("was_ready", "code"), [(False, None), (True, 1)])
+def test_a_server_of_ours_that_does_not_run_drains_nobody_elses(tmp_path, monkeypatch, was_ready, code):
+    """Another one may have its ports."""
+    one = running_server(tmp_path, was_ready=was_ready, code=code)
+    monkeypatch.setattr(TritonServer, "_ask", staticmethod(lambda _: pytest.fail("asked")))
+    one._drain()
+
+
+def test_ports_that_are_in_use_are_refused_before_anything_starts(tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        one = server(tmp_path / "log")
+        one.ports = Ports(http=taken.getsockname()[1], grpc=0, metrics=0)
+        with pytest.raises(StartFailed, match="cannot be had"), one:
+            pass
 
 
 INTERRUPTED = """

@@ -147,6 +147,13 @@ def test_an_error_says_how_far_the_request_had_got():
     assert (failed.value.retryable, failed.value.request_id, failed.value.so_far[0]["num_rounds"]) == (False, "r", 2)
 
 
+@pytest.mark.parametrize("details", ["{broken", '{"a": 1}', "second line of a foreign message", ""])
+def test_details_that_are_none_do_no_harm(details):
+    with pytest.raises(EngineFailed, match="it broke") as failed:
+        _wire.read_response(service_pb2.ModelStreamInferResponse(error_message=f"ENGINE_FAILED: it broke\n{details}"))
+    assert (failed.value.retryable, list(failed.value.so_far)) == (False, [])
+
+
 def test_an_overloaded_server_says_when_to_come_back():
     with pytest.raises(Overloaded, match="1 of 1 replies run") as turned_away:
         _wire.read_response(service_pb2.ModelStreamInferResponse(error_message="OVERLOADED: 1 of 1 replies run; retry after 1.5 s"))

@@ -157,3 +157,24 @@ def test_a_server_that_goes_away_fails_its_running_calls(service, free_address):
             await call.ended
 
     run(free_address, scenario)
+
+
+def test_tasks_that_are_cancelled_while_they_await_calls_do_not_harm_the_others(address):
+    """Their futures are cancelled with them; the calls that end together with theirs must be told of their ends."""
+
+    async def scenario(calls):
+        async def one(_):
+            call = calls.start("test/Many", b"x" * 50, lambda _: None)
+            try:
+                await call.ended
+            finally:
+                call.cancel()
+
+        tasks = [asyncio.create_task(one(number)) for number in range(16)]
+        await asyncio.sleep(0)
+        for task in tasks[::2]:
+            task.cancel()
+        ends = await asyncio.gather(*tasks, return_exceptions=True)
+        return [type(end) for end in ends]
+
+    assert run(address, scenario) == [asyncio.CancelledError, type(None)] * 8

@@ -22,7 +22,7 @@ class ScriptedEngine:
         fail_with: raised at the end of every call, or of those whose numbers ``failing`` holds.
         hanging: numbers of the calls that never end by themselves.
         ready: what it says of itself.
-        given_up_since: the moments of ``give_up_silent_calls``.
+        given_up: of each ``give_up_silent_calls``, whether only those that had begun.
     """
 
     def __init__(self, *scripts: Iterable[int], burst: int = 1, kv_reused_blocks: int | None = None) -> None:
@@ -36,13 +36,13 @@ class ScriptedEngine:
         self.hanging: set[int] = set()
         self.heard_at = 0.0
         self.ready = True
-        self.given_up_since: list[float] = []
+        self.given_up: list[bool] = []
 
     async def is_ready(self) -> bool:
         return self.ready
 
-    def give_up_silent_calls(self, since: float) -> None:
-        self.given_up_since.append(since)
+    def give_up_silent_calls(self, since: float, *, begun_only: bool) -> None:
+        self.given_up.append(begun_only)
 
     async def close(self) -> None:
         pass

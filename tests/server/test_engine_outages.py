@@ -146,7 +146,7 @@ def test_an_engine_that_stays_away_is_a_retryable_end(near, scripts, words):
         with pytest.raises(ServerUnavailable, match="does not answer") as failed:
             client.think(script.question, num_ignore=0)
         assert (failed.value.retryable, failed.value.so_far[0]["usage"]["num_thinking_sampled"]) == (True, 3)
-        with pytest.raises(ServerUnavailable, match="not healthy"):  # nothing begun, nothing to wait for
+        with pytest.raises(ServerUnavailable, match="not healthy|went silent"):  # nothing begun, nothing to wait for
             client.think(script.question, num_ignore=0)
         load_again(near)
         wait_until(lambda: engine_ready(near, "s1_hasty") == 1)

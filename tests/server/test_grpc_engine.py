@@ -3,6 +3,7 @@
 
 import asyncio
 import time
+from contextlib import aclosing
 
 import pytest
 
@@ -61,8 +62,8 @@ async def collect(deltas, said):
 
 
 async def leave_after_first(engine, call):
-    async for _ in engine.stream(call):
-        break
+    async with aclosing(engine.stream(call)) as deltas:
+        await anext(deltas)
     while engine._ending:
         await asyncio.sleep(0.01)
 
@@ -80,9 +81,9 @@ def test_a_call_that_is_left_is_cancelled_where_that_is_safe(run, call, scripts,
     script = scripts.write([a] * 400, stall_after=1)
 
     async def scenario(engine):
-        async for _ in engine.stream(call(script)):
+        async with aclosing(engine.stream(call(script))) as deltas:
+            await anext(deltas)
             await asyncio.sleep(0.1)
-            break
 
     run(scenario)
     wait_until(lambda: script.notes("cancelled"))

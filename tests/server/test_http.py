@@ -83,5 +83,5 @@ def test_an_engine_that_is_not_loaded_says_so(post):
     with pytest.raises(urllib.error.HTTPError) as refused:
         post("/v2/models/s1_lost/generate", BODY)
     assert refused.value.code in (400, 503)
-    assert json.loads(refused.value.read())["error"].startswith("UNAVAILABLE: engine model 'tensorrt_llm' is not loaded")
+    assert json.loads(refused.value.read())["error"].startswith("ENGINE_UNAVAILABLE: engine model 'tensorrt_llm' is not loaded")
     refused.value.close()

@@ -10,7 +10,7 @@ from budgetforce.core import BudgetForcer, Emit, Finish, Generate, Reencode, Ree
 from budgetforce.presets import Preset
 from budgetforce.serving.planning import Planner
 from budgetforce.serving.request import read_reply_request
-from s1_client import Done, ServerFailed, ThinkingDelta, _wire
+from s1_client import Done, InvalidRequest, ServerFailed, ThinkingDelta, _wire
 
 END, EOS = 2, 0
 VOCAB_ROWS = 49152 + 8  # as in conftest
@@ -145,6 +145,19 @@ def test_answer_now_is_for_the_request_of_that_id_alone(over_grpc, scripts, toke
     over_grpc.answer_now("id1")
     ends = [list(stream)[-1].result.thinking_end for stream in streams]
     assert ends == ["budget", "answer_now"]
+
+
+def test_a_request_that_is_refused_does_no_harm_to_its_namesake(over_grpc, scripts, tokenizer):
+    """The client leaves the refused stream; it must not end the other one by that."""
+    (a,) = tokenizer.encode("a")
+    script = scripts.write([a] * 200 + [END], [a, EOS], delay_ms=3)
+    stream = over_grpc.stream(script.question, request_id="namesake", max_thinking_tokens=300, num_ignore=0, max_tokens=5)
+    while not isinstance(next(stream), ThinkingDelta):
+        pass
+    with pytest.raises(InvalidRequest):
+        over_grpc.think("hi", request_id="namesake", top_p=7.0)
+    *_, done = stream
+    assert done.result.thinking_end == "natural"
 
 
 def test_samples_are_streamed_with_their_index_and_end_one_by_one(scripted, scripts, tokenizer):

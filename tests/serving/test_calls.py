@@ -59,7 +59,8 @@ def round_of(tokenizer):
         (*_, generate) = forcer.receive(Started())
         if second:
             forcer.receive(TokensSampled((*engine.text[:1], END)))
-            (*_, generate), calls._has_ids = forcer.receive(RoundEnded()), True
+            (*_, generate) = forcer.receive(RoundEnded())
+            calls.begun.set()
 
         async def collect():
             said = []

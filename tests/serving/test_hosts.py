@@ -12,6 +12,7 @@ from scripted_engine import ScriptedEngine
 from budgetforce.config import OrchestratorConfig
 from budgetforce.errors import EngineUnavailable
 from budgetforce.presets import Preset
+from budgetforce.serving import hosts
 from budgetforce.serving.hosts import HereExecutor, SerialHost
 from budgetforce.serving.orchestrator import Incoming, Orchestrator
 from budgetforce.serving.planning import Planner
@@ -129,13 +130,18 @@ def test_what_only_a_process_for_all_can_do_is_refused(host, field, value):
     assert "transport bls" in outlet.errors[0]
 
 
-def test_the_engine_is_ready_unless_the_last_request_found_it_gone(host, a):
+def test_the_engine_is_not_ready_for_a_while_when_a_request_found_it_gone(host, a, monkeypatch):
+    """Not for ever: with nobody asking, nobody would find out that it is back."""
     engine = ScriptedEngine([], [END], [a, EOS])
     engine.fail_with, engine.failing = EngineUnavailable("gone"), {0}
     one = host(engine)
-    for is_ready in (False, True):
-        one.take(incoming(Outlet(), num_ignore=[0]))
-        assert one.engine_is_ready == is_ready
+    assert one.engine_is_ready
+    one.take(incoming(Outlet(), num_ignore=[0]))
+    assert not one.engine_is_ready
+    one.take(incoming(Outlet(), num_ignore=[-1]))  # refused: it has not been near the engine
+    assert not one.engine_is_ready
+    monkeypatch.setattr(hosts, "NOT_READY_S", 0.0)
+    assert one.engine_is_ready
 
 
 def test_here_means_now_and_in_this_thread():

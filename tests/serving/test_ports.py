@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One final response a request, whoever sends it; nothing after it, not even a question."""
 
+import pytest
 import triton_python_backend_utils as pb_utils
 
 from budgetforce.errors import BudgetForceError, Cancelled, EngineFailed, EngineUnavailable, InvalidRequest
@@ -46,3 +47,16 @@ def test_tensors_have_a_batch_of_one():
     assert int32_tensor().shape == (1, 0)
     assert text_tensor("é").tolist() == [["é".encode()]]
     assert text_tensor("a", "b").shape == (1, 2)
+
+
+def test_a_final_response_that_cannot_be_sent_is_at_least_the_end():
+    class Full(pb_utils.ResponseSender):
+        def send(self, response=None, flags=0):
+            if response is not None:
+                raise OSError("shared memory is full")
+            super().send(flags=flags)
+
+    sender = Full()
+    with pytest.raises(OSError, match="shared memory is full"):
+        ResponsePort(sender).send({"text_output": text_tensor("a")}, final=True)
+    assert sender.finished.is_set()

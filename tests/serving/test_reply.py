@@ -7,7 +7,7 @@ import pytest
 from collecting_sink import CollectingSink
 from scripted_engine import ScriptedEngine
 
-from budgetforce.errors import EngineFailed, InvalidRequest
+from budgetforce.errors import EngineFailed, EngineUnavailable, InvalidRequest
 from budgetforce.presets import Preset
 from budgetforce.serving.planning import Planner
 from budgetforce.serving.reply import Reply
@@ -18,7 +18,7 @@ END, EOS = 2, 0
 
 @pytest.fixture
 def reply(tokenizer):
-    def make(engine, *, num_samples=1, preset="smollm2"):
+    def make(engine, *, num_samples=1, preset="smollm2", max_outage_s=0):
         request = ReplyRequest(
             messages=({"role": "user", "content": "hi"},),
             prompt_field="text_input",
@@ -27,7 +27,7 @@ def reply(tokenizer):
             sampling={"temperature": 1.0, "seed": 7},
         )
         plan = Planner(tokenizer, Preset.load(preset), 1000).plan(request)
-        return Reply("r", plan, engine, CollectingSink(), tokenizer)
+        return Reply("r", plan, engine, CollectingSink(), tokenizer, max_outage_s=max_outage_s)
 
     return make
 
@@ -122,3 +122,12 @@ def test_answer_now_is_for_all_samples(reply, word):
 def test_answer_now_is_refused_where_there_is_nothing_to_close_a_thought_with(reply):
     with pytest.raises(InvalidRequest, match="s1-readme, which leaves the answer to the model"):
         reply(ScriptedEngine(), preset="s1-readme").answer_now()
+
+
+def test_an_outage_is_sat_out_by_all_samples_when_one_has_something_to_lose(reply, word):
+    """The second has no ids yet; its end would be the first one's."""
+    engine = ScriptedEngine([word[0], END], [], [word[1], EOS], [word[1], END], [word[1], EOS])
+    engine.fail_with, engine.failing = EngineUnavailable("gone"), {1}
+    one = reply(engine, num_samples=2, max_outage_s=5)
+    asyncio.run(one.run())
+    assert sorted(one._sink.results) == [0, 1]

@@ -52,6 +52,6 @@ def test_an_engine_that_does_not_answer_is_not_ready_until_it_does(fault):
     engine.hanging = {0} if fault == "hangs" else set()
     engine.failing = {0}
     assert not watched(engine, lambda watch: not watch.engine_is_ready)
-    assert engine.given_up_since
+    assert engine.given_up == {"fails": [False], "hangs": [True], "says nothing": []}[fault]
     engine.enqueue(*[[5]] * 100)
     assert watched(engine, lambda watch: len(engine.calls) > 2 and watch.engine_is_ready)

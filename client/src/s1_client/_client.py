@@ -109,10 +109,13 @@ class Client:
             responses = self._stub.ModelStreamInfer(iter([request]), timeout=self._deadline_s)
         except ValueError as error:
             raise ConnectionFailed("this client has been closed") from error
+        failed = None
         try:
             for response in responses:
                 if response.error_message:
+                    failed = response
                     _read_to_end(responses)
+                    break
                 yield response
         except grpc.RpcError as error:
             raise _translated(error) from error
@@ -121,6 +124,8 @@ class Client:
             raise
         finally:
             responses.cancel()
+        if failed is not None:  # out here: whoever gets it leaves, and there is nothing left to end
+            yield failed
 
     def _leave(self, request: Any, responses: Any) -> None:
         """End a stream in the middle. Before 25.04 Triton may crash when one is cancelled while a response is on its
@@ -131,11 +136,12 @@ class Client:
         patience = threading.Timer(STOP_PATIENCE_S, responses.cancel)
         patience.start()
         try:
-            for told in self._stub.ModelStreamInfer(iter([_wire.command_request("cancel", request.id, model=self._model)])):
+            command = _wire.command_request("cancel", request.id, model=self._model)
+            for told in self._stub.ModelStreamInfer(iter([command]), timeout=STOP_PATIENCE_S):
                 _wire.raise_error(told)
             _read_to_end(responses)
-        except (S1Error, grpc.RpcError):
-            pass  # it has ended by itself, or cannot be told
+        except (S1Error, grpc.RpcError, ValueError):
+            pass  # it has ended by itself, or cannot be told; ValueError: this client is closed
         finally:
             patience.cancel()
 
@@ -143,8 +149,8 @@ class Client:
         if self._version is None:
             try:
                 told = self._stub.ServerMetadata(service_pb2.ServerMetadataRequest(), timeout=STOP_PATIENCE_S).version
-            except grpc.RpcError:
-                return CANCELS_SAFELY  # it is gone
+            except (grpc.RpcError, ValueError):
+                return CANCELS_SAFELY  # it is gone, or this client is closed
             self._version = tuple(int(part) for part in told.split(".")[:2])
         return self._version
 

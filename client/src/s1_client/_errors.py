@@ -101,11 +101,13 @@ def from_message(message: str) -> S1Error:
     invalid = _INVALID.search(message)
     if invalid is not None:
         return InvalidRequest(*invalid.groups())
-    said, _, details = message.partition("\n")
-    error = _of_kind(said)
-    if details.startswith("{"):
-        told = json.loads(details)
-        error.retryable, error.request_id, error.so_far = told["retryable"], told["request_id"], told["so_far"]
+    said, _, details = message.rpartition("\n")
+    try:
+        told = json.loads(details) if said else {}
+    except ValueError:
+        told = {}
+    error = _of_kind(said if told else message)
+    error.retryable, error.request_id, error.so_far = told.get("retryable", False), told.get("request_id"), told.get("so_far", ())
     return error
 
 

@@ -33,7 +33,7 @@ from budgetforce.serving_env import ENGINES, LIBRARIES, serving_environment
 
 START_DEADLINE_S = 300.0  # a 32B engine on two GPUs takes minutes to load
 EXIT_TIMEOUT_S = 10  # Triton waits this long for running requests
-DRAIN_S = 20.0  # and we before it is told to stop; both fit into the 30 s that a container usually has
+DRAIN_S = 15.0  # and we before it is told to stop; both fit into the 30 s that a container usually has
 DRAIN_CHECK_S, QUIET_CHECKS = 0.3, 2  # metrics are up to a quarter of a second old
 OPEN_REQUESTS = ("s1_requests_open{", 'nv_inference_pending_request_count{model="s1"')
 BLS_THREADS = 128  # a BLS call holds one of an instance's (32 by default) until its first token
@@ -92,14 +92,17 @@ class TritonServer:
     deadline_s: float = START_DEADLINE_S
     progress: Callable[[str], None] = lambda _: None
     process: subprocess.Popen[bytes] | None = None
+    _was_ready: bool = False
     _prefix: str = field(default_factory=lambda: f"s1_{uuid.uuid4().hex[:12]}_")
 
     def __enter__(self) -> TritonServer:
         """Raises StartFailed, and leaves nothing behind then."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
         try:
+            _refuse_ports_in_use(self.ports)
             self._start()
             self._wait_until_ready()
+            self._was_ready = True
         except BaseException:
             self.stop()
             raise
@@ -186,8 +189,11 @@ class TritonServer:
         """Unload models, which refuses new requests, and let running ones finish. A server that is told to stop
         refuses its own models' calls as well, so that a reply of several engine calls could not finish.
         """
+        assert self.process is not None
+        if not self._was_ready or self.process.poll() is not None:  # another server may have the ports
+            return
         until, num_quiet = time.monotonic() + self.drain_s, 0
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(Exception):  # whatever the answers: stopping goes on
             for model in self.drained:
                 self._ask(self._post(f"repository/models/{model}/unload"))
             while self.drained and time.monotonic() < until and num_quiet < QUIET_CHECKS:
@@ -206,6 +212,17 @@ class TritonServer:
     def _ask(what: str | urllib.request.Request) -> str:
         with urllib.request.urlopen(what, timeout=5) as response:  # noqa: S310  # http by construction
             return str(response.read().decode())
+
+
+def _refuse_ports_in_use(ports: Ports) -> None:
+    """Raise StartFailed: whoever listens there would be taken for the server that is being started."""
+    for port in (ports.http, ports.grpc, ports.metrics):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((ports.host, port))
+            except OSError as error:
+                raise StartFailed(f"port {port} on {ports.host} cannot be had: {error.strerror}") from None
 
 
 def _kill_group(leader: subprocess.Popen[bytes]) -> None:

@@ -80,8 +80,8 @@ class Engine(Protocol):
         """Whether the engine takes calls, as far as can be told without one."""
         ...
 
-    def give_up_silent_calls(self, since: float) -> None:
-        """End running calls that have said nothing ``since``, with EngineUnavailable."""
+    def give_up_silent_calls(self, since: float, *, begun_only: bool) -> None:
+        """End running calls that have said nothing ``since``, with EngineUnavailable; perhaps only those that had begun to."""
         ...
 
     async def close(self) -> None:

@@ -19,6 +19,7 @@ from budgetforce.errors import ConfigError
 
 _HEADERS = ["content-type: application/grpc", "te: trailers", "accept:", "expect:"]
 _CONNECT_TIMEOUT_MS = 5000
+_KEEPALIVE_S = 10
 _MAX_STREAMS = 1 << 16  # on the one connection; libcurl's own limit is 100
 
 
@@ -53,6 +54,9 @@ class GrpcCalls:
         call.setopt(pycurl.PIPEWAIT, 1)  # for the connection that is being made, rather than another one
         call.setopt(pycurl.CONNECTTIMEOUT_MS, _CONNECT_TIMEOUT_MS)
         call.setopt(pycurl.NOSIGNAL, 1)
+        call.setopt(pycurl.TCP_KEEPALIVE, 1)  # or a network that is gone would not be noticed
+        call.setopt(pycurl.TCP_KEEPIDLE, _KEEPALIVE_S)
+        call.setopt(pycurl.TCP_KEEPINTVL, _KEEPALIVE_S)
         call.setopt(pycurl.HTTPHEADER, _HEADERS)
         call.setopt(pycurl.POST, 1)
         call.setopt(pycurl.POSTFIELDS, b"\0" + len(request).to_bytes(4, "big") + request)
@@ -106,19 +110,21 @@ class GrpcCall(pycurl.Curl):  # type: ignore[misc]  # untyped
         super().__init__()
         self.ended = ended
         self._multi = multi
+        self._is_running = True
         self._on_message = on_message
         self._unread = b""
         self._trailers: dict[str, str] = {}
 
     def cancel(self) -> None:
         """End the call; the server is told. Without effect on one that is over."""
-        if not self.ended.done():
-            self._leave()
-            self.ended.cancel()
+        self._leave()
+        self.ended.cancel()
 
     def end(self, failure: str | None) -> None:
         """The transfer is over."""
         self._leave()
+        if self.ended.done():  # whoever awaited it was cancelled, and it with them
+            return
         status = self._trailers.get("grpc-status")
         if failure is None and status == "0":
             self.ended.set_result(None)
@@ -142,4 +148,6 @@ class GrpcCall(pycurl.Curl):  # type: ignore[misc]  # untyped
         self._trailers[name.lower()] = value.strip()
 
     def _leave(self) -> None:
-        self._multi.remove_handle(self)
+        if self._is_running:
+            self._is_running = False
+            self._multi.remove_handle(self)

@@ -44,7 +44,7 @@ class BlsEngine:
         """BLS has no such question: the next call will tell."""
         return True
 
-    def give_up_silent_calls(self, since: float) -> None:
+    def give_up_silent_calls(self, since: float, *, begun_only: bool) -> None:
         """Nothing can: the one thread is waiting for the call."""
 
     async def stream(self, call: EngineCall) -> AsyncGenerator[EngineDelta, None]:

@@ -24,6 +24,7 @@ from budgetforce.errors import BudgetForceError, EngineFailed, EngineUnavailable
 
 _SERVICE = "inference.GRPCInferenceService"
 _SWEEP_S = 1.0  # how often silent calls are looked for
+_ANSWER_TIMEOUT_S = 2.0  # for questions that a server answers by itself
 _STOP_PATIENCE_S = 1.0  # for a call that was told to stop
 _CANCELS_SAFELY = (2, 57)  # Triton 25.04; see _end
 
@@ -51,6 +52,8 @@ class GrpcEngine:
 
     async def close(self) -> None:
         self._sweeping.cancel()
+        if self._ending:
+            await asyncio.wait(self._ending, timeout=_STOP_PATIENCE_S)
         for task in self._ending:
             task.cancel()
         await asyncio.gather(*self._ending, return_exceptions=True)
@@ -64,19 +67,24 @@ class GrpcEngine:
         return bool(service_pb2.ModelReadyResponse.FromString(answer).ready)
 
     async def _ask(self, method: str, request: Any) -> bytes:
-        """A call with one answer. Raises CallFailed."""
+        """A call with one answer. Raises CallFailed, also if none comes for too long."""
         answers: list[bytes] = []
         call = self._calls.start(f"{_SERVICE}/{method}", request.SerializeToString(), answers.append)
         try:
-            await call.ended
+            async with asyncio.timeout(_ANSWER_TIMEOUT_S):
+                await call.ended
+        except TimeoutError:
+            raise CallFailed(f"no answer to {method} within {_ANSWER_TIMEOUT_S} s") from None
         finally:
             call.cancel()
+        if not answers:
+            raise CallFailed(f"an empty answer to {method}")
         return answers[0]
 
-    def give_up_silent_calls(self, since: float) -> None:
+    def give_up_silent_calls(self, since: float, *, begun_only: bool) -> None:
         """See ``Engine``. Triton 24.10 tells a decoupled call nothing of the death of the process that computes it."""
         for heard in self._heard:
-            if heard.at < since:
+            if heard.at < since and (heard.has_begun or not begun_only):
                 heard.fail(EngineUnavailable(f"engine '{self.model_name}' went silent, and does not answer others either"))
 
     async def stream(self, call: EngineCall) -> AsyncGenerator[EngineDelta, None]:
@@ -108,16 +116,17 @@ class GrpcEngine:
         cancelled while a response is on its way (once in some thousand times): there the model is told to stop,
         and the stream read to its end. One that stays silent all the same can be cancelled.
         """
+        calls = [running]
         try:
             if not await self._may_cancel():
                 stop = self._stream_request(request_id, stop_tensors())
-                told = self._calls.start(f"{_SERVICE}/ModelStreamInfer", stop, lambda _: None)
-                await asyncio.wait([running.ended, told.ended], timeout=_STOP_PATIENCE_S, return_when=asyncio.ALL_COMPLETED)
-                told.cancel()
+                calls.append(self._calls.start(f"{_SERVICE}/ModelStreamInfer", stop, lambda _: None))
+                await asyncio.wait([call.ended for call in calls], timeout=_STOP_PATIENCE_S)
         except CallFailed:
             pass  # there is nobody to be told
         finally:
-            running.cancel()
+            for call in calls:
+                call.cancel()
 
     async def _may_cancel(self) -> bool:
         if self._cancels_safely is None:
@@ -171,6 +180,7 @@ class _Heard:
 
     Attributes:
         at: when something came last.
+        has_begun: something has.
         error_message: the engine's. It is its last message; that the stream then ends is waited for: in Triton 24.10
             one that is cancelled in that moment can leave a reference to the model behind, which then stops late.
         failure: what else ended the call.
@@ -178,6 +188,7 @@ class _Heard:
 
     def __init__(self, engine: GrpcEngine) -> None:
         self.at = time.monotonic()
+        self.has_begun = False
         self.error_message = ""
         self.failure: BudgetForceError | None = None
         self._engine = engine
@@ -189,6 +200,7 @@ class _Heard:
     def take_in(self, message: bytes) -> None:
         """One message of the stream."""
         self.at = self._engine.heard_at = time.monotonic()
+        self.has_begun = True
         response = service_pb2.ModelStreamInferResponse.FromString(message)
         if response.error_message:
             self.error_message = response.error_message

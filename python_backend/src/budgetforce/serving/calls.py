@@ -27,9 +27,10 @@ class EngineCalls:
     Attributes:
         index: which of the request's samples it is.
         ready: see ``EngineCall``.
-        max_outage_s: how long to wait for an engine that goes away when the sample has ids already.
+        max_outage_s: how long to wait for an engine that goes away when the request has ids already.
         prefix: calls are named after it, unique among all that run.
         num_calls: so far.
+        begun: set when the request has ids, this sample's or another's: then there is something to lose.
     """
 
     engine: Engine
@@ -39,7 +40,7 @@ class EngineCalls:
     max_outage_s: float = 0.0
     prefix: str = field(default_factory=lambda: uuid.uuid4().hex)
     num_calls: int = 0
-    _has_ids: bool = False
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
     _gone_since: float | None = None
 
     async def of_round(self, generate: Generate, forcer: BudgetForcer, trace: RoundTrace) -> AsyncGenerator[tuple[int, ...], None]:
@@ -74,7 +75,8 @@ class EngineCalls:
                 if trace.num_engine_calls == 1 and delta.kv_reused_blocks is not None:
                     trace.kv_reused_blocks = delta.kv_reused_blocks
                 if delta.ids:
-                    self._has_ids, self._gone_since = True, None
+                    self.begun.set()
+                    self._gone_since = None
                     yield delta.ids
 
     def _call(self, generate: Generate, context: tuple[int, ...], num_asked: int, banned: frozenset[int]) -> EngineCall:
@@ -94,7 +96,7 @@ class EngineCalls:
         """Wait until the engine is back. Raises ``error`` if it is gone for too long, or if there is nothing to
         be lost yet: whoever asked can as well ask again, or another server.
         """
-        if not self._has_ids:
+        if not self.begun.is_set():
             raise error
         self._gone_since = self._gone_since or time.monotonic()
         while True:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
@@ -13,6 +14,8 @@ from typing import Any, Protocol
 from budgetforce.errors import Cancelled
 from budgetforce.serving.orchestrator import Incoming, Orchestrator
 from budgetforce.serving.watch import EngineWatch, cancel_check_period_s
+
+NOT_READY_S = 10.0
 
 
 class Host(Protocol):
@@ -126,7 +129,8 @@ class SerialHost:
 
     @property
     def engine_is_ready(self) -> bool:
-        return self.orchestrator.engine_answers
+        """Not for a while after a request found it gone: without a canary, only the next request can tell more."""
+        return time.monotonic() - self.orchestrator.found_engine_gone > NOT_READY_S
 
     def close(self) -> None:
         self._loop.run_until_complete(self.orchestrator.engine.close())

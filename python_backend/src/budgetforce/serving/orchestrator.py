@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
+import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -82,7 +85,7 @@ class Orchestrator:
         log_error: takes a message for the operator.
         num_open: requests that have come and not ended.
         ends: how many requests have ended in which way: "done", or an error's code.
-        engine_answers: the last request did not end because it does not.
+        found_engine_gone: when a request last ended because it was, on ``time.monotonic()``'s clock.
     """
 
     config: OrchestratorConfig
@@ -94,7 +97,7 @@ class Orchestrator:
     log_error: Callable[[str], None]
     num_open: int = 0
     ends: Counter[str] = field(default_factory=Counter)
-    engine_answers: bool = True
+    found_engine_gone: float = -math.inf
     admission: Admission = field(init=False)
     _open: dict[str, list[Incoming]] = field(default_factory=dict)
 
@@ -105,22 +108,17 @@ class Orchestrator:
 
     async def serve(self, incoming: Incoming) -> None:
         """Answer one request; it ends in a result or an error, whatever happens."""
-        incoming.task = asyncio.current_task()
         self.num_open += 1
-        namesakes = self._open.setdefault(incoming.request_id, [])
-        namesakes.append(incoming)
         try:
             error = await self._end_of(incoming)
-            self.engine_answers = not isinstance(error, EngineUnavailable)
+            if isinstance(error, EngineUnavailable):
+                self.found_engine_gone = time.monotonic()
             self.ends["done" if error is None else error.code] += 1
             if error is not None:
                 message = error.report(incoming.request_id, incoming.so_far)
                 await asyncio.get_running_loop().run_in_executor(self.senders, incoming.outlet.fail, error, message)
         finally:
             self.num_open -= 1
-            namesakes.remove(incoming)
-            if not namesakes:
-                del self._open[incoming.request_id]
 
     async def _end_of(self, incoming: Incoming) -> BudgetForceError | None:
         """Run one request; the error that it ends with, if it does not end with a result."""
@@ -128,7 +126,8 @@ class Orchestrator:
             if command := read_command(incoming.inputs):
                 await self._command(incoming, command)
             else:
-                await self._answer(incoming, read_reply_request(incoming.inputs))
+                with self._listed(incoming):
+                    await self._answer(incoming, read_reply_request(incoming.inputs))
         except BudgetForceError as error:
             return error
         except asyncio.CancelledError:
@@ -137,6 +136,19 @@ class Orchestrator:
             self.log_error(f"s1: request {incoming.request_id}:\n{traceback.format_exc()}")
             return BudgetForceError(f"unexpected error; the server's log has it under request id {incoming.request_id}")
         return None
+
+    @contextmanager
+    def _listed(self, incoming: Incoming) -> Iterator[None]:
+        """Let commands find it."""
+        incoming.task = asyncio.current_task()
+        namesakes = self._open.setdefault(incoming.request_id, [])
+        namesakes.append(incoming)
+        try:
+            yield
+        finally:
+            namesakes.remove(incoming)
+            if not namesakes:
+                del self._open[incoming.request_id]
 
     async def _answer(self, incoming: Incoming, request: ReplyRequest) -> None:
         if request.priority and self.config.transport == "bls":
@@ -165,11 +177,10 @@ class Orchestrator:
         await reply.run()
 
     async def _command(self, incoming: Incoming, command: str) -> None:
-        """Tell the other requests of that id; to answer, only those that run already."""
+        """Tell the requests of that id; to answer, only those that run already."""
         if self.config.transport == "bls":
             raise InvalidRequest(command, True, "nothing with transport bls, where a running request has a process of its own")
-        others = [one for one in self._open[incoming.request_id] if one is not incoming]
-        told = others if command == "cancel" else [one for one in others if one.reply is not None]
+        told = [one for one in self._open.get(incoming.request_id, ()) if command == "cancel" or one.reply is not None]
         if not told:
             raise InvalidRequest("request id", incoming.request_id, "that of a running request")
         for one in told:

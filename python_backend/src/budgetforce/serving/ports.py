@@ -69,8 +69,13 @@ class ResponsePort:
             flags = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL if final else 0
             if response is None:
                 self._sender.send(flags=flags)
-            else:
+                return
+            try:
                 self._sender.send(response, flags=flags)
+            except Exception:
+                if final:  # what it holds cannot be sent, but that it is the end perhaps can
+                    self._sender.send(flags=flags)
+                raise
 
 
 def text_tensor(*texts: str) -> npt.NDArray[Any]:

@@ -36,11 +36,12 @@ class Reply:
     ) -> None:
         self._plan = plan
         self._sink = sink
+        begun = asyncio.Event()
         self._exchanges = [
             Exchange(
                 request_id=request_id,
                 plan=plan,
-                calls=EngineCalls(engine=engine, plan=plan, index=index, ready=sink.ready, max_outage_s=max_outage_s),
+                calls=EngineCalls(engine=engine, plan=plan, index=index, ready=sink.ready, begun=begun, max_outage_s=max_outage_s),
                 tokenizer=tokenizer,
                 sink=sink,
                 deadline=deadline,

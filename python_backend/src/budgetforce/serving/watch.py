@@ -8,7 +8,6 @@ import itertools
 import time
 
 from budgetforce.engine.base import Engine, EngineCall
-from budgetforce.errors import BudgetForceError
 
 _ANY_ID = 1  # what a canary says is nobody's business
 
@@ -23,8 +22,11 @@ def cancel_check_period_s(num_requests: int) -> float:
 
 
 class EngineWatch:
-    """Asks for one token when nothing was heard for ``period_s``, and waits as long for it. When it does not come,
-    the calls that run and have been silent are given up: each reply then sits the outage out, or ends.
+    """Asks for one token when nothing was heard for ``period_s``, and waits as long for it.
+
+    When it fails, the calls that run and have been silent are given up: each reply then sits the
+    outage out, or ends. When it only does not come, the engine may be busy with a long prompt: then
+    only calls that had begun to speak are.
 
     Attributes:
         engine_is_ready: what came of it last.
@@ -40,11 +42,19 @@ class EngineWatch:
         """Watch until cancelled."""
         while True:
             await asyncio.sleep(self._period_s)
-            asked_at = time.monotonic()
-            is_heard = asked_at - self._engine.heard_at < self._period_s
-            self.engine_is_ready = is_heard or await self._canary()
-            if not self.engine_is_ready:
-                self._engine.give_up_silent_calls(asked_at - self._period_s)
+            await self._look()
+
+    async def _look(self) -> None:
+        now = time.monotonic()
+        if now - self._engine.heard_at < self._period_s:
+            self.engine_is_ready = True
+            return
+        try:
+            async with asyncio.timeout(self._period_s):
+                self.engine_is_ready = await self._canary()
+        except Exception as error:  # noqa: BLE001  # whatever it is: an engine that answers is another thing
+            self.engine_is_ready = False
+            self._engine.give_up_silent_calls(now - self._period_s, begun_only=isinstance(error, TimeoutError))
 
     async def _canary(self) -> bool:
         call = EngineCall(
@@ -53,8 +63,4 @@ class EngineWatch:
             max_new_tokens=1,
             stop_ids=frozenset({_ANY_ID}),
         )
-        try:
-            async with asyncio.timeout(self._period_s):
-                return any([delta.ids async for delta in self._engine.stream(call)])
-        except (BudgetForceError, TimeoutError):
-            return False
+        return any([delta.ids async for delta in self._engine.stream(call)])
