@@ -118,7 +118,9 @@ def test_an_engine_whose_process_dies_and_is_loaded_again(near, scripts, words):
     """The canary finds it dead, which Triton 24.10 does not tell the running call."""
     script = scripts.write([*words, END], [*words[3:], END], die_after=3, only_once=True)
     with Client(near.grpc_url, model="s1_near", deadline_s=60) as client, ThreadPoolExecutor(1) as pool:
+        wait_until(lambda: engine_ready(near, "s1_near") == 1)
         asked = pool.submit(client.think, script.question, num_ignore=0)
+        wait_until(lambda: script.notes("died"))
         wait_until(lambda: engine_ready(near, "s1_near") == 0)
         assert "the engine does not answer" in health(near)
         load_again(near)
@@ -128,6 +130,7 @@ def test_an_engine_whose_process_dies_and_is_loaded_again(near, scripts, words):
 
 def test_an_engine_that_is_unloaded_between_rounds_and_loaded_again(near, scripts, words):
     script = scripts.write([*words[:3], END], [*words[3:], END], delay_ms=30)
+    wait_until(lambda: engine_ready(near, "s1_near") == 1)
     with Client(near.grpc_url, model="s1_near", deadline_s=60) as client:
         events = client.stream(script.question, num_ignore=1)
         while not isinstance(next(events), ThinkingDelta):
@@ -142,6 +145,7 @@ def test_an_engine_that_is_unloaded_between_rounds_and_loaded_again(near, script
 
 def test_an_engine_that_stays_away_is_a_retryable_end(near, scripts, words):
     script = scripts.write([*words, END], die_after=3, only_once=True)
+    wait_until(lambda: engine_ready(near, "s1_hasty") == 1)
     with Client(near.grpc_url, model="s1_hasty", deadline_s=60) as client:
         with pytest.raises(ServerUnavailable, match="does not answer") as failed:
             client.think(script.question, num_ignore=0)
