@@ -157,18 +157,30 @@ def test_an_engine_that_stays_away_is_a_retryable_end(near, scripts, words):
         assert client.think(script.question, num_ignore=0).answer
 
 
+def ask_over_http(server, question):
+    body = json.dumps({"text_input": question, "num_ignore": 0}).encode()
+    with urllib.request.urlopen(f"{server.http_url}/v2/models/s1_far/generate", data=body, timeout=60) as response:
+        return json.load(response)
+
+
 def test_another_server_that_is_killed_and_started_again(near, far, scripts, words):
-    """SIGKILL in mid-stream; the connection breaks, the reply waits, goes on and is whole."""
+    """SIGKILL in mid-stream; the connection breaks, the reply waits, goes on and is whole.
+
+    Asked over HTTP: to start a server forks this process, which gRPC does not bear while it waits in another thread.
+    """
     script = scripts.write([*words, END], [*words[3:], END], stall_after=3, only_once=True)
-    with far, Client(near.grpc_url, model="s1_far", deadline_s=60) as client, ThreadPoolExecutor(1) as pool:
+    with far, ThreadPoolExecutor(1) as pool:
         wait_until(lambda: engine_ready(near, "s1_far") == 1)
-        asked = pool.submit(client.think, script.question, num_ignore=0)
+        asked = pool.submit(ask_over_http, near, script.question)
         wait_until(lambda: script.notes("stalled"))
         far.process.kill()
         far.process.wait()
         far.stop()
         far.__enter__()
-        check_that_nothing_is_lost(asked.result())
+        reply = asked.result()
+    assert reply["thinking_output"] == "I need to figure out one two three four five six"
+    (first, *_) = json.loads(reply["result"])["rounds"]
+    assert (first["num_outages"] >= 1, first["num_sampled_tokens"]) == (True, 7)
 
 
 def test_a_request_to_a_server_that_is_not_there_is_told_at_once(near, far, scripts, words):
