@@ -114,6 +114,12 @@ def scripts(scripts_folder: Path, tokenizer: Any) -> Scripts:
     return Scripts(scripts_folder, tokenizer, itertools.count())
 
 
+@pytest.fixture
+def a(tokenizer: Any) -> int:
+    """An id of ordinary text, for scripts."""
+    return int(tokenizer.encode("a")[0])
+
+
 @pytest.fixture(scope="session")
 def triton(root: Path, smollm2: Any, scripts_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
     repository = tmp_path_factory.mktemp("repository")

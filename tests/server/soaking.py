@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import re
@@ -21,8 +20,7 @@ from tritonclient.utils import deserialize_bytes_tensor
 
 from budgetforce import errors
 from budgetforce.launcher import TritonServer, choose_ports
-from budgetforce.serving_env import serving_environment
-from server.conftest import copy_of_s1, make_scripted_llm
+from server.conftest import copy_of_s1, environment_of, make_scripted_llm
 
 MODEL = "s1_scripted"
 MAX_CONTEXT_TOKENS = 1024  # so that whatever is asked for ends soon
@@ -37,8 +35,7 @@ def scripted_server(root: Path, folder: Path) -> Iterator[TritonServer]:
     make_scripted_llm(root, repository, folder / "scripts")
     copy_of_s1(root, repository, MODEL, "scripted_llm", max_replies=str(MAX_REPLIES))
     ports = choose_ports(http=0, grpc=0, metrics=0)
-    options = argparse.Namespace(engine="embedded_llm", model="smollm2", cache=root / ".s1" / "models", preset=None, library="auto")
-    environment = serving_environment(options, ports.grpc, lambda _: None) | {"S1_MAX_CONTEXT_TOKENS": str(MAX_CONTEXT_TOKENS)}
+    environment = environment_of(root, ports.grpc) | {"S1_MAX_CONTEXT_TOKENS": str(MAX_CONTEXT_TOKENS)}
     server = TritonServer(
         repositories=[repository],
         models=["scripted_llm", MODEL],

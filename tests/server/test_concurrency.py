@@ -3,30 +3,21 @@
 
 import json
 import queue
-import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import grpc
 import pytest
 from tritonclient.grpc import service_pb2_grpc
 
 from s1_client import InvalidRequest, _wire
+from server import waiting
+
+wait_until = partial(waiting.wait_until, seconds=60)
 
 END, EOS = 2, 0
 NUM_REPLIES = 256
-
-
-def wait_until(happened, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.01)
-
-
-@pytest.fixture
-def a(tokenizer):
-    return tokenizer.encode("a")[0]
 
 
 @pytest.fixture

@@ -1,30 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """Engines that go away in the middle, and come back or do not: in this server, and in another one that is killed."""
 
-import argparse
 import itertools
 import json
 import re
-import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 
 from budgetforce.health import why_not_ready
 from budgetforce.launcher import TritonServer, choose_ports
-from budgetforce.serving_env import serving_environment
 from s1_client import Client, ServerUnavailable, ThinkingDelta
-from server.conftest import Scripts, copy_of_s1, make_scripted_llm
+from server import waiting
+from server.conftest import Scripts, copy_of_s1, environment_of, make_scripted_llm
+
+wait_until = partial(waiting.wait_until, seconds=30)
 
 END, EOS = 2, 0
-
-
-def wait_until(happened, seconds=30):
-    deadline = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.02)
 
 
 @pytest.fixture(scope="module")
@@ -45,13 +39,12 @@ def server_of(root, smollm2, tmp_path_factory):
     """A server for a repository."""
 
     def make(repository, models, ports):
-        options = argparse.Namespace(engine="embedded_llm", model="smollm2", cache=root / ".s1" / "models", preset=None, library="auto")
         return TritonServer(
             repositories=[repository],
             models=models,
             ports=ports,
             log=tmp_path_factory.mktemp("log") / "triton.log",
-            environment=serving_environment(options, ports.grpc, lambda _: None),
+            environment=environment_of(root, ports.grpc),
             deadline_s=120,
         )
 

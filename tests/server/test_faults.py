@@ -5,6 +5,7 @@ import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -22,21 +23,12 @@ from s1_client import (
     ServerUnavailable,
     ThinkingDelta,
 )
+from server import waiting
 from server.conftest import scripted_server
 
+wait_until = partial(waiting.wait_until, seconds=15)
+
 END, EOS = 2, 0
-
-
-def wait_until(happened, seconds=15):
-    deadline = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.01)
-
-
-@pytest.fixture
-def a(tokenizer):
-    return tokenizer.encode("a")[0]
 
 
 @pytest.fixture

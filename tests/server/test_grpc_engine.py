@@ -4,6 +4,7 @@
 import asyncio
 import time
 from contextlib import aclosing
+from functools import partial
 
 import pytest
 
@@ -12,20 +13,11 @@ from budgetforce.engine.base import EngineCall
 from budgetforce.engine.triton_grpc import GrpcEngine
 from budgetforce.errors import EngineFailed, EngineUnavailable
 from s1_client import ThinkingDelta, _client
+from server import waiting
+
+wait_until = partial(waiting.wait_until, seconds=15)
 
 END = 2
-
-
-def wait_until(happened, seconds=15):
-    deadline = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.01)
-
-
-@pytest.fixture
-def a(tokenizer):
-    return tokenizer.encode("a")[0]
 
 
 @pytest.fixture

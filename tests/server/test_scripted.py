@@ -2,7 +2,7 @@
 """Through the real server with an engine that follows a script: exact ids, faults, cancelling."""
 
 import random
-import time
+from functools import partial
 
 import pytest
 
@@ -11,16 +11,12 @@ from budgetforce.presets import Preset
 from budgetforce.serving.planning import Planner
 from budgetforce.serving.request import read_reply_request
 from s1_client import Done, InvalidRequest, ServerFailed, ThinkingDelta, _wire
+from server import waiting
+
+wait_until = partial(waiting.wait_until, seconds=10)
 
 END, EOS = 2, 0
 VOCAB_ROWS = 49152 + 8  # as in conftest
-
-
-def wait_until(happened, seconds=10):
-    deadline = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.01)
 
 
 def said(script, num_ids, stops, banned):
