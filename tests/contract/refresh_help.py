@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes the commands' help into the client's README, where ``<!-- output of: s1 NAME --help -->`` stands, and what the
-words of a report mean.
+words of a report mean; and the saved evaluation into the main one.
 
 python tests/contract/refresh_help.py
 """
 
+import io
 import os
 import re
 import subprocess
@@ -12,11 +13,15 @@ import sys
 from pathlib import Path
 
 from click.testing import CliRunner
+from rich.console import Console
 
+from s1_client.cli._eval_table import told
 from s1_client.cli.app import COMMANDS, s1
+from s1_client.evaluation import Report, report_of
 from s1_client.loadtest._metrics import TERMS
 
-README = Path(__file__).resolve().parents[2] / "client/README.md"
+ROOT = Path(__file__).resolve().parents[2]
+README = ROOT / "client/README.md"
 
 
 def block(command: str) -> str:
@@ -37,7 +42,23 @@ def terms() -> str:
     return "\n".join(["<!-- terms of s1 report -->", "| figure | meaning |", "|---|---|", *rows, "<!-- end of the terms -->"])
 
 
+def evaluation(report: Report) -> str:
+    """What `s1 eval` prints of a report, but for its last line."""
+    console = Console(file=io.StringIO(), width=80)
+    for part in told(report):
+        console.print(part, soft_wrap=isinstance(part, str), highlight=False, markup=False)
+    return "".join(f"{line.rstrip()}\n" for line in console.file.getvalue().splitlines())
+
+
+def refresh_evaluation() -> None:
+    readme = ROOT / "README.md"
+    saved = report_of((ROOT / "client/examples/evaluation/summary.json").read_text())
+    mark = "<!-- output of: eval -->\n```text\n"
+    readme.write_text(re.sub(f"{mark}.*?```\n", lambda _: f"{mark}{evaluation(saved)}```\n", readme.read_text(), flags=re.S))
+
+
 if __name__ == "__main__":
+    refresh_evaluation()
     text = README.read_text()
     for name in COMMANDS:
         text = re.sub(rf"<!-- output of: s1 {name} --help -->\n```text\n.*?```\n", lambda _, name=name: block(name), text, flags=re.S)

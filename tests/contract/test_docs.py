@@ -5,6 +5,7 @@ import html
 import io
 import json
 import re
+import shlex
 
 import pytest
 from google.protobuf import text_format
@@ -21,6 +22,10 @@ from s1_client.cli._session import Session
 from s1_client.cli._summary import Row, Summary
 from s1_client.cli._table import table as sweep_table
 from s1_client.cli.app import COMMANDS, EXIT_CODES
+from s1_client.cli.eval import eval as evaluate
+from s1_client.evaluation import Protocol, load_task, report_of
+from s1_client.evaluation._lm_eval_options import connection_of, option_values
+from s1_client.evaluation._recipes import NAMES as RECIPES
 from s1_client.loadtest._metrics import TERMS
 
 
@@ -135,8 +140,42 @@ def test_the_sweep_in_the_clients_readme_is_the_saved_one(root):
     assert {row.num_replies for row in summary.rows} == {summary.num_questions} == {len(questions)}
 
 
+def test_the_evaluation_in_the_readme_is_the_saved_one(root):
+    """Tables and sentences are the command's own, and the settings are those of the command that is shown."""
+    text = (root / "README.md").read_text()
+    saved = report_of((root / "client/examples/evaluation/summary.json").read_text())
+    assert f"<!-- output of: eval -->\n```text\n{refresh_help.evaluation(saved)}```\n" in text
+    budgets, ignores = re.search(r"s1 eval arithmetic --max-thinking-tokens (\S+) --num-ignore (\S+)", text).groups()
+    asked = Protocol(budgets=tuple(map(int, budgets.split(","))), ignores=tuple(map(int, ignores.split(","))))
+    assert [setting.name for setting in asked.settings()] == [row.setting for row in saved.rows]
+    assert len(asked.budgets) >= 5
+    assert {row.num_samples for row in saved.rows} == {len(load_task("arithmetic").questions)}
+
+
+def test_the_evaluation_page_names_every_recipe_and_only_arguments_that_there_are(root):
+    """And every recipe whose data come from a hub pins them."""
+    page, folder = (root / "client/EVALUATION.md").read_text(), root / "client/src/s1_client/evaluation/recipes"
+    recipes = {path.stem: path.read_text() for path in folder.glob("*.yaml")}
+    assert set(re.findall(r"^\| `(s1_\w+)` \|", page, re.M)) == recipes.keys()
+    assert all(re.search(r"^  revision: [0-9a-f]{40}$|^custom_dataset:", text, re.M) for text in recipes.values())
+    named = [one.partition("=")[0] for told in re.findall(r"--model_args (\S+=\S+)", page) for one in told.split(",")]
+    *_, rest = connection_of(dict.fromkeys(named))
+    assert named and option_values(rest, "model_args") == {}
+
+
+def test_the_evaluation_pages_commands_are_taken(root):
+    """Options, their values, and the task's name; nothing is asked."""
+    page = (root / "client/EVALUATION.md").read_text()
+    (common,) = re.findall(r'^S1="s1 eval (.*)"$', page, re.M)
+    commands = re.findall(r"^\$S1 (.*)$", page, re.M)
+    for command in commands:
+        with evaluate.make_context("s1 eval", shlex.split(f"{common} {command}", comments=True)) as context:
+            assert context.params["task"] in RECIPES and context.params["out"]
+    assert len(commands) >= 5
+
+
 def test_every_link_to_a_file_leads_somewhere(root):
-    for readme in root.glob("*/README.md"), [root / "README.md", root / "python_backend/DESIGN.md"]:
+    for readme in root.glob("*/*.md"), [root / "README.md"]:
         for path in readme:
             for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text()):
                 assert (path.parent / target).exists(), f"{path}: {target}"

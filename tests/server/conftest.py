@@ -5,7 +5,7 @@ It serves ``s1`` over ``embedded_llm`` as a user gets it, and beside it, from a 
 for the tests: ``scripted_llm``, an engine that says what a test's script tells it to;
 ``s1_scripted``, the same model ``s1`` over that engine; ``s1_bls``, that over BLS, in three
 processes; ``s1_small``, with room for two replies and one that waits; and ``s1_lost``, over an
-engine that is not loaded.
+engine that is not loaded. ``toy_reward`` scores the steps of answers.
 """
 
 from __future__ import annotations
@@ -89,6 +89,13 @@ def make_scripted_llm(root: Path, repository: Path, scripts: Path) -> None:
     (folder / "config.pbtxt").write_text(f"{head}\n{parameter}\n{tensors}")
 
 
+def add_toy_reward(repository: Path) -> None:
+    folder = repository / "toy_reward"
+    (folder / "1").mkdir(parents=True)
+    shutil.copy(HERE / "toy_reward" / "model.py", folder / "1")
+    shutil.copy(HERE / "toy_reward" / "config.pbtxt", folder)
+
+
 def environment_of(root: Path, grpc_port: int) -> dict[str, str]:
     """What the model configs name, for the small model."""
     options = argparse.Namespace(engine="embedded_llm", model="smollm2", cache=root / ".s1" / "models", preset=None, library="auto")
@@ -130,10 +137,11 @@ def triton(root: Path, smollm2: Any, scripts_folder: Path, tmp_path_factory: pyt
     copy_of_s1(root, repository, "s1_lost", "tensorrt_llm")
     copy_of_s1(root, repository, "s1_bls", "scripted_llm", num_instances=3, transport="bls")
     copy_of_s1(root, repository, "s1_small", "scripted_llm", max_replies="2", max_waiting="1")
+    add_toy_reward(repository)
     ports = choose_ports(http=0, grpc=0, metrics=0)
     server = TritonServer(
         repositories=[root / "model_repository", repository],
-        models=["s1", "embedded_llm", "scripted_llm", "s1_scripted", "s1_bls", "s1_lost", "s1_small"],
+        models=["s1", "embedded_llm", "scripted_llm", "s1_scripted", "s1_bls", "s1_lost", "s1_small", "toy_reward"],
         ports=ports,
         log=tmp_path_factory.mktemp("log") / "triton.log",
         environment=environment_of(root, ports.grpc),

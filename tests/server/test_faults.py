@@ -191,12 +191,13 @@ def test_shared_memory_that_is_exhausted_fails_the_request_alone(cramped, script
 
 @pytest.mark.parametrize("drain_s", [20, 0])
 def test_a_server_that_stops_lets_replies_end_in_whatever_phase_they_are(root, scripts, scripts_folder, tmp_path, a, drain_s):
-    """New ones are refused meanwhile. With no time to drain, each ends in one error."""
+    """New ones are refused meanwhile. With no time to drain, each ends in one error: they are so long that none has ended by itself."""
+    delay_ms = 20 if drain_s else 400
     slow = {
-        "before the first token": scripts.write([a, END], [a, EOS], first_delay_ms=1500),
-        "in the thought": scripts.write([a] * 80 + [END], [a, EOS], delay_ms=20),
-        "in the answer": scripts.write([END], [*[a] * 80, EOS], delay_ms=20),
-        "between rounds": scripts.write([a, END], delay_ms=20),
+        "before the first token": scripts.write([a, END], [a, EOS], first_delay_ms=80 * delay_ms),
+        "in the thought": scripts.write([a] * 80 + [END], [a, EOS], delay_ms=delay_ms),
+        "in the answer": scripts.write([END], [*[a] * 80, EOS], delay_ms=delay_ms),
+        "between rounds": scripts.write([a, END], delay_ms=delay_ms),
     }
     server = scripted_server(root, scripts_folder, tmp_path / "repository", tmp_path / "triton.log")
     server.drained, server.drain_s = ["s1_scripted"], drain_s

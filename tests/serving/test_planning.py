@@ -152,6 +152,13 @@ def test_an_answer_prefix_of_ones_own_is_taken_and_bounded_by_the_reserve(plan, 
         plan(answer_prefix=" word" * 60)
 
 
+def test_an_answer_to_go_on_with_is_bounded_by_the_context_alone(plan):
+    """With thinking off the prefix may be all of an answer so far, as a search over its steps has it."""
+    assert len(plan(thinking=ThinkingMode.OFF, answer_prefix=" word" * 60).forcing.answer_prefix_ids) == 60
+    with pytest.raises(InvalidRequest, match=r'answer_prefix.*got "9000 tokens", allowed: at most \d+ tokens behind this prompt'):
+        plan(thinking=ThinkingMode.OFF, answer_prefix=" word" * 9000)
+
+
 def test_ignore_strings_are_encoded_one_by_one(plan, tokenizer):
     assert plan(ignore_str=("Wait", "")).forcing.ignore_ids == (tokenizer.encode("Wait"), ())
 

@@ -8,7 +8,9 @@ A ``tritonserver`` on PATH (the container's) is used; else the one inside packag
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import random
 import socket
 import subprocess
 import time
@@ -71,13 +73,27 @@ class Ports:
         return {"http": (self.http_host, self.http), "grpc": (self.host, self.grpc), "metrics": (self.http_host, self.metrics)}
 
 
+# Below those that the system gives to whoever asks for any: one of them could be gone before Triton takes it.
+_PORTS = range(10_000, 32_768)
+_TRIES = 100
+
+
+def _bound(sock: socket.socket, host: str) -> int:
+    for port in random.sample(_PORTS, _TRIES):
+        try:
+            sock.bind((host, port))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+        else:
+            return port
+    raise OSError(f"{host}: no free port found from {_PORTS.start} to {_PORTS.stop - 1}")
+
+
 def choose_ports(*, http: int, grpc: int, metrics: int, host: str = "127.0.0.1", http_host: str | None = None) -> Ports:
-    """The ports asked for; each 0 becomes a free one."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(3)]
-        for sock in sockets:  # all held at once, so that they differ
-            sock.bind((host, 0))
-        free = [sock.getsockname()[1] for sock in sockets]
+    """The ports asked for; each 0 becomes a free one. Raises OSError if there is none."""
+    with contextlib.ExitStack() as stack:  # all held at once, so that they differ
+        free = [_bound(stack.enter_context(socket.socket()), host) for _ in range(3)]
     return Ports(http=http or free[0], grpc=grpc or free[1], metrics=metrics or free[2], host=host, http_host=http_host or host)
 
 

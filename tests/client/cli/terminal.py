@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import pty
@@ -94,15 +95,27 @@ class Terminal:
             number = next(number for number, row in enumerate(self._screen.display) if part in row)
             return self._screen.buffer[number][self._screen.display[number].index(part)]
 
-    def wait_for(self, happened: str | Callable[[str], bool]) -> str:
-        """The text when it has this in it, or fulfils it."""
+    def wait_for(self, happened: str | Callable[[str], bool], patience_s: float = PATIENCE_S) -> str:
+        """The text when it has this in it, or fulfils it. Raises TimeoutError."""
         is_there = happened if callable(happened) else (lambda text: happened in text)
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + patience_s
         while not is_there(text := self.text()):
-            assert time.monotonic() < deadline, f"it did not happen:\n{text}"
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"it did not happen:\n{text}")
             with self._lock:
                 self._lock.wait(0.1)
         return text
+
+    def press_ctrl_c_until(self, happened: Callable[[str], bool]) -> None:
+        """As a person at a prompt does, who presses it again: Python's readline sees a signal only while it waits for a
+        key, not one that comes in the moment before that.
+        """
+        for _ in range(int(PATIENCE_S)):
+            self.press_ctrl_c()
+            with contextlib.suppress(TimeoutError):
+                self.wait_for(happened, patience_s=1.0)
+                return
+        raise TimeoutError(f"it did not happen:\n{self.text()}")
 
     def wait_for_end(self) -> int:
         """Its exit code."""

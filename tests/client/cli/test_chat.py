@@ -160,8 +160,7 @@ def test_ctrl_c_twice_returns_to_the_prompt_without_the_turn(server, terminal):
 def test_ctrl_c_at_the_prompt_clears_the_line(server, terminal):
     terminal.type("how ma")
     terminal.wait_for("> how ma")
-    terminal.press_ctrl_c()
-    terminal.wait_for(lambda _: terminal.last_row() == ">")
+    terminal.press_ctrl_c_until(lambda _: terminal.last_row() == ">")
     terminal.type("and now\n")
     ready(terminal, 1)
     assert [asked.prompt[-1]["content"] for asked in server.requests] == ["and now"]

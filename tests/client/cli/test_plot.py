@@ -9,11 +9,11 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from s1_client.cli import plot
-from s1_client.cli._grade import wilson
 from s1_client.cli._labels import Box, place
 from s1_client.cli._points import lines_of
 from s1_client.cli._style import COLOURS, MARKERS
 from s1_client.cli._summary import Row, Summary
+from s1_client.evaluation._grade import wilson
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -133,6 +133,13 @@ def test_accuracy_is_in_percent_and_within_0_and_100():
     axes = plot.make_figure(summary(row(1, 0, 1.0, right=20), row(2, 0, 2.0, right=0))).axes[0]
     labels = [label.get_text() for label in axes.get_yticklabels()]
     assert labels[0] == "0" and labels[-1] == "100"
+
+
+def test_what_stands_at_a_tick_is_its_place():
+    """Ticks 2.5 points apart are not rounded: 12.5 is not 12."""
+    axes = plot.make_figure(summary(row(1, 0, 1.0, right=1), row(2, 0, 2.0, right=2))).axes[0]
+    axes.set_yticks([0.1, 0.125, 0.15])
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["10", "12.5", "15"]
 
 
 def test_budgets_that_lead_to_one_place_have_one_point():

@@ -9,8 +9,8 @@ from typing import IO, Any
 
 from s1_client import InvalidRequest, Prompt
 from s1_client._wire import OPTIONS
-from s1_client.cli._grade import Expected
 from s1_client.cli._jsonl import Asked, BadLine, Keys, check_values, digest, digest_of, lines_of, options_of, prompt_of, read_object
+from s1_client.evaluation._grade import Expected
 
 SETTING = ("max_thinking_tokens", "num_ignore")  # what a sweep varies
 OWN = (*SETTING, "num_samples")  # what only it may say

@@ -3,14 +3,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
+from typing import Generic, Protocol, TypeVar
 
 from s1_client.cli._style import COLOURS, MARKERS
 from s1_client.cli._summary import Row, Summary, budget_name
 
 _APART_POINTS, _MOST_APART_POINTS = 4.0, 12.0  # lines are shifted by so little that those which coincide are all seen
+
+
+class Placed(Protocol):
+    """A place on a figure, as far as drawing wants to know it."""
+
+    @property
+    def x(self) -> float: ...
+    @property
+    def y(self) -> float: ...
+    @property
+    def low(self) -> float | None: ...
+    @property
+    def high(self) -> float | None: ...
+    @property
+    def label(self) -> str: ...
+
+
+Drawn = TypeVar("Drawn", bound=Placed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +56,8 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
-    """The settings of a number of ignores.
+class Line(Generic[Drawn]):
+    """Points that belong together: the settings of a number of ignores, or of another curve.
 
     Attributes:
         apart_points: how far it is shifted to the right, in typographic points.
@@ -48,22 +67,27 @@ class Line:
     colour: str
     marker: str
     apart_points: float
-    points: Sequence[Point]
+    points: Sequence[Drawn]
 
 
-def lines_of(summary: Summary) -> list[Line]:
+def lines_of(summary: Summary) -> list[Line[Point]]:
     """A line for each number of ignores."""
-    groups = [(ignore, list(rows)) for ignore, rows in groupby(summary.rows, key=lambda row: row.num_ignore)]
-    step = min(_APART_POINTS, _MOST_APART_POINTS / len(groups)) if groups else 0
+    groups = [(str(ignore), list(rows)) for ignore, rows in groupby(summary.rows, key=lambda row: row.num_ignore)]
+    return lines_apart({ignore: _joined([point for row in group if (point := _point(row, summary.is_graded))]) for ignore, group in groups})
+
+
+def lines_apart(points: Mapping[str, Sequence[Drawn]]) -> list[Line[Drawn]]:
+    """A line for each name, with colours, markers and shifts of their own."""
+    step = min(_APART_POINTS, _MOST_APART_POINTS / len(points)) if points else 0
     return [
         Line(
-            name=str(ignore),
+            name=name,
             colour=COLOURS[number % len(COLOURS)],
             marker=MARKERS[number % len(MARKERS)],
-            apart_points=step * (number - (len(groups) - 1) / 2),
-            points=_joined([point for row in group if (point := _point(row, summary.is_graded)) is not None]),
+            apart_points=step * (number - (len(points) - 1) / 2),
+            points=placed,
         )
-        for number, (ignore, group) in enumerate(groups)
+        for number, (name, placed) in enumerate(points.items())
     ]
 
 

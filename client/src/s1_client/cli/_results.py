@@ -15,7 +15,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -122,8 +122,12 @@ class Results:
             yield raw.rstrip(b"\n") + b"\n"
 
     def write(self, outcome: Outcome) -> None:
-        """Append what came of a request. The system has the line then: a process that is killed loses none."""
-        self._file.write(line_of(outcome))
+        """Append what came of a request."""
+        self.append(line_of(outcome))
+
+    def append(self, line: bytes) -> None:
+        """The system has the line then: a process that is killed loses none."""
+        self._file.write(line)
         self._file.flush()
 
     def close(self) -> None:
@@ -152,21 +156,38 @@ def results_at(path: Path, *, overwrite: bool = False) -> Iterator[Results]:
 
 
 def entries_in(path: Path) -> Iterator[dict[str, Any]]:
-    """The lines of a file of results, which another run may write meanwhile."""
-    with path.open("rb") as file:
-        for raw in file:
-            if _is_whole(raw):
-                yield json.loads(raw)
+    """The lines of a file of results, which another run may write meanwhile. Raises Refused if it is none."""
+    try:
+        with path.open("rb") as file:
+            for number, raw in enumerate(file, 1):
+                if _is_whole(raw):
+                    yield _read(raw, f"{path}:{number}")
+    except OSError as error:
+        raise Refused(f"{path}: {error.strerror}") from None
+
+
+def _read(raw: bytes, where: str) -> dict[str, Any]:
+    try:
+        Past.of(raw)
+    except ValueError as error:
+        raise Refused(f"{where}: not a line of results ({error})") from None
+    entry: dict[str, Any] = json.loads(raw)
+    return entry
 
 
 def line_of(outcome: Outcome) -> bytes:
     """The line of results of a request that was ``Asked``."""
     asked = outcome.request
     assert isinstance(asked, Asked)
+    return line_with(asked, _what_came(outcome))
+
+
+def line_with(asked: Asked, came: Mapping[str, Any]) -> bytes:
+    """The line of results of what was asked, and what came of it: a "reply" or an "error"."""
     entry = {"id": asked.key, "line": asked.line, "request": asked.digest}
     if asked.meta is not None:
         entry["meta"] = asked.meta
-    text = json.dumps({**entry, **_what_came(outcome)}, ensure_ascii=False, default=dict)
+    text = json.dumps({**entry, **came}, ensure_ascii=False, default=dict)
     return text.encode(errors="backslashreplace") + b"\n"
 
 

@@ -7,7 +7,7 @@ The source is read twice: to see what there is to do, before anything is asked, 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import cast
 
 import click
@@ -21,22 +21,29 @@ from s1_client.cli._tally import MAX_UNREACHED, Tally
 Source = Iterable[Asked | BadLine]
 
 
-def run(client: Client, source: Source, results: Results, *, where: str, concurrency: int) -> Tally:
-    """Ask what there is to ask; ``where`` is the source's name in messages.
+def run(client: Client, source: Source, results: Results, *, where: str, concurrency: int, is_kept: bool = True) -> Tally:
+    """Ask what there is to ask; ``where`` is the source's name in messages, and results that are not kept are no help later.
 
     Raises Refused for what cannot go into these results, and for what stops the run in the middle: KeyboardInterrupt,
     S1Error if no server is there any more, ClickException if the results cannot be written.
     """
     tally = plan(source, results, where)
+    with stopped(results, is_kept=is_kept), shown(tally) as changed:
+        _ask(client, _missing(source, results, where), results, tally, changed, concurrency)
+    return tally
+
+
+@contextmanager
+def stopped(results: Results, *, is_kept: bool = True) -> Iterator[None]:
+    """What stops a run in the middle leaves the block, and that it may go on is told."""
     try:
-        with shown(tally) as changed:
-            _ask(client, _missing(source, results, where), results, tally, changed, concurrency)
+        yield
     except (KeyboardInterrupt, S1Error, OSError) as error:
-        click.echo(f"stopped; the same command goes on from there: what is in {results.path} is not asked again", err=True)
+        if is_kept:
+            click.echo(f"stopped; the same command goes on from there: what is in {results.path} is not asked again", err=True)
         if isinstance(error, OSError):
             raise click.ClickException(f"{results.path}: {error.strerror}") from error
         raise
-    return tally
 
 
 def plan(source: Source, results: Results, where: str) -> Tally:

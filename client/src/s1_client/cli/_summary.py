@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, fields
 from statistics import fmean, median
 from typing import Any
 
-from s1_client.cli._grade import Expected, is_right, wilson
+from s1_client.evaluation._grade import Expected, is_right, wilson
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

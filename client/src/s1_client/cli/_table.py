@@ -29,24 +29,26 @@ def _cells(row: Row, *, is_graded: bool) -> list[str]:
         budget_name(row.max_thinking_tokens),
         str(row.num_ignore),
         str(row.num_replies),
-        _number(row.mean_thinking_tokens, ".1f"),
-        _number(row.mean_answer_tokens, ".1f"),
-        _number(row.mean_ends_refused, ".2f"),
-        _percent(row.share_cut),
-        _percent(row.share_natural),
+        number(row.mean_thinking_tokens, ".1f"),
+        number(row.mean_answer_tokens, ".1f"),
+        number(row.mean_ends_refused, ".2f"),
+        percent(row.share_cut),
+        percent(row.share_natural),
         *([_accuracy(row)] if is_graded else []),
-        _number(row.median_s, ".2f"),
+        number(row.median_s, ".2f"),
         f"[red]{row.num_failed}[/]" if row.num_failed else "0",
     ]
 
 
 def _accuracy(row: Row) -> str:
-    return f"{_percent(row.accuracy)} ({_percent(row.accuracy_low)}–{_percent(row.accuracy_high)})" if row.num_graded else _NONE
+    return f"{percent(row.accuracy)} ({percent(row.accuracy_low)}–{percent(row.accuracy_high)})" if row.num_graded else _NONE
 
 
-def _percent(share: float | None) -> str:
+def percent(share: float | None) -> str:
+    """Of a share; a dash for None."""
     return _NONE if share is None else f"{100 * share:.0f}"
 
 
-def _number(value: float | None, form: str) -> str:
+def number(value: float | None, form: str) -> str:
+    """A dash for None."""
     return _NONE if value is None else format(value, form)

@@ -29,6 +29,9 @@ COMMANDS = {
     "sweep": "ask over a grid of budgets, and plot what thinking brings",
     "loadtest": "put a server under load, and record what came of it",
     "report": "draw what load tests recorded, one or two side by side",
+    "eval": "evaluate a model by a protocol of budgets, with the s1 paper's metrics",
+    "lm-eval": "lm-evaluation-harness, with a served model and a thinking budget",
+    "stats": "token statistics of sample files",
     "serve": "serve s1 on this machine, without a container",
     "doctor": "check everything between here and the engine",
     "models": "list the server's models",
@@ -60,7 +63,8 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(importlib.import_module(f"s1_client.cli.{cmd_name}"), cmd_name)
+        name = cmd_name.replace("-", "_")
+        command: click.Command = getattr(importlib.import_module(f"s1_client.cli.{name}"), name)
         command.short_help = COMMANDS[cmd_name]
         return command
 

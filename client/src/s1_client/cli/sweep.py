@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import click
 from rich.console import Console
 
+from s1_client.cli import _folder
 from s1_client.cli._grid import OWN, Grid, Question, read_questions
 from s1_client.cli._jsonl import check_values, opened
 from s1_client.cli._results import Refused, entries_in, results_at
@@ -24,7 +24,7 @@ from s1_client.cli.options import SectionedCommand, asked, connect, connection_o
 SWEEP, REPLIES, SUMMARY, PLOT = "sweep.json", "replies.jsonl", "summary", "sweep"
 
 
-def _integers(least: int) -> Callable[[click.Context, click.Parameter, str | None], tuple[int, ...] | None]:
+def integers(least: int) -> Callable[[click.Context, click.Parameter, str | None], tuple[int, ...] | None]:
     """A callback that reads integers with commas between them, each once."""
 
     def read(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, ...] | None:
@@ -44,8 +44,8 @@ def _integers(least: int) -> Callable[[click.Context, click.Parameter, str | Non
 @click.command(cls=SectionedCommand)
 @click.argument("question", required=False)
 @click.option("--file", metavar="FILE.jsonl", type=click.Path(exists=True, dir_okay=False, allow_dash=True), help="questions, one a line")
-@click.option("--max-thinking-tokens", "budgets", metavar="N,N,…", callback=_integers(-1), help="budgets; -1 = what the context allows")
-@click.option("--num-ignore", "ignores", metavar="N,N,…", callback=_integers(0), help="how many ends of thinking to refuse")
+@click.option("--max-thinking-tokens", "budgets", metavar="N,N,…", callback=integers(-1), help="budgets; -1 = what the context allows")
+@click.option("--num-ignore", "ignores", metavar="N,N,…", callback=integers(0), help="how many ends of thinking to refuse")
 @click.option("--repeat", "num_repeats", metavar="N", type=click.IntRange(min=1), default=1, show_default=True, help="replies to each")
 @click.option("--out", metavar="DIR", type=click.Path(file_okay=False, path_type=Path), help="default: sweep-… by what is asked")
 @click.option("--concurrency", metavar="N", type=click.IntRange(min=1), default=CONCURRENCY, show_default=True, help="requests at once")
@@ -75,7 +75,7 @@ def sweep(context: click.Context, /, question: str | None, file: str | None, plo
     if [question, file, plot_only].count(None) != 2:
         raise click.UsageError("give one of QUESTION, --file and --plot-only")
     if plot_only is not None:
-        _show(plot_only, _sweep_in(plot_only))
+        _show(plot_only, _folder.noted(plot_only / SWEEP, "sweep"))
         return
     grid = _grid(_read(file) if file else [Question(key="question", prompt=str(question))], parameters)
     folder = parameters["out"] or Path(f"sweep-{grid.identity()[:8]}")
@@ -107,47 +107,21 @@ def _grid(questions: list[Question], parameters: Mapping[str, Any]) -> Grid:
 
 
 def _ask(grid: Grid, folder: Path, where: str, parameters: Mapping[str, Any]) -> Tally:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise Refused(f"{folder}: {error.strerror}") from error
+    _folder.make(folder)
     with results_at(folder / REPLIES, overwrite=parameters["overwrite"]) as results, connect(parameters) as client:
-        _claim(folder, grid, overwrite=parameters["overwrite"])
+        is_new = parameters["overwrite"] or (folder / REPLIES).stat().st_size == 0
+        _folder.claim(folder / SWEEP, grid.to_dict(), kind="sweep", is_new=is_new)
+        _folder.note(folder / SWEEP, grid.to_dict())
         return run(client, grid, results, where=where, concurrency=parameters["concurrency"])
-
-
-def _claim(folder: Path, grid: Grid, *, overwrite: bool) -> None:
-    """Note in the folder what is asked. Raises Refused if it was something else."""
-    path, has_replies = folder / SWEEP, (folder / REPLIES).stat().st_size > 0
-    if has_replies and not overwrite and _sweep_in(folder).get("sweep") != grid.identity():
-        raise Refused(
-            f"{folder}: holds another sweep: a question, an option or the model was different; give another --out, or --overwrite"
-        )
-    _write(path, json.dumps(grid.to_dict(), indent=2, ensure_ascii=False) + "\n")
-
-
-def _sweep_in(folder: Path) -> dict[str, Any]:
-    try:
-        found: dict[str, Any] = json.loads((folder / SWEEP).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise Refused(f"{folder}: holds no sweep ({error})") from None
-    return found
 
 
 def _show(folder: Path, what: Mapping[str, Any]) -> None:
     """The table to stdout; the summary and the plot into the folder."""
     summary = summarise(what, entries_in(folder / REPLIES))
-    _write(folder / f"{SUMMARY}.json", summary.to_json())
-    _write(folder / f"{SUMMARY}.csv", summary.to_csv())
+    _folder.write(folder / f"{SUMMARY}.json", summary.to_json())
+    _folder.write(folder / f"{SUMMARY}.csv", summary.to_csv())
     Console().print(table(summary))
     from s1_client.cli.plot import draw  # imports matplotlib, which takes its time
 
     png, svg = draw(summary, folder / PLOT)
     click.echo(f"plot: {png}, {svg}; figures: {folder / SUMMARY}.csv; replies: {folder / REPLIES}")
-
-
-def _write(path: Path, text: str) -> None:
-    """The whole file, or what was there before."""
-    beside = path.with_name(f"{path.name}.new")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)

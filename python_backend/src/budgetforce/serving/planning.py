@@ -270,8 +270,9 @@ def _thinking_stop_words(preset: Preset, forcing: ForcingPlan) -> tuple[str, ...
 
 
 def _check_prefix(request: ReplyRequest, plan: ForcingPlan, answer: AnswerPreset) -> None:
+    """Behind a thought it is a lead-in; without one it may be a whole answer so far, and the context bounds it."""
     num_ids = len(plan.answer_prefix_ids)
-    if request.answer_prefix is not None and num_ids > answer.reserve_tokens:
+    if request.thinking is not ThinkingMode.OFF and request.answer_prefix is not None and num_ids > answer.reserve_tokens:
         allowed = f"at most {answer.reserve_tokens} tokens, the room that is reserved for an answer"
         raise InvalidRequest("answer_prefix", f"{num_ids} tokens", allowed)
 
@@ -286,6 +287,10 @@ def _too_long(request: ReplyRequest, plan: ForcingPlan, context: int, reserve: i
         return InvalidRequest(
             "max_tokens", request.max_tokens, f"1 to {context - others} behind this prompt in a context of {context} tokens"
         )
+    most_prefix = context - reserve - (others - len(plan.answer_prefix_ids))
+    if request.answer_prefix and most_prefix >= 0:
+        allowed = f"at most {most_prefix} tokens behind this prompt in a context of {context} tokens"
+        return InvalidRequest("answer_prefix", f"{len(plan.answer_prefix_ids)} tokens", allowed)
     if request.num_ignore and plan.budget_rule is BudgetRule.SAMPLED:
         allowed = f"fewer: their strings may come to {plan.num_uncounted_tokens} tokens in a context of {context}"
         return InvalidRequest("num_ignore", request.num_ignore, allowed)

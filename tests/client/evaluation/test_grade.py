@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from s1_client.cli._grade import is_right, numbers_in, wilson
+from s1_client.evaluation._grade import is_right, numbers_in, wilson
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Evaluate a served model: tasks, budget-forcing protocols, the paper's metrics, votes and searches.
+
+``s1 eval`` and ``s1 stats`` are made of these. Needs no more than the library does.
+"""
+
+from s1_client.evaluation._graders import GRADERS, VOTES, Grader, Vote
+from s1_client.evaluation._intervals import Comparison, Estimate, compare, interval
+from s1_client.evaluation._judge import Judge, JudgeFailed
+from s1_client.evaluation._math import MissingPackage
+from s1_client.evaluation._metrics import Run, control, performance, scaling
+from s1_client.evaluation._parallel import best_of, majority, pass_at
+from s1_client.evaluation._protocol import Protocol, Setting
+from s1_client.evaluation._rebase import Search, rebase
+from s1_client.evaluation._rebase_tree import WEIGHTS, Node, Tree
+from s1_client.evaluation._report import Curve, Report, Row, report, report_of
+from s1_client.evaluation._reward import Scorer, ServedScorer
+from s1_client.evaluation._stats import BadSample, Stats, statistics
+from s1_client.evaluation._tasks import BadTask, Question, Task, load_task
+
+__all__ = [
+    "GRADERS",
+    "VOTES",
+    "WEIGHTS",
+    "BadSample",
+    "BadTask",
+    "Comparison",
+    "Curve",
+    "Estimate",
+    "Grader",
+    "Judge",
+    "JudgeFailed",
+    "MissingPackage",
+    "Node",
+    "Protocol",
+    "Question",
+    "Report",
+    "Row",
+    "Run",
+    "Scorer",
+    "Search",
+    "ServedScorer",
+    "Setting",
+    "Stats",
+    "Task",
+    "Tree",
+    "Vote",
+    "best_of",
+    "compare",
+    "control",
+    "interval",
+    "load_task",
+    "majority",
+    "pass_at",
+    "performance",
+    "rebase",
+    "report",
+    "report_of",
+    "scaling",
+    "statistics",
+]

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Settings that had no effect, said in words. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from s1_client.evaluation._protocol import NO_LIMIT, REBASE, Setting
+from s1_client.evaluation._rebase_tree import ANSWERED
+from s1_client.evaluation._samples import Sample
+
+Asked = tuple[Setting, Sequence[Sample]]
+
+
+def effects(asked: Sequence[Asked]) -> list[str]:
+    """A sentence for each setting that did nothing or not what it should, and for settings with equal replies."""
+    told = [sentence for setting, samples in asked if samples for sentence in _of(setting, samples)]
+    return [*told, *_equal(asked)]
+
+
+def _of(setting: Setting, samples: Sequence[Sample]) -> Iterator[str]:
+    longest, most_ignored = max(one.num_thinking_tokens for one in samples), max(one.num_ignored for one in samples)
+    is_natural = all(sample.thinking_end == "natural" for sample in samples)
+    if setting.kind == "budget" and setting.limit not in (0, NO_LIMIT) and is_natural:
+        below = f"all {len(samples)} thoughts ended by themselves below it, the longest with {longest} tokens"
+        yield f"{setting.name}: the budget had no effect; {below}"
+    wanted = setting.options.get("num_ignore", 0)
+    if wanted and most_ignored == 0:
+        yield f"{setting.name}: no end of thinking was refused; the budget was over before"
+    elif most_ignored < wanted:
+        yield f"{setting.name}: no reply had more than {most_ignored} of its ends refused; the budget has no room for more"
+    if setting.kind == "rejection":
+        yield from _of_rejection(setting, samples)
+    if setting.kind == REBASE and all(sample.thinking_end != ANSWERED for sample in samples):
+        over = "its tokens or its steps were over before"
+        yield f"{setting.name}: in no tree did the model end an answer, {over}; what counts is unfinished"
+    if not _are_told_apart(samples):
+        yield f"{setting.name}: the reward model told no two answers apart; the best of them is the first"
+
+
+def _of_rejection(setting: Setting, samples: Sequence[Sample]) -> Iterator[str]:
+    num_rejected = sum(not sample.is_accepted for sample in samples)
+    most = max(sample.num_attempts for sample in samples)
+    if num_rejected:
+        without = f"{num_rejected} of {len(samples)} have no thought within it, after {most} attempts at most"
+        yield f"{setting.name}: {without}; they count as wrong"
+    elif most == 1:
+        yield f"{setting.name}: nothing was rejected; it is plain sampling"
+
+
+def _are_told_apart(samples: Sequence[Sample]) -> bool:
+    """Whether two answers to a question have different scores, or there are no two with scores."""
+    scores: dict[str, list[float]] = {}
+    for sample in samples:
+        if sample.score is not None:
+            scores.setdefault(sample.question, []).append(sample.score)
+    several = [found for found in scores.values() if len(found) > 1]
+    return not several or any(len(set(found)) > 1 for found in several)
+
+
+def _equal(asked: Sequence[Asked]) -> Iterator[str]:
+    """Settings whose replies are the same word for word, each group once."""
+    groups: dict[tuple[tuple[str, int, str], ...], list[str]] = {}
+    for setting, samples in asked:
+        if samples:
+            said = tuple(sorted((sample.question, sample.repeat, sample.said) for sample in samples))
+            groups.setdefault(said, []).append(setting.name)
+    for names in groups.values():
+        if len(names) > 1:
+            yield f"{' = '.join(names)}: all replies are the same, word for word; between them nothing was measured"

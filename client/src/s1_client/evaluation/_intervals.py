@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How sure a figure is: the paired bootstrap over questions. Pure, and seeded: equal scores give equal intervals.
+
+Scores are shares of right replies, 0 to 1, one a question; questions, not replies, are what is drawn again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+import numpy as np
+from numpy.typing import NDArray
+
+from s1_client.evaluation._grade import wilson
+
+NUM_RESAMPLES = 10_000  # as many as the paper's
+SEED = 0
+MIN_DIFFERENT = 6  # fewer differences, all one way, come about by chance with p = 2 / 2**5 > 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """A mean score, 0 to 1, with its 95% interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Two settings, over the questions that both have answered.
+
+    Attributes:
+        difference: of the accuracies, second less first, -1 to 1; with its 95% interval.
+        num_different: questions of which they have different shares right.
+    """
+
+    first: str
+    second: str
+    num_questions: int
+    num_different: int
+    difference: float
+    low: float
+    high: float
+
+    @property
+    def can_be_told_apart(self) -> bool:
+        """Whether the interval leaves out 0, by enough questions."""
+        return self.num_different >= MIN_DIFFERENT and not self.low <= 0 <= self.high
+
+    def sentence(self) -> str:
+        """For people."""
+        figures = f"{100 * self.difference:+.1f} points, 95% interval {100 * self.low:+.1f} to {100 * self.high:+.1f}"
+        if self.can_be_told_apart:
+            return f"{self.second} is {'better' if self.difference > 0 else 'worse'} than {self.first}: {figures}"
+        return f"{self.first} and {self.second} cannot be told apart with these {self.num_questions} questions: {figures}"
+
+
+def interval(scores: Sequence[float], *, seed: int = SEED) -> tuple[float, float]:
+    """The 95% interval of the mean score. Where all are equal nothing can be drawn from them: Wilson's, then."""
+    if len(set(scores)) == 1:
+        return wilson(round(scores[0] * len(scores)), len(scores))
+    return _percentiles(np.asarray(scores, dtype=np.float64), seed)
+
+
+def estimate(scores: Sequence[float]) -> Estimate | None:
+    """The mean score with its interval; None without a score."""
+    if not scores:
+        return None
+    low, high = interval(scores)
+    return Estimate(value=fmean(scores), low=low, high=high)
+
+
+def compare(first: str, second: str, scores: Mapping[str, Mapping[str, float]], *, seed: int = SEED) -> Comparison | None:
+    """Hold a setting against another, question by question; None if they share none.
+
+    ``scores`` are those of each question by the setting's name.
+    """
+    shared = sorted(scores[first].keys() & scores[second].keys())
+    if not shared:
+        return None
+    differences = np.array([scores[second][question] - scores[first][question] for question in shared])
+    low, high = _percentiles(differences, seed)
+    return Comparison(
+        first=first,
+        second=second,
+        num_questions=len(shared),
+        num_different=int(np.count_nonzero(differences)),
+        difference=float(differences.mean()),
+        low=low,
+        high=high,
+    )
+
+
+def _percentiles(values: NDArray[np.float64], seed: int) -> tuple[float, float]:
+    """Of the means of questions drawn again, how often each being a multinomial draw; values [num_questions]."""
+    number = len(values)
+    drawn = np.random.default_rng(seed).multinomial(number, np.full(number, 1 / number), size=NUM_RESAMPLES)
+    low, high = np.percentile(drawn @ values / number, (2.5, 97.5))
+    return float(low), float(high)

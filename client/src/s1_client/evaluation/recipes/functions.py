@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the task files call: questions out of data, and grades. Importing this registers model ``s1-triton``."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import datasets
+
+from s1_client.evaluation import lm_eval_model
+from s1_client.evaluation._graders import GRADERS
+from s1_client.evaluation._tasks import load_task
+
+LETTERS = "ABCD"
+assert lm_eval_model.NAME  # imported for what it registers
+
+
+def integer(doc: Mapping[str, Any], results: Sequence[str]) -> dict[str, float]:
+    """Metrics of a document whose answer is a whole number."""
+    return _graded("integer", answer_of(doc), results)
+
+
+def letter(doc: Mapping[str, Any], results: Sequence[str]) -> dict[str, float]:
+    """Metrics of a document whose answer is the letter of a choice."""
+    return _graded("letter", answer_of(doc), results)
+
+
+def mathematics(doc: Mapping[str, Any], results: Sequence[str]) -> dict[str, float]:
+    """Metrics of a document whose answer is a formula, a number or a few words."""
+    return _graded("math", answer_of(doc), results)
+
+
+GRADED_BY = {integer: "integer", letter: "letter", mathematics: "math"}
+
+
+def answer_of(doc: Mapping[str, Any]) -> str:
+    """The reference of a document."""
+    return str(next(doc[name] for name in ("answer", "Answer") if name in doc))
+
+
+def _graded(kind: str, reference: str, results: Sequence[str]) -> dict[str, float]:
+    """Whether the answer is right, and the tokens of its reply where the model tells them."""
+    [answer] = results
+    found = {"exact_match": float(GRADERS[kind](str(answer), reference))}
+    if isinstance(answer, lm_eval_model.Answer):
+        usage = answer.reply["result"]["usage"]
+        found |= {name: usage[name] for name in ("num_thinking_tokens", "num_answer_tokens")}
+    return found
+
+
+def shuffled(docs: datasets.Dataset) -> datasets.Dataset:
+    """GPQA's choices in an order of their own for each question, the same in every run, and the letter of the right one."""
+    return docs.map(_shuffled)
+
+
+def _shuffled(doc: Mapping[str, Any]) -> dict[str, Any]:
+    right, *wrong = (doc[name].strip() for name in ("Correct Answer", *(f"Incorrect Answer {number}" for number in (1, 2, 3))))
+    order = random.Random(doc["Question"]).sample(range(len(LETTERS)), len(LETTERS))  # noqa: S311  # no secret
+    choices = [(right, *wrong)[place] for place in order]
+    return {"choices": choices, "answer": LETTERS[order.index(0)]}
+
+
+def arithmetic(**_: Any) -> dict[str, datasets.Dataset]:
+    """The task that comes with the package, as data of lm-eval."""
+    questions = load_task("arithmetic").questions
+    return {"test": datasets.Dataset.from_list([{"id": one.id, "prompt": one.prompt, "answer": str(one.expected)} for one in questions])}

@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``s1 eval``: a protocol asked, counted and told."""
+
+import json
+import re
+
+import pytest
+
+from client.cli.running import by_id, call, entries, write_lines
+from s1_client import EngineFailed
+from s1_client.evaluation import load_task
+from s1_client.testing import FakeServer
+
+FILES = {"settings.json", "samples.jsonl", "summary.json", "scaling.png", "scaling.svg", "tokens.png", "tokens.svg"}
+
+
+@pytest.fixture
+def server():
+    with FakeServer() as server:
+        server.says(thinking=" one two three four five six", answer=" 42")
+        yield server
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "out"
+
+
+@pytest.fixture
+def task(tmp_path):
+    path = tmp_path / "task.jsonl"
+    write_lines(path, {"id": "easy", "prompt": "easy", "expected": 42}, {"id": "hard", "prompt": "hard", "expected": 7})
+    return path
+
+
+@pytest.fixture
+def evaluate(server, folder, task, monkeypatch):
+    """Run it without drawing, which takes its time; the summary, by setting."""
+    monkeypatch.setattr("s1_client.cli._eval_figures.FIGURES", {})
+
+    def run(*arguments, **rest):
+        told = call("eval", task, *arguments, "--out", folder, "--url", server.url, "--max-retries", 0, **rest)
+        summary = json.loads((folder / "summary.json").read_text())
+        return told, {row["setting"]: row for row in summary["rows"]}
+
+    return run
+
+
+def test_a_protocol_is_asked_and_told(server, folder, task):
+    """As a user has it, figures and all."""
+    protocol = ("--max-thinking-tokens", "0,4,100", "--token-limits", "8", "--class-prompts", "--short-prompt", "Hurry.")
+    told = call("eval", task, *protocol, "--out", folder, "--url", server.url)
+    assert {path.name for path in folder.iterdir()} == FILES
+    prompts = {str(one.prompt) for one in server.requests}
+    assert {"easy", "easy\n\nThink for up to 8 tokens.", "hard\n\nHurry."} < prompts and len(prompts) == 2 * 4
+    assert len(server.requests) == 2 * 6
+    assert re.search(r"^budget 4 +2 +4\.0 +1\.0 +5\.0 +100 ", told.stdout, re.M)
+    assert "budget 100: the budget had no effect; all 2 thoughts ended by themselves below it, the longest with 6 tokens" in told.stdout
+    assert "budget 0 and budget 4 cannot be told apart with these 2 questions" in told.stdout
+    assert "Scaling a doubling leaves out what has no thinking: budget 0\n" in told.stdout
+    assert "told how long: no Control without --max-thinking-tokens -1" in told.stdout
+    assert told.stdout.count("50 (") == 6
+
+
+def test_a_task_comes_with_the_command(server, folder, monkeypatch):
+    monkeypatch.setattr("s1_client.cli._eval_figures.FIGURES", {})
+    call("eval", "arithmetic", "--max-thinking-tokens", "4", "--out", folder, "--url", server.url)
+    assert {str(one.prompt) for one in server.requests} == {question.prompt for question in load_task("arithmetic").questions}
+
+
+def test_it_goes_on_where_it_stopped_and_grows(evaluate, server, folder):
+    evaluate("--max-thinking-tokens", "4", "--temperature", 0.5, "--seed", 3)
+    server.requests.clear()
+    _, rows = evaluate("--max-thinking-tokens", "4,100", "--num-ignore", "0,1", "--repeat", 2, "--temperature", 0.5, "--seed", 3)
+    assert len(server.requests) == 2 * 4 * 2 - 2
+    assert {one.options["seed"] for one in server.requests} == {3, 4}
+    assert list(rows) == ["budget 4", "budget 100", "budget 4 + 1 refused", "budget 100 + 1 refused"]
+    assert rows["budget 100 + 1 refused"]["mean_thinking_tokens"] == 13
+    assert {k: vote["value"] for k, vote in rows["budget 4"]["majority"].items()} == {"1": 0.5, "2": 0.5}
+    server.requests.clear()
+    evaluate("--max-thinking-tokens", "4", "--temperature", 0.5, "--seed", 3)
+    assert server.requests == []
+
+
+def test_what_failed_is_asked_again(evaluate, server):
+    server.will_say(error=EngineFailed("gone"))
+    _, rows = evaluate("--max-thinking-tokens", "4", code=1)
+    assert (rows["budget 4"]["num_samples"], rows["budget 4"]["num_failed"]) == (1, 1)
+    _, rows = evaluate("--max-thinking-tokens", "4")
+    assert (rows["budget 4"]["num_samples"], rows["budget 4"]["num_failed"]) == (2, 0)
+
+
+def test_rejection_asks_again_and_no_more_often_than_it_may(evaluate, server, folder):
+    server.says(to="easy", thinking=" far too long a thought for that")
+    server.will_say(thinking=" too long a thought again", answer=" 42")
+    server.will_say(thinking=" too long a thought again", answer=" 7")
+    server.says(to="hard", thinking=" short", answer=" 7")
+    arguments = ("--rejection", "3", "--max-attempts", 3, "--temperature", 1, "--concurrency", 1)
+    told, rows = evaluate(*arguments)
+    row = rows["rejection 3"]
+    assert (row["num_samples"], row["num_unaccepted"], row["mean_attempts"], row["accuracy"]["value"]) == (2, 1, 2.5, 0.5)
+    assert sorted(by_id(folder / "samples.jsonl")) == [
+        *(f"easy/rejection 3/r0/t{t}" for t in range(3)),
+        "hard/rejection 3/r0/t0",
+        "hard/rejection 3/r0/t1",
+    ]
+    assert "1 of 2 have no thought within it, after 3 attempts at most; they count as wrong" in told.stdout
+    server.requests.clear()
+    evaluate(*arguments)
+    assert server.requests == []
+
+
+def test_another_task_wants_another_folder(evaluate, task):
+    evaluate("--max-thinking-tokens", "4")
+    write_lines(task, {"id": "easy", "prompt": "easier", "expected": 42})
+    arguments = ("eval", task, "--max-thinking-tokens", "4", "--out", task.parent / "out", "--url", "127.0.0.1:1")
+    assert "holds another evaluation: a question, an option or the model was different" in call(*arguments, code=2).stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ((), "give one of TASK and --show"),
+        (("arithmetic",), "no setting; give --max-thinking-tokens"),
+        (("nowhere", "--max-thinking-tokens", "1"), "task: got 'nowhere', allowed: arithmetic, s1_aime24"),
+        (("arithmetic", "--max-thinking-tokens", "1", "--capped"), "--capped is for --token-limits"),
+        (("arithmetic", "--max-thinking-tokens", "1", "--ignore-str", "Hmm"), "--ignore-str is for --num-ignore of 1 or more"),
+        (("arithmetic", "--rejection", "0"), "allowed: different integers >= 1"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(arguments, problem):
+    told = call("eval", *arguments, code=2)
+    assert problem in " ".join(told.stderr.split())
+
+
+def test_a_folder_of_something_else_cannot_be_shown(tmp_path):
+    assert "holds no evaluation" in call("eval", "--show", tmp_path, code=2).stderr
+    (tmp_path / "settings.json").write_text("{}")
+    assert "settings.json: of another version ('task')" in call("eval", "--show", tmp_path, code=2).stderr
+
+
+def test_what_is_no_file_of_samples_is_refused(evaluate, folder):
+    evaluate("--max-thinking-tokens", "4")
+    (folder / "samples.jsonl").write_text("{}\n")
+    assert "samples.jsonl:1: not a line of results" in call("eval", "--show", folder, code=2).stderr
+    (folder / "samples.jsonl").unlink()
+    assert "samples.jsonl: No such file" in call("eval", "--show", folder, code=2).stderr
+
+
+def test_all_lines_are_kept_with_their_accounts(evaluate, folder):
+    evaluate("--max-thinking-tokens", "4")
+    assert {frozenset(entry["reply"]) for entry in entries(folder / "samples.jsonl")} == {
+        frozenset(("thinking", "answer", "result", "index"))
+    }
+    assert all(entry["reply"]["result"]["effective"]["max_thinking_tokens"] == 4 for entry in entries(folder / "samples.jsonl"))
+
+
+def test_a_grading_can_be_said_for_all_questions(evaluate, server, folder):
+    server.says(thinking=" so", answer=r" \boxed{\frac{84}{2}}")
+    _, rows = evaluate("--max-thinking-tokens", "4", "--grading", "math")
+    assert rows["budget 4"]["accuracy"]["value"] == 0.5
+    assert {one["grading"] for one in json.loads((folder / "settings.json").read_text())["task"]["questions"]} == {"math"}
+
+
+def test_what_a_grading_needs_is_told_before_anything_is_asked(server, folder, task, monkeypatch):
+    monkeypatch.delenv("S1_JUDGE_MODEL", raising=False)
+    command = ("eval", task, "--max-thinking-tokens", "4", "--grading", "judge", "--out", folder, "--url", server.url)
+    assert "$S1_JUDGE_MODEL" in call(*command, code=2).stderr
+    assert server.requests == []
+
+
+def test_a_judge_that_fails_loses_no_sample(server, folder, task, monkeypatch):
+    monkeypatch.setattr("s1_client.cli._eval_figures.FIGURES", {})
+    monkeypatch.setenv("S1_JUDGE_MODEL", "wise")
+    monkeypatch.setenv("S1_JUDGE_URL", "http://127.0.0.1:1")
+    server.says(thinking=" so", answer=" forty-two")
+    command = ("eval", task, "--max-thinking-tokens", "4", "--grading", "judge", "--out", folder, "--url", server.url)
+    assert f"s1 eval --show {folder} grades them again" in call(*command, code=2).stderr
+    assert len(entries(folder / "samples.jsonl")) == 2

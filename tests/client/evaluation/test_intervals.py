@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Intervals by drawing questions again, and what can be told apart."""
+
+import pytest
+
+from s1_client.evaluation import compare, interval
+from s1_client.evaluation._grade import wilson
+
+
+def scores(**settings):
+    return {name: {f"q{number}": score for number, score in enumerate(values)} for name, values in settings.items()}
+
+
+def test_an_interval_is_about_two_standard_errors_wide_and_repeats():
+    low, high = interval([0.0, 1.0] * 50)
+    assert (low, high) == (pytest.approx(0.4, abs=0.02), pytest.approx(0.6, abs=0.02))
+    assert interval([0.0, 1.0] * 50) == (low, high)
+
+
+def test_equal_scores_do_not_make_a_sure_thing():
+    """Nothing can be drawn from 8 of 8 but 8 of 8."""
+    assert interval([1.0] * 8) == wilson(8, 8)
+
+
+def test_pairs_tell_apart_what_single_intervals_cannot():
+    """All of 10 differences go one way, in 40 questions that vary much more between each other."""
+    first = [0.0] * 10 + [0.0, 1.0] * 15
+    second = [1.0] * 10 + [0.0, 1.0] * 15
+    assert interval(first)[1] > interval(second)[0]
+    found = compare("a", "b", scores(a=first, b=second))
+    assert found.can_be_told_apart and found.num_different == 10
+    assert found.sentence().startswith("b is better than a: +25.0 points")
+    assert compare("b", "a", scores(a=first, b=second)).sentence().startswith("a is worse than b: -25.0 points")
+
+
+def test_what_goes_both_ways_cannot_be_told_apart():
+    found = compare("a", "b", scores(a=[0.0] * 10 + [1.0] * 10, b=[1.0] * 10 + [0.0] * 10))
+    assert not found.can_be_told_apart
+    assert found.sentence().startswith("a and b cannot be told apart with these 20 questions: +0.0 points")
+
+
+def test_a_handful_of_differences_is_never_enough():
+    """Three of three one way: no drawing finds anything else, and a coin does it once in four times."""
+    found = compare("a", "b", scores(a=[0.0] * 3, b=[1.0] * 3))
+    assert found.low > 0 and not found.can_be_told_apart
+
+
+def test_only_shared_questions_are_compared():
+    assert compare("a", "b", {"a": {"x": 1.0, "y": 0.0}, "b": {"y": 1.0}}).num_questions == 1
+    assert compare("a", "b", {"a": {"x": 1.0}, "b": {"y": 1.0}}) is None

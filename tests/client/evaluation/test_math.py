@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Formulas are compared by math-verify, from any thread, and what never comes to an end is ended."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from s1_client.evaluation import GRADERS, MissingPackage, _graders, _math
+from s1_client.evaluation._math import Verifier
+
+FOREVER = r"\boxed{9^{9^{9^{9}}}}"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def process():
+    """One for all, ended behind them."""
+    yield
+    _graders._verifier().close()
+
+
+@pytest.mark.parametrize(
+    ("answer", "reference"),
+    [
+        (r"so \boxed{\frac{1}{2}}", "0.5"),
+        (r"\boxed{\dfrac12}", r"\frac{1}{2}"),
+        (r"Final Answer: $2\sqrt{3}$", r"\sqrt{12}"),
+        (r"\boxed{(x+1)^2}", "x^2+2x+1"),
+        (r"\boxed{(3, \frac{\pi}{2})}", r"\left( 3, \frac{\pi}{2} \right)"),
+        (r"\boxed{\text{Evelyn}}", r"\text{Evelyn}"),
+        ("Answer: 1,234", "1234"),
+        ("it is $x = 7$.", "7"),
+        (r"\boxed{10\%}", r"10\%"),
+        ("words", "words"),
+    ],
+)
+def test_the_same(answer, reference):
+    assert GRADERS["math"](answer, reference)
+
+
+@pytest.mark.parametrize(
+    ("answer", "reference"),
+    [
+        (r"\boxed{\frac{1}{3}}", "0.5"),
+        (r"\boxed{7} no, \boxed{8}", "7"),
+        (r"\boxed{(1, 2)}", "(2, 1)"),
+        ("", "7"),
+        (r"\boxed{}", "7"),
+        (r"\boxed{\frac{1}{", "1"),
+        ("no idea", "7"),
+        ("\\boxed{\0\udcff\n}", "7"),
+        ("{" * 5000, "7"),
+    ],
+)
+def test_not_the_same(answer, reference):
+    assert not GRADERS["math"](answer, reference)
+
+
+def test_threads_may_ask():
+    """math-verify itself works in the main thread only."""
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda n: GRADERS["math"](rf"\boxed{{\frac{{{n}}}{{2}}}}", f"{n / 2}"), range(8))) == [True] * 8
+
+
+def test_what_never_ends_is_wrong_and_told_and_the_next_one_is_graded(caplog):
+    verifier = Verifier(limit_s=0.5)
+    try:
+        assert not verifier.is_same("7", FOREVER)
+        assert "math-verify came to no end" in caplog.text
+        assert verifier.is_same("0.5", r"\boxed{\frac{1}{2}}")
+    finally:
+        verifier.close()
+
+
+def test_without_the_package_it_is_said_what_to_install(monkeypatch):
+    monkeypatch.setattr(_math, "PACKAGE", "no_such_package")
+    with pytest.raises(MissingPackage, match=r"pip install 's1-client\[eval\]'"):
+        Verifier().is_same("1", "2")
+
+
+def test_a_process_that_does_not_start_is_no_wrong_answer(monkeypatch):
+    monkeypatch.setattr(_math, "_COMMAND", (_math.sys.executable, "-c", "pass"))
+    with pytest.raises(MissingPackage, match="does not start"):
+        Verifier().is_same("1", "2")

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a run's samples come to, and what has to be said in words."""
+
+import pytest
+
+from client.evaluation.made import TASK, entries, entry, reply
+from s1_client.evaluation import Node, Protocol, Tree, report, report_of
+from s1_client.evaluation._grade import wilson
+from s1_client.evaluation._trees import tree_to_dict
+
+
+def made(protocol, lines):
+    return report(TASK, protocol.settings(), lines, model="s1")
+
+
+def rows(found):
+    return {row.setting: row for row in found.rows}
+
+
+def test_a_setting_is_counted():
+    lines = [*entries("budget 16", reply(thought=16, end="budget"), reply("8", thought=8, answered=4)), entry("q2", "budget 16")]
+    row = rows(made(Protocol(budgets=(16,)), lines))["budget 16"]
+    assert (row.num_questions, row.num_samples, row.num_failed, row.num_unaccepted) == (2, 2, 1, 0)
+    assert (row.mean_thinking_tokens, row.mean_answer_tokens, row.mean_spent_tokens) == (12, 3, 15)
+    assert row.thinking_ends == {"budget": 1, "natural": 1}
+    assert row.accuracy.low < row.accuracy.value == 0.5 < row.accuracy.high
+
+
+def test_lines_of_other_questions_and_settings_are_left_out():
+    found = made(Protocol(budgets=(16,)), [entry("q9", "budget 16", reply()), entry("q0", "budget 8", reply())])
+    assert found.rows == []
+
+
+def test_a_report_comes_back_out_of_json():
+    protocol = Protocol(budgets=(16, 32), rejection_budgets=(8,))
+    lines = [line for name in ("budget 16", "budget 32", "rejection 8") for line in entries(name, reply(), reply("8", thinking=name))]
+    found = made(protocol, lines)
+    assert report_of(found.to_json()) == found
+
+
+def test_votes_count_the_first_samples_of_a_question():
+    answers = ("7", "8", "8", "8")
+    lines = [entry("q0", "budget 16", reply(answer), repeat=repeat) for repeat, answer in enumerate(answers)]
+    row = rows(made(Protocol(budgets=(16,)), reversed(lines)))["budget 16"]
+    assert {k: vote.value for k, vote in row.majority.items()} == {"1": 1, "2": 1, "4": 0}
+    assert (row.majority["4"].low, row.majority["4"].high) == pytest.approx(wilson(0, 1))
+    assert row.pass_at == {"1": 0.25, "2": pytest.approx(0.5), "4": 1}
+    assert row.accuracy.value == 0.25
+
+
+def test_trees_without_an_answer_of_the_models_own_are_told():
+    leaf = Node(steps=("7",), score=1.0, end="budget", num_tokens=30)
+    found = made(Protocol(widths=(4,)), [entry("q0", "rebase 4", tree_to_dict(Tree(budget=30, nodes=[leaf])))])
+    row = rows(found)["rebase 4"]
+    assert (row.accuracy.value, row.mean_spent_tokens, row.mean_thinking_tokens) == (1, 30, 0)
+    assert found.effects[0].startswith("rebase 4: in no tree did the model end an answer")
+    (curve,) = found.curves
+    assert (curve.control, curve.scaling_log2, curve.scaling_linear, curve.performance) == (None, None, None, 100)
+
+
+def test_of_a_rejection_the_first_accepted_thought_counts():
+    name, protocol = "rejection 16", Protocol(rejection_budgets=(16,))
+    lines = [
+        entry("q0", name, reply("7", end="budget", thought=16)),
+        entry("q0", name, reply("8", thought=6), attempt=1),
+        entry("q1", name, reply("7", end="budget", thought=16)),
+        entry("q1", name, reply("7", end="budget", thought=16), attempt=1),
+    ]
+    found = made(protocol, reversed(lines))
+    row = rows(found)[name]
+    assert (row.accuracy.value, row.num_unaccepted, row.mean_attempts) == (0, 1, 2)
+    assert (row.mean_thinking_tokens, row.mean_spent_tokens) == (6, (16 + 2 + 6 + 2 + 2 * 18) / 2)
+    assert found.effects == ["rejection 16: 1 of 2 have no thought within it, after 2 attempts at most; they count as wrong"]
+
+
+def test_metrics_are_those_of_each_curve():
+    protocol = Protocol(budgets=(16, 32), ignores=(0, 1))
+    lines = [
+        *entries("budget 16", reply("8", thought=16, end="budget"), reply("8", thought=16, end="budget")),
+        *entries("budget 32", reply("7", thought=32, end="budget"), reply("8", thought=32, end="budget")),
+    ]
+    (curve, empty) = made(protocol, lines + entries("budget 16 + 1 refused", reply(ignored=1))).curves
+    assert (curve.name, curve.control, curve.scaling_log2, curve.scaling_linear, curve.performance) == (
+        "none refused",
+        100,
+        50,
+        50 / 16,
+        50,
+    )
+    assert (empty.name, empty.scaling_log2) == ("1 refused", None)
+
+
+def test_one_budget_with_several_ignores_is_one_curve():
+    (curve,) = made(
+        Protocol(budgets=(-1,), ignores=(0, 1)), [*entries("budget context", reply()), *entries("budget context + 1 refused", reply())]
+    ).curves
+    assert (curve.name, curve.num_settings, curve.control) == ("budget forcing", 2, None)
+
+
+@pytest.mark.parametrize(("long", "short", "control"), [(30, 10, 100), (30, 25, 50), (15, 25, 0)])
+def test_long_and_short_are_held_against_a_run_that_is_told_nothing(long, short, control):
+    protocol = Protocol(budgets=(-1,), class_prompts={"long": "…", "short": "…"})
+    lengths = {"budget context": 20, "told to think long": long, "told to think short": short}
+    found = made(protocol, [line for name, number in lengths.items() for line in entries(name, reply(thought=number))])
+    assert {curve.name: curve.control for curve in found.curves}["told how long"] == control
+
+
+# --- words ----------------------------------------------------------------------------------------
+
+
+def test_a_budget_that_cut_nothing_had_no_effect():
+    found = made(Protocol(budgets=(64,)), entries("budget 64", reply(thought=9), reply(thought=12)))
+    assert found.effects == ["budget 64: the budget had no effect; all 2 thoughts ended by themselves below it, the longest with 12 tokens"]
+
+
+@pytest.mark.parametrize("lines", [entries("budget 64", reply(), reply(end="budget")), entries("budget 0", reply(end="skipped"))])
+def test_one_that_cut_a_thought_had(lines):
+    assert made(Protocol(budgets=(0, 64)), lines).effects == []
+
+
+def test_ignores_that_never_came_to_it_are_told():
+    protocol = Protocol(budgets=(16,), ignores=(2,))
+    name = "budget 16 + 2 refused"
+    assert made(protocol, entries(name, reply(end="budget"))).effects == [
+        f"{name}: no end of thinking was refused; the budget was over before"
+    ]
+    assert "no reply had more than 1 of its ends refused" in made(protocol, entries(name, reply(end="budget", ignored=1))).effects[0]
+    assert made(protocol, entries(name, reply(end="budget", ignored=2))).effects == []
+
+
+def test_settings_with_the_same_replies_measured_nothing():
+    lines = [*entries("budget 16", reply(end="budget"), reply("8")), *entries("budget 32", reply(end="budget"), reply("8"))]
+    lines += entries("budget 64", reply(end="budget", thinking="another"), reply("8"))
+    expected = "budget 16 = budget 32: all replies are the same, word for word; between them nothing was measured"
+    assert made(Protocol(budgets=(16, 32, 64)), lines).effects == [expected]
+
+
+def test_a_rejection_that_rejected_nothing_is_told():
+    assert made(Protocol(rejection_budgets=(16,)), entries("rejection 16", reply())).effects == [
+        "rejection 16: nothing was rejected; it is plain sampling"
+    ]
+
+
+def test_each_pair_of_a_curve_is_compared():
+    right, wrong = [reply("7", end="budget")] * 8, [reply("8", end="budget")] * 8
+    found = made(
+        Protocol(budgets=(16, 32, 64)), [*entries("budget 16", *wrong), *entries("budget 32", *wrong), *entries("budget 64", *right)]
+    )
+    assert [(pair.first, pair.second, pair.can_be_told_apart) for pair in found.comparisons] == [
+        ("budget 16", "budget 32", False),
+        ("budget 16", "budget 64", True),
+        ("budget 32", "budget 64", True),
+    ]
+
+
+def test_the_same_budget_with_and_without_refused_ends_is_compared():
+    """As the paper's table of strings does; settings that differ in two things are not."""
+    protocol = Protocol(budgets=(16, 32), ignores=(0, 1), ignore_strs=("Wait", "Hmm"))
+    found = made(protocol, [line for setting in protocol.settings() for line in entries(setting.name, reply())])
+    pairs = {(pair.first, pair.second) for pair in found.comparisons}
+    assert ("budget 16", "budget 16 + 1 refused by 'Wait'") in pairs
+    assert ("budget 16 + 1 refused by 'Wait'", "budget 16 + 1 refused by 'Hmm'") in pairs
+    assert ("budget 16", "budget 32 + 1 refused by 'Wait'") not in pairs
+    assert len(pairs) == 3 + 2 * 3
