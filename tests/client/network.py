@@ -45,7 +45,7 @@ def test_a_connection_that_breaks_before_anything_has_come_is_made_again(connect
     wait_until(lambda: proxy.num_connections, seconds=5)
     proxy.cut()
     assert stream.reply().answer.endswith(" four")
-    assert proxy.num_connections == 2
+    assert proxy.num_connections > 1, proxy.num_connections
 
 
 @pytest.mark.parametrize(("delay_s", "chunk"), [(0.05, 65536), (0, 7)])

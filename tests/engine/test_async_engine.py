@@ -121,8 +121,11 @@ def test_a_cancelled_call_is_left_and_says_nothing_more(steps):
 
 
 def test_a_call_that_is_cancelled_at_once_never_reaches_the_library(steps):
+    is_cancelled = threading.Event()
+    steps.engine._loop.call_soon_threadsafe(is_cancelled.wait, 5)  # else the library may have it before it is cancelled
     key, _ = steps.engine.submit(call())
     steps.engine.cancel(key)
+    is_cancelled.set()
     assert steps.run(call(max_new_tokens=1))[0] == [[10]]
     steps.until(lambda: not script.running)
     assert f"call-{key}" not in script.left

@@ -5,7 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from s1_client import Client, DeadlineExceeded, InvalidRequest, Overloaded, S1Error, ThinkingDelta
+from s1_client import Client, InvalidRequest, Overloaded, S1Error, ThinkingDelta
+from server.waiting import gauge, wait_until
 
 END, EOS = 2, 0
 
@@ -18,9 +19,9 @@ def small(triton):
 
 @pytest.fixture
 def begun(small, scripts, tokenizer):
-    """Two replies that run until their streams are closed."""
+    """Two replies that run until their streams are closed: by themselves, for five minutes."""
     (a,) = tokenizer.encode("a")
-    slow = [scripts.write([a] * 3000, [a, EOS], delay_ms=5) for _ in range(2)]
+    slow = [scripts.write([a] * 3000, [a, EOS], delay_ms=100) for _ in range(2)]
     streams = [small.stream(script.question, max_thinking_tokens=3000) for script in slow]
     for stream in streams:
         while not isinstance(next(stream), ThinkingDelta):
@@ -42,53 +43,41 @@ def quick(scripts, tokenizer):
 
 
 @pytest.fixture
-def turned_away(triton, quick):
-    """Ask with little patience until the waiting room is full: the refusal."""
+def until(triton):
+    """Wait until so many replies run and so many requests wait."""
 
-    def ask():
-        with Client(triton.grpc_url, model="s1_small", deadline_s=0.3, max_retries=0) as hasty:
-            while True:
-                try:
-                    quick(hasty)
-                except Overloaded as error:
-                    return error
-                except DeadlineExceeded:  # it waited itself until its time was up
-                    pass
+    def wait(num_running, num_waiting):
+        wanted = {"s1_replies_running": num_running, "s1_requests_waiting": num_waiting}
+        wait_until(lambda: {name: gauge(triton, f'{name}{{instance="s1_small_0_0"}}') for name in wanted} == wanted, seconds=30)
 
-    return ask
+    return wait
 
 
-def patiently(quick, client):
-    """As a client should: again, when it is turned away."""
-    while True:
-        try:
-            return quick(client)
-        except Overloaded:
-            pass
-
-
-def test_one_more_waits_and_yet_another_is_turned_away_at_once(begun, small, quick, turned_away):
+def test_one_more_waits_and_yet_another_is_turned_away_at_once(begun, small, quick, until):
     """The one that waits is answered when a reply ends, be it by its client's going."""
     with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(patiently, quick, small)
-        error = turned_away()
-        assert error.retry_after_s > 0
-        assert "2 of 2 replies run and 1 of 1 requests wait" in str(error)
+        waiting = pool.submit(quick, small)
+        until(2, 1)
+        with pytest.raises(Overloaded, match="2 of 2 replies run and 1 of 1 requests wait") as turned_away:
+            quick(small)
+        assert turned_away.value.retry_after_s > 0
         begun[0].close()
         assert waiting.result(timeout=30).answer == "Final Answer:a"
 
 
-def test_clients_that_go_while_they_wait_leave_no_trace(begun, small, quick, turned_away, triton):
+def test_clients_that_go_while_they_wait_leave_no_trace(begun, small, quick, until, triton):
     """The waiting room is free again, and so is the room when the replies are over."""
     with ThreadPoolExecutor(1) as pool, Client(triton.grpc_url, model="s1_small") as leaving:
-        waiting = pool.submit(patiently, quick, leaving)
-        turned_away()
+        waiting = pool.submit(quick, leaving)
+        until(2, 1)
         leaving.close()
         with pytest.raises(S1Error):
             waiting.result(timeout=30)
+        until(2, 0)
         for stream in begun:
             stream.close()
-        assert patiently(quick, small).answer == "Final Answer:a"
+        until(0, 0)
+        assert quick(small).answer == "Final Answer:a"
 
 
 def test_more_samples_than_there_will_ever_be_room_for_are_refused(small):

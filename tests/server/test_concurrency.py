@@ -3,7 +3,6 @@
 
 import json
 import queue
-import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -13,6 +12,7 @@ from tritonclient.grpc import service_pb2_grpc
 
 from s1_client import InvalidRequest, _wire
 from server import waiting
+from server.waiting import gauge
 
 wait_until = partial(waiting.wait_until, seconds=60)
 
@@ -29,11 +29,6 @@ def quick(over_grpc, scripts, a):
         assert reply.answer == "Final Answer:a"
 
     return ask
-
-
-def gauge(triton, line):
-    with urllib.request.urlopen(f"http://{triton.ports.host}:{triton.ports.metrics}/metrics", timeout=5) as response:
-        return next(float(one.rpartition(" ")[2]) for one in response.read().decode().splitlines() if one.startswith(line))
 
 
 def results_in(responses):

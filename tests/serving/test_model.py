@@ -2,6 +2,7 @@
 """``s1`` without a server: one terminal response a request, whatever happens. (With one: tests/server.)"""
 
 import json
+import threading
 
 import numpy as np
 import pytest
@@ -91,6 +92,30 @@ def test_answer_now_reaches_the_running_request_of_that_id(model, engine, tokeni
     while model._host._running:  # forgotten a moment after its last response
         pass
     assert model._host.orchestrator.num_open == 0
+
+
+@pytest.mark.parametrize("command", ["answer_now", "cancel"])
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_request_hears_nothing_once_its_last_response_is_on_its_way(model, engine, tokenizer, command, stream):
+    """Its client may have that before the request is forgotten here."""
+    (a,) = tokenizer.encode("a")
+    engine.enqueue([a, END], [a, EOS])
+    one, told = request(stream=[[stream]]), pb_utils.InferenceRequest({command: np.array([[True]])}, "id")
+    send, is_sent, was_told = one.sender.send, threading.Event(), threading.Event()
+
+    def send_and_be_slow_to_return(response=None, flags=0):
+        send(response, flags)
+        if flags == pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL:
+            is_sent.set()
+            was_told.wait(5)
+
+    one.sender.send = send_and_be_slow_to_return
+    model.execute([one])
+    assert is_sent.wait(5)
+    model.execute([told])
+    assert told.sender.finished.wait(5)
+    was_told.set()
+    assert told.sender.responses[0].error.code == pb_utils.TritonError.INVALID_ARG
 
 
 def test_cancel_ends_the_running_request_of_that_id_and_it_alone(model, engine, tokenizer):

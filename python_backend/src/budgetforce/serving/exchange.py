@@ -101,6 +101,11 @@ class Exchange:
         self._hurried = True
         self._cut_what_is_due()
 
+    @property
+    def is_over(self) -> bool:
+        """Whether its result is on the way, or was."""
+        return self._forcer.ledger.answer_end is not None
+
     def so_far(self) -> dict[str, Any]:
         """How far it got, for a request that fails."""
         ledger = self._forcer.ledger

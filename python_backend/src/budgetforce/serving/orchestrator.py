@@ -70,6 +70,10 @@ class Incoming:
     reply: Reply | None = None
     task: asyncio.Task[None] | None = None
 
+    def hears(self, command: str) -> bool:
+        """Whether it is not over; to answer, it has to run already."""
+        return command == "cancel" if self.reply is None else not self.reply.is_over
+
     @property
     def so_far(self) -> list[dict[str, Any]]:
         return [] if self.reply is None else self.reply.so_far()
@@ -177,10 +181,10 @@ class Orchestrator:
         await reply.run()
 
     async def _command(self, incoming: Incoming, command: str) -> None:
-        """Tell the requests of that id; to answer, only those that run already."""
+        """Tell the requests of that id that hear it."""
         if self.config.transport == "bls":
             raise InvalidRequest(command, True, "nothing with transport bls, where a running request has a process of its own")
-        told = [one for one in self._open.get(incoming.request_id, ()) if command == "cancel" or one.reply is not None]
+        told = [one for one in self._open.get(incoming.request_id, ()) if one.hears(command)]
         if not told:
             raise InvalidRequest("request id", incoming.request_id, "that of a running request")
         for one in told:

@@ -74,6 +74,11 @@ class Reply:
         for exchange in self._exchanges:
             exchange.answer_now()
 
+    @property
+    def is_over(self) -> bool:
+        """Whether all samples are: who has the last result may know it before ``run`` has returned."""
+        return all(exchange.is_over for exchange in self._exchanges)
+
     def so_far(self) -> list[dict[str, Any]]:
         """How far each sample got."""
         return [exchange.so_far() for exchange in self._exchanges]
