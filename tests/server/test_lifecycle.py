@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from budgetforce.triton_server import StartFailed, TritonServer, choose_ports
-from server.traces import shared_memory
+from server.traces import left_of, shared_memory_of
 
 BROKEN_MODEL = "raise RuntimeError('weights are missing')\n"
 CONFIG = """
@@ -21,6 +21,9 @@ output [ { name: "y" data_type: TYPE_INT32 dims: [ 1 ] } ]
 """
 TRIVIAL_MODEL = "class TritonPythonModel:\n    def execute(self, requests):\n        return []\n"
 SLOW_MODEL = "import time\ntime.sleep(60)\n"
+
+LAUNCH = "S1_TEST_LAUNCH"  # in the environment of all that a test's launcher starts
+TRITON_PROGRAMS = ("tritonserver", "triton_python_backend_stub")
 
 
 def make_repository(folder: Path, source: str, name: str = "m") -> Path:
@@ -91,7 +94,8 @@ def launch(root, tmp_path):
         flags += [f"--log={tmp_path / 'triton.log'}", f"--cache={root / '.s1' / 'models'}"]
         arguments = [sys.executable, "-m", "budgetforce.launcher", *flags, "--", *command]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        running.append(subprocess.Popen(arguments, cwd=root, start_new_session=True, **pipes))
+        env = {**os.environ, LAUNCH: str(tmp_path)}
+        running.append(subprocess.Popen(arguments, cwd=root, env=env, start_new_session=True, **pipes))
         return running[-1]
 
     yield start
@@ -101,56 +105,58 @@ def launch(root, tmp_path):
         process.communicate()
 
 
-def triton_processes() -> set[str]:
-    """Of this checkout's environment: other ones may run beside it."""
-    found = set()
-    for cmdline in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            program = Path(cmdline.read_text().split("\0")[0])
-        except OSError:
-            continue
-        if program.is_relative_to(sys.prefix) and program.name in ("tritonserver", "triton_python_backend_stub"):
-            found.add(cmdline.parent.name)
-    return found
+@pytest.fixture
+def triton_processes(tmp_path):
+    """Find the processes of Triton that this test's launcher has started; other launchers may run beside it."""
+    mark = f"{LAUNCH}={tmp_path}".encode()
+
+    def find() -> set[int]:
+        found = set()
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                program = Path((process / "cmdline").read_text().split("\0")[0]).name
+                if program in TRITON_PROGRAMS and mark in (process / "environ").read_bytes().split(b"\0"):
+                    found.add(int(process.name))
+        return found
+
+    return find
 
 
-def test_the_commands_exit_code_is_the_launchers_and_it_finds_the_server(launch):
-    before = triton_processes()
+def test_the_commands_exit_code_is_the_launchers_and_it_finds_the_server(launch, triton_processes):
     process = launch(sys.executable, "-c", "import os, sys; print(os.environ['S1_URL']); sys.exit(7)")
     out, _ = process.communicate(timeout=120)
     assert process.returncode == 7
     assert out.startswith("127.0.0.1:")
-    assert triton_processes() <= before
+    assert triton_processes() == set()
 
 
-def check_that_it_stops_on(send, launch):
-    before, shared = triton_processes(), shared_memory()
+def check_that_it_stops_on(send, launch, triton_processes):
     process = launch("sh", "-c", "echo up; exec sleep 600")
     assert process.stdout.readline() == "up\n"
-    assert triton_processes() > before
+    shared = shared_memory_of(triton_processes())
+    assert left_of(shared)
     send(process.pid)
     process.communicate(timeout=60)
     assert process.returncode == 130
-    assert triton_processes() <= before
-    assert shared_memory() <= shared
+    assert triton_processes() == set()
+    assert left_of(shared) == []
 
 
-def test_ctrl_c_ends_the_command_and_then_the_server(launch):
+def test_ctrl_c_ends_the_command_and_then_the_server(launch, triton_processes):
     """A terminal sends it to both; the command decides, the server stops after it."""
-    check_that_it_stops_on(lambda pid: os.killpg(pid, signal.SIGINT), launch)
+    check_that_it_stops_on(lambda pid: os.killpg(pid, signal.SIGINT), launch, triton_processes)
 
 
-def test_sigterm_stops_everything(launch):
+def test_sigterm_stops_everything(launch, triton_processes):
     """As a supervisor stops a container: it goes to the launcher alone."""
-    check_that_it_stops_on(lambda pid: os.kill(pid, signal.SIGTERM), launch)
+    check_that_it_stops_on(lambda pid: os.kill(pid, signal.SIGTERM), launch, triton_processes)
 
 
-def test_ctrl_c_while_it_still_starts_stops_everything(launch):
-    before = triton_processes()
+def test_ctrl_c_while_it_still_starts_stops_everything(launch, triton_processes):
     process = launch("true")
-    while not triton_processes() - before:
+    while not triton_processes():
         assert process.poll() is None
     os.killpg(process.pid, signal.SIGINT)
     process.communicate(timeout=60)
     assert process.returncode == 130
-    assert triton_processes() <= before
+    assert triton_processes() == set()

@@ -16,7 +16,7 @@ import pytest
 
 from budgetforce.processes import arguments, members
 from s1_client import Client
-from server.traces import shared_memory
+from server.traces import left_of, shared_memory_of
 
 
 @pytest.fixture
@@ -69,7 +69,6 @@ def tritons_of(launcher: int) -> tuple[int, dict[int, int]]:
 
 
 def test_a_server_of_two_ranks_answers_and_stops_without_a_trace(launch):
-    shared = shared_memory()
     launcher = launch()
     ready = launcher.stdout.readline()
     assert ready.startswith("ready: gRPC ")
@@ -78,22 +77,25 @@ def test_a_server_of_two_ranks_answers_and_stops_without_a_trace(launch):
     session, ranks = tritons_of(launcher.pid)
     assert set(ranks) == {0, 1}
     assert len(members(session)) == 6  # mpirun, two servers, and stubs: s1, the engine, and the other's engine
+    shared = shared_memory_of(members(session))
+    assert left_of(shared)
     launcher.terminate()
     _, errors = launcher.communicate(timeout=60)
     assert launcher.returncode == 0, errors
     assert members(session) == []
-    assert shared_memory() <= shared
+    assert left_of(shared) == []
 
 
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_rank_that_is_killed_ends_the_other_and_the_launcher_with_an_error(launch, rank):
-    shared = shared_memory()
     launcher = launch()
     assert launcher.stdout.readline().startswith("ready: ")
     session, ranks = tritons_of(launcher.pid)
+    shared = shared_memory_of(members(session))
+    assert left_of(shared)
     os.kill(ranks[rank], signal.SIGKILL)
     _, errors = launcher.communicate(timeout=60)
     assert launcher.returncode not in (0, None)
     assert "ended" in errors
     assert members(session) == []
-    assert shared_memory() <= shared
+    assert left_of(shared) == []
