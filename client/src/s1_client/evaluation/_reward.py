@@ -21,6 +21,7 @@ import numpy as np
 from tritonclient.grpc import InferenceServerClient, InferInput, InferRequestedOutput
 from tritonclient.utils import InferenceServerException
 
+from s1_client._access import headers_of, read_url
 from s1_client._errors import ServerFailed
 from s1_client._settings import TLS
 
@@ -45,16 +46,18 @@ class ServedScorer:
         headers: of every call.
         timeout_s: for a call.
 
-    Calls may come from several threads. Raises OSError for a certificate that cannot be read.
+    Calls may come from several threads. Raises ValueError for an address or a header that cannot be, and OSError for a
+    certificate that cannot be read.
     """
 
     def __init__(
         self, url: str, model: str, *, tls: TLS | None = None, headers: Mapping[str, str] | None = None, timeout_s: float = 600.0
     ) -> None:
-        self._client = InferenceServerClient(url, creds=tls and grpc.ssl_channel_credentials(**tls.read()))
+        _, address = read_url(url)
+        self._client = InferenceServerClient(address, creds=tls and grpc.ssl_channel_credentials(**tls.read()))
         self._url = url
         self._model = model
-        self._headers = dict(headers or {})
+        self._headers = dict(headers_of(None, None, {} if headers is None else headers))
         self._timeout_s = timeout_s
 
     def check(self) -> None:
