@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -28,6 +29,9 @@ from budgetforce.security import add_options as add_security_options
 from budgetforce.security import security_of
 from budgetforce.serving_env import ENGINES, LIBRARIES, add_library_options, serving_environment
 from budgetforce.triton_server import DRAIN_S, EXIT_TIMEOUT_S, START_S, Ports, StartFailed, TritonServer, choose_ports
+
+DEFAULT_URL = "127.0.0.1:8001"  # the client's
+CLIENT = "pip install './client[cli]' in a clone of this project (Python 3.11 or later)"
 
 
 class _Interrupted(Exception):
@@ -139,9 +143,21 @@ def _ports_of(options: argparse.Namespace) -> Ports:
 def _serve_until_it_ends(server: TritonServer) -> int:
     ports = server.ports
     print(f"ready: gRPC {server.grpc_url}, HTTP {server.http_url}, metrics port {ports.metrics}; Ctrl-C stops", flush=True)
+    print(_how_to_ask(server.security.client_environment(ports.here)), flush=True)
     print(server.wait(), file=sys.stderr)
     assert server.process is not None
     return _exit_code(server.process.returncode or 1)
+
+
+def _how_to_ask(environment: dict[str, str]) -> str:
+    """A line for whoever wants to ask the server: where the command ``s1`` comes from, and what it has to know."""
+    known = {"S1_URL": DEFAULT_URL}
+    shown = {name: value for name, value in environment.items() if known.get(name) != value}
+    shown |= {"S1_SECRET": "..."} if "S1_SECRET" in environment else {}  # never the secret itself
+    variables = " ".join(f"{name}={shlex.quote(value)}" for name, value in shown.items())
+    here = Path(sys.prefix, "bin")
+    get = f". {shlex.quote(str(here / 'activate'))}" if (here / "s1").exists() and (here / "activate").exists() else CLIENT
+    return f'ask it: {get}; {variables}{" " if variables else ""}s1 ask "How many r in raspberry"'
 
 
 def _run_command(command: Sequence[str], environment: dict[str, str]) -> int:
