@@ -39,7 +39,7 @@ def tensor_bytes(values: Sequence[Any], datatype: str) -> bytes:
     return bytes(serialize_byte_tensor(np.array([text.encode() for text in values], np.object_)).item()) if values else b""
 
 
-def check_text(name: str, value: Any, allowed: str = "a text that UTF-8 can hold") -> str:
+def check_text(name: str, value: Any, allowed: str = "text that UTF-8 can hold") -> str:
     """``value``, if it is a text."""
     if not is_text(value):
         raise InvalidRequest(name, shown(value), allowed)
@@ -50,7 +50,7 @@ def _texts(name: str, value: Any) -> list[str]:
     if name not in LISTS:
         return [check_text(name, value)]
     several = [value] if isinstance(value, str | bytes) or not isinstance(value, Sequence) else value
-    return [check_text(name, text, "a text that UTF-8 can hold, or a list of such texts") for text in several]
+    return [check_text(name, text, "text that UTF-8 can hold, or a list of such texts") for text in several]
 
 
 def _integer(name: str, value: Any, limits: Any) -> int:
