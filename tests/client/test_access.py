@@ -67,7 +67,9 @@ def test_a_secret_is_a_value_or_has_a_name(secret, header):
     assert headers_of(None, secret, {}) == ((f"triton-grpc-protocol-{header[0]}", header[1]),)
 
 
-@pytest.mark.parametrize("value", ["hush\n", "hu\nsh", " hush", "hush\t", "", " ", "h\u00fcsh", "hu\0sh", "hu\x7fsh", 5, b"hush", True])
+@pytest.mark.parametrize(
+    "value", ["hush\n", "hu\nsh", " hush", "hush\t", "", " ", "h\u00fcsh", "hu\0sh", "hu\x7fsh", "aGVsbG8= ", 5, b"hush", True]
+)
 @pytest.mark.parametrize("argument", ["token", "secret", "metadata"])
 def test_a_value_that_a_header_cannot_hold_is_refused_by_name_and_not_quoted(argument, value):
     given = {"token": None, "secret": None, "metadata": {}, argument: {"x-team": value} if argument == "metadata" else value}
@@ -81,7 +83,7 @@ def test_a_name_that_no_header_has_is_refused(name):
     with pytest.raises(ValueError, match="metadata: .* is no header name"):
         headers_of(None, None, {name: "x"})
     if isinstance(name, str) and name:
-        with pytest.raises(ValueError, match="secret: the name is no header name"):
+        with pytest.raises(ValueError, match="^secret: "):
             headers_of(None, f"grpc-x{name.upper()}=x", {})
 
 

@@ -90,9 +90,7 @@ def headers_of(token: str | None, secret: str | None, metadata: Mapping[str, str
 
 def _read_secret(secret: str) -> tuple[str, str]:
     """Name and value of "name=value"; a value alone, perhaps base64 with its padding, has the launcher's name."""
-    if not isinstance(secret, str):
-        raise ValueError(f"secret: got {type(secret).__name__}, allowed: a text")  # noqa: TRY004
-    name, equals, value = secret.partition("=")
+    name, equals, value = _checked_value("secret", secret).partition("=")
     return (name, value) if equals and value.strip("=") else (SECRET_NAME, secret)
 
 

@@ -182,7 +182,11 @@ class AsyncStream:
         if await self._is_cancelled_within(delay_s):
             self._is_over = True
             raise self._exchange.failure(Cancelled("the request was cancelled between two attempts")) from error
-        self._call = self._connection.stream(*self._exchange.attempt(time.monotonic()))
+        try:
+            self._call = self._connection.stream(*self._exchange.attempt(time.monotonic()))
+        except S1Error as over:  # there is no time left, or this client has been closed
+            self._is_over = True
+            raise self._exchange.failure(over) from error
 
     async def _is_cancelled_within(self, delay_s: float) -> bool:
         try:

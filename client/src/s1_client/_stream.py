@@ -142,7 +142,11 @@ class Stream:
         if self._was_cancelled.wait(delay_s):
             self._is_over = True
             raise self._exchange.failure(Cancelled("the request was cancelled between two attempts")) from error
-        self._call = self._connection.stream(*self._exchange.attempt(time.monotonic()))
+        try:
+            self._call = self._connection.stream(*self._exchange.attempt(time.monotonic()))
+        except S1Error as over:  # there is no time left, or this client has been closed
+            self._is_over = True
+            raise self._exchange.failure(over) from error
 
     def _tell_what_waits(self) -> None:
         if self._is_hurried:

@@ -4,6 +4,7 @@
 import json
 from dataclasses import replace
 
+import grpc
 import pytest
 from click.testing import CliRunner
 
@@ -67,6 +68,23 @@ def test_a_reply_that_fails_is_told_with_its_id(server):
     found, code = findings("--url", server.url)
     assert (found["reply"]["text"], code) == ("EngineFailed: out of blocks", 1)
     assert server.requests[-1].id in found["reply"]["mend"]
+
+
+def test_a_server_that_refuses_the_secret_is_told_once():
+    """Triton answers for its health without one."""
+
+    class Guard(grpc.ServerInterceptor):
+        def intercept_service(self, continuation, details):
+            if details.method.endswith(("ServerLive", "ServerMetadata", "ModelReady", "ServerReady")):
+                return continuation(details)
+            reason = "This protocol is restricted, expecting header 'triton-grpc-protocol-s1-secret'"
+            return grpc.unary_unary_rpc_method_handler(lambda _, context: context.abort(grpc.StatusCode.UNAVAILABLE, reason))
+
+    with FakeServer(interceptors=[Guard()]) as server:
+        found, code = findings("--url", server.url)
+    assert ([check for check, one in found.items() if one["state"] == "wrong"], code) == (["protocol"], 1)
+    assert "wants a secret, and none was sent" in found["protocol"]["text"]
+    assert list(found)[-1] == "protocol"
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,11 @@ def test_where_nothing_listens_that_is_said(address):
     assert _port.listener(address) == _port.NOTHING
 
 
+def test_a_likely_port_that_wants_tls_is_advised_with_it(monkeypatch):
+    monkeypatch.setattr(_port, "listener", {"h:8002": _port.METRICS, "h:8001": _port.TLS}.get)
+    assert _port.advice(Settings(address="h:8002")) == "h:8002 is Triton's metrics port; gRPC answers at h:8001: --url grpcs://h:8001"
+
+
 @pytest.mark.parametrize(("found", "has_tls", "advice"), [
     (_port.NOTHING, False, "start a server"),
     (_port.OTHER_HTTP, False, "h:8000 is an HTTP server, and not Triton's; gRPC has port 8001"),

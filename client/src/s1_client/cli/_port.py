@@ -37,9 +37,10 @@ def advice(settings: Settings) -> str:
 def _likely(address: str, found: str) -> str:
     host, _, port = address.rpartition(":")
     likely = f"{host}:{int(port) + _TO_GRPC[found]}"
-    if 0 < int(port) + _TO_GRPC[found] < 65536 and listener(likely) == GRPC:
-        return f"gRPC answers at {likely}: --url {likely}"
-    return "gRPC has port 8001 unless the server was told otherwise"
+    scheme = {GRPC: "", TLS: "grpcs://"}.get(listener(likely) if 0 < int(port) + _TO_GRPC[found] < 65536 else NOTHING)
+    if scheme is None:
+        return "gRPC has port 8001 unless the server was told otherwise"
+    return f"gRPC answers at {likely}: --url {scheme}{likely}"
 
 
 def listener(address: str) -> str:
