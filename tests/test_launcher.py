@@ -30,6 +30,14 @@ def test_what_speaks_no_tls_stays_on_this_machine_where_tls_is_wanted(flags, grp
     assert ports.listening() == {"http": (http, 8000), "grpc": (grpc, 8001), "metrics": (http, 8002)}
 
 
+@pytest.mark.parametrize("name", ["http", "grpc", "metrics"])
+@pytest.mark.parametrize("value", ["-1", "65536", "99999", "x", "8001.0", ""])
+def test_a_port_that_there_is_not_is_refused_by_name(name, value, capsys):
+    with pytest.raises(SystemExit):
+        launcher._parse([f"--{name}-port={value}"])
+    assert f"--{name}-port: got {value}, allowed: a number from 1 to 65535" in capsys.readouterr().err
+
+
 QUESTION = 's1 ask "How many r in raspberry"'
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -94,10 +95,16 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s, this machine only)")
     for name, port in (("http", 8000), ("grpc", 8001), ("metrics", 8002)):
-        parser.add_argument(f"--{name}-port", type=int, default=port, help="0 = a free one (default: %(default)s)")
+        parser.add_argument(f"--{name}-port", type=_port, default=port, help="0 = a free one (default: %(default)s)")
     add_security_options(parser)
     parser.add_argument("command", nargs="*", help="run this while the server is up (behind --), then stop")
     return parser.parse_args(arguments)
+
+
+def _port(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,5}", text) or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"got {text}, allowed: a number from 1 to 65535, or 0 for a free port")
+    return int(text)
 
 
 def _serve(options: argparse.Namespace) -> int:
