@@ -45,6 +45,9 @@ def test_a_call_that_this_client_cancelled_is_cancelled_and_no_other():
     ("PERMISSION_DENIED", "Received RST_STREAM with error code 12", False),  # wants better TLS
     ("INTERNAL", "Received RST_STREAM with error code 13", False),  # wants HTTP/1.1
     ("UNKNOWN", "Stream removed (Data frame with END_STREAM flag received)", True),
+    ("UNAVAILABLE", "Socket closed", True),
+    ("UNAVAILABLE", "recvmsg:Connection reset by peer", True),
+    ("UNAVAILABLE", "keepalive watchdog timeout", True),
     ("UNAVAILABLE", "Stream removed (Socket closed (GOAWAY received; Error code: 0))", True),
 ])  # fmt: skip
 def test_a_stream_that_is_reset_is_a_connection_that_broke(code, details, retryable):

@@ -67,6 +67,11 @@ _CASES = (
     ),
     _Case(pattern=r"Failed parsing HTTP/2", said="{no_grpc}"),
     _Case(pattern=r"failed to connect.*(Socket closed|Connection reset)", said="{no_grpc}", retryable=True),
+    _Case(
+        pattern=r"Socket closed|Connection reset|GOAWAY|keepalive watchdog|ping timeout",
+        said="the connection to {address} broke",
+        retryable=True,
+    ),
     _Case(pattern=r"http2 header with status: (429|5\d\d)", said="the gateway at {address} reaches no server", retryable=True),
     _Case(
         pattern=r"http2 header with status", said="{address} answered in HTTP, or a proxy ($http_proxy) did: it is not Triton's gRPC port"
