@@ -25,12 +25,14 @@ class Balancer:
     Attributes:
         url: where it listens.
         num_streams: streams that clients have opened.
+        is_holding: nothing of a stream is forwarded to clients, until the replica dies.
     """
 
     def __init__(self, address):
         host, port = address.rsplit(":", 1)
         self._target = (host, int(port))
         self.num_streams = 0
+        self.is_holding = False
         self._connections = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"127.0.0.1:{self._listener.getsockname()[1]}"
@@ -53,13 +55,16 @@ class Balancer:
 
     def reset_streams(self, code):
         """The replica dies: end each stream that is open with RST_STREAM and this error code. New connections work."""
-        for connection in self._connections:
-            connection.end_streams(lambda stream: frame(_RST_STREAM, stream, struct.pack(">I", code)))
+        self._end_streams(lambda stream: frame(_RST_STREAM, stream, struct.pack(">I", code)))
 
     def end_streams(self):
         """The replica dies: end each stream that is open as if it were complete, without trailers."""
+        self._end_streams(lambda stream: frame(_DATA, stream, flags=_END_STREAM))
+
+    def _end_streams(self, how):
         for connection in self._connections:
-            connection.end_streams(lambda stream: frame(_DATA, stream, flags=_END_STREAM))
+            connection.end_streams(how)
+        self.is_holding = False
 
     def _accept(self):
         while True:
@@ -97,6 +102,8 @@ class _Connection:
         with contextlib.suppress(OSError, EOFError):
             while not self._is_ended:
                 header, payload = _frame(self._far)
+                if self._balancer.is_holding and int.from_bytes(header[5:9], "big"):
+                    continue
                 with self._writing:
                     if not self._is_ended:
                         self._near.sendall(header + payload)

@@ -47,8 +47,8 @@ def test_a_replica_that_dies_behind_a_balancer_is_a_connection_that_failed(conne
 
 
 def test_a_replica_that_dies_before_anything_has_come_is_tried_again(connect, served, balancer):
-    question = served.says(thinking=" one", answer=" four", delay_ms=500)
-    stream = connect(balancer.url, max_retries=2).stream(question, num_ignore=0, max_tokens=9)
+    balancer.is_holding = True
+    stream = connect(balancer.url, max_retries=2).stream(served.says(thinking=" one", answer=" four"), num_ignore=0, max_tokens=9)
     wait_until(lambda: balancer.num_streams, seconds=5)
     balancer.reset_streams(CANCEL)
     assert stream.reply().answer.endswith(" four")
