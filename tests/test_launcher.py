@@ -30,6 +30,33 @@ def test_what_speaks_no_tls_stays_on_this_machine_where_tls_is_wanted(flags, grp
     assert ports.listening() == {"http": (http, 8000), "grpc": (grpc, 8001), "metrics": (http, 8002)}
 
 
+@pytest.mark.parametrize("name", ["http", "grpc", "metrics"])
+@pytest.mark.parametrize("value", ["-1", "65536", "99999", "x", "8001.0", ""])
+def test_a_port_that_there_is_not_is_refused_by_name(name, value, capsys):
+    with pytest.raises(SystemExit):
+        launcher._parse([f"--{name}-port={value}"])
+    assert f"--{name}-port: got {value}, allowed: a number from 1 to 65535" in capsys.readouterr().err
+
+
+QUESTION = 's1 ask "How many r in raspberry"'
+
+
+@pytest.mark.parametrize(("environment", "variables"), [
+    ({"S1_URL": "127.0.0.1:8001"}, ""),
+    ({"S1_URL": "127.0.0.1:9001", "S1_SECRET": "s1-secret=hush"}, "S1_URL=127.0.0.1:9001 S1_SECRET=... "),
+    ({"S1_URL": "grpcs://h:8001", "S1_CA_FILE": "/a b.pem"}, "S1_URL=grpcs://h:8001 S1_CA_FILE='/a b.pem' "),
+])  # fmt: skip
+def test_a_server_that_is_ready_says_where_the_command_comes_from(tmp_path, monkeypatch, environment, variables):
+    """In an environment that has it, and in a container that has not."""
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    clone = "pip install './client[cli]' in a clone of this project (Python 3.11 or later)"
+    assert launcher._how_to_ask(environment) == f"ask it: {clone}; {variables}{QUESTION}"
+    (tmp_path / "bin").mkdir()
+    for name in ("s1", "activate"):
+        (tmp_path / "bin" / name).touch()
+    assert launcher._how_to_ask(environment) == f"ask it: . {tmp_path}/bin/activate; {variables}{QUESTION}"
+
+
 INTERRUPTED = """
 import signal, subprocess, sys
 from pathlib import Path

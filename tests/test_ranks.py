@@ -48,7 +48,8 @@ class Launched:
             time.sleep(0.02)
 
     def wait_until_ready(self) -> None:
-        assert self.process.stdout.readline().startswith("ready: ")
+        for beginning in ("ready: ", "ask it: "):
+            assert self.process.stdout.readline().startswith(beginning)
 
     def rank(self, number: int) -> dict:
         return json.loads((self.notes / f"{number}.json").read_text())

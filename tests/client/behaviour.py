@@ -199,6 +199,13 @@ def test_a_deadline_ends_the_request_on_the_server_too(connect, served):
     wait_until(lambda: served.was_stopped(question), seconds=5)
 
 
+def test_a_deadline_may_be_for_one_call(client, served):
+    question = served.says(thinking=STORY, delay_ms=20)
+    with pytest.raises(DeadlineExceeded):
+        client.think(question, deadline_s=0.7, max_tokens=9)
+    assert client.think(served.says(answer=" four"), deadline_s=None, num_ignore=0, max_tokens=9).answer.endswith(" four")
+
+
 def test_a_deadline_may_ask_for_an_answer_in_time(client, served):
     question = served.says(thinking=STORY, delay_ms=20)
     reply = client.with_options(deadline_s=2).think(question, on_timeout="answer", max_tokens=9)
@@ -256,6 +263,8 @@ def test_defaults_of_a_client_give_way_to_a_requests_options(client, served):
     assert brief.think(question, max_thinking_tokens=12).usage.num_thinking_tokens == 12
     with pytest.raises(TypeError, match="unknown option 'max_words'"):
         client.with_options(max_words=3)
+    with pytest.raises(InvalidRequest, match="max_thinking_tokens: got True"):
+        client.with_options(max_thinking_tokens=True)
     with pytest.raises(TypeError, match="belongs to the connection"):
         client.with_options(keepalive_s=3)
 

@@ -5,6 +5,7 @@ import socket
 
 import pytest
 
+from client.balancer import CANCEL, INTERNAL_ERROR, Balancer
 from client.behaviour import STORY, first_thought
 from client.proxy import Proxy
 from s1_client import Cancelled, ConnectionFailed, _settings
@@ -15,6 +16,43 @@ from server.waiting import wait_until
 def proxy(served):
     with Proxy(served.url) as proxy:
         yield proxy
+
+
+@pytest.fixture
+def balancer(served):
+    with Balancer(served.url) as balancer:
+        yield balancer
+
+
+REPLICA_DIES = {
+    "HAProxy": lambda balancer: balancer.reset_streams(CANCEL),
+    "Envoy, nginx": lambda balancer: balancer.reset_streams(INTERNAL_ERROR),
+    "end without trailers": lambda balancer: balancer.end_streams(),
+}
+
+
+@pytest.mark.parametrize("way", list(REPLICA_DIES))
+def test_a_replica_that_dies_behind_a_balancer_is_a_connection_that_failed(connect, served, balancer, way):
+    """Nobody cancelled, and another try may succeed. Both errors say what had come."""
+    question = served.says(thinking=STORY, delay_ms=5)
+    stream = connect(balancer.url, max_retries=2).stream(question, request_id="reset", max_tokens=9)
+    first_thought(stream)
+    REPLICA_DIES[way](balancer)
+    with pytest.raises(ConnectionFailed, match=f"the connection to {balancer.url} broke") as broken:
+        list(stream)
+    assert (broken.value.request_id, broken.value.retryable) == ("reset", True)
+    assert " one" in broken.value.partial[0].thinking
+    assert balancer.num_streams == 1
+    wait_until(lambda: served.was_stopped(question), seconds=10)
+
+
+def test_a_replica_that_dies_before_anything_has_come_is_tried_again(connect, served, balancer):
+    balancer.is_holding = True
+    stream = connect(balancer.url, max_retries=2).stream(served.says(thinking=" one", answer=" four"), num_ignore=0, max_tokens=9)
+    wait_until(lambda: balancer.num_streams, seconds=5)
+    balancer.reset_streams(CANCEL)
+    assert stream.reply().answer.endswith(" four")
+    assert balancer.num_streams > 1, balancer.num_streams
 
 
 @pytest.mark.parametrize("way", ["cut", "half_close"])
@@ -57,7 +95,7 @@ def test_slow_and_torn_bytes_are_a_whole_reply(connect, served, proxy, delay_s, 
 
 def test_a_connection_that_is_refused_is_a_failure_at_once(connect, served, proxy):
     proxy.refuse()
-    with pytest.raises(ConnectionFailed, match=proxy.url) as refused:
+    with pytest.raises(ConnectionFailed, match=rf"^no server at {proxy.url} \(connection refused\) \[UNAVAILABLE: ") as refused:
         connect(proxy.url).think("hi")
     assert refused.value.retryable
 
@@ -66,7 +104,7 @@ def test_a_server_that_takes_connections_and_says_nothing_is_given_up(connect):
     """The connect timeout is apart from the deadline."""
     with socket.create_server(("127.0.0.1", 0)) as mute:
         url = f"127.0.0.1:{mute.getsockname()[1]}"
-        with pytest.raises(ConnectionFailed):
+        with pytest.raises(ConnectionFailed, match=f"no gRPC server at {url}: it accepts connections and sends nothing"):
             connect(url, connect_timeout_s=0.3, deadline_s=5).think("hi")
 
 

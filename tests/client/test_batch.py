@@ -50,6 +50,7 @@ def test_outcomes_that_wait_for_their_turn_are_bounded():
     assert len(one.end(ended(0))) == num_ended + 1
 
 
-def test_one_at_least_runs():
-    with pytest.raises(ValueError, match="concurrency: got 0"):
-        window([], concurrency=0)
+@pytest.mark.parametrize("concurrency", [0, -1, True, 2.0, "2", None])
+def test_one_at_least_runs(concurrency):
+    with pytest.raises(ValueError, match=f"concurrency: got {concurrency!r}, allowed: "):
+        window([], concurrency=concurrency)

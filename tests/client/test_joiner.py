@@ -32,6 +32,19 @@ def test_the_events_of_a_sample_are_a_reply():
     assert (reply.usage, reply.trace, reply.thinking_end, reply.answer_end) == (RESULT.usage, RESULT.rounds, "natural", "stop")
 
 
+def test_the_answer_is_there_with_and_without_its_injected_prefix():
+    """Chat history takes the one without: a model repeats a prefix that it sees in its earlier answers."""
+    deltas = [AnswerDelta(text=" 1 F:", ids=()), AnswerDelta(text=" 2 ", ids=())]
+    prefix = [Injected(phase="answer", text="F", ids=()), Injected(phase="answer", text=":", ids=())]
+    (with_prefix,) = joined([*prefix, *deltas, Done(result=RESULT)]).replies()
+    assert (with_prefix.answer, with_prefix.answer_prefix, with_prefix.answer_text) == ("F: 1 F: 2 ", "F:", "1 F: 2 ")
+    (without,) = joined([*deltas, Done(result=RESULT)]).replies()
+    assert (without.answer, without.answer_prefix, without.answer_text) == (" 1 F: 2 ", "", " 1 F: 2 ")
+    (nothing_more,) = joined([*prefix, Done(result=RESULT)]).replies()
+    assert (nothing_more.answer, nothing_more.answer_text) == ("F:", "")
+    assert with_prefix.to_dict()["answer_text"] == "1 F: 2 "
+
+
 def test_samples_that_come_mixed_are_a_reply_each():
     mixed = [event for pair in zip(events_of(1), events_of(0), strict=True) for event in pair]
     assert [(reply.index, reply.answer) for reply in joined(mixed).replies()] == [(0, "F:0"), (1, "F:1")]

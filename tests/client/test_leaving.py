@@ -3,11 +3,13 @@
 
 import asyncio
 import gc
+from concurrent.futures import ThreadPoolExecutor
 
+import grpc
 import pytest
 
 from client.behaviour import CLIENTS, STORY, first_thought
-from s1_client import AsyncClient
+from s1_client import AsyncClient, Cancelled, Client, InvalidRequest
 from s1_client.testing import FakeServer
 from server.waiting import wait_until
 
@@ -41,6 +43,47 @@ def test_a_stream_is_left_as_its_server_bears_it(server, kind, way):
         del stream
         gc.collect()
         check_that_it_was_left(server)
+
+
+@pytest.mark.parametrize("kind", CLIENTS.values(), ids=list(CLIENTS))
+def test_whoever_reads_from_a_client_that_is_closed_is_told_that_it_was_cancelled(server, kind):
+    with kind(server.url) as client:
+        stream = client.stream("hi")
+        first_thought(stream)
+        with ThreadPoolExecutor(1) as pool:
+            reading = pool.submit(list, stream)
+            client.close()
+            assert isinstance(reading.exception(), Cancelled)
+
+
+@pytest.mark.parametrize(
+    ("options", "kind"),
+    [({"max_thinking": 5}, TypeError), ({"max_thinking_tokens": True}, InvalidRequest), ({"timeout_ms": 2**31}, InvalidRequest)],
+)
+def test_a_call_that_is_refused_leaves_nothing_behind(options, kind):
+    """No task with an exception that nobody retrieves, and not a word to the server about a request that never was."""
+    methods, problems = [], []
+
+    class Watched(grpc.ServerInterceptor):
+        def intercept_service(self, continuation, details):
+            methods.append(details.method)
+            return continuation(details)
+
+    async def main(url):
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: problems.append(context))
+        async with AsyncClient(url) as client:
+            with pytest.raises(kind):
+                await client.think("hi", **options)
+            gc.collect()
+            await asyncio.sleep(0)
+        gc.collect()
+
+    with FakeServer(interceptors=[Watched()]) as server:
+        asyncio.run(main(server.url))
+        with Client(server.url) as client, pytest.raises(kind):
+            client.think("hi", **options)
+        gc.collect()
+    assert (methods, problems) == ([], [])
 
 
 def test_a_task_that_is_cancelled_leaves_its_stream(server):

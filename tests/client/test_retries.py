@@ -59,6 +59,9 @@ def test_so_many_times_and_no_more(connect, server, delays):
     with pytest.raises(Overloaded):
         connect(max_retries=0).think("hi")
     assert len(server.requests) == 4 + 1
+    with pytest.raises(Overloaded):
+        connect(max_retries=3).think("hi", max_retries=1)
+    assert len(server.requests) == 4 + 1 + 2
 
 
 def test_nothing_is_sent_again_once_something_has_come(connect, server, delays):

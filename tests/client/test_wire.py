@@ -29,6 +29,7 @@ from s1_client import (
     Usage,
     _wire,
 )
+from s1_client._values import LISTS
 
 RESULT = {
     "request_id": "r",
@@ -89,23 +90,63 @@ def test_the_typed_options_are_those_of_the_wire():
 
 
 def test_an_unknown_option_is_refused_by_name():
-    with pytest.raises(TypeError, match="unknown option 'max_words'; known: preset"):
-        sent(max_words=3)
+    with pytest.raises(TypeError, match="unknown option 'effort'; known: preset, "):
+        sent(effort=3)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("max_thinking", "max_thinking_tokens"), ("temprature", "temperature"), ("stop", "stop_words"), ("numIgnore", "num_ignore")],
+)
+def test_the_nearest_option_is_named(name, meant):
+    with pytest.raises(TypeError, match=f"unknown option '{name}'; did you mean .*'{meant}'"):
+        sent(**{name: 3})
 
 
 def test_integers_of_numpy_are_integers():
     assert sent(max_tokens=np.int64(5))["max_tokens"] == sent(max_tokens=5)["max_tokens"]
 
 
-@pytest.mark.parametrize(
-    ("option", "value"),
-    [("seed", -1), ("seed", 2**64), ("max_tokens", 2**31), ("num_ignore", 1.5), ("temperature", "hot"), ("ignore_str", "\ud800")],
-)
-def test_a_value_that_its_tensor_cannot_hold_is_refused(option, value):
-    """numpy 1 would wrap it around."""
-    with pytest.raises(InvalidRequest) as refused:
-        sent(**{option: value})
-    assert refused.value.field == option
+OF_TYPE = {
+    "INT32": (True, np.bool_(1), 1.0, 1.5, "5", b"5", [5], (5,), np.array([5]), 2**31, -(2**31) - 1, 10**5000, 1j),
+    "UINT64": (True, 1.0, "5", [5], -1, 2**64, np.int64(-1)),
+    "FP32": (True, np.bool_(1), "hot", [0.5], 1e39, -1e39, 10**400, 1e-46, float("nan"), float("inf"), 1j, np.complex64(1)),
+    "BYTES": (True, 5, b"s1", "\ud800", object(), {"a": 1}, {"a"}),
+}
+
+
+@pytest.mark.parametrize("option", _wire.OPTIONS)
+def test_a_value_of_another_type_or_out_of_range_is_refused(option):
+    """NumPy would wrap a large number around, round a small one to 0, which is greedy, and take True for 1."""
+    for value in OF_TYPE[_wire.OPTIONS[option]]:
+        with pytest.raises(InvalidRequest, match=f"{option}: got .*, allowed: ") as refused:
+            sent(**{option: value})
+        assert refused.value.field == option
+
+
+@pytest.mark.parametrize("option", [name for name, datatype in _wire.OPTIONS.items() if datatype == "BYTES"])
+@pytest.mark.parametrize("value", [["a"], ("a", "b"), [], ["a", 5], ["a", b"b"]])
+def test_several_texts_are_for_the_options_that_are_lists(option, value):
+    if option in LISTS and all(isinstance(text, str) for text in value):
+        assert sent(**{option: value})[option][1] == [1, len(value)]
+    else:
+        with pytest.raises(InvalidRequest, match=f"{option}: got "):
+            sent(**{option: value})
+
+
+@pytest.mark.parametrize("value", [0, 0.0, -0.0, 1e-45, 3.4e38, np.float64(0.5), np.int32(1)])
+def test_numbers_that_32_bits_can_hold_are_sent(value):
+    assert sent(presence_penalty=value)["presence_penalty"][2] == np.float32(value).tobytes()
+
+
+@pytest.mark.parametrize("request_id", [5, b"id", "\ud800"])
+def test_a_request_id_is_a_text(request_id):
+    for message in (
+        lambda: _wire.infer_request("hi", {}, stream=True, request_id=request_id),
+        lambda: _wire.command_request("cancel", request_id),
+    ):
+        with pytest.raises(InvalidRequest, match="request id: got "):
+            message()
 
 
 @pytest.mark.parametrize(
@@ -157,7 +198,11 @@ def test_an_error_says_how_far_the_request_had_got():
     assert (failed.value.retryable, failed.value.request_id, failed.value.so_far[0]["num_rounds"]) == (False, "r", 2)
 
 
-@pytest.mark.parametrize("messages", [["hi"], [1], {"role": "user"}, [{"role": object()}]])
+@pytest.mark.parametrize(
+    "messages",
+    [["hi"], [1], {"role": "user"}, [{"role": object()}], [{"role": "user", "content": None}], [{1: "user"}], b"hi", None, 5,
+     [{"role": "user", "content": [{"type": "text"}]}], [{"role": "user", "content": "\ud800"}]],
+)  # fmt: skip
 def test_messages_that_are_none_are_refused(messages):
     with pytest.raises(InvalidRequest) as refused:
         sent(messages)

@@ -74,3 +74,16 @@ def test_secrets_and_keys_are_not_shown():
     shown = repr(Endpoint(address="h:1", tls=Tls(key=b"private"), secret="hidden"))
     assert "private" not in shown
     assert "hidden" not in shown
+
+
+@pytest.mark.parametrize("address", ["h:1", "[::1]:8001", "my-host_2.example:65535"])
+def test_an_address_is_a_host_and_a_port(address):
+    assert endpoint_of(config(engine_url=address)).address == endpoint_of(config(engine_url=f"grpcs://{address}")).address == address
+
+
+@pytest.mark.parametrize(
+    "url", ["", "h", "h:", "h:0", "h:65536", "h:99999", "h:8001/", "h: 1", " h:1", "::1:8001", "grpc://h:1", "http://h:1", "grpcs://h"]
+)
+def test_what_is_no_address_is_refused(url):
+    with pytest.raises(ConfigError, match="parameter 'engine_url': got '.*', allowed: host:port or grpcs://host:port"):
+        endpoint_of(config(engine_url=url))

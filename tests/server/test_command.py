@@ -5,7 +5,9 @@ import re
 
 import pytest
 
+from client.cli.running import call
 from client.cli.terminal import Terminal
+from s1_client.cli import _port
 from server.waiting import wait_until
 
 END = 2
@@ -47,3 +49,15 @@ def test_ctrl_c_twice_ends_the_request_and_the_engines_call(asking):
     assert terminal.wait_for_end() == 130
     assert terminal.last_row() == "s1: the request was cancelled"
     wait_until(lambda: len(script.notes("stopped") + script.notes("cancelled")) == 2, seconds=5)
+
+
+def test_tritons_other_ports_are_told_from_grpcs(triton):
+    """A client that is given one of them sees a connection that closes, or nothing that it can read."""
+    host, ports = triton.grpc_url.rpartition(":")[0], triton.ports
+    assert _port.listener(triton.grpc_url) == _port.GRPC
+    assert _port.listener(f"{host}:{ports.metrics}") == _port.METRICS
+    http = f"{host}:{ports.http}"
+    failed = call("ask", "hi", "--url", http, "--max-retries", "0", code=3)
+    said, advice = failed.stderr.splitlines()
+    assert said.startswith(f"s1: {http} closed the connection: it is not Triton's gRPC port")
+    assert advice.startswith(f"    -> {http} is Triton's HTTP port; gRPC ")

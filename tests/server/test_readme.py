@@ -53,7 +53,7 @@ def test_nvidias_client_does_it_too(snippet):
     assert int(printed.getvalue().splitlines()[-1]) <= 40
 
 
-@pytest.mark.parametrize("name", ["think", "stream", "map", "async", "testing", "rebase"])
+@pytest.mark.parametrize("name", ["think", "stream", "map", "async", "rebase"])
 def test_the_clients_snippets_run(root, triton, monkeypatch, name):
     monkeypatch.setenv("S1_URL", triton.grpc_url)
     (code,) = re.findall(rf"<!-- run: {name} -->\n```python\n(.*?)```", (root / "client/README.md").read_text(), re.S)

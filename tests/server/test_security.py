@@ -17,7 +17,7 @@ from budgetforce.certificates import Pair, tls_files
 from budgetforce.health import why_not_ready
 from budgetforce.security import Security
 from client.behaviour import CLIENTS
-from s1_client import TLS, ConnectionFailed
+from s1_client import TLS, AccessDenied, ConnectionFailed
 from server.conftest import scripted_server
 from server.plain_grpc import events, question
 from server.waiting import wait_until
@@ -139,9 +139,14 @@ def test_our_client_gets_in_with_both_and_with_nothing_less(ours, scripts, a):
     script = scripts.write([a, 2], [a, 0])
     with ours(secret=f"s1-secret={SECRET}") as client:
         assert client.think(script.question, num_ignore=0, max_tokens=5).answer.endswith("a")
-    with ours() as client, pytest.raises(ConnectionFailed, match="is restricted") as refused:
-        client.think(script.question)
-    assert not refused.value.retryable
+    for secret, problem in (
+        (None, "wants a secret, and none was sent"),
+        ("guessed", "refused the secret that was sent"),
+        (SECRET, "wants a secret called s1-secret: set .* to s1-secret=VALUE"),  # its "=" makes "k3y" a name
+    ):
+        with ours(secret=secret) as client, pytest.raises(AccessDenied, match=problem) as refused:
+            client.think(script.question)
+        assert not refused.value.retryable
     with ours(secret=f"s1-secret={SECRET}", certificate=False) as client, pytest.raises(ConnectionFailed):
         client.think(script.question)
 

@@ -54,7 +54,7 @@ class Slow(ScriptedEngine):
 
 
 def make_orchestrator(tokenizer, engine, transport):
-    settings = {"engine_model": "scripted", "engine_url": "x", "tokenizer_dir": "x", "preset": "smollm2", "vocab_rows": 49152}
+    settings = {"engine_model": "scripted", "engine_url": "x:1", "tokenizer_dir": "x", "preset": "smollm2", "vocab_rows": 49152}
     return Orchestrator(
         config=OrchestratorConfig(max_context_tokens=1000, transport=transport, **settings),
         tokenizer=tokenizer,

@@ -25,7 +25,7 @@ def engine():
 @pytest.fixture
 def model(monkeypatch, smollm2, engine):
     monkeypatch.setattr(model_module, "GrpcEngine", lambda *_: engine)
-    parameters = {"engine_model": "scripted", "engine_url": "x", "tokenizer_dir": str(smollm2.tokenizer), "preset": "smollm2"}
+    parameters = {"engine_model": "scripted", "engine_url": "x:1", "tokenizer_dir": str(smollm2.tokenizer), "preset": "smollm2"}
     parameters |= {"max_context_tokens": "1000", "vocab_rows": "49152"}
     config = {"parameters": {name: {"string_value": value} for name, value in parameters.items()}}
     model = BudgetForcingModel()

@@ -13,6 +13,7 @@ from s1_client._aio_stream import AsyncStream
 from s1_client._batch import Outcome, Request
 from s1_client._client import Client
 from s1_client._errors import (
+    AccessDenied,
     Cancelled,
     ConnectionFailed,
     DeadlineExceeded,
@@ -23,7 +24,7 @@ from s1_client._errors import (
     ServerFailed,
     ServerNotReady,
 )
-from s1_client._options import Options, Prompt
+from s1_client._options import CallOptions, Options, Prompt
 from s1_client._settings import TLS
 from s1_client._stream import Stream
 from s1_client._types import (
@@ -44,10 +45,12 @@ from s1_client._types import (
 
 __all__ = [
     "TLS",
+    "AccessDenied",
     "AnswerDelta",
     "AnswerOpened",
     "AsyncClient",
     "AsyncStream",
+    "CallOptions",
     "Cancelled",
     "Client",
     "ConnectionFailed",

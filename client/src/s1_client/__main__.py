@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import sys
 
+from s1_client._suggest import how_to_install
+
 
 def main() -> None:
     """Run the command."""
     try:
         from s1_client.cli.app import s1
     except ImportError as error:
-        sys.exit(f"s1: {error}; the command needs more packages than the library: pip install 's1-client[cli]'")
+        sys.exit(f"s1: {error}; the command needs more packages than the library: {how_to_install('cli')}")
     s1(prog_name="s1")
 
 

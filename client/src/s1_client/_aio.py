@@ -14,7 +14,7 @@ from s1_client._aio_stream import AsyncConnection, AsyncStream
 from s1_client._base import BaseClient
 from s1_client._batch import Outcome, Request, Window
 from s1_client._errors import S1Error
-from s1_client._options import Options, Prompt
+from s1_client._options import CallOptions, Prompt
 from s1_client._types import Reply
 
 
@@ -34,17 +34,17 @@ class AsyncClient(BaseClient):
         """End the connection; requests that still run are cancelled."""
         await self._connection.close()
 
-    def stream(self, prompt: Prompt, *, request_id: str = "", **options: Unpack[Options]) -> AsyncStream:
+    def stream(self, prompt: Prompt, *, request_id: str = "", **options: Unpack[CallOptions]) -> AsyncStream:
         """See ``Client.stream``. To be called where the event loop runs."""
         return AsyncStream(self._connection, self._exchange(prompt, options, request_id), self._settings.model)
 
-    async def think(self, prompt: Prompt, *, request_id: str = "", **options: Unpack[Options]) -> Reply:
+    async def think(self, prompt: Prompt, *, request_id: str = "", **options: Unpack[CallOptions]) -> Reply:
         """See ``Client.think``."""
         if (options.get("num_samples") or 1) > 1:
             raise TypeError("think() is for one sample; for several there is samples()")
         return (await self.samples(prompt, request_id=request_id, **options))[0]
 
-    async def samples(self, prompt: Prompt, *, request_id: str = "", **options: Unpack[Options]) -> tuple[Reply, ...]:
+    async def samples(self, prompt: Prompt, *, request_id: str = "", **options: Unpack[CallOptions]) -> tuple[Reply, ...]:
         """See ``Client.samples``."""
         async with self.stream(prompt, request_id=request_id, **options) as stream:
             return await stream.replies()
@@ -56,7 +56,7 @@ class AsyncClient(BaseClient):
         concurrency: int = 64,
         ordered: bool = True,
         progress: Callable[[Outcome], None] | None = None,
-        **options: Unpack[Options],
+        **options: Unpack[CallOptions],
     ) -> AsyncIterator[Outcome]:
         """See ``Client.map``."""
         client = self.with_options(**options)

@@ -14,9 +14,10 @@ import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from s1_client import _wire
-from s1_client._errors import Cancelled, ConnectionFailed, InvalidRequest, S1Error, from_status
+from s1_client._errors import Cancelled, ConnectionFailed, InvalidRequest, S1Error
 from s1_client._exchange import CANCELS_SAFELY, PATIENCE_S, Exchange, version_of
 from s1_client._settings import Settings
+from s1_client._status import from_status
 from s1_client._types import Event, Reply
 
 
@@ -39,6 +40,10 @@ class AsyncConnection:
         self._is_closed = True
         if self._channel is not None:
             await self._channel.close()
+
+    def failure(self, error: Any, *, was_cancelled: bool = False) -> S1Error:
+        """The error that a ``grpc.RpcError`` stands for; ``was_cancelled``: its call, by this client."""
+        return from_status(error.code().name, error.details(), self._settings, was_cancelled=was_cancelled or self._is_closed)
 
     def _open(self) -> Any:
         if self._is_closed:
@@ -64,7 +69,7 @@ class AsyncConnection:
         try:
             return await getattr(self._open(), method)(request, timeout=timeout_s, metadata=self._settings.metadata)
         except grpc.RpcError as error:
-            raise from_status(error.code().name, error.details()) from error
+            raise self.failure(error) from error
 
     async def command(self, command: str, request_id: str, model: str) -> None:
         """Tell a running request something. Raises S1Error, InvalidRequest if none of that id runs."""
@@ -72,7 +77,7 @@ class AsyncConnection:
             async for message in self.stream(_wire.command_request(command, request_id, model=model), PATIENCE_S):
                 _wire.raise_error(message)
         except grpc.RpcError as error:
-            raise from_status(error.code().name, error.details()) from error
+            raise self.failure(error) from error
 
     async def cancels_safely(self) -> bool:
         """Whether a stream that flows may be cancelled without harm to the server."""
@@ -105,12 +110,13 @@ class AsyncStream:
         self._connection = connection
         self._exchange = exchange
         self._model = model
-        self._is_over = False
+        self._is_over = True  # until there is a call to end
         self._is_hurried = False
         self._was_cancelled = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._reading: asyncio.Future[Any] | None = None
         self._call: Any = connection.stream(*exchange.attempt(time.monotonic()))
+        self._is_over = False
 
     def __aiter__(self) -> AsyncStream:
         return self
@@ -150,7 +156,7 @@ class AsyncStream:
         try:
             message = await asyncio.shield(reading)
         except grpc.RpcError as error:
-            raise from_status(error.code().name, error.details()) from error
+            raise self._connection.failure(error, was_cancelled=self._was_cancelled.is_set()) from error
         except asyncio.CancelledError:
             if not reading.cancelled():  # it is us
                 raise
@@ -176,7 +182,11 @@ class AsyncStream:
         if await self._is_cancelled_within(delay_s):
             self._is_over = True
             raise self._exchange.failure(Cancelled("the request was cancelled between two attempts")) from error
-        self._call = self._connection.stream(*self._exchange.attempt(time.monotonic()))
+        try:
+            self._call = self._connection.stream(*self._exchange.attempt(time.monotonic()))
+        except S1Error as over:  # there is no time left, or this client has been closed
+            self._is_over = True
+            raise self._exchange.failure(over) from error
 
     async def _is_cancelled_within(self, delay_s: float) -> bool:
         try:

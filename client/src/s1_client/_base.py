@@ -5,23 +5,29 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import fields, replace
 from typing import Any, Self
 
 from s1_client import _wire
+from s1_client._errors import InvalidRequest
 from s1_client._exchange import Exchange
 from s1_client._options import Prompt
-from s1_client._settings import CONNECT_TIMEOUT_S, DEADLINE_S, KEEPALIVE_S, MAX_RETRIES, TLS, Settings, make_settings
+from s1_client._settings import CONNECT_TIMEOUT_S, DEADLINE_S, KEEPALIVE_S, MAX_RETRIES, TLS, Settings, allowed_for, make_settings
+from s1_client._suggest import unknown
+from s1_client._values import shown
 
-CHANGEABLE = ("model", "deadline_s", "max_retries")  # the rest is the connection's
+PER_CALL = ("deadline_s", "max_retries")
+CHANGEABLE = ("model", *PER_CALL)  # the rest is the connection's
+_CONNECTION = {field.name for field in fields(Settings)} | {"url", "token", "secret", "trust_env"}
 
 
 class BaseClient:
     """A client without a connection.
 
     Args:
-        url: "host:port" of Triton's gRPC endpoint, with "grpcs://" before it for TLS; default $S1_URL, else 127.0.0.1:8001.
+        url: "host:port" of Triton's gRPC endpoint ("[IPv6]:port"), with "grpcs://" before it for TLS; default $S1_URL,
+            else 127.0.0.1:8001.
         model: the model's name on the server.
         deadline_s: how long a request may take in all, retries and waiting included. The server ends it then.
         connect_timeout_s: how long the connection alone may take.
@@ -29,9 +35,9 @@ class BaseClient:
         keepalive_s: how often a silent connection is asked for life.
         tls: certificates; default $S1_CA_FILE, $S1_CERT_FILE, $S1_KEY_FILE.
         token: bearer token, for a gateway before Triton; default $S1_TOKEN.
-        secret: "name=value" of Triton's restricted protocol; default $S1_SECRET.
+        secret: of Triton's restricted protocol: the launcher's, or "name=value" for another header; default $S1_SECRET.
         metadata: more gRPC headers.
-        trust_env: whether environment variables are looked at.
+        trust_env: whether environment variables are looked at, those of HTTP proxies ($http_proxy) included.
 
     Raises ValueError for an argument that cannot be, naming it.
     """
@@ -51,7 +57,7 @@ class BaseClient:
         metadata: Mapping[str, str] | None = None,
         trust_env: bool = True,
     ) -> None:
-        access = {"tls": tls, "token": token, "secret": secret, "metadata": metadata or {}, "trust_env": trust_env}
+        access = {"tls": tls, "token": token, "secret": secret, "metadata": {} if metadata is None else metadata, "trust_env": trust_env}
         limits = {"deadline_s": deadline_s, "connect_timeout_s": connect_timeout_s, "max_retries": max_retries}
         self._settings = make_settings(url, **access, model=model, keepalive_s=keepalive_s, **limits)  # type: ignore[arg-type]
         self._connect()
@@ -64,20 +70,34 @@ class BaseClient:
         """A client on the same connection with another ``model``, ``deadline_s`` or ``max_retries``, or with defaults
         for request options: ``client.with_options(max_thinking_tokens=2000)``. Closing either closes the connection.
 
-        Raises TypeError for what is neither.
+        Raises TypeError for what is neither, and ValueError or InvalidRequest for a value that cannot be.
         """
+        settings, defaults = self._split(changes, CHANGEABLE)
+        _wire.check_options(defaults)
         other = copy.copy(self)
-        vars(other)["_settings"] = self._changed(changes)
+        vars(other)["_settings"] = replace(settings, defaults={**settings.defaults, **defaults})
         return other
 
-    def _changed(self, changes: Mapping[str, Any]) -> Settings:
-        own = {name: value for name, value in changes.items() if name in CHANGEABLE}
-        fixed = {field.name for field in fields(Settings)} - set(CHANGEABLE)
-        defaults = {name: value for name, value in changes.items() if name not in CHANGEABLE}
-        if refused := sorted(fixed & set(defaults)):
-            raise TypeError(f"'{refused[0]}' belongs to the connection: make another client")
-        _wire.check_names(defaults)
-        return replace(self._settings, **own, defaults={**self._settings.defaults, **defaults})
+    def _split(self, options: Mapping[str, Any], own: Collection[str]) -> tuple[Settings, dict[str, Any]]:
+        """The settings with those of ``own`` among the options, None leaving one as it is; and the other options.
+
+        Raises TypeError for one that is neither the request's nor among ``own``.
+        """
+        changes = {name: value for name, value in options.items() if name in own and value is not None}
+        rest = {name: value for name, value in options.items() if name not in own}
+        for name in rest:
+            if name in CHANGEABLE:
+                raise TypeError(f"'{name}' is no option of a call: use client.with_options({name}=...)")
+            if name in _CONNECTION:
+                raise TypeError(f"'{name}' belongs to the connection: make another client")
+            if name not in _wire.OPTIONS:
+                raise TypeError(unknown("option", name, (*_wire.OPTIONS, *own)))
+        return replace(self._settings, **changes) if changes else self._settings, rest
 
     def _exchange(self, prompt: Prompt, options: Mapping[str, Any], request_id: str) -> Exchange:
-        return Exchange(prompt, options, self._settings, request_id, time.monotonic())
+        for name in PER_CALL:
+            value = options.get(name)
+            if value is not None and (allowed := allowed_for(name, value)):
+                raise InvalidRequest(name, shown(value), allowed)
+        settings, rest = self._split(options, PER_CALL)
+        return Exchange(prompt, rest, settings, request_id, time.monotonic())

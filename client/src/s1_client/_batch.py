@@ -56,8 +56,8 @@ class Window:
     """
 
     def __init__(self, requests: Iterable[Prompt | Request], *, concurrency: int, ordered: bool) -> None:
-        if concurrency < 1:
-            raise ValueError(f"concurrency: got {concurrency}, allowed: concurrency >= 1")
+        if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
+            raise ValueError(f"concurrency: got {concurrency!r}, allowed: an integer >= 1")
         self.num_running = 0
         self._requests = enumerate(request if isinstance(request, Request) else Request(prompt=request) for request in requests)
         self._concurrency = concurrency

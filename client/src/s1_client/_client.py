@@ -9,11 +9,10 @@ from typing import Unpack
 
 from tritonclient.grpc import service_pb2
 
-from s1_client import _wire
 from s1_client._base import BaseClient
 from s1_client._batch import Outcome, Request, map_requests
 from s1_client._errors import S1Error
-from s1_client._options import Options, Prompt
+from s1_client._options import CallOptions, Prompt
 from s1_client._stream import Connection, Stream
 from s1_client._types import Reply
 
@@ -37,7 +36,7 @@ class Client(BaseClient):
         """End the connection; requests that still run are cancelled."""
         self._connection.close()
 
-    def stream(self, prompt: Prompt, *, request_id: str = "", **options: Unpack[Options]) -> Stream:
+    def stream(self, prompt: Prompt, *, request_id: str = "", **options: Unpack[CallOptions]) -> Stream:
         """Ask, and get the reply as it comes. Leaving the stream's ``with`` block early frees the engine.
 
         Args:
@@ -46,19 +45,19 @@ class Client(BaseClient):
             options: thinking, max_thinking_tokens, min_thinking_tokens, num_ignore, ignore_str,
                 grace_tokens, answer_prefix, answer_prefix_policy, max_tokens, stop_words,
                 num_samples, priority, timeout_ms, on_timeout, preset; temperature, top_k, top_p, seed, bad_words and
-                the penalties, also with thinking_ before their name.
+                the penalties, also with thinking_ before their name. And, for this call alone, deadline_s and max_retries.
 
         Raises TypeError for an unknown option, S1Error (see ``s1_client._errors``) for all else, some when it is read.
         """
         return Stream(self._connection, self._exchange(prompt, options, request_id), self._settings.model)
 
-    def think(self, prompt: Prompt, *, request_id: str = "", **options: Unpack[Options]) -> Reply:
+    def think(self, prompt: Prompt, *, request_id: str = "", **options: Unpack[CallOptions]) -> Reply:
         """Ask, and get the whole reply. Arguments and errors are those of ``stream``; for one sample."""
         if (options.get("num_samples") or 1) > 1:
             raise TypeError("think() is for one sample; for several there is samples()")
         return self.samples(prompt, request_id=request_id, **options)[0]
 
-    def samples(self, prompt: Prompt, *, request_id: str = "", **options: Unpack[Options]) -> tuple[Reply, ...]:
+    def samples(self, prompt: Prompt, *, request_id: str = "", **options: Unpack[CallOptions]) -> tuple[Reply, ...]:
         """Ask, and get ``num_samples`` whole replies. Arguments and errors are those of ``stream``."""
         with self.stream(prompt, request_id=request_id, **options) as stream:
             return stream.replies()
@@ -70,7 +69,7 @@ class Client(BaseClient):
         concurrency: int = 64,
         ordered: bool = True,
         progress: Callable[[Outcome], None] | None = None,
-        **options: Unpack[Options],
+        **options: Unpack[CallOptions],
     ) -> Iterator[Outcome]:
         """Ask many things at once. One that fails is an Outcome with its error; the others go on.
 
@@ -79,11 +78,10 @@ class Client(BaseClient):
             concurrency: how many run at once.
             ordered: outcomes in the order of the requests, else as they come.
             progress: called with each outcome as it comes, in the thread that iterates.
-            options: for all requests, see ``stream``.
+            options: for all requests, see ``stream``; ``deadline_s`` is for each of them.
 
         Leaving the iterator early cancels what runs.
         """
-        _wire.check_names(options)
         client = self.with_options(**options)
         return map_requests(client.stream, requests, concurrency=concurrency, ordered=ordered, progress=progress)
 

@@ -2,7 +2,8 @@
 """What can go wrong.
 
     S1Error
-    ├── ConnectionFailed    no server answers at the address, the connection broke, or it is not for us
+    ├── ConnectionFailed    no server answers at the address, or the connection broke
+    │   └── AccessDenied    the server wants a secret or a token, and got none or another
     ├── ServerNotReady      the server or its engine cannot take requests now; later it may
     ├── Overloaded          too many run and wait: ``retry_after_s``
     ├── InvalidRequest      a field's value is refused: ``field``, ``value``, ``allowed``
@@ -46,7 +47,11 @@ class S1Error(Exception):
 
 
 class ConnectionFailed(S1Error):
-    """No connection to the server, or it broke, or the server does not let us in."""
+    """No connection to the server, or it broke."""
+
+
+class AccessDenied(ConnectionFailed):
+    """The server wants a secret or a token, and got none or another."""
 
 
 class ServerNotReady(S1Error):
@@ -92,7 +97,7 @@ class DeadlineExceeded(S1Error):
 
 
 class Cancelled(S1Error):
-    """The request was cancelled."""
+    """The request was cancelled: by its reader, by its id, or because its client was closed."""
 
 
 class ServerFailed(S1Error):
@@ -105,22 +110,11 @@ class EngineFailed(ServerFailed):
 
 _INVALID = re.compile(r"INVALID_ARGUMENT: field '(.+?)': got (.*), allowed: (.*)", re.S)
 _RETRY_AFTER = re.compile(r".*; retry after ([\d.]+) s", re.S)
-_MAY_CHANGE = ("UNAVAILABLE", "RESOURCE_EXHAUSTED")
-_NOT_FOR_US = re.compile(r"is restricted|handshake failed|verification", re.I)
 _OF_CODE: dict[str, type[S1Error]] = {
     "OVERLOADED": Overloaded,
     "ENGINE_UNAVAILABLE": ServerNotReady,
     "ENGINE_FAILED": EngineFailed,
     "DEADLINE": DeadlineExceeded,
-    "CANCELLED": Cancelled,
-}
-_OF_STATUS: dict[str, type[S1Error]] = {
-    "UNAVAILABLE": ConnectionFailed,
-    "UNIMPLEMENTED": ConnectionFailed,  # whatever answers there, it is no Triton
-    "UNAUTHENTICATED": ConnectionFailed,
-    "PERMISSION_DENIED": ConnectionFailed,
-    "RESOURCE_EXHAUSTED": Overloaded,
-    "DEADLINE_EXCEEDED": DeadlineExceeded,
     "CANCELLED": Cancelled,
 }
 
@@ -144,24 +138,14 @@ def from_message(message: str) -> S1Error:
 def _of_code(said: str) -> S1Error:
     code, _, text = said.partition(": ")
     if code in _OF_CODE:
-        return _told_when(_OF_CODE[code](text))
+        return told_when(_OF_CODE[code](text))
     if "unknown model" in said or "is not ready" in said:  # Triton's own words
         return ServerNotReady(said)
     return ServerFailed(said)
 
 
-def from_status(code: str, details: str) -> S1Error:
-    """The error that a gRPC status (its name, and what came with it) stands for. UNAVAILABLE is also said of what
-    will not change: a secret that is wrong, certificates that are not trusted; RESOURCE_EXHAUSTED of a message
-    that a gateway finds too large.
-    """
-    kind = ServerFailed if "larger than max" in details else _OF_STATUS.get(code, ServerFailed)
-    error = kind(f"{code}: {details}")
-    error.retryable = kind in (ConnectionFailed, Overloaded) and code in _MAY_CHANGE and not _NOT_FOR_US.search(details)
-    return _told_when(error)
-
-
-def _told_when(error: S1Error) -> S1Error:
+def told_when(error: S1Error) -> S1Error:
+    """The error, with ``retry_after_s`` out of its text if it is Overloaded and says it."""
     told = _RETRY_AFTER.fullmatch(str(error))
     if isinstance(error, Overloaded) and told is not None:
         error.retry_after_s = float(told.group(1))

@@ -7,6 +7,7 @@ No connection, no thread, no clock: both clients drive it, and tell it the time 
 from __future__ import annotations
 
 import math
+import numbers
 import uuid
 from collections.abc import Mapping
 from typing import Any
@@ -17,6 +18,7 @@ from s1_client._joiner import Joiner
 from s1_client._options import Prompt
 from s1_client._settings import Settings, retry_delay_s
 from s1_client._types import Event
+from s1_client._values import check_text
 
 PATIENCE_S = 2.0  # for a server that is to end a request by itself, at its deadline or because it was told to
 CANCELS_SAFELY = (2, 57)  # Triton 25.04: before, a stream that is cancelled while it flows may crash the server
@@ -33,7 +35,7 @@ class Exchange:
     def __init__(
         self, prompt: Prompt, options: Mapping[str, Any], settings: Settings, request_id: str, now: float, *, is_streamed: bool = True
     ) -> None:
-        self.request_id = request_id or uuid.uuid4().hex  # a name of its own, to be ended by
+        self.request_id = check_text("request id", request_id) or uuid.uuid4().hex  # a name of its own, to be ended by
         self.joiner = Joiner()
         self._prompt = prompt
         self._options = {**settings.defaults, **options}
@@ -45,7 +47,7 @@ class Exchange:
 
     def _check_timeout(self) -> None:
         asked, limit = self._options.get("timeout_ms"), int(self._settings.deadline_s * 1e3)
-        if isinstance(asked, int) and asked > limit:
+        if isinstance(asked, numbers.Integral) and int(asked) > limit:
             raise InvalidRequest(
                 "timeout_ms", repr(asked), f"at most {limit}, by the client's deadline_s of {self._settings.deadline_s:g} s"
             )

@@ -12,6 +12,7 @@ from s1_client._types import AnswerDelta, Done, Event, Injected, Partial, Reply,
 @dataclass(slots=True)
 class _Sample:
     thinking: list[str] = field(default_factory=list)
+    answer_prefix: list[str] = field(default_factory=list)
     answer: list[str] = field(default_factory=list)
     result: Result | None = None
 
@@ -21,8 +22,10 @@ class _Sample:
                 self.thinking.append(text)
             case AnswerDelta(text=text):
                 self.answer.append(text)
-            case Injected(text=text, phase=phase):
-                (self.thinking if phase == "thinking" else self.answer).append(text)
+            case Injected(text=text, phase="thinking"):
+                self.thinking.append(text)
+            case Injected(text=text):
+                (self.answer if self.answer else self.answer_prefix).append(text)
             case Done(result=result):
                 self.result = result
 
@@ -45,7 +48,7 @@ class Joiner:
     def partials(self) -> tuple[Partial, ...]:
         """What has come so far, in order of the samples."""
         return tuple(
-            Partial(thinking="".join(sample.thinking), answer="".join(sample.answer), index=index)
+            Partial(thinking="".join(sample.thinking), answer="".join(sample.answer_prefix + sample.answer), index=index)
             for index, sample in sorted(self._samples.items())
         )
 
@@ -54,7 +57,13 @@ class Joiner:
         if not self._samples or any(sample.result is None for sample in self._samples.values()):
             raise ServerFailed("the stream ended without a result")
         return tuple(
-            Reply(thinking=partial.thinking, answer=partial.answer, result=result, index=partial.index)
+            Reply(
+                thinking=partial.thinking,
+                answer=partial.answer,
+                answer_prefix="".join(self._samples[partial.index].answer_prefix),
+                result=result,
+                index=partial.index,
+            )
             for partial in self.partials()
             if (result := self._samples[partial.index].result) is not None
         )

@@ -55,3 +55,15 @@ class Options(TypedDict, total=False):
     thinking_repetition_penalty: float | None
     thinking_presence_penalty: float | None
     thinking_frequency_penalty: float | None
+
+
+class CallOptions(Options, total=False):
+    """Options of a call: those of its request, and the client's own for this call alone.
+
+    Attributes:
+        deadline_s: how long it may take in all, retries and waiting included; None = the client's.
+        max_retries: how often it is sent again; None = the client's.
+    """
+
+    deadline_s: float | None
+    max_retries: int | None

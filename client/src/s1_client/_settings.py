@@ -5,7 +5,7 @@ Environment variables, used where an argument is not given (unless ``trust_env``
 
     S1_URL          address: host:port, grpc://host:port, or grpcs://host:port for TLS
     S1_TOKEN        bearer token, for a gateway before Triton
-    S1_SECRET       value of Triton's restricted-protocol header, "name=value" (the launcher's name: s1-secret)
+    S1_SECRET       secret of Triton's restricted protocol: the launcher's (its value alone), or "name=value"
     S1_CA_FILE      certificates to trust (PEM), instead of the system's
     S1_CERT_FILE    our own certificate (PEM), for mutual TLS
     S1_KEY_FILE     its private key (PEM)
@@ -13,11 +13,14 @@ Environment variables, used where an argument is not given (unless ``trust_env``
 
 from __future__ import annotations
 
+import numbers
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from s1_client._access import headers_of, is_text, read_url
 
 DEFAULT_URL = "127.0.0.1:8001"
 DEADLINE_S = 3600.0  # 32,000 tokens of thinking at 10 tokens/s
@@ -27,6 +30,8 @@ KEEPALIVE_S = 30.0  # NATs and load balancers forget connections that are silent
 KEEPALIVE_TIMEOUT_S = 20.0
 _FIRST_RETRY_S, _LAST_RETRY_S = 0.5, 8.0
 _MAX_RETRY_AFTER_S = 120.0
+_LEAST_S = {"deadline_s": 0.001, "connect_timeout_s": 0.1, "keepalive_s": 0.001}  # gRPC would round less up
+_MOST_S = 2_147_483  # gRPC counts milliseconds in 32 bits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,11 +52,27 @@ class TLS:
     def __post_init__(self) -> None:
         if (self.cert_file is None) != (self.key_file is None):
             raise ValueError("cert_file and key_file come together")
+        for name in ("ca_file", "cert_file", "key_file"):
+            file = getattr(self, name)
+            if not isinstance(file, str | os.PathLike | None) or not str(file):
+                raise ValueError(f"{name}: got {file!r}, allowed: the path of a PEM file")
+        if not isinstance(self.server_name, str | None) or self.server_name == "":
+            raise ValueError(f"server_name: got {self.server_name!r}, allowed: the name in the server's certificate")
 
     def read(self) -> dict[str, bytes | None]:
-        """The arguments of ``grpc.ssl_channel_credentials``. Raises OSError for a file that cannot be read."""
+        """The arguments of ``grpc.ssl_channel_credentials``.
+
+        Raises OSError for a file that cannot be read, and ValueError for one that is no PEM.
+        """
         files = {"root_certificates": self.ca_file, "certificate_chain": self.cert_file, "private_key": self.key_file}
-        return {name: None if file is None else Path(file).read_bytes() for name, file in files.items()}
+        return {name: None if file is None else _read_pem(file) for name, file in files.items()}
+
+
+def _read_pem(file: str | os.PathLike[str]) -> bytes:
+    data = Path(file).read_bytes()
+    if b"-----BEGIN " not in data:
+        raise ValueError(f"{os.fspath(file)} is no PEM file: no '-----BEGIN ' in it")
+    return data
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +88,7 @@ class Settings:
         connect_timeout_s: for the connection alone.
         max_retries: more attempts, if nothing has come of one that may succeed later.
         keepalive_s: how often a connection that is silent is asked for life.
+        proxies: whether gRPC looks for a proxy in $http_proxy and the like.
         defaults: request options that are used where a request has none.
     """
 
@@ -78,14 +100,17 @@ class Settings:
     connect_timeout_s: float = CONNECT_TIMEOUT_S
     max_retries: int = MAX_RETRIES
     keepalive_s: float = KEEPALIVE_S
+    proxies: bool = True
     defaults: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("deadline_s", "connect_timeout_s", "keepalive_s"):
-            if not 0 < getattr(self, name) < 2**31 / 1e3:
-                raise ValueError(f"{name}: got {getattr(self, name)}, allowed: 0 < {name} < 2147483")
-        if self.max_retries < 0:
-            raise ValueError(f"max_retries: got {self.max_retries}, allowed: max_retries >= 0")
+        for name in (*_LEAST_S, "max_retries"):
+            if allowed := allowed_for(name, getattr(self, name)):
+                raise ValueError(f"{name}: got {getattr(self, name)!r}, allowed: {allowed}")
+        if not self.model or not is_text(self.model):
+            raise ValueError(f"model: got {self.model!r}, allowed: the name of a model on the server")
+        if not isinstance(self.tls, TLS | None):
+            raise ValueError(f"tls: got {self.tls!r}, allowed: s1_client.TLS(...), or None")  # noqa: TRY004
 
     def channel_options(self) -> list[tuple[str, Any]]:
         """Channel arguments of gRPC. Messages have no size limit: a prompt or an account of many rounds may be long."""
@@ -100,6 +125,8 @@ class Settings:
             ("grpc.initial_reconnect_backoff_ms", int(_FIRST_RETRY_S * 1e3)),
             ("grpc.max_reconnect_backoff_ms", int(_LAST_RETRY_S * 1e3)),
         ]
+        if not self.proxies:
+            options.append(("grpc.enable_http_proxy", 0))
         if self.tls is not None and self.tls.server_name is not None:
             options.append(("grpc.ssl_target_name_override", self.tls.server_name))
         return options
@@ -120,30 +147,37 @@ def make_settings(
 ) -> Settings:
     """Settings out of a client's arguments and, where they are None, of the environment.
 
-    Raises ValueError for an address or a secret that is none.
+    Raises ValueError for an argument that cannot be, naming it.
     """
-    environment = os.environ if trust_env else {}
-    url = url or environment.get("S1_URL") or DEFAULT_URL
-    tls = tls or _tls_of(environment)
-    scheme, _, address = url.rpartition("://")
-    if scheme not in ("", "grpc", "grpcs") or not address or "/" in address:
-        raise ValueError(f"url: got {url!r}, allowed: host:port, grpc://host:port or grpcs://host:port")
+    if not isinstance(trust_env, bool):
+        raise ValueError(f"trust_env: got {trust_env!r}, allowed: True or False")  # noqa: TRY004
+    environment: Mapping[str, str] = {name: value for name, value in os.environ.items() if value} if trust_env else {}
+    url = _given(url, environment.get("S1_URL"), DEFAULT_URL)
+    tls = tls if tls is not None else _tls_of(environment)
+    scheme, address = read_url(url)
     if scheme == "grpc" and tls is not None:
         raise ValueError(f"url: {url!r} is without TLS, but certificates are given; allowed: host:port or grpcs://host:port")
-    headers = _headers(token or environment.get("S1_TOKEN"), secret or environment.get("S1_SECRET"))
-    return Settings(address=address, tls=tls or (TLS() if scheme == "grpcs" else None), metadata=(*headers, *metadata.items()), **rest)
+    headers = headers_of(_given(token, environment.get("S1_TOKEN")), _given(secret, environment.get("S1_SECRET")), metadata)
+    if tls is None and scheme == "grpcs":
+        tls = TLS()
+    return Settings(address=address, tls=tls, metadata=headers, proxies=trust_env, **rest)
+
+
+def _given(argument: Any, *others: Any) -> Any:
+    """The first that is not None."""
+    return next((value for value in (argument, *others) if value is not None), None)
 
 
 def _tls_of(environment: Mapping[str, str]) -> TLS | None:
-    files = {field: environment.get(f"S1_{field.upper()}") or None for field in ("ca_file", "cert_file", "key_file")}
+    files = {field: environment.get(f"S1_{field.upper()}") for field in ("ca_file", "cert_file", "key_file")}
     return TLS(**files) if any(files.values()) else None
 
 
-def _headers(token: str | None, secret: str | None) -> list[tuple[str, str]]:
-    headers = [("authorization", f"Bearer {token}")] if token else []
-    if secret:
-        name, equals, value = secret.partition("=")
-        if not equals:
-            raise ValueError("secret: allowed: name=value, as the server's restricted protocol has it")
-        headers.append((f"triton-grpc-protocol-{name}", value))
-    return headers
+def allowed_for(name: str, value: Any) -> str:
+    """What the limit called ``name`` may be, if ``value`` is not; "" if it is. True is no number here."""
+    if name == "max_retries":
+        is_allowed = isinstance(value, numbers.Integral) and not isinstance(value, bool) and int(value) >= 0
+        return "" if is_allowed else "an integer >= 0"
+    least = _LEAST_S[name]
+    is_allowed = isinstance(value, numbers.Real) and not isinstance(value, bool) and least <= value < _MOST_S  # type: ignore[operator]
+    return "" if is_allowed else f"seconds, a number >= {least:g} and < {_MOST_S}"

@@ -14,9 +14,10 @@ import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from s1_client import _wire
-from s1_client._errors import Cancelled, ConnectionFailed, InvalidRequest, S1Error, from_status
+from s1_client._errors import Cancelled, ConnectionFailed, InvalidRequest, S1Error
 from s1_client._exchange import CANCELS_SAFELY, PATIENCE_S, Exchange, version_of
 from s1_client._settings import Settings
+from s1_client._status import from_status
 from s1_client._types import Event, Reply
 
 
@@ -31,26 +32,32 @@ class Connection:
             self._channel = grpc.secure_channel(settings.address, grpc.ssl_channel_credentials(**settings.tls.read()), options=options)
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
         self._infer = _wire.streaming_method(self._channel)
-        self._metadata = settings.metadata
+        self._settings = settings
+        self._is_closed = False
         self._version: tuple[int, ...] | None = None
 
     def close(self) -> None:
         """Requests that still run are cancelled."""
+        self._is_closed = True
         self._channel.close()
+
+    def failure(self, error: Any, *, was_cancelled: bool = False) -> S1Error:
+        """The error that a ``grpc.RpcError`` stands for; ``was_cancelled``: its call, by this client."""
+        return from_status(error.code().name, error.details(), self._settings, was_cancelled=was_cancelled or self._is_closed)
 
     def stream(self, message: Any, timeout_s: float) -> Any:
         """Begin a call; an iterator over its messages."""
         try:
-            return self._infer(message, timeout=timeout_s, metadata=self._metadata)
+            return self._infer(message, timeout=timeout_s, metadata=self._settings.metadata)
         except ValueError as error:
             raise ConnectionFailed("this client has been closed") from error
 
     def ask(self, method: str, request: Any, timeout_s: float = PATIENCE_S) -> Any:
         """A call with one answer, by its name in KServe's protocol. Raises S1Error."""
         try:
-            return getattr(self._stub, method)(request, timeout=timeout_s, metadata=self._metadata)
+            return getattr(self._stub, method)(request, timeout=timeout_s, metadata=self._settings.metadata)
         except grpc.RpcError as error:
-            raise from_status(error.code().name, error.details()) from error
+            raise self.failure(error) from error
         except ValueError as error:
             raise ConnectionFailed("this client has been closed") from error
 
@@ -60,7 +67,7 @@ class Connection:
             for message in self.stream(_wire.command_request(command, request_id, model=model), PATIENCE_S):
                 _wire.raise_error(message)
         except grpc.RpcError as error:
-            raise from_status(error.code().name, error.details()) from error
+            raise self.failure(error) from error
 
     def cancels_safely(self) -> bool:
         """Whether a stream that flows may be cancelled without harm to the server."""
@@ -86,11 +93,12 @@ class Stream:
         self._connection = connection
         self._exchange = exchange
         self._model = model
-        self._is_over = False
+        self._is_over = True  # until there is a call to end
         self._is_hurried = False
         self._was_cancelled = threading.Event()
         self._reading = threading.RLock()  # a call does not bear two readers, and another thread may close
         self._call: Any = connection.stream(*exchange.attempt(time.monotonic()))
+        self._is_over = False
 
     def __iter__(self) -> Stream:
         return self
@@ -117,7 +125,7 @@ class Stream:
                     if event is not None:
                         return event
         except grpc.RpcError as error:
-            raise from_status(error.code().name, error.details()) from error
+            raise self._connection.failure(error, was_cancelled=self._was_cancelled.is_set()) from error
         if not self._is_over:  # else somebody closed it meanwhile
             self._exchange.check_complete()
         return None
@@ -134,7 +142,11 @@ class Stream:
         if self._was_cancelled.wait(delay_s):
             self._is_over = True
             raise self._exchange.failure(Cancelled("the request was cancelled between two attempts")) from error
-        self._call = self._connection.stream(*self._exchange.attempt(time.monotonic()))
+        try:
+            self._call = self._connection.stream(*self._exchange.attempt(time.monotonic()))
+        except S1Error as over:  # there is no time left, or this client has been closed
+            self._is_over = True
+            raise self._exchange.failure(over) from error
 
     def _tell_what_waits(self) -> None:
         if self._is_hurried:

@@ -180,12 +180,24 @@ class Partial:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """A whole reply. ``thinking`` and ``answer`` hold injected text where it stood."""
+    """A whole reply. ``thinking`` and ``answer`` hold injected text where it stood.
+
+    Attributes:
+        answer_prefix: what the server injected in front of the answer, as "Final Answer:"; "" if nothing.
+    """
 
     thinking: str
     answer: str
     result: Result
     index: int = 0
+    answer_prefix: str = ""
+
+    @property
+    def answer_text(self) -> str:
+        """The answer as the model wrote it: without the injected prefix, and without white space between the two. The one for
+        the next turns of a chat, where a model that sees the prefix in its earlier answers writes it once more by itself.
+        """
+        return self.answer.removeprefix(self.answer_prefix).lstrip() if self.answer_prefix else self.answer
 
     @property
     def usage(self) -> Usage:
@@ -213,8 +225,8 @@ class Reply:
         return self.result.request_id
 
     def to_dict(self) -> dict[str, Any]:
-        """The reply as JSON can hold it."""
-        return asdict(self)
+        """The reply as JSON can hold it, with ``answer_text``."""
+        return {**asdict(self), "answer_text": self.answer_text}
 
 
 def known(kind: type[Known], data: dict[str, Any]) -> Known:

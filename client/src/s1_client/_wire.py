@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 from tritonclient.grpc import service_pb2
-from tritonclient.utils import deserialize_bytes_tensor, serialize_byte_tensor
+from tritonclient.utils import deserialize_bytes_tensor
 
+from s1_client._access import is_text
 from s1_client._errors import InvalidRequest, from_message
 from s1_client._options import Prompt
+from s1_client._suggest import unknown
 from s1_client._types import (
     AnswerDelta,
     AnswerOpened,
@@ -26,6 +28,7 @@ from s1_client._types import (
     known,
     result_of,
 )
+from s1_client._values import check_text, shown, tensor_bytes, values_of
 
 MODEL = "s1"
 # Tensor type of every option, as model_repository/s1/config.pbtxt has it.
@@ -58,14 +61,21 @@ OPTIONS: dict[str, str] = {
     **_SAMPLING,
     **{f"thinking_{name}": datatype for name, datatype in _SAMPLING.items()},
 }
-_DTYPES: dict[str, Any] = {"INT32": np.int32, "UINT64": np.uint64, "FP32": np.float32, "BOOL": np.bool_}
 
 
 def check_names(options: Mapping[str, Any]) -> None:
     """Raise TypeError for an option that there is not."""
-    unknown = sorted(set(options) - set(OPTIONS))
-    if unknown:
-        raise TypeError(f"unknown option '{unknown[0]}'; known: {', '.join(OPTIONS)}")
+    for name in options:
+        if name not in OPTIONS:
+            raise TypeError(unknown("option", name, OPTIONS))
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """Raise TypeError for an option that there is not, and InvalidRequest for a value that its tensor cannot hold."""
+    check_names(options)
+    for name, value in options.items():
+        if value is not None:
+            values_of(name, value, OPTIONS[name])
 
 
 def infer_request(prompt: Prompt, options: Mapping[str, Any], *, stream: bool, request_id: str = "", model: str = MODEL) -> Any:
@@ -75,58 +85,38 @@ def infer_request(prompt: Prompt, options: Mapping[str, Any], *, stream: bool, r
     InvalidRequest for a value that its tensor cannot hold.
     """
     check_names(options)
-    request = service_pb2.ModelInferRequest(model_name=model, id=request_id)
+    request = service_pb2.ModelInferRequest(model_name=model, id=check_text("request id", request_id))
     if isinstance(prompt, str):
-        _add(request, "text_input", "BYTES", [prompt])
+        _add(request, "text_input", "BYTES", values_of("text_input", prompt, "BYTES"))
     else:
         _add(request, "messages", "BYTES", [_messages(prompt)])
     for name, value in options.items():
         if value is not None:
-            values = [value] if isinstance(value, str) or not isinstance(value, Sequence) else list(value)
-            _add(request, name, OPTIONS[name], values)
+            _add(request, name, OPTIONS[name], values_of(name, value, OPTIONS[name]))
     _add(request, "stream", "BOOL", [stream])
     return request
 
 
-def _messages(prompt: Sequence[Mapping[str, str]]) -> str:
-    try:
-        return json.dumps([dict(message) for message in prompt])
-    except (TypeError, ValueError):
-        raise InvalidRequest("messages", repr(prompt)[:80], "a text, or a list of {'role': ..., 'content': ...}") from None
+def _messages(prompt: Any) -> str:
+    if isinstance(prompt, bytes | Mapping) or not isinstance(prompt, Sequence) or not all(map(_is_message, prompt)):
+        raise InvalidRequest("messages", shown(prompt), "a text, or a list of {'role': ..., 'content': ...}, all of them texts")
+    return json.dumps([dict(message) for message in prompt])
+
+
+def _is_message(message: Any) -> bool:
+    return isinstance(message, Mapping) and all(is_text(part) for entry in message.items() for part in entry)
 
 
 def command_request(command: str, request_id: str, *, model: str = MODEL) -> Any:
     """The message that tells the running request of that id to "answer_now" or "cancel"."""
-    request = service_pb2.ModelInferRequest(model_name=model, id=request_id)
+    request = service_pb2.ModelInferRequest(model_name=model, id=check_text("request id", request_id))
     _add(request, command, "BOOL", [True])
     return request
 
 
 def _add(request: Any, name: str, datatype: str, values: list[Any]) -> None:
     request.inputs.add(name=name, datatype=datatype, shape=[1, len(values)])
-    if datatype == "BYTES":
-        raw = serialize_byte_tensor(np.array([_utf8(name, value) for value in values], np.object_)).item() if values else b""
-    else:
-        raw = np.array([_checked(name, value, _DTYPES[datatype]) for value in values], _DTYPES[datatype]).tobytes()
-    request.raw_input_contents.append(raw)
-
-
-def _utf8(name: str, text: str) -> bytes:
-    try:
-        return text.encode()
-    except (UnicodeEncodeError, AttributeError):
-        raise InvalidRequest(name, ascii(text)[:80], "text that UTF-8 can hold") from None
-
-
-def _checked(name: str, value: Any, dtype: Any) -> Any:
-    """``value``, if its tensor can hold it: numpy 1 would wrap a number around without a word."""
-    if dtype in (np.int32, np.uint64):
-        limits = np.iinfo(dtype)
-        if not isinstance(value, int | np.integer) or not limits.min <= value <= limits.max:
-            raise InvalidRequest(name, repr(value), f"an integer from {limits.min} to {limits.max}")
-    elif dtype is np.float32 and not isinstance(value, int | float | np.number):
-        raise InvalidRequest(name, repr(value), "a number")
-    return value
+    request.raw_input_contents.append(tensor_bytes(values, datatype))
 
 
 def streaming_method(channel: Any) -> Any:

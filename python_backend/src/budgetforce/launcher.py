@@ -12,6 +12,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -28,6 +30,9 @@ from budgetforce.security import add_options as add_security_options
 from budgetforce.security import security_of
 from budgetforce.serving_env import ENGINES, LIBRARIES, add_library_options, serving_environment
 from budgetforce.triton_server import DRAIN_S, EXIT_TIMEOUT_S, START_S, Ports, StartFailed, TritonServer, choose_ports
+
+DEFAULT_URL = "127.0.0.1:8001"  # the client's
+CLIENT = "pip install './client[cli]' in a clone of this project (Python 3.11 or later)"
 
 
 class _Interrupted(Exception):
@@ -90,10 +95,16 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s, this machine only)")
     for name, port in (("http", 8000), ("grpc", 8001), ("metrics", 8002)):
-        parser.add_argument(f"--{name}-port", type=int, default=port, help="0 = a free one (default: %(default)s)")
+        parser.add_argument(f"--{name}-port", type=_port, default=port, help="0 = a free one (default: %(default)s)")
     add_security_options(parser)
     parser.add_argument("command", nargs="*", help="run this while the server is up (behind --), then stop")
     return parser.parse_args(arguments)
+
+
+def _port(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,5}", text) or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"got {text}, allowed: a number from 1 to 65535, or 0 for a free port")
+    return int(text)
 
 
 def _serve(options: argparse.Namespace) -> int:
@@ -139,9 +150,21 @@ def _ports_of(options: argparse.Namespace) -> Ports:
 def _serve_until_it_ends(server: TritonServer) -> int:
     ports = server.ports
     print(f"ready: gRPC {server.grpc_url}, HTTP {server.http_url}, metrics port {ports.metrics}; Ctrl-C stops", flush=True)
+    print(_how_to_ask(server.security.client_environment(ports.here)), flush=True)
     print(server.wait(), file=sys.stderr)
     assert server.process is not None
     return _exit_code(server.process.returncode or 1)
+
+
+def _how_to_ask(environment: dict[str, str]) -> str:
+    """A line for whoever wants to ask the server: where the command ``s1`` comes from, and what it has to know."""
+    known = {"S1_URL": DEFAULT_URL}
+    shown = {name: value for name, value in environment.items() if known.get(name) != value}
+    shown |= {"S1_SECRET": "..."} if "S1_SECRET" in environment else {}  # never the secret itself
+    variables = " ".join(f"{name}={shlex.quote(value)}" for name, value in shown.items())
+    here = Path(sys.prefix, "bin")
+    get = f". {shlex.quote(str(here / 'activate'))}" if (here / "s1").exists() and (here / "activate").exists() else CLIENT
+    return f'ask it: {get}; {variables}{" " if variables else ""}s1 ask "How many r in raspberry"'
 
 
 def _run_command(command: Sequence[str], environment: dict[str, str]) -> int:

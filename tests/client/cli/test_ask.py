@@ -107,7 +107,9 @@ def test_a_refused_value_names_its_field(ask):
 def test_no_server_is_a_sentence():
     done = CliRunner().invoke(s1, ["ask", "why", "--url", "127.0.0.1:1", "--max-retries", "0"])
     assert done.exit_code == 3
-    assert "UNAVAILABLE" in done.stderr
+    said, advice = done.stderr.splitlines()
+    assert said.startswith("s1: no server at 127.0.0.1:1 (connection refused) [UNAVAILABLE: ")
+    assert advice.startswith("    -> start a server (s1 serve, docker compose up), or give the address of one: --url")
 
 
 # --- JSON -----------------------------------------------------------------------------------------

@@ -48,11 +48,11 @@ def test_each_line_is_a_turn_and_earlier_thinking_is_not_sent_again(server, chat
     ]
 
 
-def test_an_answer_is_kept_with_what_was_put_in(server, chat):
-    """The model shall see what it said."""
+def test_an_answer_is_kept_as_the_model_wrote_it(server, chat):
+    """A model that sees an injected prefix in its earlier answers writes it once more by itself."""
     server.will_say(thinking="hm", answer=" 3")
     chat("one", "two", arguments=["--answer-prefix", "Final Answer:", "--answer-prefix-policy", "always"])
-    assert server.requests[1].prompt[1]["content"] == "Final Answer: 3"
+    assert server.requests[1].prompt[1]["content"] == "3"
 
 
 def test_the_system_message_is_sent(server, chat):
@@ -141,7 +141,7 @@ def test_ctrl_c_once_makes_it_answer_now_and_the_turn_stays(server, terminal):
     assert "thinking cut: answer now" in terminal.text()
     terminal.type("and now\n")
     ready(terminal, 2)
-    assert server.requests[1].prompt[1] == {"role": "assistant", "content": "Final Answer:three"}
+    assert server.requests[1].prompt[1] == {"role": "assistant", "content": "three"}
 
 
 def test_ctrl_c_twice_returns_to_the_prompt_without_the_turn(server, terminal):

@@ -4,11 +4,12 @@
 import json
 from dataclasses import replace
 
+import grpc
 import pytest
 from click.testing import CliRunner
 
 from client.events import RESULT
-from s1_client import AnswerOpened, ConnectionFailed, EngineFailed, Reply, Round, S1Error, ServerFailed
+from s1_client import AnswerOpened, EngineFailed, Reply, Round, S1Error
 from s1_client.cli import _checks, _probe
 from s1_client.cli.app import s1
 from s1_client.testing import FakeServer
@@ -55,11 +56,11 @@ def test_for_people_it_is_a_line_a_check_and_one_for_what_mends_it(server):
     ]
 
 
-@pytest.mark.parametrize(("url", "mend"), [("127.0.0.1:1", "start one"), ("grpcs://{}", "one side has TLS")])
+@pytest.mark.parametrize(("url", "mend"), [("127.0.0.1:1", "start a server"), ("grpcs://{}", "{} is a gRPC port without TLS")])
 def test_behind_a_server_that_is_not_reached_nothing_is_checked(server, url, mend):
     found, code = findings("--url", url.format(server.url))
     assert (list(found), code) == (["server"], 1)
-    assert found["server"]["mend"].startswith(mend)
+    assert found["server"]["mend"].startswith(mend.format(server.url))
 
 
 def test_a_reply_that_fails_is_told_with_its_id(server):
@@ -69,12 +70,21 @@ def test_a_reply_that_fails_is_told_with_its_id(server):
     assert server.requests[-1].id in found["reply"]["mend"]
 
 
-@pytest.mark.parametrize(
-    ("error", "mend"),
-    [(ConnectionFailed("UNAVAILABLE: This protocol is restricted, expecting header"), "set $S1_SECRET"), (ServerFailed("x"), "")],
-)
-def test_an_error_says_what_mends_it_where_that_is_known(error, mend):
-    assert mend in _checks.failure("reply", error).mend
+def test_a_server_that_refuses_the_secret_is_told_once():
+    """Triton answers for its health without one."""
+
+    class Guard(grpc.ServerInterceptor):
+        def intercept_service(self, continuation, details):
+            if details.method.endswith(("ServerLive", "ServerMetadata", "ModelReady", "ServerReady")):
+                return continuation(details)
+            reason = "This protocol is restricted, expecting header 'triton-grpc-protocol-s1-secret'"
+            return grpc.unary_unary_rpc_method_handler(lambda _, context: context.abort(grpc.StatusCode.UNAVAILABLE, reason))
+
+    with FakeServer(interceptors=[Guard()]) as server:
+        found, code = findings("--url", server.url)
+    assert ([check for check, one in found.items() if one["state"] == "wrong"], code) == (["protocol"], 1)
+    assert "wants a secret, and none was sent" in found["protocol"]["text"]
+    assert list(found)[-1] == "protocol"
 
 
 @pytest.mark.parametrize(

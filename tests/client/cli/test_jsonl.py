@@ -83,7 +83,7 @@ def test_blank_lines_ask_nothing_and_count_as_lines():
         ({"prompt": "a", "max_tokens": 2**40}, "max_tokens: got 1099511627776, allowed"),
         ({"prompt": "a", "max_tokens": True}, "max_tokens: got true, allowed: a number"),
         ({"prompt": "a", "temperature": "hot"}, "temperature: got 'hot', allowed: a number"),
-        ({"prompt": "a", "temperature": 10**400}, "int too large"),
+        ({"prompt": "a", "temperature": 10**400}, "temperature: got 1000"),
         ({"prompt": "a", "stop_words": [1]}, "stop_words: got 1, allowed: text"),
         ({"prompt": "a", "seed": -1}, "seed: got -1, allowed"),
     ],

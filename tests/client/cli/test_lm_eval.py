@@ -10,7 +10,7 @@ from s1_client.cli.lm_eval import with_recipes
 def test_without_the_package_it_is_said_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "lm_eval", None)
     monkeypatch.setitem(sys.modules, "lm_eval.__main__", None)
-    assert "pip install 's1-client[lm-eval]'" in call("lm-eval", "--tasks", "s1_aime24", code=2).stderr
+    assert "pip install './client[lm-eval]'" in call("lm-eval", "--tasks", "s1_aime24", code=2).stderr
 
 
 def test_our_tasks_are_found_unless_others_are_named():

@@ -20,4 +20,4 @@ def test_a_model_is_a_line_that_says_what_it_is():
 def test_no_server_is_a_line_and_an_exit_code():
     done = CliRunner().invoke(s1, ["models", "--url", "127.0.0.1:1"])
     assert done.exit_code == 3
-    assert done.output.startswith("s1: UNAVAILABLE")
+    assert done.output.startswith("s1: no server at 127.0.0.1:1 (connection refused)")

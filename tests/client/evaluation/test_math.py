@@ -73,7 +73,7 @@ def test_what_never_ends_is_wrong_and_told_and_the_next_one_is_graded(caplog):
 
 def test_without_the_package_it_is_said_what_to_install(monkeypatch):
     monkeypatch.setattr(_math, "PACKAGE", "no_such_package")
-    with pytest.raises(MissingPackage, match=r"pip install 's1-client\[eval\]'"):
+    with pytest.raises(MissingPackage, match=r"pip install './client\[eval\]'"):
         Verifier().is_same("1", "2")
 
 

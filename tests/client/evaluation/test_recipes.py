@@ -112,5 +112,5 @@ def test_data_that_cannot_be_had_are_a_sentence(monkeypatch):
 
 def test_without_the_package_it_is_said_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "lm_eval.tasks", None)
-    with pytest.raises(BadTask, match=r"pip install 's1-client\[lm-eval\]'"):
+    with pytest.raises(BadTask, match=r"pip install './client\[lm-eval\]'"):
         load_task("s1_aime24")

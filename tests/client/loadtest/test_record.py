@@ -38,6 +38,7 @@ def test_times_are_written_to_a_tenth_of_a_microsecond():
     [
         (lambda data: data.update(schema="s1-loadtest/0"), "schema: got 's1-loadtest/0', allowed: 's1-loadtest/1'"),
         (lambda data: data.update(colour="red"), "colour: unknown, allowed: schema, label"),
+        (lambda data: data.update(labels="red"), "labels: unknown, did you mean 'label'"),
         (lambda data: data.pop("label"), "label: missing"),
         (lambda data: data.update(driver="genai"), "driver: got 'genai', allowed: 'client' or 'perf_analyzer'"),
         (lambda data: data["levels"][0].update(value="two"), r"levels\[0\].value: got 'two', allowed: a number"),

@@ -12,6 +12,7 @@ from s1_client import Client, S1Error
 from s1_client._exchange import CANCELS_SAFELY, version_of
 from s1_client._settings import Settings
 from s1_client._wire import OPTIONS
+from s1_client.cli._port import advice
 from s1_client.cli._server import BUDGET_FORCING, Server
 
 OK, NOTE, WRONG, SKIPPED = "ok", "note", "wrong", "skipped"
@@ -47,27 +48,22 @@ class Patient:
     client: Client
 
 
-def failure(check: str, error: S1Error, before: str = "", mend: str = "") -> Finding:
+def failure(check: str, error: S1Error, mend: str = "") -> Finding:
     """What an error means for a check."""
-    said = str(error)
-    if "restricted" in said:
-        mend = "the server wants a secret: set $S1_SECRET to name=value, as it was started with"
-    elif "handshake" in said.lower() or "ssl" in said.lower():
-        mend = "one side has TLS and the other has not, or does not trust it: grpcs://, --ca, --cert, --key"
-    return Finding(check=check, state=WRONG, text=f"{before}{type(error).__name__}: {said}", mend=mend)
+    return Finding(check=check, state=WRONG, text=f"{type(error).__name__}: {error}", mend=mend)
 
 
 def reached(patient: Patient) -> Iterator[Finding]:
-    """Something answers at the address."""
-    address, tls = patient.settings.address, "with" if patient.settings.tls else "without"
+    """Something answers at the address, and lets us in."""
+    settings = patient.settings
     try:
         live = patient.server.is_live
     except S1Error as error:
-        yield failure(
-            "server", error, f"{address} {tls} TLS: ", "start one (s1 serve, docker compose up), or tell where it is: --url, $S1_URL"
-        )
+        yield failure("server", error, advice(settings))
         raise Hopeless from error
-    yield Finding(check="server", state=OK if live else WRONG, text=f"answers at {address}, {tls} TLS")
+    yield Finding(
+        check="server", state=OK if live else WRONG, text=f"answers at {settings.address}, {'with' if settings.tls else 'without'} TLS"
+    )
 
 
 def version(patient: Patient) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from s1_client import AnswerOpened, Event, Reply, S1Error
+from s1_client import AnswerOpened, ConnectionFailed, Event, Reply, S1Error
 from s1_client.cli._checks import NOTE, OK, WRONG, Finding, Hopeless, Patient, failure
 
 NUM_THINKING_TOKENS = 96
@@ -37,7 +37,8 @@ def examined(patient: Patient) -> Iterator[Finding]:
     try:
         probe = ask(patient)
     except S1Error as error:
-        yield failure("reply", error, mend=f"look for request {error.request_id} in the server's log")
+        mend = "" if isinstance(error, ConnectionFailed) else f"look for request {error.request_id} in the server's log"
+        yield failure("reply", error, mend)
         raise Hopeless from error
     yield reply(probe.reply)
     yield account(probe.reply)

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from s1_client._suggest import suggestion
 from s1_client.cli._question import Messages
 from s1_client.cli.options import option_names, option_value
 
@@ -96,7 +97,7 @@ def _name(told: str) -> str:
     """An option's name, with _ or -. Raises click.UsageError if there is none of that name."""
     name = told.removeprefix("--").replace("-", "_")
     if name not in chat_options():
-        raise click.UsageError(f"no option '{told}'; `s1 chat --help` lists them")
+        raise click.UsageError(f"no option '{told}'; {suggestion(name, chat_options()) or '`s1 chat --help` lists them'}")
     return name
 
 

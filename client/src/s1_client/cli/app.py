@@ -21,6 +21,7 @@ from s1_client import (
     S1Error,
     ServerNotReady,
 )
+from s1_client.cli.options import connection_advice
 
 COMMANDS = {
     "ask": "ask one question and watch the model think",
@@ -73,6 +74,8 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except (S1Error, KeyboardInterrupt) as error:
             click.echo(f"s1: {str(error) or 'interrupted'}", err=True)
+            if isinstance(error, ConnectionFailed) and (advice := connection_advice(ctx)):
+                click.echo(f"    -> {advice}", err=True)
             ctx.exit(exit_code(error))
 
 

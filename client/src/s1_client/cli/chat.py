@@ -53,7 +53,7 @@ def _turn(client: Client, session: Session, question: str, *, hide_thinking: boo
     try:
         with client.stream(session.asking(question), **session.options) as stream:
             follow(stream, display)
-            session.answered(question, stream.reply().answer)
+            session.answered(question, stream.reply().answer_text)
     except (S1Error, KeyboardInterrupt) as error:
         display.tell(" ".join(str(error).split()) or "interrupted")
     finally:

@@ -13,7 +13,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from s1_client import S1Error
+from s1_client import ConnectionFailed, S1Error
 from s1_client.cli import _checks, _probe
 from s1_client.cli._checks import NOTE, OK, SKIPPED, WRONG, Finding, Hopeless, Patient
 from s1_client.cli._server import Server
@@ -46,6 +46,8 @@ def examine(patient: Patient) -> Iterator[Finding]:
                 yield from check(patient)
             except S1Error as error:
                 yield _checks.failure(check.__name__.replace("_", " "), error)
+                if isinstance(error, ConnectionFailed):
+                    return  # or every check behind it says the same
     except Hopeless:
         return
 

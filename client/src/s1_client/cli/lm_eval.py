@@ -7,6 +7,7 @@ import sys
 
 import click
 
+from s1_client._suggest import how_to_install
 from s1_client.cli._results import Refused
 from s1_client.evaluation._recipes import FOLDER
 
@@ -32,7 +33,7 @@ def lm_eval(arguments: tuple[str, ...]) -> None:
         from s1_client.evaluation import lm_eval_model  # noqa: F401  # registers the model
         from s1_client.evaluation._lm_eval_options import BadArgument
     except ImportError as error:
-        raise Refused(f"{error}; s1 lm-eval needs lm-evaluation-harness: pip install 's1-client[lm-eval]'") from None
+        raise Refused(f"{error}; s1 lm-eval needs lm-evaluation-harness: {how_to_install('lm-eval')}") from None
     before, sys.argv = sys.argv, ["lm-eval", *with_recipes(arguments)]
     try:
         cli_evaluate()

@@ -15,6 +15,7 @@ import click
 from s1_client import TLS, Client
 from s1_client._settings import DEADLINE_S, MAX_RETRIES, Settings, make_settings
 from s1_client._wire import OPTIONS
+from s1_client.cli._port import advice
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Made = TypeVar("Made")
@@ -57,6 +58,7 @@ _SECTIONS: dict[str, dict[str, str]] = {
 _REPEATED = ("ignore_str", "stop_words", "bad_words", "thinking_bad_words")
 _TYPES: dict[str, tuple[Any, str]] = {"INT32": (int, "N"), "UINT64": (int, "N"), "FP32": (float, "X"), "BYTES": (str, "TEXT")}
 
+_PARAMETERS = "s1_client.connection"  # where click keeps those of the connection that a command makes
 _KINDS = {int: "an integer", float: "a number", str: "a text, in quotes that are closed"}
 
 
@@ -190,8 +192,15 @@ def settings_of(parameters: Mapping[str, Any]) -> Settings:
     return _checked(lambda url, **rest: make_settings(url, token=None, secret=None, metadata={}, trust_env=True, **rest), parameters)
 
 
+def connection_advice(ctx: click.Context) -> str:
+    """What to do about the connection that a command has tried to make; "" if it tried none, or nothing is known."""
+    parameters = ctx.find_root().meta.get(_PARAMETERS)
+    return advice(settings_of(parameters)) if parameters else ""
+
+
 def _checked(make: Callable[..., Made], parameters: Mapping[str, Any]) -> Made:
     files = {name: parameters[name] for name in ("ca_file", "cert_file", "key_file")}
+    click.get_current_context().meta[_PARAMETERS] = parameters
     try:
         tls = TLS(**files) if any(files.values()) else None
         return make(

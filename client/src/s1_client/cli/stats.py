@@ -13,6 +13,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from s1_client._suggest import how_to_install
 from s1_client.cli._results import Refused
 from s1_client.cli._table import number, percent
 from s1_client.evaluation._stats import BadSample, Count, Stats, statistics
@@ -96,7 +97,7 @@ def _count_of(tokenizer: Path | None, words: list[int]) -> Count:
     try:
         from tokenizers import Tokenizer  # extra eval: only for logs
     except ImportError:
-        raise Refused("--tokenizer needs package tokenizers: pip install 's1-client[eval]'") from None
+        raise Refused(f"--tokenizer needs package tokenizers: {how_to_install('eval')}") from None
     try:
         encoder = Tokenizer.from_file(str(tokenizer))
     except Exception as error:  # noqa: BLE001  # what the library raises for a bad file is a bare Exception

@@ -16,6 +16,7 @@ from typing import Any
 
 from s1_client import InvalidRequest
 from s1_client._settings import DEADLINE_S, MAX_RETRIES
+from s1_client._suggest import unknown
 from s1_client._wire import MODEL, OPTIONS
 from s1_client.cli._jsonl import check_values
 
@@ -69,7 +70,7 @@ def option_values(given: Mapping[str, Any], where: str) -> dict[str, Any]:
     for name in given:
         if name not in OPTIONS or name in _OWN:
             known = [*(_CONNECTION | _RUN if where == "model_args" else ("until", "do_sample", *_CAPS[:-1])), *OPTIONS]
-            raise BadArgument(f"{where}: unknown name '{name}'; known: {', '.join(one for one in known if one not in _OWN)}")
+            raise BadArgument(f"{where}: {unknown('name', name, [one for one in known if one not in _OWN])}")
     found = {name: _whole(value) if OPTIONS[name] in _WHOLE else value for name, value in given.items() if value is not None}
     try:
         check_values(found)

@@ -16,6 +16,8 @@ import threading
 from importlib.util import find_spec
 from queue import Empty, SimpleQueue
 
+from s1_client._suggest import how_to_install
+
 LIMIT_S = 10.0
 _START_LIMIT_S = 120.0  # sympy is large, and a machine may be slow
 READY = "ready"
@@ -31,7 +33,7 @@ class MissingPackage(ImportError):
 def check() -> None:
     """Raise MissingPackage if math-verify is not there."""
     if find_spec(PACKAGE) is None:
-        raise MissingPackage("grading math needs package math-verify: pip install 's1-client[eval]'")
+        raise MissingPackage(f"grading math needs package math-verify: {how_to_install('eval')}")
 
 
 class Verifier:

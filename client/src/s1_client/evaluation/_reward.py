@@ -22,7 +22,7 @@ from tritonclient.grpc import InferenceServerClient, InferInput, InferRequestedO
 from tritonclient.utils import InferenceServerException
 
 from s1_client._errors import ServerFailed
-from s1_client._settings import TLS
+from s1_client._settings import TLS, make_settings
 
 _CHECK_S = 30.0
 
@@ -39,22 +39,26 @@ class ServedScorer:
     """A reward model on Triton, see above.
 
     Args:
-        url: host:port of Triton's gRPC.
+        url: host:port of Triton's gRPC, with grpcs:// before it for TLS.
         model: its name there.
         tls: None = none.
         headers: of every call.
         timeout_s: for a call.
 
-    Calls may come from several threads. Raises OSError for a certificate that cannot be read.
+    Calls may come from several threads. Raises ValueError for an address or a header that cannot be, and OSError for a
+    certificate that cannot be read.
     """
 
     def __init__(
         self, url: str, model: str, *, tls: TLS | None = None, headers: Mapping[str, str] | None = None, timeout_s: float = 600.0
     ) -> None:
-        self._client = InferenceServerClient(url, creds=tls and grpc.ssl_channel_credentials(**tls.read()))
+        metadata = {} if headers is None else headers
+        settings = make_settings(url, tls=tls, token=None, secret=None, metadata=metadata, trust_env=False, model=model)
+        credentials = settings.tls and grpc.ssl_channel_credentials(**settings.tls.read())
+        self._client = InferenceServerClient(settings.address, creds=credentials)
         self._url = url
         self._model = model
-        self._headers = dict(headers or {})
+        self._headers = dict(settings.metadata)
         self._timeout_s = timeout_s
 
     def check(self) -> None:

@@ -15,6 +15,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from s1_client._suggest import how_to_install
 from s1_client.evaluation._grade import Expected
 from s1_client.evaluation._graders import GRADERS
 from s1_client.evaluation._recipes import NAMES, entries_of
@@ -87,7 +88,7 @@ def _recipe(name: str) -> tuple[Question, ...]:
     try:
         return tuple(_question(entry, name) for entry in entries_of(name))
     except ImportError as error:
-        raise BadTask(f"task {name} is read by lm-evaluation-harness: pip install 's1-client[lm-eval]' ({error})") from None
+        raise BadTask(f"task {name} is read by lm-evaluation-harness: {how_to_install('lm-eval')} ({error})") from None
     except OSError as error:
         raise BadTask(f"task {name}: no data: {error}") from None
 

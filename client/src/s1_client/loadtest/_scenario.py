@@ -38,7 +38,9 @@ from s1_client._wire import infer_request
 from s1_client.loadtest._typed import Malformed, decode
 
 _OWN = ("num_samples",)  # a request of a load test has one sample
-ErrorName = Literal["ConnectionFailed", "ServerNotReady", "Overloaded", "DeadlineExceeded", "Cancelled", "ServerFailed", "EngineFailed"]
+ErrorName = Literal[
+    "ConnectionFailed", "AccessDenied", "ServerNotReady", "Overloaded", "DeadlineExceeded", "Cancelled", "ServerFailed", "EngineFailed"
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,8 @@ import typing
 from functools import cache
 from typing import Any, Literal, TypeVar, Union
 
+from s1_client._suggest import suggestion
+
 Made = TypeVar("Made")
 
 _NAMES = {str: "text", int: "an integer", float: "a number", bool: "true or false", type(None): "null"}
@@ -68,7 +70,8 @@ def _object_of(kind: Any, data: Any, where: str) -> Any:
     hints, prefix = _hints(kind), f"{where}." if where else ""
     unknown = sorted(set(_object(data, where)) - set(hints))
     if unknown:
-        raise Malformed(f"{prefix}{unknown[0]}: unknown, allowed: {', '.join(hints)}")
+        listed = ", ".join(hints)
+        raise Malformed(f"{prefix}{unknown[0]}: unknown, {suggestion(unknown[0], hints) or f'allowed: {listed}'}")
     missing = [field.name for field in dataclasses.fields(kind) if field.name not in data and _is_required(field)]
     if missing:
         raise Malformed(f"{prefix}{missing[0]}: missing")

@@ -25,6 +25,7 @@ from s1_client._types import (
     Usage,
 )
 
+THINKING, ANSWER = "I think", "so."  # of a script that says nothing else
 TERMINATOR, MARKER = 2, 1
 MAX_CONTEXT_TOKENS = 32768
 DEFAULTS: dict[str, Any] = {
@@ -58,14 +59,28 @@ class Script:
         token_delay_s: before each token.
         error: the request fails with it,
         error_after: behind so many events.
+
+    Raises TypeError or ValueError for a script that no model could follow, naming the parameter.
     """
 
-    thinking: str | tuple[str, ...] = "I think"
-    answer: str = "so."
+    thinking: str | tuple[str, ...] = THINKING
+    answer: str = ANSWER
     start_delay_s: float = 0.0
     token_delay_s: float = 0.0
     error: S1Error | None = None
     error_after: int = 0
+
+    def __post_init__(self) -> None:
+        thoughts = (self.thinking,) if isinstance(self.thinking, str) else self.thinking
+        if not isinstance(thoughts, tuple) or not thoughts or not all(isinstance(one, str) for one in thoughts):
+            raise TypeError(f"thinking: got {self.thinking!r}, allowed: a text, or a tuple of at least one")
+        if not isinstance(self.answer, str):
+            raise TypeError(f"answer: got {self.answer!r}, allowed: a text")
+        if not isinstance(self.error, S1Error | None):
+            raise TypeError(f"error: got {self.error!r}, allowed: an S1Error")
+        for name in ("start_delay_s", "token_delay_s", "error_after"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name}: got {getattr(self, name)!r}, allowed: {name} >= 0")
 
 
 class Vocabulary:

@@ -18,7 +18,7 @@ from tritonclient.grpc import model_config_pb2, service_pb2, service_pb2_grpc
 
 from s1_client._errors import Cancelled, ConnectionFailed, DeadlineExceeded, InvalidRequest, S1Error
 from s1_client._wire import OPTIONS
-from s1_client.testing._forcing import DEFAULTS, Sample, Script, Vocabulary
+from s1_client.testing._forcing import ANSWER, DEFAULTS, THINKING, Sample, Script, Vocabulary
 from s1_client.testing._messages import error_message, message_of, options_of, prompt_of, read_inputs, told_message
 
 COMMANDS = ("answer_now", "cancel")
@@ -83,14 +83,59 @@ class FakeServer:
         """For a client."""
         return f"127.0.0.1:{self._port}"
 
-    def says(self, *, to: str = "", **script: Any) -> None:
-        """What the model says to prompts that contain ``to``; see ``Script``. Of several that fit, the latest."""
-        self._lasting.pop(to, None)  # the latest comes last
-        self._lasting[to] = Script(**script)
+    def says(
+        self,
+        *,
+        to: str = "",
+        thinking: str | tuple[str, ...] = THINKING,
+        answer: str = ANSWER,
+        start_delay_s: float = 0.0,
+        token_delay_s: float = 0.0,
+        error: S1Error | None = None,
+        error_after: int = 0,
+    ) -> None:
+        """Set what the model says to every prompt that contains ``to``. Of several that fit, the latest counts.
 
-    def will_say(self, **script: Any) -> None:
-        """What it says to the next request, whatever that is; again: to the one after it."""
-        self._queued.append(Script(**script))
+        Args:
+            to: part of the prompt; "" = any prompt.
+            thinking: its thought, up to where it wants to end; a tuple: up to each end, the last one for all further ones.
+            answer: its answer.
+            start_delay_s: seconds before the request counts as running.
+            token_delay_s: seconds before each token.
+            error: the request fails with it, as ``Overloaded("full", retry_after_s=2.0)``.
+            error_after: number of events before the error.
+        """
+        script = Script(
+            thinking=thinking,
+            answer=answer,
+            start_delay_s=start_delay_s,
+            token_delay_s=token_delay_s,
+            error=error,
+            error_after=error_after,
+        )
+        self._lasting.pop(to, None)  # the latest comes last
+        self._lasting[to] = script
+
+    def will_say(
+        self,
+        *,
+        thinking: str | tuple[str, ...] = THINKING,
+        answer: str = ANSWER,
+        start_delay_s: float = 0.0,
+        token_delay_s: float = 0.0,
+        error: S1Error | None = None,
+        error_after: int = 0,
+    ) -> None:
+        """Set what it says to the next request, whatever that is; called again, to the one after it. See ``says``."""
+        script = Script(
+            thinking=thinking,
+            answer=answer,
+            start_delay_s=start_delay_s,
+            token_delay_s=token_delay_s,
+            error=error,
+            error_after=error_after,
+        )
+        self._queued.append(script)
 
     def _script_for(self, prompt: str) -> Script:
         with contextlib.suppress(IndexError):

@@ -13,6 +13,7 @@ from budgetforce.errors import ConfigError
 RESTRICTED_KEY = "s1-secret"  # of Triton's --grpc-restricted-protocol and --http-restricted-api
 SECRET_HEADER = f"triton-grpc-protocol-{RESTRICTED_KEY}"  # Triton's prefix; over HTTP it is the key alone
 TLS_SCHEME = "grpcs://"
+_ADDRESS = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Za-z:.%]+\]):([0-9]{1,5})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,14 +48,26 @@ class Endpoint:
 
 
 def endpoint_of(config: OrchestratorConfig) -> Endpoint:
-    """The engine's, its files read. Raises ConfigError for one that cannot be read, or that would have no effect."""
+    """The engine's, its files read. Raises ConfigError for an address that is none, and for a file that cannot be read or
+    would have no effect.
+    """
+    address = _address_of(config.engine_url)
     secret = read_secret(Path(config.engine_secret_file)) if config.engine_secret_file else ""
     if config.engine_url.startswith(TLS_SCHEME):
-        return Endpoint(address=config.engine_url.removeprefix(TLS_SCHEME), tls=_tls_of(config), secret=secret)
+        return Endpoint(address=address, tls=_tls_of(config), secret=secret)
     idle = [name for name in ("engine_ca", "engine_name", "engine_cert", "engine_key") if getattr(config, name)]
     if idle:
         raise ConfigError(f"parameter '{idle[0]}' is for TLS, but engine_url is '{config.engine_url}' and not {TLS_SCHEME}host:port")
-    return Endpoint(address=config.engine_url, secret=secret)
+    return Endpoint(address=address, secret=secret)
+
+
+def _address_of(url: str) -> str:
+    """What is behind the scheme. A missing port would be taken as 80 or 443."""
+    address = url.removeprefix(TLS_SCHEME)
+    port = _ADDRESS.fullmatch(address)
+    if port is None or not 1 <= int(port.group(1)) <= 65535:
+        raise ConfigError(f"parameter 'engine_url': got '{url}', allowed: host:port or {TLS_SCHEME}host:port, with a port from 1 to 65535")
+    return address
 
 
 def read_secret(path: Path) -> str:

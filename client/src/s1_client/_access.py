@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an address and a header may be. gRPC would take a port modulo 65536, a missing port as 443, and tell of a bad
+header only on stderr. Every function raises ValueError that names the argument; secrets are never quoted.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from typing import Any
+
+SECRET_NAME = "s1-secret"  # noqa: S105  # the header's name, as the launcher sets it up
+SECRET_HEADER = "triton-grpc-protocol-"  # noqa: S105  # what Triton puts before that name
+_ALLOWED = "host:port, [IPv6]:port, grpc://host:port or grpcs://host:port"
+_HOST = re.compile(r"(?!-)[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?")
+_PORT = re.compile(r"[0-9]{1,5}")
+_HEADER_NAME = re.compile(r"[0-9a-z_.-]+")
+_HEADER_VALUE = re.compile(r"[!-~]([ -~]*[!-~])?")  # printable ASCII; blanks at its ends would get lost
+
+
+def read_url(url: str) -> tuple[str, str]:
+    """Scheme ("", "grpc" or "grpcs") and address ("host:port") of a URL."""
+    if not isinstance(url, str):
+        raise _refused(url, "not a text")
+    scheme, separator, address = url.rpartition("://")
+    if scheme in ("http", "https"):
+        raise _refused(url, "the address of gRPC is wanted, by default port 8001; HTTP's is another one")
+    if separator and scheme not in ("grpc", "grpcs"):
+        raise _refused(url, f"no scheme {scheme!r}")
+    host, colon, port = address.rpartition(":")
+    if not colon or (":" in host and not host.startswith("[")) or port.endswith("]"):
+        raise _refused(url, _no_port_said(address))
+    if not _is_host(host):
+        raise _refused(url, "no host" if not host else f"{host!r} is no host name or address")
+    if not _PORT.fullmatch(port) or not 1 <= int(port) <= 65535:
+        raise _refused(url, f"a port is a number from 1 to 65535, not {port[:20]!r}")
+    return scheme, address
+
+
+def _no_port_said(address: str) -> str:
+    try:
+        ipaddress.IPv6Address(address)
+    except ValueError:
+        return "no port: by default Triton's gRPC has 8001"
+    return "an IPv6 address stands in brackets, before its port"
+
+
+def _is_host(host: str) -> bool:
+    if not host.startswith("["):
+        return _HOST.fullmatch(host) is not None
+    try:
+        ipaddress.IPv6Address(host[1:].removesuffix("]"))
+    except ValueError:
+        return False
+    return host.endswith("]")
+
+
+def _refused(url: object, why: str) -> ValueError:
+    return ValueError(f"url: got {url!r} ({why}), allowed: {_ALLOWED}")
+
+
+def is_text(value: object) -> bool:
+    """Whether it is a text that UTF-8 can hold."""
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def headers_of(token: str | None, secret: str | None, metadata: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """The headers of every call."""
+    if not isinstance(metadata, Mapping):
+        raise ValueError(f"metadata: got {type(metadata).__name__}, allowed: a mapping of header names to texts")  # noqa: TRY004
+    headers = []
+    if token is not None:
+        headers.append(("authorization", f"Bearer {_checked_value('token', token)}"))
+    if secret is not None:
+        name, value = _read_secret(secret)
+        headers.append((f"{SECRET_HEADER}{_checked_name('secret', name)}", _checked_value("secret", value)))
+    for name, value in metadata.items():
+        if name in dict(headers):
+            raise ValueError(f"metadata: {name!r} is set by token or secret already")
+        headers.append((_checked_name("metadata", name), _checked_value(f"metadata[{name!r}]", value)))
+    return tuple(headers)
+
+
+def _read_secret(secret: str) -> tuple[str, str]:
+    """Name and value of "name=value"; a value alone, perhaps base64 with its padding, has the launcher's name."""
+    name, equals, value = _checked_value("secret", secret).partition("=")
+    return (name, value) if equals and value.strip("=") else (SECRET_NAME, secret)
+
+
+def _checked_name(argument: str, name: Any) -> str:
+    if isinstance(name, str) and _HEADER_NAME.fullmatch(name) and not name.startswith("grpc-") and not name.endswith("-bin"):
+        return name
+    shown = "the name" if argument == "secret" else repr(name)
+    raise ValueError(f"{argument}: {shown} is no header name, allowed: a-z, 0-9, '-', '_' and '.'; not grpc-... nor ...-bin")
+
+
+def _checked_value(argument: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{argument}: got {type(value).__name__}, allowed: a text")  # noqa: TRY004
+    if not _HEADER_VALUE.fullmatch(value):
+        raise ValueError(f"{argument}: {_problem(value)}, allowed: printable ASCII without white space at its ends")
+    return value
+
+
+def _problem(value: str) -> str:
+    if not value.strip():
+        return "it is empty"
+    return "white space at its ends" if value.strip() != value else "a character that a header cannot hold"

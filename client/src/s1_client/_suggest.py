@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What to say of a name that there is not, and of a package that is missing."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterable
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """A question that names the nearest known names; "" if none is near."""
+    names = list(known)
+    longer = [other for other in names if len(name) > 2 and other.startswith(name)]
+    near = [f"'{other}'" for other in dict.fromkeys([*longer, *difflib.get_close_matches(name, names)])][:2]
+    return f"did you mean {' or '.join(near)}?" if near else ""
+
+
+def unknown(what: str, name: str, known: Collection[str]) -> str:
+    """A sentence that names the nearest known names, or, where none is near, all of them."""
+    listed = ", ".join(known)
+    return f"unknown {what} '{name}'; {suggestion(name, known) or f'known: {listed}'}"
+
+
+def how_to_install(extra: str) -> str:
+    """The command that installs this package with an extra: from a clone, for no package registry has it."""
+    return f"pip install './client[{extra}]' in a clone of the project"
