@@ -72,6 +72,8 @@ def options(**changes):
         "max_seq_len": None,
         "tp": 1,
         "memory_fraction": 0.9,
+        "max_replies": 256,
+        "max_waiting": 1024,
     }
     return argparse.Namespace(**{**defaults, **changes})
 
