@@ -21,6 +21,7 @@ ENGINE_HELP = (
 )
 LIBRARIES = ("auto", "openvino", "llamacpp")
 MAX_REPLIES, MAX_WAITING = 256, 1024
+MOST_REPLIES, MOST_WAITING = 2048, 1_000_000  # a rendered engine's queue holds the calls of twice as many replies
 
 
 def add_library_options(parser: argparse.ArgumentParser) -> None:
@@ -91,9 +92,9 @@ def serving_environment(options: argparse.Namespace, grpc_port: int, show: Calla
 
 def _check_admission_options(options: argparse.Namespace) -> None:
     """Raise ConfigError before Triton starts for a number that model ``s1`` would refuse."""
-    for name, minimum in (("max_replies", 1), ("max_waiting", 0)):
-        if getattr(options, name) < minimum:
-            raise ConfigError(f"--{name.replace('_', '-')}: got {getattr(options, name)}, allowed: an integer >= {minimum}")
+    for name, least, most in (("max_replies", 1, MOST_REPLIES), ("max_waiting", 0, MOST_WAITING)):
+        if not least <= getattr(options, name) <= most:
+            raise ConfigError(f"--{name.replace('_', '-')}: got {getattr(options, name)}, allowed: {least} to {most}")
 
 
 def _library_limits(options: argparse.Namespace) -> ModelLimits:
