@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from budgetforce.building import manifest, weights
+from budgetforce.building import manifest, planner, weights
 from budgetforce.building.__main__ import main
 from budgetforce.building.step_commands import HELP
 from budgetforce.building.verify import config_parameters, read_config
@@ -181,6 +181,75 @@ def test_gpus_that_will_not_do_are_refused_before_any_tool_runs(bench, stderr, m
     assert bench.run("all", *options) == 1
     assert message in stderr()
     assert bench.calls == []
+
+
+@pytest.fixture
+def nothing_is_asked(monkeypatch):
+    """Of the hub, which has 131 GB to bring."""
+    monkeypatch.setattr(weights, "_hub_info", lambda model, revision: pytest.fail(f"the hub was asked for {model}"))
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "message"),
+    [
+        ("STANDIN_CUDA", "12.8", "driver 590.44.01 can run CUDA up to 12.8, the image needs 13; install driver 590.44.01 or newer, 580"),
+        ("STANDIN_GPUS", "1", "1 GPUs are visible, 2 are needed"),
+        ("PATH", "/usr/bin:/bin", "0 GPUs are visible, 2 are needed"),
+    ],
+)
+def test_a_machine_that_will_not_do_is_refused_before_the_hub_is_asked(
+    bench, stderr, monkeypatch, nothing_is_asked, setting, value, message
+):
+    monkeypatch.setenv(setting, value)
+    assert bench.run("all", "--model", "simplescaling/s1-32B") == 1
+    assert message in stderr()
+
+
+def test_a_machine_without_tensorrt_llm_is_refused_before_the_hub_is_asked(bench, stderr, monkeypatch, nothing_is_asked):
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if "toolchain" not in path])
+    assert bench.run("all", "--model", "simplescaling/s1-32B") == 1
+    assert "TensorRT-LLM: found none, expected 1.2.1: build inside nvcr.io/nvidia/tritonserver:26.07" in stderr()
+
+
+def test_gpus_that_the_engine_does_not_fit_are_refused_before_the_download(bench, stderr, monkeypatch):
+    """4 x 24 GB, say. With the plan's own ways out; whoever knows better than the plan may say so."""
+    monkeypatch.setenv("STANDIN_MIB", "3000")
+    assert bench.run("all") == 1
+    told = stderr()
+    assert "BUILD: Does not fit: NVIDIA H100 80GB HBM3 has 2.9 GiB" in told
+    assert "--skip-plan builds it all the same." in told
+    assert not bench.calls
+    assert not bench.results
+    assert bench.run("all", "--skip-plan") == 0
+
+
+def test_weights_that_cannot_be_quantised_here_are_refused_before_the_download(bench, stderr, monkeypatch):
+    monkeypatch.setattr(planner, "QUANTIZE_GPU_FACTOR", 1e6)
+    assert bench.run("all", "--variant", "fp8") == 1
+    assert re.search("BUILD: Quantising needs about .* 4 bytes a parameter; these GPUs have 171.0: do it on others", stderr())
+    assert not bench.calls
+    assert not bench.results
+    assert bench.run("all") == 0  # bf16 is only converted
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("/nowhere/texts", "calibration: /nowhere/texts is not a folder"),
+        ("my-texts", "calibration: got 'my-texts', allowed: cnn_dailymail, pileval, or a folder of texts that is there"),
+        ("/data/cnn_dailymail", "quantize.py takes /data/cnn_dailymail for a data set of the hub"),
+    ],
+)
+def test_texts_that_cannot_be_calibrated_on_are_refused_before_the_download(bench, stderr, name, message):
+    assert bench.run("all", "--variant", "fp8", "--calibration", name) == 1
+    assert message in stderr()
+    assert not bench.calls
+    assert not bench.results
+
+
+def test_a_verify_of_nothing_says_what_to_run(bench, stderr):
+    assert bench.run("verify") == 1
+    assert f"{bench.work / 'tokenizer'} is not there: run download first, or all" in stderr()
 
 
 @pytest.mark.parametrize("version", ["1.2.0", "1.0.3.2510", None])

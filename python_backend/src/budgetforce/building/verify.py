@@ -84,6 +84,8 @@ def _read_config(engine: Path) -> dict[str, Any]:
 
 
 def _tokenizer_problems(spec: EngineSpec, folder: Path) -> Iterator[str]:
+    if not folder.is_dir():
+        raise ConfigError(f"{folder} is not there: run download first, or all")
     tokenizer, preset = ChatTokenizer.load(folder), Preset.load(spec.preset)
     num_rows = ModelShape.read(folder).vocab_size
     preset.terminator_ids(tokenizer)  # each a single token, or it raises
