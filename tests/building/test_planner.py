@@ -13,7 +13,7 @@ import pytest
 from budgetforce.building.__main__ import main
 from budgetforce.building.gpus import CARDS, GB, GIB, Gpu, parse_gpus
 from budgetforce.building.plan_command import COMPOSE
-from budgetforce.building.planner import Plan, plan, ways_out
+from budgetforce.building.planner import ACHIEVED, Plan, plan, ways_out
 from budgetforce.building.spec import QWEN2_5_32B, TENSOR_PARALLEL, VARIANTS, EngineSpec
 from budgetforce.errors import ConfigError
 
@@ -383,3 +383,18 @@ def test_the_readme_shows_true_plans(root, capsys, kind, gpus):
     _, out, err = run(capsys, "--gpus", gpus)
     text = out if kind == "output" else err.lstrip("\n")
     assert f"<!-- {kind} of: plan --gpus {gpus} -->\n```text\n{text}```\n" in (root / "build/README.md").read_text()
+
+
+def test_the_example_of_sizing_is_the_plans(root):
+    """As many replies as fit, each half as long as it will be in the mean, at the share of the roofline that was reached."""
+    section = (root / "build/README.md").read_text().partition("## Sizing")[2].partition("## Rolling out")[0]
+    made = of("2xH100")
+    assert f"{made.kv_tokens:,} tokens" in section
+    for tokens in (1000, 8192, 32768):
+        held = made.kv_tokens // tokens
+        num = min(held, made.spec.max_batch_size)
+        a_minute = made.decode(num, tokens // 2).tokens_per_s * ACHIEVED * 60 / tokens
+        why = "the KV cache" if num == held else f"the batch size; the KV cache would hold {held}"
+        assert f"| {tokens:,} | {num} | {why} | {a_minute:.3g} a minute, each in {num / a_minute * 60:.0f} s |" in section
+    large = of("2xH100", max_batch_size=128).decode(128, 500).tokens_per_s * ACHIEVED * 60 / 1000
+    assert f"decodes 128 of 1,000 tokens at once, {large:.0f} a minute" in section
