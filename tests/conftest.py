@@ -30,8 +30,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_report_header() -> str:
-    names = ("nvidia-pytriton", "openvino-genai", "transformers", "tritonclient", "numpy")
-    return "under test: " + ", ".join(f"{name} {metadata.version(name)}" for name in names)
+    names = ("nvidia-pytriton", "openvino-genai", "transformers", "tritonclient", "protobuf", "numpy")
+    return "under test: " + ", ".join(f"{name} {_version(name)}" for name in names)
+
+
+def _version(name: str) -> str:
+    """A machine from which another server is tested has no engine of its own."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "not installed"
 
 
 @pytest.fixture(scope="session")

@@ -6,11 +6,14 @@ import json
 import signal
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
-from budgetforce import launcher
+from budgetforce import launcher, serving_env
+from budgetforce.building import render
+from budgetforce.config import OrchestratorConfig
 from budgetforce.errors import ConfigError
 from budgetforce.serving_env import LIBRARY_ENGINES, engine_limits, serving_environment
 
@@ -99,6 +102,8 @@ def options(**changes):
         "max_seq_len": None,
         "tp": 1,
         "memory_fraction": 0.9,
+        "max_replies": 256,
+        "max_waiting": 1024,
     }
     return argparse.Namespace(**{**defaults, **changes})
 
@@ -166,6 +171,35 @@ def test_a_librarys_context_is_the_models_own_unless_it_is_told(hf_folder):
 def test_what_a_library_cannot_load_is_refused_before_triton_starts(hf_folder, changes, message):
     with pytest.raises(ConfigError, match=message):
         serving_environment(options(**{"engine": "vllm_llm", "model": str(hf_folder), **changes}), 8001, lambda _: None)
+
+
+def test_the_numbers_of_admission_reach_every_model_that_names_them(root, hf_folder):
+    """And the defaults of the launcher are those that the code has for a config without them."""
+    asked = options(engine="vllm_llm", model=str(hf_folder), max_replies=32, max_waiting=0)
+    environment = serving_environment(asked, 8001, lambda _: None)
+    assert (environment["S1_MAX_REPLIES"], environment["S1_MAX_WAITING"]) == ("32", "0")
+    for config in ("s1/config.pbtxt", "s1/configs/bls.pbtxt", "vllm_llm/config.pbtxt", "llmapi_llm/config.pbtxt"):
+        assert "${S1_MAX_REPLIES}" in (root / "model_repository" / config).read_text()
+    defaults = launcher._parse([])
+    known = {field.name: field.default for field in fields(OrchestratorConfig)}
+    assert (defaults.max_replies, defaults.max_waiting) == (known["max_replies"], known["max_waiting"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"max_replies": 0}, "--max-replies: got 0, allowed: 1 to 2048"),
+        ({"max_replies": 2049}, "--max-replies: got 2049, allowed: 1 to 2048"),
+        ({"max_waiting": -1}, "--max-waiting: got -1, allowed: 0 to 1000000"),
+    ],
+)
+def test_a_number_of_admission_that_is_not_allowed_is_refused_before_triton_starts(hf_folder, changes, message):
+    with pytest.raises(ConfigError, match=message):
+        serving_environment(options(engine="vllm_llm", model=str(hf_folder), **changes), 8001, lambda _: None)
+
+
+def test_the_queue_of_a_rendered_engine_holds_the_calls_of_all_replies():
+    assert render.MAX_QUEUE_SIZE >= 2 * serving_env.MOST_REPLIES
 
 
 @pytest.fixture

@@ -168,7 +168,15 @@ def main() -> None:
     options = parser.parse_args()
     files = prepare("smollm2", ROOT / ".s1" / "models")
     ports = choose_ports(http=0, grpc=0, metrics=0)
-    serving = argparse.Namespace(engine="embedded_llm", model="smollm2", cache=ROOT / ".s1" / "models", preset=None, library="openvino")
+    serving = argparse.Namespace(
+        engine="embedded_llm",
+        model="smollm2",
+        cache=ROOT / ".s1" / "models",
+        preset=None,
+        library="openvino",
+        max_replies=256,
+        max_waiting=1024,
+    )
     server = TritonServer(
         repositories=[ROOT / "model_repository"],
         models=["s1", "embedded_llm"],

@@ -293,7 +293,15 @@ def make_server(work: Path, delays: Sequence[int], chosen: dict[str, Pattern]) -
 
 def embedded_options() -> argparse.Namespace:
     """The small model's tokenizer, limits and preset; the model itself is not loaded."""
-    return argparse.Namespace(engine="embedded_llm", model="smollm2", cache=ROOT / ".s1" / "models", preset=None, library="auto")
+    return argparse.Namespace(
+        engine="embedded_llm",
+        model="smollm2",
+        cache=ROOT / ".s1" / "models",
+        preset=None,
+        library="auto",
+        max_replies=256,
+        max_waiting=1024,
+    )
 
 
 def read_markers(tokenizer: ChatTokenizer) -> Markers:

@@ -106,7 +106,15 @@ def make_server(work: Path, names: Sequence[str]) -> TritonServer:
 
 def small_model(grpc_port: int = 0) -> dict[str, str]:
     """SmolLM2's environment; prepares its files where they are not."""
-    options = argparse.Namespace(engine="embedded_llm", model="smollm2", cache=ROOT / ".s1/models", preset=None, library="openvino")
+    options = argparse.Namespace(
+        engine="embedded_llm",
+        model="smollm2",
+        cache=ROOT / ".s1/models",
+        preset=None,
+        library="openvino",
+        max_replies=256,
+        max_waiting=1024,
+    )
     return serving_environment(options, grpc_port, lambda _: None)
 
 

@@ -2,11 +2,12 @@
 """Every flag that is passed is one of the pinned tools, with a value that they take."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from budgetforce.building.commands import FLAGS, Tools, build_command, check_flag, convert_command
+from budgetforce.building.commands import FLAGS, Tools, build_command, check_calibration, check_flag, convert_command
 from budgetforce.building.spec import TENSOR_PARALLEL, VARIANTS, EngineSpec
 from budgetforce.errors import ConfigError
 
@@ -74,6 +75,22 @@ def test_a_path_that_quantize_would_misread_is_refused(path):
     with pytest.raises(ConfigError, match="takes /data/.* for another model"):
         convert_command(EngineSpec(model="owner/name", variant="fp8"), TOOLS, Path(path), CHECKPOINT)
     convert_command(EngineSpec(model="owner/name"), TOOLS, Path(path), CHECKPOINT)  # convert_checkpoint.py does not
+
+
+@pytest.mark.parametrize("path", ["/data/cnn_dailymail", "/data/my_cnn_dailymail_texts/x", "/data/ScienceQA"])
+def test_a_folder_of_texts_that_quantize_would_take_for_the_hubs_is_refused(path):
+    """It looks for names of data sets anywhere in the path, and asks the hub."""
+    with pytest.raises(ConfigError, match="quantize.py takes /data/.* for a data set of the hub"):
+        convert_command(EngineSpec(model="owner/name", variant="fp8"), replace(TOOLS, calibration=path), MODEL, CHECKPOINT)
+    texts = replace(TOOLS, calibration="/data/texts")
+    assert "/data/texts" in convert_command(EngineSpec(model="owner/name", variant="fp8"), texts, MODEL, CHECKPOINT)
+
+
+def test_a_data_set_that_quantize_does_not_know_is_refused():
+    for known in ("cnn_dailymail", "abisee/cnn_dailymail", "pileval"):
+        check_calibration(known)
+    with pytest.raises(ConfigError, match="calibration: got 'texts', allowed: cnn_dailymail, pileval, or a folder"):
+        check_calibration("texts")
 
 
 @pytest.mark.parametrize(

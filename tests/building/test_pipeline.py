@@ -13,10 +13,10 @@ import time
 
 import pytest
 
-from budgetforce.building import manifest, weights
+from budgetforce.building import manifest, planner, weights
 from budgetforce.building.__main__ import main
 from budgetforce.building.step_commands import HELP
-from budgetforce.building.verify import read_config
+from budgetforce.building.verify import config_parameters, read_config
 
 CONVERT, BUILD = "convert_checkpoint.py", "trtllm-build"
 FAILURES = {
@@ -47,7 +47,7 @@ def test_all_of_it_and_then_nothing_again(bench, stderr):
     assert bench.run("all") == 0
     assert bench.calls == [CONVERT, BUILD]
     assert bench.results == {"checkpoint", "engine", "tokenizer"}
-    assert read_config(bench.config).parameters["gpt_model_path"].string_value == str(bench.work / "engine")
+    assert config_parameters(read_config(bench.config))["gpt_model_path"] == str(bench.work / "engine")
     assert "verify: " in stderr()
     assert bench.run("all") == 0
     assert bench.calls == [CONVERT, BUILD]
@@ -87,7 +87,7 @@ def test_another_limit_builds_again_and_another_variant_converts_again(bench):
     assert bench.run("all") == 0
     assert bench.run("all", "--max-batch-size", "8") == 0
     assert bench.calls == [CONVERT, BUILD, BUILD]
-    assert read_config(bench.config).max_batch_size == 8
+    assert "\nmax_batch_size: 8\n" in read_config(bench.config)
     assert bench.run("all", "--variant", "fp8") == 0
     assert bench.calls[3:] == ["quantize.py", BUILD]
 
@@ -183,6 +183,75 @@ def test_gpus_that_will_not_do_are_refused_before_any_tool_runs(bench, stderr, m
     assert bench.calls == []
 
 
+@pytest.fixture
+def nothing_is_asked(monkeypatch):
+    """Of the hub, which has 131 GB to bring."""
+    monkeypatch.setattr(weights, "_hub_info", lambda model, revision: pytest.fail(f"the hub was asked for {model}"))
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "message"),
+    [
+        ("STANDIN_CUDA", "12.8", "driver 590.44.01 can run CUDA up to 12.8, the image needs 13; install driver 590.44.01 or newer, 580"),
+        ("STANDIN_GPUS", "1", "1 GPUs are visible, 2 are needed"),
+        ("PATH", "/usr/bin:/bin", "0 GPUs are visible, 2 are needed"),
+    ],
+)
+def test_a_machine_that_will_not_do_is_refused_before_the_hub_is_asked(
+    bench, stderr, monkeypatch, nothing_is_asked, setting, value, message
+):
+    monkeypatch.setenv(setting, value)
+    assert bench.run("all", "--model", "simplescaling/s1-32B") == 1
+    assert message in stderr()
+
+
+def test_a_machine_without_tensorrt_llm_is_refused_before_the_hub_is_asked(bench, stderr, monkeypatch, nothing_is_asked):
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if "toolchain" not in path])
+    assert bench.run("all", "--model", "simplescaling/s1-32B") == 1
+    assert "TensorRT-LLM: found none, expected 1.2.1: build inside nvcr.io/nvidia/tritonserver:26.07" in stderr()
+
+
+def test_gpus_that_the_engine_does_not_fit_are_refused_before_the_download(bench, stderr, monkeypatch):
+    """4 x 24 GB, say. With the plan's own ways out; whoever knows better than the plan may say so."""
+    monkeypatch.setenv("STANDIN_MIB", "3000")
+    assert bench.run("all") == 1
+    told = stderr()
+    assert "BUILD: Does not fit: NVIDIA H100 80GB HBM3 has 2.9 GiB" in told
+    assert "--skip-plan builds it all the same." in told
+    assert not bench.calls
+    assert not bench.results
+    assert bench.run("all", "--skip-plan") == 0
+
+
+def test_weights_that_cannot_be_quantised_here_are_refused_before_the_download(bench, stderr, monkeypatch):
+    monkeypatch.setattr(planner, "QUANTIZE_GPU_FACTOR", 1e6)
+    assert bench.run("all", "--variant", "fp8") == 1
+    assert re.search("BUILD: Quantising needs about .* 4 bytes a parameter; these GPUs have 171.0: do it on others", stderr())
+    assert not bench.calls
+    assert not bench.results
+    assert bench.run("all") == 0  # bf16 is only converted
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("/nowhere/texts", "calibration: /nowhere/texts is not a folder"),
+        ("my-texts", "calibration: got 'my-texts', allowed: cnn_dailymail, pileval, or a folder of texts that is there"),
+        ("/data/cnn_dailymail", "quantize.py takes /data/cnn_dailymail for a data set of the hub"),
+    ],
+)
+def test_texts_that_cannot_be_calibrated_on_are_refused_before_the_download(bench, stderr, name, message):
+    assert bench.run("all", "--variant", "fp8", "--calibration", name) == 1
+    assert message in stderr()
+    assert not bench.calls
+    assert not bench.results
+
+
+def test_a_verify_of_nothing_says_what_to_run(bench, stderr):
+    assert bench.run("verify") == 1
+    assert f"{bench.work / 'tokenizer'} is not there: run download first, or all" in stderr()
+
+
 @pytest.mark.parametrize("version", ["1.2.0", "1.0.3.2510", None])
 def test_another_tensorrt_llm_is_refused_before_anything_is_done(bench, stderr, monkeypatch, tmp_path, version):
     """It stands before the pinned one, as if it were the installed one."""
@@ -251,7 +320,7 @@ def test_the_readme_shows_the_true_commands_and_names_every_step(root, capsys):
 def test_the_engines_readme_has_every_parameter_that_is_set(bench, root):
     assert bench.run("all") == 0
     table = re.findall(r"^\| (`.*?) \|", (root / "model_repository/tensorrt_llm/README.md").read_text(), re.M)
-    assert {name for row in table for name in re.findall(r"`(\w+)`", row)} == set(read_config(bench.config).parameters)
+    assert {name for row in table for name in re.findall(r"`(\w+)`", row)} == set(config_parameters(read_config(bench.config)))
 
 
 def test_a_dry_run_of_a_preset_asks_nobody(bench, capsys):
@@ -262,7 +331,7 @@ def test_a_dry_run_of_a_preset_asks_nobody(bench, capsys):
 
 def test_the_server_may_see_the_engine_elsewhere(bench):
     assert bench.run("all", "--engine-path", "/engine") == 0
-    assert read_config(bench.config).parameters["gpt_model_path"].string_value == "/engine"
+    assert config_parameters(read_config(bench.config))["gpt_model_path"] == "/engine"
     assert (bench.config.parent / "1").is_dir()
 
 

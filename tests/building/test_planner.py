@@ -3,6 +3,7 @@
 
 import itertools
 import json
+import re
 import subprocess
 import sys
 from dataclasses import asdict
@@ -11,7 +12,8 @@ import pytest
 
 from budgetforce.building.__main__ import main
 from budgetforce.building.gpus import CARDS, GB, GIB, Gpu, parse_gpus
-from budgetforce.building.planner import Plan, plan, ways_out
+from budgetforce.building.plan_command import COMPOSE
+from budgetforce.building.planner import ACHIEVED, Plan, plan, ways_out
 from budgetforce.building.spec import QWEN2_5_32B, TENSOR_PARALLEL, VARIANTS, EngineSpec
 from budgetforce.errors import ConfigError
 
@@ -258,9 +260,69 @@ def test_a_size_alone_says_nothing_of_speed(capsys):
 
 
 def test_quantising_may_need_other_gpus_than_serving(capsys):
+    """The weights are loaded as they are stored, 131 GB of float32; half their size in bf16 is taken beside them."""
     code, out, _ = run(capsys, "--gpus", "1xH100", "--variant", "int4-awq")
     assert code == 0
-    assert "Quantising needs about 98.3 GB of GPU memory; these GPUs have 85.5: do it on others." in out
+    assert "Quantising needs about 163.8 GB of GPU memory, for the weights are loaded in the type they are stored in, 4 bytes" in out
+    assert "these GPUs have 85.5: do it on others, or store them in bfloat16 before." in out
+    assert "Quantising needs" not in run(capsys, "--gpus", "2xH100", "--variant", "int4-awq")[1]
+
+
+@pytest.mark.parametrize(("stored_bytes", "gigabytes"), [(4, 163.8), (2, 98.3)])
+def test_quantising_takes_the_weights_in_the_type_that_they_are_stored_in(stored_bytes, gigabytes):
+    made = plan(EngineSpec(model="x", variant="fp8"), QWEN2_5_32B, parse_gpus("2xH100")[1], stored_bytes)
+    assert made.quantize_gpu_bytes / GB == pytest.approx(gigabytes, abs=0.1)
+    assert made.stages[1].host_bytes == made.stages[0].disk_bytes
+
+
+@pytest.mark.parametrize(
+    ("gpus", "left"),
+    [("3x80GB", "1 of 3 GPUs is left over"), ("2x80GB", None), ("7x80GB --tp 4", "3 of 7 GPUs are left over"), ("8xH100", None)],
+)
+def test_gpus_that_no_engine_uses_are_told(capsys, gpus, left):
+    out = run(capsys, "--gpus", *gpus.split())[1]
+    assert ("left over" in out) == bool(left)
+    assert (left or "") in out
+
+
+def test_the_plan_says_how_compose_builds_and_serves_it(capsys, root, tmp_path):
+    """Every setting is one of docker-compose.yml; a folder of weights would have to lie in its volume."""
+    arguments = ("--gpus", "4xA100-40GB", "--preset", "s1.1-32b", "--variant", "int4-awq", "--max-seq-len", "16384")
+    settings = "S1_ENGINE_PRESET=s1.1-32b S1_VARIANT=int4-awq S1_GPUS=4 S1_MAX_SEQ_LEN=16384"
+    assert f"\nBuild and serve it: {settings} docker compose up\n" in run(capsys, *arguments)[1]
+    assert "\nBuild and serve it: docker compose up\n" in run(capsys, "--gpus", "2xH100")[1]
+    compose = (root / "docker-compose.yml").read_text()
+    assert all(f"${{{name}" in compose for name in COMPOSE.values())
+    (tmp_path / "config.json").write_text(json.dumps({**asdict(QWEN2_5_32B), "architectures": ["Qwen2ForCausalLM"]}))
+    assert "docker compose" not in run(capsys, "--gpus", "2xH100", "--model", str(tmp_path))[1]
+
+
+def test_a_model_whose_shape_is_not_known_is_not_taken_for_another(capsys):
+    assert run(capsys, "--gpus", "2xH100", "--model", "simplescaling/s1.1-32B")[0] == 0
+    code, out, err = run(capsys, "--gpus", "2xH100", "--model", "Qwen/Qwen2.5-7B")
+    assert (code, out) == (1, "")
+    assert "model Qwen/Qwen2.5-7B: its shape is not known here: give its --config" in err
+
+
+@pytest.mark.parametrize(
+    ("batch", "row"), [("128", "128             2,048"), ("24", "24              8,192"), ("16", "16              8,192")]
+)
+def test_the_batch_size_that_was_asked_for_has_a_row(capsys, batch, row):
+    assert row in run(capsys, "--gpus", "2xH100", "--max-batch-size", batch)[1]
+
+
+def test_how_many_replies_a_minute_is_told(capsys):
+    """32 sequences of 4,096 tokens in the mean: 14.7 ms a step, 2,180 tokens/s at most, 69 % of them."""
+    assert "32 replies of 8,192 tokens at once, each answered by the next: 11.0 a minute at 69%" in run(capsys, "--gpus", "2xH100")[1]
+    assert "a minute" not in run(capsys, "--gpus", "2x80GB")[1]
+
+
+def test_the_requirement_names_host_memory_and_the_image(capsys, root):
+    out = run(capsys, "--gpus", "2xH100")[1]
+    assert re.search(r"^in all +265\.2 +167\.7 ", out, re.M)
+    assert re.search(r"^the image +14\.2 ", out, re.M)
+    for name in ("README.md", ".env.example"):
+        assert "170 GB of memory" in (root / name).read_text()
 
 
 def test_a_plan_that_does_not_fit_is_refused_with_the_numbers_and_what_does(capsys):
@@ -321,3 +383,18 @@ def test_the_readme_shows_true_plans(root, capsys, kind, gpus):
     _, out, err = run(capsys, "--gpus", gpus)
     text = out if kind == "output" else err.lstrip("\n")
     assert f"<!-- {kind} of: plan --gpus {gpus} -->\n```text\n{text}```\n" in (root / "build/README.md").read_text()
+
+
+def test_the_example_of_sizing_is_the_plans(root):
+    """As many replies as fit, each half as long as it will be in the mean, at the share of the roofline that was reached."""
+    section = (root / "build/README.md").read_text().partition("## Sizing")[2].partition("## Rolling out")[0]
+    made = of("2xH100")
+    assert f"{made.kv_tokens:,} tokens" in section
+    for tokens in (1000, 8192, 32768):
+        held = made.kv_tokens // tokens
+        num = min(held, made.spec.max_batch_size)
+        a_minute = made.decode(num, tokens // 2).tokens_per_s * ACHIEVED * 60 / tokens
+        why = "the KV cache" if num == held else f"the batch size; the KV cache would hold {held}"
+        assert f"| {tokens:,} | {num} | {why} | {a_minute:.3g} a minute, each in {num / a_minute * 60:.0f} s |" in section
+    large = of("2xH100", max_batch_size=128).decode(128, 500).tokens_per_s * ACHIEVED * 60 / 1000
+    assert f"decodes 128 of 1,000 tokens at once, {large:.0f} a minute" in section

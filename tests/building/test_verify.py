@@ -79,7 +79,7 @@ def test_an_enum_may_be_written_in_any_way(copy, written):
         ({"variant": "fp8"}, "variant: found bf16, expected fp8"),
         ({"max_seq_len": 16384}, "max_seq_len: found 32768, expected 16384"),
         ({"kv_fraction": 0.8}, "parameter kv_cache_free_gpu_mem_fraction: found '0.9', expected '0.8': render it again"),
-        ({"max_batch_size": 8}, "not a decoupled tensorrt_llm of max_batch_size 8: render it again"),
+        ({"max_batch_size": 8}, "found 'max_batch_size: 32', expected 'max_batch_size: 8': render it again"),
         ({"preset": "qwen3"}, "preset 'qwen3'"),
     ],
 )
@@ -97,7 +97,8 @@ def test_another_spec_is_told(copy, changes, message):
         (lambda work: (work / "tokenizer" / "tokenizer_config.json").write_text("{}"), "tokenizer: sha256: found"),
         (lambda work: (work / "tokenizer" / "config.json").unlink(), "config.json cannot be read"),
         (lambda work: (work.parent / "config.pbtxt").unlink(), "config.pbtxt cannot be read"),
-        (lambda work: (work.parent / "config.pbtxt").write_text("max_batch_size: ${n}"), "config.pbtxt cannot be read"),
+        (lambda work: (work.parent / "config.pbtxt").write_text("max_batch_size: ${n}"), "parameter gpt_model_path: found None"),
+        (lambda work: (work.parent / "config.pbtxt").write_bytes(b"\xff"), "config.pbtxt cannot be read"),
     ],
 )
 def test_files_that_are_missing_or_not_what_they_were_are_told(copy, harm, message):
@@ -109,9 +110,19 @@ def test_a_config_that_points_elsewhere_is_told(copy):
     assert "parameter gpt_model_path: found '/engine', expected '/other': render it again" in found(copy, engine_path="/other")
 
 
-@pytest.mark.parametrize(("old", "new"), [("enable_chunked_context", "enable_chunked"), ("decoupled: true", "decoupled: false")])
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("enable_chunked_context", "enable_chunked"),
+        ("decoupled: true", "decoupled: false"),
+        ("max_queue_size: 4096", "max_queue_size: 5"),
+        ('name: "streaming"', 'name: "steaming"'),
+    ],
+)
 def test_a_config_that_was_edited_is_told(copy, old, new):
+    """Wherever: a line that no parameter stands in as well."""
     path = copy / "config.pbtxt"
+    assert old in path.read_text()
     path.write_text(path.read_text().replace(old, new))
     assert "render it again" in found(copy)
 

@@ -12,7 +12,7 @@ import pytest
 from budgetforce.building import weights
 from budgetforce.building.spec import EngineSpec
 from budgetforce.building.stage import BuildFailed
-from budgetforce.building.weights import check_disk, check_weights, find_source, weights_files
+from budgetforce.building.weights import Source, check_disk, check_weights, find_source, read_model, weights_files
 from budgetforce.errors import ConfigError
 from building.fake_hub import COMMIT, MODEL, FakeHub, sha256
 
@@ -133,3 +133,18 @@ def test_a_disk_that_is_too_small_is_told_before_anything_is_written(tmp_path, m
     check_disk("build", tmp_path / "not" / "yet", 10)
     with pytest.raises(BuildFailed, match=r"stage build needs 65\.5 GB of disk, .* has 0\.0 GB free"):
         check_disk("build", tmp_path / "not" / "yet", 65_500_000_000)
+
+
+def test_a_models_shape_is_known_before_its_weights_are_brought(hub, monkeypatch):
+    """Of the hub's files only config.json is asked for."""
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.url)
+    monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", hub.url + "/{repo_id}/resolve/{revision}/{filename}")
+    shape, stored_bytes = read_model(Source(model=MODEL, commit=COMMIT))
+    assert (shape.hidden_size, stored_bytes) == (16, 4)
+    assert {asked.rpartition("/")[2] for asked in hub.asked if "/resolve/" in asked} == {"config.json"}
+
+
+def test_a_hub_that_does_not_answer_for_the_shape_is_a_sentence(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", "http://127.0.0.1:9/{repo_id}/{revision}/{filename}")
+    with pytest.raises(BuildFailed, match="the hub did not deliver"):
+        read_model(Source(model=MODEL, commit=COMMIT))

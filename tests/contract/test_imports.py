@@ -25,7 +25,7 @@ RULES = {
         "budgetforce.config",
         "numpy",
         "pycurl",
-        "tritonclient",
+        "google",
         "openvino",
         "openvino_genai",
     }
@@ -38,7 +38,7 @@ RULES = {
         "budgetforce.text",
         "budgetforce.triton_files",
     }
-    | {"huggingface_hub", "tritonclient", "google"},
+    | {"huggingface_hub"},
     "model_repository": {"budgetforce.serving"},
     CLIENT: {"s1_client", "tritonclient", "numpy", "grpc"} | COMMANDS_OWN | GRADINGS_OWN,
     "build": set(),

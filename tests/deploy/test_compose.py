@@ -30,6 +30,10 @@ EVERY_OPTION = {
     "S1_VARIANT": "fp8",
     "S1_MAX_SEQ_LEN": "16384",
     "S1_MAX_BATCH_SIZE": "8",
+    "S1_MAX_NUM_TOKENS": "4096",
+    "S1_CALIBRATION": "/work/texts",
+    "S1_MAX_REPLIES": "32",
+    "S1_MAX_WAITING": "8",
 }
 
 
@@ -160,6 +164,7 @@ def test_the_launcher_takes_its_commands(resolved, settings):
         assert not options.command
         assert options.host == "0.0.0.0"  # inside; outside, the ports say
         assert (options.http_port, options.grpc_port, options.metrics_port) == (8000, 8001, 8002)
+        assert (options.max_replies, options.max_waiting) == ((32, 8) if settings else (256, 1024))
         assert bool(options.tls_cert) == bool(options.secret_file) == bool(options.http_host) == bool(settings)
 
 
@@ -171,6 +176,8 @@ def test_the_build_takes_its_command(resolved, settings, capsys):
     printed = capsys.readouterr().out
     assert settings.get("S1_MODEL", "simplescaling/s1-32B") in printed
     assert f"--max_batch_size {settings.get('S1_MAX_BATCH_SIZE', 32)}" in printed
+    assert f"--max_num_tokens {settings.get('S1_MAX_NUM_TOKENS', 8192)}" in printed
+    assert ("--calib_dataset /work/texts" in printed) == bool(settings)
 
 
 def test_the_server_finds_what_the_build_leaves(services, capsys):

@@ -6,6 +6,7 @@
 
 import asyncio
 import json
+import os
 import threading
 import time
 
@@ -18,7 +19,7 @@ from budgetforce.engine import async_engine
 from budgetforce.engine.async_engine import AsyncEngine
 from budgetforce.engine.base import Sampling
 from budgetforce.engine.llmapi_engine import LlmApiSource, sampling_params
-from budgetforce.engine.token_engine import TokenCall
+from budgetforce.engine.token_engine import ModelLimits, TokenCall
 from budgetforce.engine.vllm_engine import VllmSource
 from budgetforce.errors import ConfigError, EngineUnavailable, InvalidRequest
 
@@ -168,23 +169,69 @@ def test_a_temperature_that_vllm_would_change_is_refused(vllm_steps, temperature
     assert vllm_steps.run(call(sampling=Sampling(temperature=temperature)))  # greedy: there it is nothing
 
 
-SAMPLING = Sampling(temperature=0.5, top_k=7, top_p=0.8, seed=2**63, repetition_penalty=1.1, presence_penalty=0.2, frequency_penalty=-0.3)
+SEED = 2**63 - 1
+SAMPLING = Sampling(temperature=0.5, top_k=7, top_p=0.8, seed=SEED, repetition_penalty=1.1, presence_penalty=0.2, frequency_penalty=-0.3)
 
 
 def test_sampling_is_said_in_vllms_words(vllm_steps):
     vllm_steps.run(call(sampling=SAMPLING), call())
     sampled, greedy = vllm_steps.engine._source._engine.params
-    assert (sampled.temperature, sampled.top_k, sampled.top_p, sampled.seed) == (0.5, 7, 0.8, 2**63)
+    assert (sampled.temperature, sampled.top_k, sampled.top_p, sampled.seed) == (0.5, 7, 0.8, SEED)
     assert (sampled.repetition_penalty, sampled.presence_penalty, sampled.frequency_penalty) == (1.1, 0.2, -0.3)
     assert (greedy.temperature, greedy.top_k, greedy.top_p, greedy.seed) == (0.0, 0, 1.0, None)
 
 
 def test_sampling_is_said_in_the_llm_apis_words():
     sampled, greedy = sampling_params(call(sampling=SAMPLING)), sampling_params(call())
-    assert (sampled.temperature, sampled.top_k, sampled.top_p, sampled.seed) == (0.5, 7, 0.8, 2**63)
+    assert (sampled.temperature, sampled.top_k, sampled.top_p, sampled.seed) == (0.5, 7, 0.8, SEED)
     assert (sampled.repetition_penalty, sampled.presence_penalty, sampled.frequency_penalty) == (1.1, 0.2, -0.3)
     assert (greedy.temperature, greedy.top_k, greedy.top_p) == (None, None, None)
     assert sampling_params(call(sampling=Sampling(top_p=1.0))).temperature == 1.0  # without one it would be greedy
+
+
+def test_a_seed_that_is_no_int64_is_refused(steps):
+    """In either library it would end more than its own call."""
+    with pytest.raises(InvalidRequest, match=f"seed.*allowed: 0 to {SEED}"):
+        steps.engine.submit(call(sampling=Sampling(top_p=0.9, seed=SEED + 1)))
+    assert not script.running
+    assert steps.run(call(sampling=Sampling(top_p=0.9, seed=SEED)))[0] == [[10, 11, 12, 13, 14]]
+
+
+def test_as_many_banned_ids_as_vllm_takes_and_no_more(vllm_steps, monkeypatch):
+    """One more would end its engine with all calls. Ids that the vocabulary has not are not sent, and do not count."""
+    source = vllm_steps.engine._source
+    big = ModelLimits(vocab_size=3000, max_seq_len=50)
+    monkeypatch.setattr(source, "limits", big)
+    monkeypatch.setattr(source._engine.model_config, "get_vocab_size", lambda: 3000)
+
+    def banning(number):
+        return call(sampling=Sampling(bad_words=tuple((token_id,) for token_id in (*range(100, 100 + number), 5000))))
+
+    assert vllm_steps.run(banning(1024))[0] == [[10, 11, 12, 13, 14]]
+    with pytest.raises(InvalidRequest, match="bad_words_list.*1025 ids.*allowed: at most 1024"):
+        vllm_steps.engine.submit(banning(1025))
+    assert vllm_steps.run(call())[0] == [[10, 11, 12, 13, 14]]
+
+
+def test_as_many_sequences_as_s1_runs_replies_fit_into_a_library(steps):
+    source = steps.engine._source
+    if isinstance(source, VllmSource):
+        assert source._engine.args.max_num_seqs == 256
+        assert source._engine.usage_context.value == "OPENAI_API_SERVER"  # the prefill of a step is its server's
+    else:
+        assert source._llm.arguments["max_batch_size"] == 256
+
+
+@pytest.mark.parametrize("chosen", [None, "forkserver"])
+def test_vllm_spawns_its_processes_unless_the_operator_says_otherwise(monkeypatch, tmp_path, chosen):
+    """A fork of Triton's process would have its locks and its CUDA, and none of its threads."""
+    name = "VLLM_WORKER_MULTIPROC_METHOD"
+    monkeypatch.setenv(name, chosen or "")
+    if chosen is None:
+        monkeypatch.delenv(name)
+    script.reset(10)
+    Steps(VllmSource, tmp_path).engine.close()
+    assert os.environ[name] == (chosen or "spawn")
 
 
 def test_an_engine_that_dies_is_started_again_and_its_calls_may_be_tried_again(vllm_steps):

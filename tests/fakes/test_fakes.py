@@ -2,6 +2,7 @@
 """The fakes keep the rules of what they stand for."""
 
 import asyncio
+from importlib import metadata
 
 import pytest
 import triton_python_backend_utils as pb_utils
@@ -69,3 +70,14 @@ def test_a_script_model_says_its_script_whatever_the_context():
     """What is banned is replaced, and the end repeats."""
     model = ScriptModel([1, 2], then=3, instead=4)
     assert [model.next_id(()), model.next_id((9,), banned=frozenset({2})), model.next_id(()), model.next_id(())] == [1, 4, 3, 3]
+
+
+def test_the_header_bears_a_machine_without_an_engine_of_its_own(request, root, monkeypatch):
+    """From which a server elsewhere is held to the contract."""
+    header = request.config.pluginmanager.get_plugin(str(root / "tests/conftest.py")).pytest_report_header
+
+    def version(name):
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", version)
+    assert "openvino-genai not installed" in header()

@@ -98,7 +98,15 @@ def add_toy_reward(repository: Path) -> None:
 
 def environment_of(root: Path, grpc_port: int) -> dict[str, str]:
     """What the model configs name, for the small model."""
-    options = argparse.Namespace(engine="embedded_llm", model="smollm2", cache=root / ".s1" / "models", preset=None, library="auto")
+    options = argparse.Namespace(
+        engine="embedded_llm",
+        model="smollm2",
+        cache=root / ".s1" / "models",
+        preset=None,
+        library="auto",
+        max_replies=256,
+        max_waiting=1024,
+    )
     return serving_environment(options, grpc_port, lambda _: None)
 
 

@@ -240,7 +240,13 @@ def test_every_call_of_a_request_has_its_own_seed_and_equal_requests_repeat():
     assert len(set(seeds)) == 50
     assert seeds == [call_seed(7, sample, call) for sample in range(5) for call in range(10)]
     assert call_seed(None, 0, 0) is None
-    assert all(0 <= seed < 2**64 for seed in seeds)
+
+
+def test_call_seeds_fit_into_int64():
+    """vLLM and TensorRT-LLM's LLM API keep them so, unchecked; the caller's own seed may have all 64 bits."""
+    seeds = [call_seed(seed, 0, call) for seed in (0, 7, 2**64 - 1) for call in range(1000)]
+    assert all(0 <= seed < 2**63 for seed in seeds)
+    assert max(seeds) > 2**62
 
 
 def test_each_phase_is_sampled_as_asked(exchange, word):

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The budget algebra: what is asked for is kept or refused, defaults give way, the answer's room comes first."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
 
 from budgetforce.core import Phase, ThinkingMode
+from budgetforce.engine.call_limits import NO_LIMITS, OF_MODEL
 from budgetforce.errors import InvalidRequest
 from budgetforce.presets import Preset
 from budgetforce.serving.planning import Planner
@@ -110,6 +112,31 @@ def test_the_rows_without_a_token_are_masked(tokenizer, preset):
     masked = Planner(tokenizer, preset, CONTEXT, num_tokens + 3).plan(request()).masked_ids
     assert masked == {num_tokens, num_tokens + 1, num_tokens + 2}
     assert Planner(tokenizer, preset, CONTEXT, num_tokens).plan(request()).masked_ids == frozenset()
+
+
+@pytest.mark.parametrize("fields", [{"sampling": {"top_k": 1025}}, {"thinking_sampling": {"top_k": 1025}}])
+def test_a_top_k_that_tensorrt_llm_would_cut_is_refused_by_the_callers_field(tokenizer, preset, fields):
+    """Its backend samples from 1,024 and says so in its log alone."""
+    name = "top_k" if "sampling" in fields else "thinking_top_k"
+    for limits, is_refused in ((OF_MODEL["tensorrt_llm"], True), (NO_LIMITS, False)):
+        planner = Planner(tokenizer, preset, CONTEXT, call_limits=limits)
+        planner.plan(request(sampling={"top_k": 1024}))
+        with pytest.raises(InvalidRequest, match=f"field '{name}': got 1025, allowed: 0 to 1024") if is_refused else nullcontext():
+            planner.plan(request(**fields))
+
+
+def test_bad_words_that_vllm_would_die_of_are_refused_by_the_callers_field(tokenizer, preset):
+    """Its runner bans 1,024 ids a call. Rows without a token, and terminators, are among them; multi-token words are not."""
+    singles = [token.decode() for token in tokenizer.token_bytes if token.isalpha() and token.isascii()]
+    singles = [word for word in singles if len(tokenizer.encode(word)) == 1][:1100]
+    planner = Planner(tokenizer, preset, CONTEXT, len(tokenizer.token_bytes) + 399, call_limits=OF_MODEL["vllm_llm"])
+    thinking, answer = preset.terminator_ids(tokenizer)
+    room = 1024 - 399 - len(thinking | answer)
+    planner.plan(request(sampling={"bad_words": tuple(singles[:room])}))
+    for kind, name in (("sampling", "bad_words"), ("thinking_sampling", "thinking_bad_words")):
+        given = {kind: {"bad_words": tuple(singles[: room + 1])}}
+        with pytest.raises(InvalidRequest, match=f"'{name}': got .{room + 1} tokens., allowed: at most {room}: this engine bans 1024"):
+            planner.plan(request(**given))
 
 
 def test_a_presets_context_bounds_the_servers(tokenizer, preset):

@@ -94,6 +94,7 @@ class LibraryConfig:
         memory_fraction: vLLM: of the memory of each GPU (on a CPU: of the machine), for everything.
             LLM API: of what the weights leave of each GPU's memory, for the KV cache.
         block_size: ids in a KV block.
+        max_replies: sequences that are computed at once, as many as model ``s1`` runs replies.
     """
 
     model_dir: str
@@ -101,6 +102,7 @@ class LibraryConfig:
     tensor_parallel: int = 1
     memory_fraction: float = 0.9
     block_size: int = 32
+    max_replies: int = 256
 
 
 def from_parameters(kind: type[Config], parameters: Mapping[str, Mapping[str, str]]) -> Config:

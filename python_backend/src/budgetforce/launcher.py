@@ -28,7 +28,7 @@ from budgetforce.processes import INTERRUPTS, adopt_orphans, in_child_before_exe
 from budgetforce.ranks import world_size
 from budgetforce.security import add_options as add_security_options
 from budgetforce.security import security_of
-from budgetforce.serving_env import ENGINES, LIBRARIES, add_library_options, serving_environment
+from budgetforce.serving_env import ENGINE_HELP, ENGINES, LIBRARIES, add_admission_options, add_library_options, serving_environment
 from budgetforce.triton_server import DRAIN_S, EXIT_TIMEOUT_S, START_S, Ports, StartFailed, TritonServer, choose_ports
 
 DEFAULT_URL = "127.0.0.1:8001"  # the client's
@@ -71,7 +71,7 @@ def _let_pass(_number: int, _frame: FrameType | None) -> None:
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m budgetforce.launcher", description="Serve s1 on Triton.")
-    parser.add_argument("--engine", choices=ENGINES, default="embedded_llm", help="which engine model to load (default: %(default)s)")
+    parser.add_argument("--engine", choices=ENGINES, default="embedded_llm", help=ENGINE_HELP)
     parser.add_argument("--model", default="smollm2", help="embedded_llm: smollm2, a GGUF file, a Hugging Face folder or a hub id")
     add_library_options(parser)
     parser.add_argument("--library", choices=LIBRARIES, default="auto", help="embedded_llm: what computes (default: %(default)s)")
@@ -96,6 +96,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s, this machine only)")
     for name, port in (("http", 8000), ("grpc", 8001), ("metrics", 8002)):
         parser.add_argument(f"--{name}-port", type=_port, default=port, help="0 = a free one (default: %(default)s)")
+    add_admission_options(parser)
     add_security_options(parser)
     parser.add_argument("command", nargs="*", help="run this while the server is up (behind --), then stop")
     return parser.parse_args(arguments)

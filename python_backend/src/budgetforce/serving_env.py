@@ -15,7 +15,13 @@ from budgetforce.errors import ConfigError
 
 LIBRARY_ENGINES = ("vllm_llm", "llmapi_llm")  # they load a Hugging Face folder as it is
 ENGINES = ("embedded_llm", "tensorrt_llm", *LIBRARY_ENGINES)
+ENGINE_HELP = (
+    "which engine model to load (default: %(default)s, on a CPU). On GPUs: tensorrt_llm in images up to 26.07, vllm_llm after "
+    "them; llmapi_llm needs an image of your own with TensorRT-LLM 1.3 (python_backend/ENGINES.md)"
+)
 LIBRARIES = ("auto", "openvino", "llamacpp")
+MAX_REPLIES, MAX_WAITING = 256, 1024
+MOST_REPLIES, MOST_WAITING = 2048, 1_000_000  # a rendered engine's queue holds the calls of twice as many replies
 
 
 def add_library_options(parser: argparse.ArgumentParser) -> None:
@@ -30,11 +36,30 @@ def add_library_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_admission_options(parser: argparse.ArgumentParser) -> None:
+    """How many requests ``s1`` takes at once; see ``OrchestratorConfig``."""
+    parser.add_argument(
+        "--max-replies",
+        type=int,
+        default=MAX_REPLIES,
+        metavar="N",
+        help="replies that run at once, each sample of a request being one (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--max-waiting",
+        type=int,
+        default=MAX_WAITING,
+        metavar="N",
+        help="requests that wait for room; further ones are refused (default: %(default)s)",
+    )
+
+
 def serving_environment(options: argparse.Namespace, grpc_port: int, show: Callable[[str], None]) -> dict[str, str]:
     """The variables for the engine that ``options`` choose; prepares the embedded model if it has to.
 
-    Raises ConfigError for an engine folder or a model that cannot be used.
+    Raises ConfigError for an engine folder or a model that cannot be used, or a number that is not allowed.
     """
+    _check_admission_options(options)
     if options.engine == "embedded_llm":
         show(f"preparing model {options.model}")
         files = model_files.prepare(options.model, options.cache.resolve())
@@ -59,8 +84,17 @@ def serving_environment(options: argparse.Namespace, grpc_port: int, show: Calla
         "S1_PRESET": options.preset or default_preset,
         "S1_MAX_CONTEXT_TOKENS": str(limits.max_seq_len),
         "S1_VOCAB_ROWS": str(limits.vocab_size),
+        "S1_MAX_REPLIES": str(options.max_replies),
+        "S1_MAX_WAITING": str(options.max_waiting),
         **specific,
     }
+
+
+def _check_admission_options(options: argparse.Namespace) -> None:
+    """Raise ConfigError before Triton starts for a number that model ``s1`` would refuse."""
+    for name, least, most in (("max_replies", 1, MOST_REPLIES), ("max_waiting", 0, MOST_WAITING)):
+        if not least <= getattr(options, name) <= most:
+            raise ConfigError(f"--{name.replace('_', '-')}: got {getattr(options, name)}, allowed: {least} to {most}")
 
 
 def _library_limits(options: argparse.Namespace) -> ModelLimits:

@@ -111,12 +111,14 @@ class LLM:
         model: str,
         skip_tokenizer_init: bool = False,
         tensor_parallel_size: int = 1,
+        max_batch_size: int | None = 2048,
         max_seq_len: int | None = None,
         enable_chunked_prefill: bool = False,
         kv_cache_config: Any = None,
     ) -> None:
         script.num_started += 1
         self.arguments = {"model": model, "max_seq_len": max_seq_len, "tensor_parallel_size": tensor_parallel_size}
+        self.arguments["max_batch_size"] = max_batch_size
         self.kv_cache_config = kv_cache_config
         self.params: list[SamplingParams] = []
         self.shut_down = False

@@ -3,7 +3,8 @@
 
 Signatures: tests/fakes/library_signatures.json. Habits, all seen in the real one: a stop id is
 returned; ``min_tokens`` keeps off all of them; an id outside the vocabulary kills the engine;
-``max_tokens`` beyond the context is cut; ids that are biased by minus infinity never come.
+``max_tokens`` beyond the context is cut; ids that are biased by minus infinity never come. By its
+source: more than 1,024 biased ids, or a seed that is no int64, kill the engine on GPUs.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ from typing import Any, TypedDict
 import library_script as script
 
 from vllm.sampling_params import RequestOutputKind
+from vllm.usage.usage_lib import UsageContext
 from vllm.v1.engine.exceptions import EngineDeadError
 
 VOCAB_SIZE = 100
+MAX_NUM_LOGIT_BIAS_TOKENS = 1024
 
 
 class TokensPrompt(TypedDict):
@@ -61,6 +64,7 @@ class AsyncEngineArgs:
     generation_config: str = "auto"
     enforce_eager: bool = False
     disable_log_stats: bool = False
+    max_num_seqs: int | None = None
 
 
 @dataclass
@@ -79,20 +83,22 @@ class RequestOutput:
 @dataclass
 class AsyncLLMEngine:
     args: AsyncEngineArgs
+    usage_context: UsageContext
     model_config: Any = field(default_factory=lambda: SimpleNamespace(get_vocab_size=lambda: VOCAB_SIZE))
     params: list[SamplingParams] = field(default_factory=list)
     shut_down: bool = False
 
     @classmethod
-    def from_engine_args(cls, engine_args: AsyncEngineArgs) -> AsyncLLMEngine:
+    def from_engine_args(cls, engine_args: AsyncEngineArgs, usage_context: UsageContext = UsageContext.ENGINE_CONTEXT) -> AsyncLLMEngine:
         asyncio.get_running_loop()
         script.num_started += 1
         script.died = False
-        return cls(engine_args)
+        return cls(engine_args, usage_context)
 
     async def generate(self, prompt: TokensPrompt, sampling_params: SamplingParams, request_id: str) -> AsyncGenerator[RequestOutput, None]:
         self.params.append(sampling_params)
-        if max(prompt["prompt_token_ids"]) >= VOCAB_SIZE:
+        is_too_much = len(sampling_params.logit_bias or ()) > MAX_NUM_LOGIT_BIAS_TOKENS or (sampling_params.seed or 0) >= 1 << 63
+        if is_too_much or max(prompt["prompt_token_ids"]) >= self.model_config.get_vocab_size():
             script.died = True
         script.running.add(request_id)
         try:
@@ -107,7 +113,9 @@ class AsyncLLMEngine:
     async def _generate(self, prompt: TokensPrompt, params: SamplingParams) -> AsyncGenerator[RequestOutput, None]:
         assert params.ignore_eos and not params.detokenize and params.output_kind is RequestOutputKind.DELTA
         stops, num_said = set(params.stop_token_ids or ()), 0
-        assert all(0 <= token_id < VOCAB_SIZE for token_id in (*stops, *(params.logit_bias or ()))), "VLLMValidationError"
+        assert all(0 <= token_id < self.model_config.get_vocab_size() for token_id in (*stops, *(params.logit_bias or ()))), (
+            "VLLMValidationError"
+        )
         room = (self.args.max_model_len or 0) - len(prompt["prompt_token_ids"])
         for token_id in script.ids:
             await asyncio.sleep(0)

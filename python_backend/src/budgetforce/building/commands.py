@@ -25,6 +25,9 @@ QUANTISATION = {
 # Words that make quantize.py take the model for another one, wherever they stand in its path (quantize_by_modelopt.py @042c510).
 MISLEADING = ("mpt", "vila", "llava-onevision-qwen2")
 CALIBRATION = "cnn_dailymail"
+CALIBRATION_NAMES = (CALIBRATION, "pileval")
+# Words that make quantize.py take a folder of texts for a data set of the hub, wherever they stand in its path; idem, in either case.
+MISLEADING_DATA = (CALIBRATION, "scienceqa", "science_qa")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,9 +55,23 @@ def convert_command(spec: EngineSpec, tools: Tools, model: Path, out: Path) -> l
     misleading = [word for word in MISLEADING if word in str(model)]
     if misleading:
         raise ConfigError(f"quantize.py takes {model} for another model, as its path has {misleading[0]!r} in it: move or rename it")
+    check_calibration(tools.calibration)
     script = tools.examples / "quantization/quantize.py"
     options |= {**QUANTISATION[spec.variant], "--calib_dataset": tools.calibration}
     return _command([tools.python, str(script)], script.name, options)
+
+
+def check_calibration(name: str) -> None:
+    """Raise ConfigError for a folder that quantize.py would take for a data set of the hub, or a name that it does not know."""
+    if not Path(name).is_absolute():
+        if name not in CALIBRATION_NAMES and not name.endswith(f"/{CALIBRATION}"):
+            raise ConfigError(f"calibration: got {name!r}, allowed: {', '.join(CALIBRATION_NAMES)}, or a folder of texts that is there")
+        return
+    misleading = [word for word in MISLEADING_DATA if word in name.lower()]
+    if misleading:
+        raise ConfigError(
+            f"quantize.py takes {name} for a data set of the hub, as its path has {misleading[0]!r} in it: move or rename the folder"
+        )
 
 
 def build_command(spec: EngineSpec, tools: Tools, checkpoint: Path, out: Path, timing_cache: Path) -> list[str]:

@@ -13,8 +13,7 @@ _FIELDS = ("model", "revision", "variant", "tp", "max_seq_len", "max_num_tokens"
 
 def add_spec_options(parser: argparse.ArgumentParser) -> None:
     """Those that ``spec_of`` reads. What is left out is the preset's."""
-    names = sorted(path.stem for path in PRESETS.glob("*.toml"))
-    parser.add_argument("--preset", choices=names, default=DEFAULT_PRESET, help="what to build (default: %(default)s)")
+    parser.add_argument("--preset", choices=preset_names(), default=DEFAULT_PRESET, help="what to build (default: %(default)s)")
     parser.add_argument("--model", help="hub id or folder of the weights, instead of the preset's")
     parser.add_argument("--revision", help="commit of the hub's repository, instead of the preset's")
     parser.add_argument("--variant", choices=VARIANTS, help="of the weights (default: bf16)")
@@ -22,6 +21,11 @@ def add_spec_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-seq-len", type=int, metavar="TOKENS", help="prompt, thinking and answer together (default: 32768)")
     parser.add_argument("--max-num-tokens", type=int, metavar="TOKENS", help="of one engine step (default: 8192)")
     parser.add_argument("--max-batch-size", type=int, metavar="N", help="sequences that decode at once (default: 32)")
+
+
+def preset_names() -> list[str]:
+    """The shipped engine presets."""
+    return sorted(path.stem for path in PRESETS.glob("*.toml"))
 
 
 def spec_of(options: argparse.Namespace) -> EngineSpec:

@@ -21,10 +21,11 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
-from budgetforce.building import manifest, planner, weights
-from budgetforce.building.commands import Tools, build_command, convert_command
+from budgetforce.building import manifest, planner, preflight, weights
+from budgetforce.building.commands import Tools, build_command, check_calibration, convert_command
 from budgetforce.building.gpus import MIB, Gpu
 from budgetforce.building.machine import Machine, look
+from budgetforce.building.plan_command import quantise_refusal, refusal
 from budgetforce.building.render import MODEL, engine_parameters, render_config
 from budgetforce.building.spec import IMAGE, TENSORRT_LLM_VERSION, EngineSpec, ModelShape
 from budgetforce.building.stage import BuildFailed, Result, Stage, locked
@@ -42,9 +43,15 @@ class Build:
     Attributes:
         repository: Triton's model repository, which gets the config.
         engine_path: where the server will see the engine; by default where it is.
+
+    Args:
+        skip_plan: build what by the plan does not fit this machine's GPUs.
     """
 
-    def __init__(self, spec: EngineSpec, work: Path, repository: Path, tools: Tools, engine_path: str = "") -> None:
+    def __init__(
+        self, spec: EngineSpec, work: Path, repository: Path, tools: Tools, engine_path: str = "", skip_plan: bool = False
+    ) -> None:
+        self._skip_plan = skip_plan
         self.spec, self.work, self.repository, self.tools = spec, work.resolve(), repository.resolve(), tools
         self.engine_path = engine_path or str(self.work / "engine")
 
@@ -77,9 +84,13 @@ class Build:
 
         Raises BuildFailed before anything is downloaded if this machine cannot do the rest.
         """
+        # Before the hub is asked: what cannot have been done before is to be done on this machine.
+        self._check_machine([step for step in RESULTS if step in steps and not self._may_be_done(RESULTS[step])])
         is_pending = {step: not self._is_done(getattr(self, RESULTS[step])) for step in RESULTS if step in steps}
         is_built = is_pending.get("build") is False
-        self._check_machine([] if is_built else [step for step in is_pending if is_pending[step]])
+        pending = [] if is_built else [step for step in is_pending if is_pending[step]]
+        self._check_machine(pending)
+        self._check_plan(pending)
         for step in steps:
             if is_built and (step == "convert" or (step == "download" and self._is_done(self.tokenizer))):
                 _say(f"{step}: not needed, the engine is there")
@@ -95,6 +106,30 @@ class Build:
         need = self.spec.tp if "build" in steps else 0 if self.spec.variant == "bf16" else 1
         if len(gpus) < need:
             raise BuildFailed(f"{len(gpus)} GPUs are visible, {need} are needed: build where it will be served, or with another --tp")
+        driver = preflight.driver(self.machine)
+        if need and driver.state == preflight.WRONG:
+            raise BuildFailed(str(driver))
+
+    def _may_be_done(self, result: str) -> bool:
+        """Whether there is anything that a step may have left; that it is for these inputs only the model's commit can tell."""
+        folder = self.work / result
+        return folder.exists() or folder.with_name(f"{folder.name}.partial").exists()
+
+    def _check_plan(self, steps: Sequence[str]) -> None:
+        """Raise BuildFailed for an engine that by the plan does not fit the GPUs, or weights that cannot be quantised on them."""
+        if not steps or not self._gpu.memory_bytes:
+            return
+        plan, all_gpus = self.plan, sum(gpu.total_mib for gpu in self.machine.gpus) * MIB
+        if "convert" in steps and self.spec.variant != "bf16":
+            check_calibration(self.tools.calibration)
+            if Path(self.tools.calibration).is_absolute() and not Path(self.tools.calibration).is_dir():
+                raise BuildFailed(f"calibration: {self.tools.calibration} is not a folder")
+        if self._skip_plan:
+            return
+        if "convert" in steps and plan.quantize_gpu_bytes > all_gpus:
+            raise BuildFailed(f"{quantise_refusal(plan, all_gpus)} (--skip-plan tries it all the same)")
+        if "build" in steps and not plan.fits:
+            raise BuildFailed(f"{refusal(plan)}\n--skip-plan builds it all the same.")
 
     # --- steps ---------------------------------------------------------------------------
 
@@ -208,13 +243,22 @@ class Build:
             raise BuildFailed(f"{stage.folder} is not there, or was made from something else: run {step} first, or all")
 
     def _use(self, command: Sequence[str], step: str) -> None:
-        plan = planner.plan(self.spec, ModelShape.read(self.work / "tokenizer"), self._gpu)
-        if plan.gpu.memory_bytes and not plan.fits:
-            _say(f"{step}: by the plan the KV cache will not hold one sequence of {self.spec.max_seq_len} tokens: see sub-command plan")
         names = (step, "quantise") if step == "convert" else (step,)
-        cost = next(stage for stage in plan.stages if stage.name in names)
+        cost = next(stage for stage in self.plan.stages if stage.name in names)
         weights.check_disk(step, self.work, cost.disk_bytes)
         Run(stage=step, command=command, log=self.work / "logs" / f"{step}.log", estimate_s=cost.seconds)()
+
+    @cached_property
+    def plan(self) -> planner.Plan:
+        """What it takes on this machine's GPUs. Raises ConfigError for GPUs that cannot run it."""
+        shape, stored_bytes = self._model()
+        return planner.plan(self.spec, shape, self._gpu, stored_bytes)
+
+    def _model(self) -> tuple[ModelShape, int]:
+        if self._is_done(self.tokenizer):
+            folder = self.work / "tokenizer"
+            return ModelShape.read(folder), ModelShape.stored_bytes(folder)
+        return weights.read_model(self.source)
 
     @property
     def _gpu(self) -> Gpu:

@@ -14,13 +14,23 @@ from typing import Any
 
 from budgetforce.building import planner
 from budgetforce.building.gpus import GB, GIB, parse_gpus
-from budgetforce.building.options import DEFAULT_PRESET, add_spec_options, spec_of
-from budgetforce.building.planner import ACHIEVED, TYPICAL_TOKENS, Plan
+from budgetforce.building.options import DEFAULT_PRESET, add_spec_options, preset_names, spec_of
+from budgetforce.building.planner import ACHIEVED, SEQ_LEN_STEP, TYPICAL_TOKENS, Decode, Plan
 from budgetforce.building.spec import QWEN2_5_32B, TENSOR_PARALLEL, EngineSpec, ModelShape
 from budgetforce.errors import ConfigError
 
 DECODES = ((1, 0), (16, 8192), (32, 8192), (8, 32768))  # sequences and tokens before each
-DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+# Settings of docker-compose.yml that are fields of a spec.
+COMPOSE = {
+    "model": "S1_MODEL",
+    "revision": "S1_REVISION",
+    "variant": "S1_VARIANT",
+    "tp": "S1_GPUS",
+    "max_seq_len": "S1_MAX_SEQ_LEN",
+    "max_num_tokens": "S1_MAX_NUM_TOKENS",
+    "max_batch_size": "S1_MAX_BATCH_SIZE",
+}
+IMAGE_GB = 14.2  # of spec.IMAGE, as its registry has it
 NOT_MEASURED = "Sizes are computed; times, host memory and the GPU's overhead are estimates. Nothing here was measured."
 
 
@@ -40,11 +50,21 @@ def _run(options: argparse.Namespace) -> int:
         print(json.dumps(as_json(made, num_gpus), indent=2))
     else:
         print("\n".join(table(made, num_gpus)))
-        preset = [] if options.preset == DEFAULT_PRESET else [f"--preset {options.preset}"]
-        flags = ["--work WORK", *preset, *_flags(EngineSpec.load(options.preset), made.spec)]
-        next_step = f"Build it inside the image: python3 build/engine.py all {' '.join(flags)}"
-        print(f"\n{next_step if made.fits else refusal(made)}", file=sys.stdout if made.fits else sys.stderr)
+        text = "\n".join(_next_steps(options.preset, made.spec)) if made.fits else refusal(made)
+        print(f"\n{text}", file=sys.stdout if made.fits else sys.stderr)
     return 0 if made.fits else 1
+
+
+def _next_steps(preset: str, spec: EngineSpec) -> Iterator[str]:
+    """The command that builds and serves it by Compose, and the one that builds it alone."""
+    before = EngineSpec.load(preset)
+    changed = {name: value for name, value in asdict(spec).items() if value != getattr(before, name)}
+    settings = [] if preset == DEFAULT_PRESET else [f"S1_ENGINE_PRESET={preset}"]
+    settings += [f"{COMPOSE[name]}={value}" for name, value in changed.items()]
+    flags = ["--work WORK", *([] if preset == DEFAULT_PRESET else [f"--preset {preset}"]), *_flags(before, spec)]
+    if not Path(spec.model).is_dir():  # a folder would have to be inside S1_WORK
+        yield f"Build and serve it: {' '.join([*settings, 'docker compose up'])}"
+    yield f"Build it inside the image: python3 build/engine.py all {' '.join(flags)}"
 
 
 def planned(options: argparse.Namespace) -> tuple[int, Plan]:
@@ -55,22 +75,20 @@ def planned(options: argparse.Namespace) -> tuple[int, Plan]:
     spec = spec_of(options)
     if spec.tp > num_gpus:
         raise ConfigError(f"tp: got {spec.tp}, allowed: up to {num_gpus}, the GPUs that --gpus names")
-    weights = Path(options.model or spec.model)
-    shape, stored_bytes = _model(options.config or (weights if weights.is_dir() else None))
+    shape, stored_bytes = _model(spec.model, options.config)
     return num_gpus, planner.plan(spec, shape, gpu, stored_bytes)
 
 
-def _model(path: Path | None) -> tuple[ModelShape, int]:
-    """Its shape, and the bytes of a parameter in its files."""
-    if path is None:
+def _model(model: str, config: Path | None) -> tuple[ModelShape, int]:
+    """Its shape, and the bytes of a parameter in its files. Raises ConfigError for a model of which neither is known here."""
+    path = config or Path(model)
+    if config is None and not path.is_dir():
+        presets = [EngineSpec.load(name).model for name in preset_names()]
+        if model not in presets:
+            raise ConfigError(f"model {model}: its shape is not known here: give its --config path/to/config.json")
         return QWEN2_5_32B, planner.STORED_BYTES
     folder = path.parent if path.is_file() else path
-    shape = ModelShape.read(folder)
-    config = json.loads((folder / "config.json").read_text())
-    dtype = config.get("torch_dtype", config.get("dtype", "bfloat16"))  # transformers 5 writes dtype
-    if dtype not in DTYPE_BYTES:
-        raise ConfigError(f"{folder / 'config.json'}: torch_dtype: got {dtype!r}, allowed: {', '.join(DTYPE_BYTES)}")
-    return shape, DTYPE_BYTES[dtype]
+    return ModelShape.read(folder), ModelShape.stored_bytes(folder)
 
 
 def refusal(made: Plan) -> str:
@@ -117,27 +135,62 @@ def table(made: Plan, num_gpus: int) -> Iterator[str]:
     yield f"{'KV cache':<20}{_gib(made.kv_pool_bytes):>8}  {room(made)}; {made.kv_token_bytes // 1024} KiB a token"
     yield f"\n{'step':<12}{'disk GB':>9}{'host memory GB':>16}   estimated time"
     yield from (f"{s.name:<12}{_gb(s.disk_bytes):>9}{_gb(s.host_bytes):>16}   {_span(*s.seconds)}" for s in made.stages)
-    yield f"{'in all':<12}{_gb(disk_bytes(made)):>9}   or {_gb(least_disk_bytes(made))}, if each step's input goes when the step is done"
+    host = max(stage.host_bytes for stage in made.stages)
+    least = f"   or {_gb(least_disk_bytes(made))} of disk, if each step's input goes when the step is done"
+    yield f"{'in all':<12}{_gb(disk_bytes(made)):>9}{_gb(host):>16}{least}"
+    yield f"{'the image':<12}{IMAGE_GB:>9.1f}   to pull, and more unpacked; beside WORK"
     yield from _decodes(made)
     yield f"\n{NOT_MEASURED}"
 
 
 def _notes(made: Plan, num_gpus: int) -> Iterator[str]:
-    if num_gpus >= 2 * made.spec.tp:
-        yield f"{num_gpus} GPUs are enough for {num_gpus // made.spec.tp} such engines, side by side."
+    num_engines, num_left = divmod(num_gpus, made.spec.tp)
+    if num_engines > 1:
+        yield f"{num_gpus} GPUs are enough for {num_engines} such engines, side by side."
+    if num_left:
+        yield f"{num_left} of {num_gpus} GPUs {'is' if num_left == 1 else 'are'} left over: an engine takes 1, 2 or 4 (--tp)."
     have = num_gpus * made.gpu.memory_bytes
     if made.quantize_gpu_bytes > have:
-        yield f"Quantising needs about {_gb(made.quantize_gpu_bytes)} GB of GPU memory; these GPUs have {_gb(have)}: do it on others."
+        yield f"{quantise_refusal(made, have)}."
+
+
+def quantise_refusal(made: Plan, have_bytes: int) -> str:
+    """Why weights cannot be quantised on GPUs that have so much memory together, and what to do."""
+    return (
+        f"Quantising needs about {_gb(made.quantize_gpu_bytes)} GB of GPU memory, for the weights are loaded in the type they are stored "
+        f"in, {made.stored_bytes} bytes a parameter; these GPUs have {_gb(have_bytes)}: do it on others, or store them in bfloat16 before"
+    )
 
 
 def _decodes(made: Plan) -> Iterator[str]:
-    found = [one for case in DECODES if (one := made.decode(*case)) is not None]
+    found = _found_decodes(made)
     if found:
         head = f"{'sequences':<11}{'of tokens':>10}{'ms a step':>11}{'tokens/s':>10}{f'at {ACHIEVED:.0%}':>8}"
         yield f"\n{head}   at most: what the memory's bandwidth allows"
     for one in found:
         rate = one.tokens_per_s
         yield f"{one.num_sequences:<11}{one.context_tokens:>10,}{one.step_s * 1e3:>11.2f}{rate:>10,.1f}{rate * ACHIEVED:>8,.0f}"
+    if found and (replies := replies_per_minute(made)):
+        num, rate = replies
+        yield f"{num} replies of {TYPICAL_TOKENS:,} tokens at once, each answered by the next: {rate:.1f} a minute at {ACHIEVED:.0%}"
+
+
+def _found_decodes(made: Plan) -> list[Decode]:
+    """Decode steps of the usual loads, and of the batch size that was asked for, with as long sequences as there is room for."""
+    batch = made.spec.max_batch_size
+    longest = min(TYPICAL_TOKENS, made.kv_tokens // batch // SEQ_LEN_STEP * SEQ_LEN_STEP)
+    cases = DECODES if any(num == batch for num, _ in DECODES) else (*DECODES, (batch, longest))
+    return [one for num, tokens in sorted(cases, key=lambda case: (case[1] > TYPICAL_TOKENS, case[0])) if (one := made.decode(num, tokens))]
+
+
+def replies_per_minute(made: Plan) -> tuple[int, float] | None:
+    """How many replies of 8,192 tokens decode at once, and how many of them a minute brings; None if none fits or no speed is known.
+
+    A reply's context is half of it in the mean.
+    """
+    num = min(made.spec.max_batch_size, made.kv_tokens // TYPICAL_TOKENS)
+    one = made.decode(num, TYPICAL_TOKENS // 2) if num else None
+    return None if one is None else (num, one.tokens_per_s * ACHIEVED * 60 / TYPICAL_TOKENS)
 
 
 def disk_bytes(made: Plan) -> int:
@@ -153,7 +206,7 @@ def least_disk_bytes(made: Plan) -> int:
 
 def as_json(made: Plan, num_gpus: int) -> dict[str, Any]:
     """All figures; ``ways_out`` are specs that fit, if this one does not."""
-    decodes = [one for case in DECODES if (one := made.decode(*case)) is not None]
+    decodes = _found_decodes(made)
     return {
         "spec": asdict(made.spec),
         "gpu": asdict(made.gpu),

@@ -28,7 +28,10 @@ MIN_SEQ_LEN, SEQ_LEN_STEP = 8192, 1024  # a shorter engine is no remedy: s1 thin
 ACHIEVED = 0.69  # of the roofline: a 72B model on two H100 did 30.9 ms a token (tenstorrent/tt-inference-server #143), 21.3 at best
 # Host memory of trtllm-build by the size of a rank's engine. NVIDIA's Command-R README: 176 GB for 70; TensorRT-LLM #2324: 40 for 19.
 BUILD_HOST_FACTOR = 2.5
-QUANTIZE_GPU_FACTOR = 1.5  # TensorRT-LLM's Llama README: 70B in bf16, 140 GB, needs 210 GB on all GPUs together
+# Of quantising, beside the weights, by their size in bf16. TensorRT-LLM's Llama README: 70B in bf16, 140 GB, needs 210 GB on all
+# GPUs together. quantize.py loads the weights in the type that they are stored in, whatever --dtype says (torch_dtype="auto" in
+# tensorrt_llm/quantization/quantize_by_modelopt.py @585c756).
+QUANTIZE_GPU_FACTOR = 0.5
 DISK = (0.5 * GB, 2 * GB)  # a second, slow and fast
 NETWORK = (0.125 * GB, 1.25 * GB)  # 1 and 10 Gbit/s
 BUILD_S_PER_GB = (1.5, 12.0)  # Command-R's README: 107 s for 70 GB; several profiles and slow disks take longer
@@ -110,8 +113,10 @@ class Plan:
 
     @property
     def quantize_gpu_bytes(self) -> int:
-        """Of all GPUs together, while the weights are quantised; 0 if they are not."""
-        return 0 if self.spec.variant == "bf16" else int(self._bf16_bytes * QUANTIZE_GPU_FACTOR)
+        """Of all GPUs together, while the weights are quantised, in the type that they are stored in; 0 if they are not."""
+        if self.spec.variant == "bf16":
+            return 0
+        return self.shape.num_parameters * self.stored_bytes + int(self._bf16_bytes * QUANTIZE_GPU_FACTOR)
 
     @property
     def stages(self) -> tuple[StageCost, ...]:
@@ -153,7 +158,7 @@ class Plan:
         if self.spec.variant == "bf16":
             return StageCost(name="convert", disk_bytes=engine, host_bytes=engine + 5 * GB, seconds=_moved(source + engine, DISK))
         seconds = _times(QUANTIZE_S_PER_GPARAM[self.spec.variant], self.shape.num_parameters / 1e9)
-        return StageCost(name="quantise", disk_bytes=engine, host_bytes=self._bf16_bytes, seconds=seconds)
+        return StageCost(name="quantise", disk_bytes=engine, host_bytes=source, seconds=seconds)
 
     @property
     def _embedding_bytes(self) -> int:

@@ -56,7 +56,7 @@ def examine(
     engine_dir: Path, tokenizer: Path, ports: Mapping[str, tuple[str, int]], machine: Machine, hashes: bool = False
 ) -> list[Finding]:
     """Every finding; those that need the manifest only if there is one. ``hashes`` reads the engine's files whole."""
-    found = [_image(machine), *_drivers(machine), _shared_memory(), _locked_memory(), *_ports(ports)]
+    found = [_image(machine), driver(machine), _shared_memory(), _locked_memory(), *_ports(ports)]
     try:
         manifest = manifests.read(engine_dir)
     except ConfigError as error:
@@ -102,15 +102,15 @@ def _image(machine: Machine) -> Finding:
     return Finding(check="image", state=OK, text=f"TensorRT-LLM {machine.tensorrt_llm}, TensorRT {machine.tensorrt or '(not told)'}")
 
 
-def _drivers(machine: Machine) -> Iterator[Finding]:
+def driver(machine: Machine) -> Finding:
+    """Whether there is a driver, and it can run the image's CUDA."""
     if not machine.driver:
         fix = "give the container its GPUs: --gpus all, and NVIDIA's container toolkit on the host"
-        yield Finding(check="driver", state=WRONG, text="nvidia-smi shows no GPU", fix=fix)
-    elif machine.cuda and _numbers(machine.cuda) < MIN_CUDA:
+        return Finding(check="driver", state=WRONG, text="nvidia-smi shows no GPU", fix=fix)
+    if machine.cuda and _numbers(machine.cuda) < MIN_CUDA:
         text = f"driver {machine.driver} can run CUDA up to {machine.cuda}, the image needs 13"
-        yield Finding(check="driver", state=WRONG, text=text, fix=f"install driver {IMAGE_DRIVER} or newer, 580 at least")
-    else:
-        yield Finding(check="driver", state=OK, text=f"{machine.driver}, CUDA up to {machine.cuda or '(not told)'}")
+        return Finding(check="driver", state=WRONG, text=text, fix=f"install driver {IMAGE_DRIVER} or newer, 580 at least")
+    return Finding(check="driver", state=OK, text=f"{machine.driver}, CUDA up to {machine.cuda or '(not told)'}")
 
 
 def _numbers(version: str) -> tuple[int, ...]:

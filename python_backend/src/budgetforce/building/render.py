@@ -20,8 +20,8 @@ from budgetforce.errors import ConfigError
 MODEL = "tensorrt_llm"
 MANIFEST_PARAMETER = "engine_manifest"  # ours: one line for `s1 doctor`; the backend reads its parameters by name
 SCHEMA = Path(__file__).with_name("tensorrt_llm_config.json")
-# s1 runs 256 replies at once (max_replies), each with one engine call at a time: a queue of twice that is never full of its calls.
-MAX_QUEUE_SIZE = 512
+# Twice the replies that s1 can be told to run at once (serving_env.MOST_REPLIES), each with one engine call at a time: never full.
+MAX_QUEUE_SIZE = 4096
 CANCELLATION_CHECK_MS = 50  # a client that goes away stops the engine within 200 ms; s1 itself looks each 100 ms
 
 Value = str | int | float | bool | None

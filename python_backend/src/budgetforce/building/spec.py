@@ -17,6 +17,7 @@ TENSORRT_VERSION = "10.14.1.48"
 VARIANTS = ("bf16", "fp8", "int4-awq")
 TENSOR_PARALLEL = (1, 2, 4)
 ARCHITECTURE = "Qwen2ForCausalLM"
+DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 PRESETS = Path(__file__).with_name("presets")
 
 
@@ -94,6 +95,16 @@ class ModelShape:
         if missing:
             raise ConfigError(f"{path} does not say {missing[0]}")
         return cls(**{name: value for name, value in config.items() if name in names})
+
+    @staticmethod
+    def stored_bytes(folder: Path) -> int:
+        """Bytes of a parameter in the weights of a folder, by its config.json. Raises ConfigError for a type that is not known."""
+        path = folder / "config.json"
+        config = json.loads(path.read_text())
+        dtype = config.get("torch_dtype", config.get("dtype", "bfloat16"))  # transformers 5 writes dtype
+        if dtype not in DTYPE_BYTES:
+            raise ConfigError(f"{path}: torch_dtype: got {dtype!r}, allowed: {', '.join(DTYPE_BYTES)}")
+        return DTYPE_BYTES[dtype]
 
     @property
     def head_size(self) -> int:

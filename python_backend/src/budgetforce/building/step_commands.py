@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -33,6 +34,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         parser.add_argument("--engine-path", default="", metavar="PATH", help="where the server will see the engine (default: DIR/engine)")
         parser.add_argument("--examples", type=Path, default=tools.examples, metavar="DIR", help="TensorRT-LLM's (default: %(default)s)")
         parser.add_argument("--calibration", default=tools.calibration, help="data set for quantising, or a folder (default: %(default)s)")
+        parser.add_argument("--skip-plan", action="store_true", help="build it even if by the plan it does not fit these GPUs")
         parser.add_argument("--dry-run", action="store_true", help="print the commands and do nothing")
         if step == "verify":
             parser.add_argument("--live", metavar="URL", help="ask a running server as well: s1 doctor --url URL")
@@ -40,10 +42,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _run(options: argparse.Namespace) -> int:
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # of PyTorch, which tokenizers do not need
     from budgetforce.building.pipeline import STEPS, Build  # with transformers, for which the other commands need not wait
 
     tools = Tools(examples=options.examples.resolve(), calibration=_calibration(options.calibration))
-    build = Build(spec_of(options), options.work, options.model_repository, tools, options.engine_path)
+    build = Build(spec_of(options), options.work, options.model_repository, tools, options.engine_path, options.skip_plan)
     steps = STEPS if options.step == "all" else (options.step,)
     if options.dry_run:
         print("\n".join(build.dry_run(steps)))
@@ -56,7 +59,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _calibration(name: str) -> str:
-    return str(Path(name).resolve()) if Path(name).is_dir() else name
+    return str(Path(name).resolve()) if Path(name).is_dir() or Path(name).is_absolute() else name
 
 
 def _doctor(url: str) -> int:

@@ -4,15 +4,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from google.protobuf import text_format
-from tritonclient.grpc import model_config_pb2
-
 from budgetforce.building import manifest
-from budgetforce.building.render import MANIFEST_PARAMETER, MODEL, engine_parameters
+from budgetforce.building.render import engine_parameters, render_config
 from budgetforce.building.spec import ARCHITECTURE, TENSORRT_LLM_VERSION, EngineSpec, ModelShape
 from budgetforce.errors import ConfigError
 from budgetforce.presets import Preset
@@ -20,6 +19,7 @@ from budgetforce.text.tokenizer import ChatTokenizer
 
 # What Qwen2 and Qwen2.5 call them; a preset that uses one must find it there, or the tokenizer is another model's.
 KNOWN_IDS = {"<|endoftext|>": 151643, "<|im_start|>": 151644, "<|im_end|>": 151645}
+_PARAMETER = re.compile(r'^parameters \{ key: "([^"]+)" value: \{ string_value: (".*") \} \}$', re.M)
 SHAPE = ("hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "vocab_size")
 
 
@@ -84,6 +84,8 @@ def _read_config(engine: Path) -> dict[str, Any]:
 
 
 def _tokenizer_problems(spec: EngineSpec, folder: Path) -> Iterator[str]:
+    if not folder.is_dir():
+        raise ConfigError(f"{folder} is not there: run download first, or all")
     tokenizer, preset = ChatTokenizer.load(folder), Preset.load(spec.preset)
     num_rows = ModelShape.read(folder).vocab_size
     preset.terminator_ids(tokenizer)  # each a single token, or it raises
@@ -96,24 +98,28 @@ def _tokenizer_problems(spec: EngineSpec, folder: Path) -> Iterator[str]:
 
 
 def _config_problems(spec: EngineSpec, engine: Path, path: Path, engine_path: str) -> Iterator[str]:
+    """Where Triton's config is not what ``render`` writes for this engine: parameters by name, anything else by its line."""
     found = read_config(path)
-    expected = {key: _text(value) for key, value in engine_parameters(spec, engine_path).items() if value is not None}
-    expected[MANIFEST_PARAMETER] = manifest.summary(manifest.read(engine))
-    for key, value in expected.items():
-        there = found.parameters[key].string_value if key in found.parameters else None
-        if there != value:
-            yield f"{path}: parameter {key}: found {there!r}, expected {value!r}: render it again"
-    if found.name != MODEL or not found.model_transaction_policy.decoupled or found.max_batch_size != spec.max_batch_size:
-        yield f"{path}: not a decoupled {MODEL} of max_batch_size {spec.max_batch_size}: render it again"
+    expected = render_config(spec, engine_parameters(spec, engine_path), manifest.summary(manifest.read(engine)))
+    there, wanted = config_parameters(found), config_parameters(expected)
+    for key, value in wanted.items():
+        if there.get(key) != value:
+            yield f"{path}: parameter {key}: found {there.get(key)!r}, expected {value!r}: render it again"
+    others = ([line for line in text.split("\n") if not _PARAMETER.fullmatch(line)] for text in (found, expected))
+    for one, other in zip_longest(*others):
+        if one != other:
+            yield f"{path}: not as render writes it: found {one!r}, expected {other!r}: render it again"
+            return
 
 
-def read_config(path: Path) -> Any:
-    """Triton's config of a model. Raises ConfigError for a file that Triton could not read."""
+def read_config(path: Path) -> str:
+    """Read Triton's config of a model. Raises ConfigError for a file that is missing, or no text."""
     try:
-        return text_format.Parse(path.read_text(), model_config_pb2.ModelConfig())
-    except (OSError, text_format.ParseError) as error:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {error}") from None
 
 
-def _text(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def config_parameters(text: str) -> dict[str, str]:
+    """The parameters of a config that ``render`` wrote, each of which is a line."""
+    return {key: json.loads(value) for key, value in (match.groups() for match in _PARAMETER.finditer(text))}

@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 import shutil
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,6 +79,27 @@ def _resolved_once(spec: EngineSpec, record: Path) -> str:
     scratch.write_text(json.dumps({"asked": asked, "commit": commit}))
     scratch.replace(record)
     return commit
+
+
+def read_model(source: Source) -> tuple[ModelShape, int]:
+    """A model's shape, and the bytes of a parameter in its files; of the hub's files only config.json is brought.
+
+    Raises BuildFailed if the hub does not answer, ConfigError for another architecture.
+    """
+    if source.files is not None:
+        return _model_in(Path(source.model))
+    from huggingface_hub import hf_hub_download
+
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            hf_hub_download(source.model, "config.json", revision=source.commit, local_dir=scratch)
+        except Exception as error:  # the hub client has no common base for what can go wrong
+            raise _failed(source.model, error) from error
+        return _model_in(Path(scratch))
+
+
+def _model_in(folder: Path) -> tuple[ModelShape, int]:
+    return ModelShape.read(folder), ModelShape.stored_bytes(folder)
 
 
 def download(source: Source, result: Result) -> None:

@@ -12,7 +12,8 @@ Not yet run on a GPU. Written to NVIDIA/TensorRT-LLM's sources:
 * ``max_tokens`` beyond the context is cut with a warning alone: so everything is validated before;
 * before TorchSampler was the only sampler (1.3.0rc26, docs/source/features/sampling.md) it took bad words
   (PR 16052), penalties (PR 16485) and seeds (PR 17172) without heeding them;
-* a seed repeats a call that is sampled alone; in a batch it need not (sampler/seed_manager.py @2341856).
+* a seed repeats a call that is sampled alone; in a batch it need not (sampler/seed_manager.py @2341856, which
+  keeps it as int64, unchecked).
 """
 
 from __future__ import annotations
@@ -28,9 +29,10 @@ from tensorrt_llm.llmapi import KvCacheConfig
 
 from budgetforce.config import LibraryConfig
 from budgetforce.engine.async_engine import Sampled
+from budgetforce.engine.call_limits import MAX_SEED
 from budgetforce.engine.model_files import hf_limits
 from budgetforce.engine.token_engine import ModelLimits, TokenCall
-from budgetforce.errors import ConfigError
+from budgetforce.errors import ConfigError, InvalidRequest
 
 OLDEST = "1.3.0rc26"
 _NO_END = -1
@@ -54,6 +56,7 @@ class LlmApiSource:
             skip_tokenizer_init=True,
             tensor_parallel_size=config.tensor_parallel,
             max_seq_len=config.max_seq_len,
+            max_batch_size=config.max_replies,
             enable_chunked_prefill=True,  # without it a prompt of more than max_num_tokens is refused
             kv_cache_config=KvCacheConfig(
                 enable_block_reuse=True, free_gpu_memory_fraction=config.memory_fraction, tokens_per_block=config.block_size
@@ -63,7 +66,9 @@ class LlmApiSource:
         return cls(llm, limits, config.block_size)
 
     def check(self, call: TokenCall) -> None:
-        """Nothing that the tensors can say is refused here alone."""
+        seed = call.sampling.seed
+        if seed is not None and seed > MAX_SEED:  # it would fail the step of all calls, in the engine's process
+            raise InvalidRequest("seed", seed, f"0 to {MAX_SEED} (this engine keeps seeds as int64)")
 
     async def sample(self, name: str, call: TokenCall) -> AsyncGenerator[Sampled, None]:  # noqa: ARG002  # it numbers calls itself
         output = self._llm.generate_async(list(call.input_ids), sampling_params(call), streaming=True)

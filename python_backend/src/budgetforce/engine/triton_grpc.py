@@ -14,9 +14,7 @@ from array import array
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
-from tritonclient.grpc import service_pb2
-from tritonclient.utils import np_to_triton_dtype
-
+from budgetforce.engine import kserve
 from budgetforce.engine.base import EngineCall, EngineDelta
 from budgetforce.engine.endpoint import Endpoint
 from budgetforce.engine.grpc_calls import CallFailed, GrpcCall, GrpcCalls
@@ -62,10 +60,10 @@ class GrpcEngine:
 
     async def is_ready(self) -> bool:
         try:
-            answer = await self._ask("ModelReady", service_pb2.ModelReadyRequest(name=self.model_name))
+            answer = await self._ask("ModelReady", kserve.ModelReadyRequest(name=self.model_name))
         except CallFailed:
             return False
-        return bool(service_pb2.ModelReadyResponse.FromString(answer).ready)
+        return bool(kserve.ModelReadyResponse.FromString(answer).ready)
 
     async def _ask(self, method: str, request: Any) -> bytes:
         """A call with one answer. Raises CallFailed, also if none comes for too long."""
@@ -131,8 +129,8 @@ class GrpcEngine:
 
     async def _may_cancel(self) -> bool:
         if self._cancels_safely is None:
-            answer = await self._ask("ServerMetadata", service_pb2.ServerMetadataRequest())
-            version = service_pb2.ServerMetadataResponse.FromString(answer).version
+            answer = await self._ask("ServerMetadata", kserve.ServerMetadataRequest())
+            version = kserve.ServerMetadataResponse.FromString(answer).version
             self._cancels_safely = tuple(map(int, version.split(".")[:2])) >= _CANCELS_SAFELY
         return self._cancels_safely
 
@@ -159,9 +157,9 @@ class GrpcEngine:
         return EngineFailed(f"engine '{self.model_name}': {message.splitlines()[0]}")
 
     def _stream_request(self, request_id: str, tensors: Mapping[str, Array]) -> bytes:
-        request = service_pb2.ModelInferRequest(model_name=self.model_name, id=request_id)
+        request = kserve.ModelInferRequest(model_name=self.model_name, id=request_id)
         for name, tensor in tensors.items():
-            request.inputs.add(name=name, datatype=np_to_triton_dtype(tensor.dtype), shape=tensor.shape)
+            request.inputs.add(name=name, datatype=kserve.DATATYPES[tensor.dtype.name], shape=tensor.shape)
             request.raw_input_contents.append(tensor.tobytes())
         for name in OUTPUTS:
             request.outputs.add(name=name)
@@ -202,7 +200,7 @@ class _Heard:
         """One message of the stream."""
         self.at = self._engine.heard_at = time.monotonic()
         self.has_begun = True
-        response = service_pb2.ModelStreamInferResponse.FromString(message)
+        response = kserve.ModelStreamInferResponse.FromString(message)
         if response.error_message:
             self.error_message = response.error_message
         elif response.infer_response.raw_output_contents:

@@ -11,6 +11,8 @@ Facts of vLLM 0.32.0 that decide what is asked of it (vllm/sampling_params.py, v
 * the end ids of the model's own files stop a call, and are kept off by ``min_tokens``, unless no
   tokenizer and no generation config is loaded, and ``ignore_eos``;
 * bad words are texts: ids are banned by a bias of minus infinity;
+* more than 1,024 biased ids, or a seed of 64 bits, end its engine on GPUs (vllm/v1/worker/gpu/sample/logit_bias.py,
+  states.py);
 * a temperature below 0.01 is raised, one above 2 refused;
 * ``repetition_penalty`` counts the prompt, the two other penalties do not (TensorRT-LLM's do).
 """
@@ -25,10 +27,12 @@ from contextlib import aclosing
 from vllm import AsyncEngineArgs, AsyncLLMEngine, SamplingParams, TokensPrompt
 from vllm.platforms import current_platform
 from vllm.sampling_params import RequestOutputKind
+from vllm.usage.usage_lib import UsageContext
 from vllm.v1.engine.exceptions import EngineDeadError
 
 from budgetforce.config import LibraryConfig
 from budgetforce.engine.async_engine import Sampled, SourceDied
+from budgetforce.engine.call_limits import MAX_SEED, VLLM
 from budgetforce.engine.token_engine import ModelLimits, TokenCall
 from budgetforce.errors import InvalidRequest
 
@@ -48,25 +52,34 @@ class VllmSource:
     async def start(cls, config: LibraryConfig) -> VllmSource:
         """Load the model; takes the loop until it has been loaded."""
         os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")  # else it tells its makers what it runs on
+        # As its own server does: by default it forks, with Triton's threads and its CUDA in the middle of whatever they do.
+        os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")
         arguments = AsyncEngineArgs(
             model=config.model_dir,
             max_model_len=config.max_seq_len,
             tensor_parallel_size=config.tensor_parallel,
             gpu_memory_utilization=config.memory_fraction,
             block_size=config.block_size,
+            max_num_seqs=config.max_replies,
             enable_prefix_caching=True,
             skip_tokenizer_init=True,
             generation_config="vllm",
             enforce_eager=current_platform.is_cpu(),  # compiling takes a minute and a compiler, and gains nothing there
             disable_log_stats=True,
         )
-        return cls(AsyncLLMEngine.from_engine_args(arguments), config)
+        # The context decides how many tokens a step may prefill: 8,192 on an H100, 2,048 without it.
+        return cls(AsyncLLMEngine.from_engine_args(arguments, usage_context=UsageContext.OPENAI_API_SERVER), config)
 
     def check(self, call: TokenCall) -> None:
         temperature = call.sampling.temperature
         lowest, highest = _TEMPERATURES
         if call.is_sampled and temperature is not None and not lowest <= temperature <= highest:
             raise InvalidRequest("temperature", temperature, f"{lowest} to {highest} (this engine's range)")
+        seed, num_banned = call.sampling.seed, len(self._known(call.banned_ids))
+        if seed is not None and seed > MAX_SEED:
+            raise InvalidRequest("seed", seed, f"0 to {MAX_SEED} (this engine keeps seeds as int64)")
+        if num_banned > (most := VLLM.max_banned_ids or num_banned):
+            raise InvalidRequest("bad_words_list", f"{num_banned} ids", f"at most {most} (this engine's limit)")
 
     async def sample(self, name: str, call: TokenCall) -> AsyncGenerator[Sampled, None]:
         prompt = TokensPrompt(prompt_token_ids=list(call.input_ids))

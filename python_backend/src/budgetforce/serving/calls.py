@@ -108,7 +108,11 @@ class EngineCalls:
 
 
 def call_seed(seed: int | None, sample: int, call: int) -> int | None:
-    """The seed of a sample's ``call``-th engine call: equal requests repeat, no two calls of one do."""
+    """The seed of a sample's ``call``-th engine call, of 63 bits: equal requests repeat, no two calls of one do.
+
+    vLLM and TensorRT-LLM's LLM API keep a seed as int64 without a check, so a 64th bit would fail the call.
+    """
     if seed is None:
         return None
-    return int.from_bytes(hashlib.blake2b(f"{seed}/{sample}/{call}".encode(), digest_size=8).digest(), "little")
+    digest = hashlib.blake2b(f"{seed}/{sample}/{call}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1

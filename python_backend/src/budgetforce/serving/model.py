@@ -12,6 +12,7 @@ from pathlib import Path
 import triton_python_backend_utils as pb_utils
 
 from budgetforce.config import OrchestratorConfig, from_parameters
+from budgetforce.engine.call_limits import NO_LIMITS, OF_MODEL
 from budgetforce.engine.endpoint import endpoint_of
 from budgetforce.engine.triton_bls import BlsEngine
 from budgetforce.engine.triton_grpc import GrpcEngine
@@ -34,7 +35,8 @@ class BudgetForcingModel:
     def initialize(self, args: dict[str, str]) -> None:
         config = from_parameters(OrchestratorConfig, json.loads(args["model_config"])["parameters"])
         self._tokenizer = ChatTokenizer.load(Path(config.tokenizer_dir))
-        self._planner = Planner(self._tokenizer, Preset.load(config.preset), config.max_context_tokens, config.vocab_rows)
+        limits = OF_MODEL.get(config.engine_model, NO_LIMITS)
+        self._planner = Planner(self._tokenizer, Preset.load(config.preset), config.max_context_tokens, config.vocab_rows, limits)
         metrics = Metrics(args["model_instance_name"])
         if config.transport == "bls":
             self._host: Host = SerialHost(lambda: self._over_bls(config), metrics.publish)

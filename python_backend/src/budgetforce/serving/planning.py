@@ -17,8 +17,10 @@ from typing import Any
 
 from budgetforce.core import BudgetRule, ForcingPlan, Phase, ThinkingMode
 from budgetforce.engine.base import Sampling
+from budgetforce.engine.call_limits import NO_LIMITS, CallLimits
 from budgetforce.errors import ConfigError, InvalidRequest
 from budgetforce.presets import AnswerPreset, Preset
+from budgetforce.serving.call_bounds import check_call_bounds
 from budgetforce.serving.request import ReplyRequest
 from budgetforce.text.tokenizer import ChatTokenizer
 
@@ -73,14 +75,22 @@ class ReplyPlan:
 class Planner:
     """Plans requests for one model. Safe to use from several threads."""
 
-    def __init__(self, tokenizer: ChatTokenizer, default_preset: Preset, max_context_tokens: int, vocab_rows: int = 0) -> None:
-        """``vocab_rows``: rows of the model's embedding, as many as tokens or more.
+    def __init__(
+        self,
+        tokenizer: ChatTokenizer,
+        default_preset: Preset,
+        max_context_tokens: int,
+        vocab_rows: int = 0,
+        call_limits: CallLimits = NO_LIMITS,
+    ) -> None:
+        """``vocab_rows``: rows of the model's embedding, as many as tokens or more. ``call_limits``: the engine's.
 
         Raises ConfigError if the preset's terminators are no single tokens of this model.
         """
         self._tokenizer = tokenizer
         self._default_preset = default_preset
         self._max_context_tokens = max_context_tokens
+        self._call_limits = call_limits
         self._masked_ids = frozenset(range(len(tokenizer.token_bytes), vocab_rows))
         self._encode_marker = lru_cache(maxsize=256)(tokenizer.encode_marker)  # a preset's few strings, in every request
         default_preset.terminator_ids(tokenizer)
@@ -91,6 +101,8 @@ class Planner:
         _refuse_the_meaningless(request, preset)
         forcing = self._forcing_plan(request, preset)
         sampling = self._sampling(request, preset)
+        always_banned = self._masked_ids | forcing.thinking_terminators | forcing.answer_terminators
+        check_call_bounds(self._call_limits, request, sampling, always_banned)
         phases = Phase if forcing.mode is ThinkingMode.FREE or forcing.max_thinking_tokens else (Phase.ANSWER,)
         if request.num_samples > 1 and not any(sampling[phase].temperature for phase in phases):
             raise InvalidRequest("num_samples", request.num_samples, "1 at temperature 0, where all samples would be equal")

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Triton's gRPC messages, as far as the engine calls need them, described when this module is imported.
+
+They are not imported from tritonclient: each of its releases needs other versions of grpcio and protobuf, and the server's
+image has versions of its own that must stay. Generated code would be tied to a version of protobuf as well; descriptors are
+not (tried with protobuf 4.25, 5, 6 and 7). They have a pool of their own, so tritonclient can be imported beside them.
+
+Source of names and numbers: triton-inference-server/common, protobuf/grpc_service.proto r24.10; tests/engine/test_kserve.py
+compares them with tritonclient's.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from google.protobuf import descriptor_pb2, message_factory
+from google.protobuf.descriptor_pool import DescriptorPool
+
+_PACKAGE = "inference"
+# By message: fields with their numbers and types; * = repeated.
+_MESSAGES = {
+    "ServerMetadataRequest": {},
+    "ServerMetadataResponse": {"version": (2, "string")},
+    "ModelReadyRequest": {"name": (1, "string")},
+    "ModelReadyResponse": {"ready": (1, "bool")},
+    "InferInputTensor": {"name": (1, "string"), "datatype": (2, "string"), "shape": (3, "int64*")},
+    "InferRequestedOutputTensor": {"name": (1, "string")},
+    "ModelInferRequest": {
+        "model_name": (1, "string"),
+        "id": (3, "string"),
+        "inputs": (5, "InferInputTensor*"),
+        "outputs": (6, "InferRequestedOutputTensor*"),
+        "raw_input_contents": (7, "bytes*"),
+    },
+    "InferOutputTensor": {"name": (1, "string")},
+    "ModelInferResponse": {"outputs": (5, "InferOutputTensor*"), "raw_output_contents": (6, "bytes*")},
+    "ModelStreamInferResponse": {"error_message": (1, "string"), "infer_response": (2, "ModelInferResponse")},
+}
+_SCALARS = {name: getattr(descriptor_pb2.FieldDescriptorProto, f"TYPE_{name.upper()}") for name in ("string", "bytes", "bool", "int64")}
+
+
+def _pool() -> DescriptorPool:
+    file = descriptor_pb2.FileDescriptorProto(name="budgetforce/engine/kserve.proto", package=_PACKAGE, syntax="proto3")
+    for message, fields in _MESSAGES.items():
+        described = file.message_type.add(name=message)
+        for name, (number, kind) in fields.items():
+            _describe(described.field.add(name=name, number=number), kind)
+    pool = DescriptorPool()
+    pool.AddSerializedFile(file.SerializeToString())
+    return pool
+
+
+def _describe(field: Any, kind: str) -> None:
+    one = kind.removesuffix("*")
+    field.label = field.LABEL_OPTIONAL if one == kind else field.LABEL_REPEATED
+    if one in _SCALARS:
+        field.type = _SCALARS[one]
+    else:
+        field.type, field.type_name = field.TYPE_MESSAGE, f".{_PACKAGE}.{one}"
+
+
+_POOL = _pool()
+
+
+def _message(name: str) -> Any:
+    return message_factory.GetMessageClass(_POOL.FindMessageTypeByName(f"{_PACKAGE}.{name}"))
+
+
+ServerMetadataRequest = _message("ServerMetadataRequest")
+ServerMetadataResponse = _message("ServerMetadataResponse")
+ModelReadyRequest = _message("ModelReadyRequest")
+ModelReadyResponse = _message("ModelReadyResponse")
+ModelInferRequest = _message("ModelInferRequest")
+ModelStreamInferResponse = _message("ModelStreamInferResponse")
+
+DATATYPES = {"int32": "INT32", "uint64": "UINT64", "float32": "FP32", "bool": "BOOL"}  # by the names of numpy

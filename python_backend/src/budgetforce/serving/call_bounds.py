@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the engine's library cannot take in one call, refused when a request is planned, by the name of the caller's field."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from budgetforce.core import Phase
+from budgetforce.engine.base import Sampling
+from budgetforce.engine.call_limits import CallLimits
+from budgetforce.errors import InvalidRequest
+from budgetforce.serving.request import ReplyRequest
+
+
+def check_call_bounds(limits: CallLimits, request: ReplyRequest, sampling: Mapping[Phase, Sampling], always_banned: frozenset[int]) -> None:
+    """Raise InvalidRequest for a top-k or for bad words that the engine would cut, or die of.
+
+    ``always_banned``: ids that a call may ban besides the caller's: rows without a token, and the terminators.
+    """
+    for phase, one in sampling.items():
+        if limits.max_top_k is not None and (one.top_k or 0) > limits.max_top_k:
+            allowed = f"0 to {limits.max_top_k}, which is this engine's limit (0 = off)"
+            raise InvalidRequest(_field("top_k", phase, request), one.top_k, allowed)
+        if limits.max_banned_ids is not None:
+            _check_banned(limits.max_banned_ids, _field("bad_words", phase, request), one, always_banned)
+
+
+def _check_banned(max_banned_ids: int, field: str, sampling: Sampling, always_banned: frozenset[int]) -> None:
+    words = {word[0] for word in sampling.bad_words if len(word) == 1} - always_banned
+    room = max_banned_ids - len(always_banned)
+    if words and len(words) > room:
+        allowed = f"at most {room}: this engine bans {max_banned_ids} ids in a call, and {len(always_banned)} are banned anyway"
+        raise InvalidRequest(field, f"{len(words)} tokens", allowed)
+
+
+def _field(name: str, phase: Phase, request: ReplyRequest) -> str:
+    """Where the caller gave the value: the thinking has fields of its own, and else those of the answer."""
+    return f"thinking_{name}" if phase is Phase.THINKING and name in request.thinking_sampling else name
