@@ -33,8 +33,7 @@ def test_the_readmes_fields_are_the_configs(root):
     text = (root / "model_repository/s1/config.pbtxt").read_text()
     config = text_format.Parse(text, model_config_pb2.ModelConfig())
     declared = [
-        (t.name, model_config_pb2.DataType.Name(t.data_type).removeprefix("TYPE_") + ("[]" if list(t.dims) == [-1] else ""))
-        for t in config.input
+        (t.name, model_config_pb2.DataType.Name(t.data_type).removeprefix("TYPE_") + ("[]" if -1 in t.dims else "")) for t in config.input
     ]
     section = (root / "README.md").read_text().partition("## Fields")[2].partition("\n## ")[0]
     told = re.findall(r"^\| `(\w+)` \| (\w+(?:\[\])?) \|", section, re.M)

@@ -120,7 +120,7 @@ class Planner:
         encode, tokenizer = self._encode_marker, self._tokenizer
         thinking, answer = preset.thinking, preset.answer
         rule, forced = BudgetRule(thinking.budget_rule), request.thinking is ThinkingMode.FORCED
-        chat, start = tokenizer.encode_chat(request.messages), encode(thinking.start) if forced else ()
+        chat, start = self._encode_chat(request, preset), encode(thinking.start) if forced else ()
         policy = _prefix_policy(request, answer)
         thinking_terminators, answer_terminators = preset.terminator_ids(tokenizer)
         unbounded = ForcingPlan(
@@ -151,6 +151,15 @@ class Planner:
             reencode_from=len(chat) if thinking.seam == "text" and forced else None,
         )
         return self._bounded(unbounded, request, preset)
+
+    def _encode_chat(self, request: ReplyRequest, preset: Preset) -> tuple[int, ...]:
+        """The chat's ids. What is too long by the count of its words or bytes is refused without encoding it: that may take seconds."""
+        context = min(self._max_context_tokens, preset.context_tokens)
+        num_tokens = self._tokenizer.fewest_tokens([message["content"] for message in request.messages])
+        if num_tokens > context:
+            allowed = f"fewer: the context holds {context} tokens"
+            raise InvalidRequest(request.prompt_field, f"at least {num_tokens} tokens", allowed)
+        return self._tokenizer.encode_chat(request.messages)
 
     def _plain(self, field: str, text: str) -> tuple[int, ...]:
         """The ids of a text that must hold no control token."""
