@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """``s1`` without a server: one terminal response a request, whatever happens. (With one: tests/server.)"""
 
+import gc
 import json
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from budgetforce.serving.door import Door
 from budgetforce.serving.model import BudgetForcingModel
 from budgetforce.serving.orchestrator import Incoming
 from budgetforce.serving.ports import ReplyPort
+from server.waiting import wait_until
 
 END, EOS = 2, 0
 
@@ -246,6 +249,23 @@ def test_a_text_that_is_too_long_is_refused_before_it_is_copied(model):
     model.execute([one])
     assert one.sender.finished.wait(5)
     assert "field 'text_input': got \"1048577 bytes\", allowed: at most 1048576 bytes" in str(one.sender.responses[-1].error)
+
+
+def test_a_request_that_is_refused_leaves_nothing_behind(model):
+    """Its values are free as soon as it is answered, without the garbage collector."""
+    gc.collect()
+    gc.disable()
+    try:
+        one = request(text_input=[[b"a" * (2**20 + 1)]])
+        text = weakref.ref(one)
+        model.execute([one])
+        assert one.sender.finished.wait(5)
+        del one
+        while model._host._running:
+            pass
+        wait_until(lambda: text() is None, seconds=5)
+    finally:
+        gc.enable()
 
 
 def test_a_pattern_of_headers_that_is_none_keeps_the_model_from_loading():

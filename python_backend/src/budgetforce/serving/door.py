@@ -50,7 +50,7 @@ class Door:
             self._refuse_company(request, request_id)
             incoming.inputs = self._inputs(request)
         except InvalidRequest as refusal:
-            incoming.refusal = refusal
+            incoming.refusal = refusal.with_traceback(None)  # which leads to this frame, and so to the values and around in a circle
         return incoming
 
     def _inputs(self, request: pb_utils.InferenceRequest) -> Mapping[str, Sequence[Any]]:
