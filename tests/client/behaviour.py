@@ -11,6 +11,7 @@ A module that imports these tests has a fixture ``served``: a server that is tol
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import grpc
 import pytest
 
 from client.blocking import BlockingClient
@@ -28,6 +29,7 @@ from s1_client import (
     ServerNotReady,
     ThinkingDelta,
 )
+from s1_client._wire import infer_request, raise_error, streaming_method
 from server.waiting import wait_until
 
 CLIENTS = {"sync": Client, "async": BlockingClient}
@@ -235,6 +237,41 @@ def test_what_the_server_refuses_is_an_invalid_request(client, options):
     with pytest.raises(InvalidRequest) as refused:
         client.think("hi", **options)
     assert refused.value.field in options
+
+
+@pytest.mark.parametrize(
+    ("options", "value", "allowed"),
+    [
+        ({"stop_words": ["x"] * 513}, "513 strings", "at most 512 strings"),
+        ({"ignore_str": ["x" * 8192, "y" * 8193]}, "16385 bytes together", "at most 16384 bytes together"),
+        ({"answer_prefix": "x" * (2**20 + 1)}, "1048577 bytes", "at most 1048576 bytes"),
+        ({"preset": "x" * 257}, "257 bytes", "at most 256 bytes"),
+    ],
+)
+def test_what_is_too_large_is_refused_with_its_size(client, options, value, allowed):
+    with pytest.raises(InvalidRequest) as refused:
+        client.think("hi", **options)
+    assert (refused.value.field, refused.value.value, refused.value.allowed) == (*options, f'"{value}"', allowed)
+
+
+@pytest.mark.parametrize(
+    ("name", "allowed"),
+    [
+        ("max_thinking_token", "nothing: there is no such field; did you mean max_thinking_tokens?"),
+        ("max_tokens", "nothing as a request parameter: max_tokens is an input tensor"),
+        ("beam_width", "nothing: there is no such field"),
+    ],
+)
+def test_a_request_parameter_is_refused_by_name(served, name, allowed):
+    """Which our client never sends."""
+    request = infer_request("hi", {}, stream=True, model=served.model)
+    request.parameters[name].int64_param = 3
+    request.parameters["triton_enable_empty_final_response"].bool_param = True
+    with grpc.insecure_channel(served.url) as channel:
+        (response,) = streaming_method(channel)(request, timeout=30)
+    with pytest.raises(InvalidRequest) as refused:
+        raise_error(response)
+    assert (refused.value.field, refused.value.value, refused.value.allowed) == (name, "3", allowed)
 
 
 def test_an_engine_that_fails_is_told_of_with_what_had_come(client, served):

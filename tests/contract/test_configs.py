@@ -67,7 +67,14 @@ def test_the_models_are_decoupled_one_process_and_batch_one(root, model):
     assert config.backend == "python"
     assert config.model_transaction_policy.decoupled
     assert [(group.count, group.kind) for group in config.instance_group] == [(1, model_config_pb2.ModelInstanceGroup.KIND_CPU)]
-    assert config.max_batch_size == 1
+    assert config.max_batch_size == (0 if model == "s1" else 1)
+
+
+def test_every_shape_of_s1_begins_with_a_one_that_triton_checks(s1):
+    """Stock clients send a batch dimension of 1. As a dimension of the model's own Triton refuses it when it is 0: a request whose first
+    tensor is empty in a batch of 0 it never answers.
+    """
+    assert {tuple(tensor.dims) for tensor in [*s1.input, *s1.output]} == {(1, 1), (1, -1)}
 
 
 @pytest.mark.parametrize(("model", "kind"), [("s1", OrchestratorConfig), *CONFIGS.items()])
@@ -110,12 +117,12 @@ def test_the_client_sends_what_the_config_declares(s1):
 
 
 def test_names_of_the_stock_bls_model_keep_their_types(s1):
-    """NVIDIA's tensorrt_llm_bls config.pbtxt (after the rename of random_seed to seed)."""
+    """NVIDIA's tensorrt_llm_bls config.pbtxt (after the rename of random_seed to seed), with its batch dimension."""
     stock = {"text_input": "TYPE_STRING", "max_tokens": "TYPE_INT32", "bad_words": "TYPE_STRING", "stop_words": "TYPE_STRING"}
     stock |= {"top_k": "TYPE_INT32", "top_p": "TYPE_FP32", "temperature": "TYPE_FP32", "repetition_penalty": "TYPE_FP32"}
     stock |= {"presence_penalty": "TYPE_FP32", "frequency_penalty": "TYPE_FP32", "seed": "TYPE_UINT64", "stream": "TYPE_BOOL"}
     stock |= {"exclude_input_in_output": "TYPE_BOOL"}
     ours = {tensor.name: (model_config_pb2.DataType.Name(tensor.data_type), list(tensor.dims)) for tensor in s1.input}
     for name, kind in stock.items():
-        assert ours[name] == (kind, [-1] if name.endswith("_words") else [1])
+        assert ours[name] == (kind, [1, -1] if name.endswith("_words") else [1, 1])
     assert {output.name for output in s1.output} >= {"text_output"}

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Docs that cannot lie: what they show is compared with what is. (Snippets are run in tests/server/test_readme.py.)"""
 
+import dataclasses
 import html
 import io
 import json
@@ -14,9 +15,10 @@ from tritonclient.grpc import model_config_pb2
 
 from benchmarks import chain_throughput, orchestration, peer_table
 from budgetforce import errors, presets, serving_env
+from budgetforce.config import OrchestratorConfig
 from budgetforce.core import AnswerEnd, ThinkingEnd
 from budgetforce.core.states import mermaid
-from budgetforce.serving import engine_inputs, metrics
+from budgetforce.serving import bounds, engine_inputs, metrics, parameters
 from contract import refresh_help
 from s1_client.cli._session import Session
 from s1_client.cli._summary import Row, Summary
@@ -27,18 +29,30 @@ from s1_client.evaluation import Protocol, load_task, report_of
 from s1_client.evaluation._lm_eval_options import connection_of, option_values
 from s1_client.evaluation._recipes import NAMES as RECIPES
 from s1_client.loadtest._metrics import TERMS
+from s1_client.testing import _bounds
 
 
 def test_the_readmes_fields_are_the_configs(root):
     text = (root / "model_repository/s1/config.pbtxt").read_text()
     config = text_format.Parse(text, model_config_pb2.ModelConfig())
     declared = [
-        (t.name, model_config_pb2.DataType.Name(t.data_type).removeprefix("TYPE_") + ("[]" if list(t.dims) == [-1] else ""))
-        for t in config.input
+        (t.name, model_config_pb2.DataType.Name(t.data_type).removeprefix("TYPE_") + ("[]" if -1 in t.dims else "")) for t in config.input
     ]
     section = (root / "README.md").read_text().partition("## Fields")[2].partition("\n## ")[0]
     told = re.findall(r"^\| `(\w+)` \| (\w+(?:\[\])?) \|", section, re.M)
     assert sorted(declared) == sorted(told)
+
+
+def test_the_readmes_bounds_are_the_configs_and_the_codes(root):
+    section = (root / "README.md").read_text().partition("Sizes are bounded")[2].partition("\n## ")[0]
+    told = {name: int(number) for number, name in re.findall(r"^\| [^|]* \| (\d+)[^|]* \| `(\w+)` \|$", section, re.M)}
+    names = ("max_text_bytes", "max_messages", "max_words", "max_words_bytes")
+    defaults = {field.name: field.default for field in dataclasses.fields(OrchestratorConfig)}
+    config = text_format.Parse((root / "model_repository/s1/config.pbtxt").read_text(), model_config_pb2.ModelConfig())
+    assert told == {name: defaults[name] for name in names} == {name: int(config.parameters[name].string_value) for name in names}
+    assert f"{bounds.MAX_NAME_BYTES} bytes" in section and f"{bounds.MAX_ID_BYTES} bytes" in section
+    assert f"{parameters.MAX_BYTES} characters" in section
+    assert tuple(told[name] for name in names) == (_bounds.MAX_TEXT_BYTES, _bounds.MAX_MESSAGES, _bounds.MAX_WORDS, _bounds.MAX_WORDS_BYTES)
 
 
 def test_the_readme_names_every_event(root):

@@ -85,10 +85,25 @@ class ResponseSender:
 
 
 class InferenceRequest:
-    def __init__(self, inputs: dict[str, Any], request_id: str = "") -> None:
+    """``beside`` is what a request has that is no tensor: ``parameters`` (JSON), ``timeout``, ``flags``, ``correlation_id``."""
+
+    def __init__(self, inputs: dict[str, Any], request_id: str = "", **beside: Any) -> None:
         self._inputs = [Tensor(name, array) for name, array in inputs.items()]
         self._request_id = request_id
+        self._beside = {"parameters": "{}", "timeout": 0, "flags": 0, "correlation_id": 0, **beside}
         self.sender = ResponseSender()
+
+    def parameters(self) -> str:
+        return str(self._beside["parameters"])
+
+    def timeout(self) -> int:
+        return int(self._beside["timeout"])
+
+    def flags(self) -> int:
+        return int(self._beside["flags"])
+
+    def correlation_id(self) -> int | str:
+        return self._beside["correlation_id"]  # type: ignore[no-any-return]
 
     def inputs(self) -> list[Tensor]:
         return self._inputs

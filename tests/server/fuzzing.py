@@ -22,7 +22,7 @@ WIRE_TYPES = {"TYPE_STRING": "BYTES", "TYPE_INT32": "INT32", "TYPE_FP32": "FP32"
 PACKED = {"INT32": "<i", "UINT64": "<Q", "FP32": "<f", "BOOL": "<?"}
 DATATYPES = ("BOOL", "BYTES", "INT8", "INT32", "INT64", "UINT8", "UINT64", "FP16", "FP32", "FP64", "BF16", "", "string", "INT32\0")
 SHAPES = (
-    *((), (0,), (1,), (1, 0), (0, 1), (2, 1), (1, 2), (1, 3), (1, 1, 1), (-1,), (1, -1), (-1, -1), (1, -(2**63))),
+    *((), (0,), (1,), (1, 0), (0, 1), (0, 0), (0, 2), (2, 1), (1, 2), (1, 3), (1, 1, 1), (-1,), (1, -1), (-1, -1), (1, -(2**63))),
     *((1, 2**31), (1, 2**62), (2**32, 2**32), (1, 1000), (1,) * 100),
 )
 NUMBERS = {
@@ -80,8 +80,7 @@ def read_fields(config: Path) -> tuple[Field, ...]:
     """The inputs that a model's config declares."""
     parsed = text_format.Parse(config.read_text(), model_config_pb2.ModelConfig())
     return tuple(
-        Field(tensor.name, WIRE_TYPES[model_config_pb2.DataType.Name(tensor.data_type)], list(tensor.dims) == [-1])
-        for tensor in parsed.input
+        Field(tensor.name, WIRE_TYPES[model_config_pb2.DataType.Name(tensor.data_type)], -1 in tensor.dims) for tensor in parsed.input
     )
 
 

@@ -31,6 +31,7 @@ def ask(triton):
                 )
                 request.raw_input_contents.append(raw)
             messages = [response.error_message for response in stub.ModelStreamInfer(iter([request]), timeout=60)]
+            assert not any(messages[:-1])
             return messages[-1] or None
 
         yield send
@@ -105,7 +106,14 @@ CASES = {
     "frequency penalty out of range": ([TEXT, number("frequency_penalty", -3)], "frequency_penalty", "-2 to 2"),
     "unknown preset": ([TEXT, ("preset", "BYTES", [b"s2"])], "preset", "one of qwen3, s1, s1-eval, s1-readme, smollm2"),
     "prompt longer than the context": ([("text_input", "BYTES", [b"word " * 9000])], "text_input", "context holds 8192"),
-    "bad words of several tokens": ([TEXT, *SHORT, ("bad_words", "BYTES", [b"a long sequence of words"])], "bad_words_list", "one id each"),
+    "bad words of several tokens": ([TEXT, *SHORT, ("bad_words", "BYTES", [b"a", b"a long sequence"])], "bad_words", "one token each"),
+    "bad words of several tokens for the thinking": (
+        [TEXT, *SHORT, ("thinking_bad_words", "BYTES", [b"a long sequence"])],
+        "thinking_bad_words",
+        "one token each",
+    ),
+    "penalty on a thought of several rounds": ([TEXT, number("presence_penalty", 1)], "presence_penalty", "num_ignore 1"),
+    "stop word within the answer's prefix": ([TEXT, ("stop_words", "BYTES", [b"Answer"])], "stop_words", "Final Answer:"),
 }
 
 
@@ -125,16 +133,49 @@ def test_a_bad_value_is_refused_naming_field_value_and_what_is_allowed(ask, name
     [
         ([TEXT, ("max_tokens", "INT64", [3])], ["max_tokens", "INT64", "INT32"]),
         ([("text_input", "INT32", [3])], ["text_input", "INT32", "BYTES"]),
-        ([TEXT, ("max_tokens", "INT32", [3, 4])], ["max_tokens", "[1,2]", "[-1,1]"]),
+        ([TEXT, ("max_tokens", "INT32", [3, 4])], ["max_tokens", "[1,2]", "[1,1]"]),
         ([("text_input", "BYTES", [b"hello"], [1])], ["text_input", "[1]"]),
         ([TEXT, ("max_words", "INT32", [3])], ["max_words"]),
-        ([("text_input", "BYTES", [b"a", b"b"], [2, 1])], ["batch-size", "1"]),
+        ([("text_input", "BYTES", [b"a", b"b"], [2, 1])], ["text_input", "[2,1]", "[1,1]"]),
     ],
 )
 def test_a_wrong_type_shape_or_name_is_refused_by_triton(ask, tensors, words):
     """Before our code sees it; the message names the tensor, what came and what is expected."""
     message = ask(*tensors)
     assert all(word in message for word in words), message
+
+
+def empty(name, datatype, *shape):
+    return (name, datatype, [], [*shape])
+
+
+SHAPES = {
+    "a list of no strings in a batch of none": [empty("stop_words", "BYTES", 0, 0)],
+    "lists of no strings in batches of none": [empty("stop_words", "BYTES", 0, 0), empty("bad_words", "BYTES", 0, 0)],
+    "a list in a batch of none": [("stop_words", "BYTES", [b"a", b"b"], [0, 2])],
+    "all in a batch of none": [("text_input", "BYTES", [b"hi"], [0, 1]), ("max_tokens", "INT32", [2], [0, 1])],
+    "one of two in a batch of none": [TEXT, ("max_tokens", "INT32", [2], [0, 1])],
+    "a text of no elements": [empty("text_input", "BYTES", 1, 0)],
+    "a number of no elements": [TEXT, empty("max_tokens", "INT32", 1, 0)],
+    "a flag in a batch of none": [TEXT, empty("stream", "BOOL", 0, 1)],
+    "a batch of two": [("text_input", "BYTES", [b"a", b"b"], [2, 1])],
+    "no dimension": [("text_input", "BYTES", [b"a"], [])],
+    "three dimensions": [("text_input", "BYTES", [b"a"], [1, 1, 1])],
+    "a negative dimension": [("text_input", "BYTES", [b"a"], [1, -1])],
+    "no tensor": [],
+    "one word and the shape of two": [TEXT, ("stop_words", "BYTES", [b"a"], [1, 2])],
+}
+
+
+@pytest.mark.parametrize("model", ["s1", "s1_bls"])
+@pytest.mark.parametrize("name", SHAPES)
+def test_any_shape_that_is_not_the_fields_is_answered_with_one_refusal(ask, name, model):
+    """In a batch of 0 Triton would give the model nothing, and the client no answer."""
+    assert ask(*SHAPES[name], model=model)
+
+
+def test_an_empty_list_is_no_mistake(ask):
+    assert ask(TEXT, *SHORT, empty("stop_words", "BYTES", 1, 0)) is None
 
 
 def test_an_engine_that_is_not_loaded_is_unavailable(ask):

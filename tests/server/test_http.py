@@ -78,6 +78,46 @@ def test_a_bad_value_is_status_400_with_the_sentence(post):
     refused.value.close()
 
 
+def refusal(post, path, body):
+    """The status and the sentence."""
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        post(path, body)
+    with refused.value:
+        return refused.value.code, json.loads(refused.value.read().decode().removeprefix("data: "))["error"]
+
+
+@pytest.mark.parametrize(
+    ("extra", "name", "value", "meant"),
+    [
+        ({"temprature": 0.5}, "temprature", "0.5", "; did you mean temperature?"),
+        ({"max_thinking_token": 7}, "max_thinking_token", "7", "; did you mean max_thinking_tokens?"),
+        ({"parameters": {"temperatur": 1}}, "temperatur", "1", "; did you mean temperature?"),
+        ({"reasoning_effort": "high"}, "reasoning_effort", '"high"', "; did you mean max_thinking_tokens?"),
+        ({"n": 2}, "n", "2", "; did you mean num_samples?"),
+        ({"timeout": 1000}, "timeout", "1000", "; did you mean timeout_ms?"),
+        ({"beam_width": 4}, "beam_width", "4", ""),
+    ],
+)
+@pytest.mark.parametrize("path", ["generate", "generate_stream"])
+def test_a_key_that_is_no_field_is_refused_by_name(post, path, extra, name, value, meant):
+    sentence = f"INVALID_ARGUMENT: field '{name}': got {value}, allowed: nothing: there is no such field{meant}"
+    assert refusal(post, f"/v2/models/s1/{path}", {**BODY, **extra, "id": "mine"}) == (400, sentence)
+
+
+def test_the_request_id_is_no_unknown_key(post):
+    assert json.loads(json.loads(post("/v2/models/s1/generate", {**BODY, "id": "mine"})[1])["result"])["request_id"] == "mine"
+
+
+def test_what_triton_answers_or_casts_by_itself_is_what_the_readme_says(post):
+    """It casts numbers beyond a field's range without a word, and answers JSON of another type with status 500."""
+    seen = json.loads(post("/v2/models/s1/generate", {**BODY, "max_tokens": 4294967301})[1])
+    assert json.loads(seen["result"])["effective"]["max_tokens"] == 5
+    assert refusal(post, "/v2/models/s1/generate", {**BODY, "max_tokens": "5"})[0] == 500
+    assert refusal(post, "/v2/models/s1/generate", {"messages": [{"role": "user", "content": "hi"}]})[0] == 500
+    _, text = post("/v2/models/s1/generate", {**BODY, "stream": True})
+    assert json.loads(text)["error"].startswith("generate expects model to produce exactly 1 response")
+
+
 def test_an_engine_that_is_not_loaded_says_so(post):
     """Triton 24.10 makes every error of a generate request a 400; the sentence tells the kind."""
     with pytest.raises(urllib.error.HTTPError) as refused:

@@ -112,9 +112,23 @@ def test_generate_stream_sends_what_is_shown(curl):
     assert json.loads(events[-1].removeprefix("data: "))["event"] == "done"
 
 
-def test_a_refusal_reads_as_shown(curl):
-    output, shown = curl("refused")
+@pytest.mark.parametrize("name", ["refused", "unknown"])
+def test_a_refusal_reads_as_shown(curl, name):
+    output, shown = curl(name)
     assert output == shown
+
+
+def test_the_chat_by_curl_is_answered_and_found_by_its_id(snippet, curl):
+    """jq's program is its own; what it makes is what our client sends."""
+    code, _ = snippet("messages")
+    made = re.search(r"\| \{messages: tojson, (.*)\}'", code).group(1)
+    body = json.loads(re.sub(r"(\w+):", r'"\1":', f"{{{made}}}")) | {
+        "messages": json.dumps([{"role": "user", "content": "What is 17 * 23?"}])
+    }
+    url = re.search(r"\S+/generate", code).group(0)
+    done = subprocess.run(["curl", "-s", url, "-d", json.dumps(body)], capture_output=True, text=True, timeout=60, check=True)
+    assert json.loads(json.loads(done.stdout)["result"])["request_id"] == "mine"
+    assert "that of a running request" in curl("cancel")[0]
 
 
 def test_the_first_command_prints_what_is_shown(root, triton):

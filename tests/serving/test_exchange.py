@@ -111,6 +111,49 @@ def test_text_held_back_for_a_stop_word_that_never_came_is_shown_at_the_end(exch
     assert one.answer.endswith(" ST")
 
 
+@pytest.mark.parametrize("burst", [1, 9])
+@pytest.mark.parametrize(
+    ("said", "stop_words", "answer", "found"),
+    [
+        (" The end", ("Final Answer: The",), "", "Final Answer: The"),
+        (" The end", ("Answer: The", "zzz"), "Final ", "Answer: The"),
+        (" The end", (": The e", " The end"), "Final Answer", ": The e"),
+        (" A the", ("Answer: The",), "Final Answer: A the", None),
+        (" Th", ("Answer: The",), "Final Answer: Th", None),
+        ("", ("Answer: The",), "Final Answer:", None),
+    ],
+)
+def test_a_stop_word_may_begin_in_the_injected_prefix(exchange, tokenizer, burst, said, stop_words, answer, found):
+    """It is not shown, and what turns out not to be one is shown as injected."""
+    engine = ScriptedEngine([END], [*tokenizer.encode(said), EOS], burst=burst)
+    one = exchange(engine, stop_words=stop_words)
+    run(one)
+    assert (one.answer, one.result["stop_word"]) == (answer, found)
+    injected = "".join(piece.answer for piece in one.pieces if piece.event == "injected")
+    assert injected == answer[: len("Final Answer:")]
+    assert [piece.event for piece in one.pieces].count("round_ended") == len(one.result["rounds"])
+    assert one.pieces[-1].event == "done"
+    assert one.result["usage"]["num_output_ids"] == sum(len(piece.ids) for piece in one.pieces)
+
+
+@pytest.mark.parametrize(
+    ("tensor", "options", "field", "value"),
+    [
+        ("bad_words_list", {"sampling": {"bad_words": ("a", "b c", "d e")}}, "bad_words", "b c"),
+        ("bad_words_list", {"thinking_sampling": {"bad_words": ("b c",)}}, "thinking_bad_words", "b c"),
+        ("runtime_top_k", {"sampling": {"top_k": 7, "temperature": 1.0}}, "top_k", 7),
+        ("temperature", {"thinking_sampling": {"temperature": 7.0}}, "thinking_temperature", 7),
+        ("input_ids", {}, "input_ids", 7),
+    ],
+)
+def test_what_the_engine_refuses_is_the_callers_field(exchange, word, tensor, options, field, value):
+    engine = ScriptedEngine(word)
+    engine.fail_with = InvalidRequest(tensor, 7, "less")
+    with pytest.raises(InvalidRequest) as refused:
+        run(exchange(engine, **options))
+    assert (refused.value.field, refused.value.value, refused.value.allowed) == (field, value, "less")
+
+
 def test_an_engines_error_reaches_the_caller(exchange, word):
     engine = ScriptedEngine(word)
     engine.fail_with = InvalidRequest("bad_words_list", 1, "none")

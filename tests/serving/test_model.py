@@ -1,18 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """``s1`` without a server: one terminal response a request, whatever happens. (With one: tests/server.)"""
 
+import gc
 import json
 import threading
+import weakref
 
 import numpy as np
 import pytest
 import triton_python_backend_utils as pb_utils
 from scripted_engine import ScriptedEngine
 
+from budgetforce.config import OrchestratorConfig
+from budgetforce.errors import ConfigError
 from budgetforce.serving import model as model_module
+from budgetforce.serving.door import Door
 from budgetforce.serving.model import BudgetForcingModel
 from budgetforce.serving.orchestrator import Incoming
 from budgetforce.serving.ports import ReplyPort
+from server.waiting import wait_until
 
 END, EOS = 2, 0
 
@@ -28,6 +34,7 @@ def model(monkeypatch, smollm2, engine):
     parameters = {"engine_model": "scripted", "engine_url": "x:1", "tokenizer_dir": str(smollm2.tokenizer), "preset": "smollm2"}
     parameters |= {"max_context_tokens": "1000", "vocab_rows": "49152"}
     config = {"parameters": {name: {"string_value": value} for name, value in parameters.items()}}
+    config["input"] = [{"name": "text_input"}, {"name": "max_thinking_tokens"}, {"name": "temperature"}]
     model = BudgetForcingModel()
     model.initialize({"model_config": json.dumps(config), "model_instance_name": "s1_0_0"})
     yield model
@@ -216,3 +223,54 @@ def test_nothing_ends_the_thread_that_looks_for_cancels(model, engine, tokenizer
     model.execute([one])
     one.sender.cancelled = True
     assert one.sender.finished.wait(5)
+
+
+@pytest.mark.parametrize(
+    ("beside", "field"),
+    [
+        ({"parameters": '{"temprature":0.5}'}, "temprature"),
+        ({"timeout": 5000}, "timeout"),
+        ({"flags": 1, "correlation_id": 7}, "sequence_id"),
+        ({"correlation_id": "a"}, "sequence_id"),
+        ({"correlation_id": 7}, "sequence_id"),
+    ],
+)
+def test_what_a_request_has_beside_its_tensors_is_refused_once_and_counted(model, beside, field):
+    one = pb_utils.InferenceRequest({"text_input": np.array([[b"hi"]], np.object_)}, "id", **beside)
+    model.execute([one])
+    assert one.sender.finished.wait(5)
+    assert f"field '{field}'" in str(one.sender.responses[-1].error)
+    assert len(one.sender.responses) == 1
+    assert model._host.orchestrator.ends["INVALID_ARGUMENT"] == 1
+
+
+def test_a_text_that_is_too_long_is_refused_before_it_is_copied(model):
+    one = request(text_input=[[b"a" * (2**20 + 1)]])
+    model.execute([one])
+    assert one.sender.finished.wait(5)
+    assert "field 'text_input': got \"1048577 bytes\", allowed: at most 1048576 bytes" in str(one.sender.responses[-1].error)
+
+
+def test_a_request_that_is_refused_leaves_nothing_behind(model):
+    """Its values are free as soon as it is answered, without the garbage collector."""
+    gc.collect()
+    gc.disable()
+    try:
+        one = request(text_input=[[b"a" * (2**20 + 1)]])
+        text = weakref.ref(one)
+        model.execute([one])
+        assert one.sender.finished.wait(5)
+        del one
+        while model._host._running:
+            pass
+        wait_until(lambda: text() is None, seconds=5)
+    finally:
+        gc.enable()
+
+
+def test_a_pattern_of_headers_that_is_none_keeps_the_model_from_loading():
+    config = OrchestratorConfig(
+        engine_model="x", engine_url="x", tokenizer_dir="x", preset="smollm2", max_context_tokens=1, vocab_rows=1, forwarded_headers="("
+    )
+    with pytest.raises(ConfigError, match="forwarded_headers"):
+        Door(config, [])

@@ -275,3 +275,54 @@ def test_a_preset_that_does_not_fit_the_model_is_refused(tokenizer, preset, monk
     monkeypatch.setattr(Preset, "load", lambda _: replace(preset, name="other", thinking=thinking))
     with pytest.raises(InvalidRequest, match="</think>"):
         Planner(tokenizer, preset, CONTEXT).plan(request(preset="other"))
+
+
+# --- what several rounds, or a prefix, make senseless -----------------------------------------------
+
+
+@pytest.mark.parametrize("penalty", ["presence_penalty", "frequency_penalty"])
+@pytest.mark.parametrize("cause", [{"num_ignore": 1}, {"num_ignore": 0, "min_thinking_tokens": 3}, {"num_ignore": 0, "grace_tokens": 3}])
+def test_a_penalty_whose_count_would_start_anew_is_refused_naming_both_fields(plan, penalty, cause):
+    name, value = list(cause.items())[-1]
+    with pytest.raises(InvalidRequest) as refused:
+        plan(sampling={penalty: 0.5}, **cause)
+    assert refused.value.field == penalty
+    assert f"{name} {value}" in refused.value.allowed and f"thinking_{penalty} 0" in refused.value.allowed
+    with pytest.raises(InvalidRequest, match=f"field 'thinking_{penalty}'"):
+        plan(thinking_sampling={penalty: 0.5}, **cause)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"num_ignore": 0},
+        {"num_ignore": 2, "max_thinking_tokens": 0},
+        {"thinking": ThinkingMode.OFF},
+        {"thinking": ThinkingMode.FREE},
+        {"num_ignore": 2, "thinking_sampling": {"presence_penalty": 0.0}},
+    ],
+)
+def test_a_penalty_that_one_call_counts_is_kept(plan, changes):
+    assert plan(sampling={"presence_penalty": 0.5}, **changes).sampling[Phase.ANSWER].presence_penalty == 0.5
+
+
+def test_the_repetition_penalty_which_counts_the_prompt_too_goes_with_several_rounds(plan):
+    assert plan(sampling={"repetition_penalty": 1.1}, num_ignore=2).sampling[Phase.THINKING].repetition_penalty == 1.1
+
+
+@pytest.mark.parametrize("word", ["Final Answer:", "Answer", ":"])
+def test_a_stop_word_within_the_answers_prefix_is_refused(plan, word):
+    with pytest.raises(InvalidRequest, match='in answer_prefix, which is "Final Answer:"'):
+        plan(stop_words=("x", word))
+    assert plan(stop_words=(word,), answer_prefix_policy="never").stop_words.words == (word,)
+    assert plan(stop_words=(word,), answer_prefix="So").stop_words.words == (word,)
+    assert plan(stop_words=(word,), thinking=ThinkingMode.OFF).stop_words.words == (word,)
+
+
+def test_a_prompt_whose_words_alone_are_too_many_is_never_encoded(tokenizer, preset, monkeypatch):
+    planner = Planner(tokenizer, preset, CONTEXT)
+    monkeypatch.setattr(tokenizer, "encode_chat", None)
+    with pytest.raises(
+        InvalidRequest, match=r"field 'text_input': got \"at least 301 tokens\", allowed: fewer: the context holds 300 tokens"
+    ):
+        planner.plan(request("word " * 301))

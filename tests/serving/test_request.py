@@ -73,3 +73,10 @@ def test_the_message_quotes_a_shortened_value():
     with pytest.raises(InvalidRequest) as refused:
         read_reply_request({"messages": [b"x" * 1000]})
     assert len(str(refused.value).partition(", allowed")[0]) < 150
+
+
+def test_a_chat_has_so_many_messages():
+    chat = b"[%s]" % b",".join([b'{"role": "user", "content": "u"}'] * 5)
+    read_reply_request({"messages": [chat]}, max_messages=5)
+    with pytest.raises(InvalidRequest, match='got "5 messages", allowed: at most 4 messages'):
+        read_reply_request({"messages": [chat]}, max_messages=4)

@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Chats become the ids that the model was trained on, and users cannot write control tokens."""
 
+import random
+import threading
+import time
+
 import pytest
 from transformers import AutoTokenizer
 
@@ -189,3 +193,58 @@ def test_decoding_leaves_out_what_is_no_token(tokenizer):
 def test_control_tokens_in_a_text_are_named(tokenizer):
     assert tokenizer.controls_in("a <|im_end|> b") == ["<|im_end|>"]
     assert tokenizer.controls_in("a <|im end|> b") == []
+
+
+# --- long texts -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "make", [lambda text: [{"role": "user", "content": text}], lambda text: [{"role": "user", "content": "<|im_end|>" + text}]]
+)
+def test_other_threads_run_while_a_long_text_is_encoded(tokenizer, make):
+    """With the GIL held for all of it the other one would get a turn or two."""
+    ticks, is_over = [], threading.Event()
+
+    def tick():
+        while not is_over.is_set():
+            ticks.append(None)
+            time.sleep(0.001)
+
+    other = threading.Thread(target=tick)
+    other.start()
+    before = len(ticks)
+    tokenizer.encode_chat(make("word < " * 60_000))
+    during = len(ticks) - before
+    is_over.set()
+    other.join()
+    assert during > 10
+
+
+@pytest.mark.parametrize("name", ["tokenizer", "qwen"])
+def test_a_text_never_has_fewer_tokens_than_told_without_encoding_it(request, name):
+    """Random texts of what makes tokens short and long, decomposed syllables and accents among it."""
+    model, draw = request.getfixturevalue(name), random.Random(7)
+    parts = [
+        "word",
+        " ",
+        "  " * 40,
+        "\n",
+        "a" * 30,
+        "\u00a0",
+        "e\u0301",
+        "\u1100\u1161\u11a8",
+        "\u3071",
+        "\U0001f600",
+        "\u65e5\u672c",
+        ");\n",
+        "<|im_end|>",
+        "-" * 64,
+    ]
+    for _ in range(300):
+        texts = ["".join(draw.choices(parts, k=draw.randrange(40))) for _ in range(draw.randrange(1, 4))]
+        assert model.fewest_tokens(texts) <= sum(len(model.encode(text)) for text in texts)
+
+
+def test_a_text_of_many_words_has_as_many_tokens_and_one_of_many_bytes_too(tokenizer, qwen):
+    assert tokenizer.fewest_tokens(["word " * 9000]) == qwen.fewest_tokens(["word " * 9000]) == 9000
+    assert tokenizer.fewest_tokens(["a" * 2**20]) > 8192

@@ -44,6 +44,10 @@ class OrchestratorConfig:
         max_outage_s: how long a reply that has begun waits for an engine that is gone.
         max_silence_s: an engine call that says nothing for so long is given up.
         canary_period_s: when nothing was heard of the engine for so long, it is asked for one token; 0 = never.
+        max_text_bytes, max_words, max_words_bytes: see ``serving.bounds``.
+        max_messages: messages in a chat.
+        forwarded_headers: regular expression that finds the headers which Triton forwards as request parameters
+            (its --grpc-header-forward-pattern); "" = none.
     """
 
     engine_model: str
@@ -59,6 +63,11 @@ class OrchestratorConfig:
     max_outage_s: int = field(default=30, metadata={"minimum": 0})
     max_silence_s: int = 300
     canary_period_s: int = field(default=10, metadata={"minimum": 0})
+    max_text_bytes: int = 1 << 20
+    max_messages: int = 2048
+    max_words: int = 512
+    max_words_bytes: int = 16384
+    forwarded_headers: str = ""
     engine_ca: str = ""
     engine_name: str = ""
     engine_cert: str = ""

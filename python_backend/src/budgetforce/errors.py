@@ -128,6 +128,18 @@ class Verbatim(str):
 
 def shorten(value: object, limit: int = 80) -> str:
     """``value`` as JSON would write it, at most ``limit`` characters long."""
-    text = str(value) if isinstance(value, Verbatim) else json.dumps(value, default=str, ensure_ascii=False)
+    text = str(value) if isinstance(value, Verbatim) else _first_of_json(value, limit)
     text = text.encode("utf-8", "backslashreplace").decode()  # a lone surrogate could not be sent
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def _first_of_json(value: object, limit: int) -> str:
+    """The value's JSON, at least as far as ``limit`` characters and one: of a long one the rest is not made."""
+    if isinstance(value, str):
+        value = value[: limit + 1]
+    text = ""
+    for part in json.JSONEncoder(default=str, ensure_ascii=False).iterencode(value):
+        text += part
+        if len(text) > limit:
+            break
+    return text

@@ -59,7 +59,7 @@ def test_a_step_has_every_tensor_and_lists_their_shape():
     options = {"ignore_str": ["Wait", "Hmm"], "seed": 2**63, "stop_words": "END", "top_p": 0.5}
     what = scenario(work={"options": options, "stream": False})
     (step,) = input_data(steps(what, 1), 20.0)["data"]
-    assert step.pop("ignore_str") == {"content": ["Wait", "Hmm"], "shape": [2]}
+    assert step.pop("ignore_str") == {"content": ["Wait", "Hmm"], "shape": [1, 2]}
     prompt = step.pop("text_input")
     assert prompt == [steps(what, 1)[0].prompt]
     assert step == {"stream": [False], "timeout_ms": [20000], "seed": [2**63], "stop_words": ["END"], "top_p": [0.5]}

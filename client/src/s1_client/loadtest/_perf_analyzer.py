@@ -167,7 +167,7 @@ def _tensors(job: Job, deadline_s: float) -> dict[str, Any]:
     options = {"timeout_ms": int(deadline_s * 1e3), **job.work.options}
     tensors: dict[str, Any] = {"text_input": [job.prompt], "stream": [job.work.stream]}
     for name, value in options.items():
-        tensors[name] = {"content": list(value), "shape": [len(value)]} if isinstance(value, list | tuple) else [value]
+        tensors[name] = {"content": list(value), "shape": [1, len(value)]} if isinstance(value, list | tuple) else [value]
     return tensors
 
 

@@ -23,10 +23,10 @@ from s1_client._errors import (
 )
 from s1_client._types import Done, Event, Injected, RoundEnded
 from s1_client._wire import OPTIONS
+from s1_client.testing._bounds import LISTS, MAX_MESSAGES, check_size, check_sizes, refuse_parameters
 from s1_client.testing._forcing import result_json
 
 _DTYPES: dict[str, Any] = {"INT32": np.int32, "UINT64": np.uint64, "FP32": np.float32, "BOOL": np.bool_}
-_LISTS = ("ignore_str", "stop_words", "bad_words", "thinking_bad_words")
 _CODES = {
     EngineFailed: "ENGINE_FAILED",
     ServerNotReady: "ENGINE_UNAVAILABLE",
@@ -56,13 +56,16 @@ _RULES: dict[str, Rule] = {
 
 def read_inputs(request: Any) -> dict[str, Any]:
     """The tensors of a request: a value each, or a list of texts. Raises InvalidRequest for one that is not allowed."""
+    refuse_parameters(request)
     inputs = {}
     for tensor, raw in zip(request.inputs, request.raw_input_contents, strict=True):
         if tensor.datatype == "BYTES":
-            values = [value.decode() for value in deserialize_bytes_tensor(raw)]
+            strings = deserialize_bytes_tensor(raw)
+            check_sizes(tensor.name, strings)
+            values = [string.decode() for string in strings]
         else:
             values = np.frombuffer(raw, _DTYPES[tensor.datatype]).tolist()
-        inputs[tensor.name] = values if tensor.name in _LISTS else values[0]
+        inputs[tensor.name] = values if tensor.name in LISTS else values[0]
     for name, value in inputs.items():
         is_allowed, allowed = _RULES.get(name, (lambda _: True, ""))
         if not is_allowed(value):
@@ -88,6 +91,7 @@ def prompt_of(inputs: dict[str, Any]) -> str | list[dict[str, str]]:
     if "text_input" in inputs:
         return str(inputs["text_input"])
     messages: list[dict[str, str]] = json.loads(inputs["messages"])
+    check_size("messages", len(messages), MAX_MESSAGES, "messages")
     if not messages or messages[-1].get("role") != "user":
         raise InvalidRequest("messages", inputs["messages"], "a list of messages, the last one from user")
     return messages

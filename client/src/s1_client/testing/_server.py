@@ -18,6 +18,7 @@ from tritonclient.grpc import model_config_pb2, service_pb2, service_pb2_grpc
 
 from s1_client._errors import Cancelled, ConnectionFailed, DeadlineExceeded, InvalidRequest, S1Error
 from s1_client._wire import OPTIONS
+from s1_client.testing._bounds import LISTS
 from s1_client.testing._forcing import ANSWER, DEFAULTS, THINKING, Sample, Script, Vocabulary
 from s1_client.testing._messages import error_message, message_of, options_of, prompt_of, read_inputs, told_message
 
@@ -302,9 +303,10 @@ class _Service(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
         """The tensors that a request may have."""
         if request.name != self._model:
             context.abort(grpc.StatusCode.NOT_FOUND, f"Request for unknown model: '{request.name}' is not found")
-        config = model_config_pb2.ModelConfig(name=self._model, backend="python", max_batch_size=1)
+        config = model_config_pb2.ModelConfig(name=self._model, backend="python", max_batch_size=0)
         config.model_transaction_policy.decoupled = True
         types = {"text_input": "BYTES", "messages": "BYTES", "stream": "BOOL", **dict.fromkeys(COMMANDS, "BOOL"), **OPTIONS}
         for name, datatype in types.items():
-            config.input.add(name=name, data_type=model_config_pb2.DataType.Value(_TYPES[datatype]), dims=[-1], optional=True)
+            dims = [1, -1 if name in LISTS else 1]
+            config.input.add(name=name, data_type=model_config_pb2.DataType.Value(_TYPES[datatype]), dims=dims, optional=True)
         return service_pb2.ModelConfigResponse(config=config)

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 
 from budgetforce.core import BudgetForcer, Generate
 from budgetforce.engine.base import Engine, EngineCall
-from budgetforce.errors import EngineUnavailable
+from budgetforce.errors import EngineUnavailable, InvalidRequest
+from budgetforce.serving.engine_refusals import in_the_callers_terms
 from budgetforce.serving.planning import ReplyPlan
 from budgetforce.serving.report import RoundTrace
 
@@ -61,6 +62,8 @@ class EngineCalls:
                         num_ids += len(ids)
                         is_over = ids[-1] in generate.stop_ids or num_ids >= generate.max_new_tokens
                         yield ids
+            except InvalidRequest as refusal:
+                raise in_the_callers_terms(refusal, self.plan, generate.phase) from refusal
             except EngineUnavailable as error:
                 if not is_over:
                     trace.num_outages += 1

@@ -128,7 +128,7 @@ class Exchange:
         if actions and isinstance(actions[-1], Finish):
             pieces += self._text.done(self._result(self._forcer.ledger))
         if ended is not None:
-            behind = next((n for n, piece in enumerate(pieces) if piece.event not in set(Phase)), len(pieces))
+            behind = next((n for n, piece in enumerate(pieces) if piece.event not in set(Phase) and not _is_released(piece)), len(pieces))
             pieces.insert(behind, ended)
         for piece in pieces:
             self.sink.put(piece)
@@ -222,3 +222,8 @@ class Exchange:
             "engine_time_to_first_token_ms": None if first is None else first.first_token_ms,
             "total_ms": ms_since(self.started),
         }
+
+
+def _is_released(piece: Piece) -> bool:
+    """Whether it is text that was held back, of ids that were handed on before."""
+    return piece.event == "injected" and not piece.ids

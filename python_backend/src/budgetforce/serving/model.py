@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import json
-import time
-import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,13 +14,13 @@ from budgetforce.engine.call_limits import NO_LIMITS, OF_MODEL
 from budgetforce.engine.endpoint import endpoint_of
 from budgetforce.engine.triton_bls import BlsEngine
 from budgetforce.engine.triton_grpc import GrpcEngine
-from budgetforce.errors import InvalidRequest
 from budgetforce.presets import Preset
+from budgetforce.serving.door import Door
 from budgetforce.serving.hosts import ConcurrentHost, HereExecutor, Host, SerialHost
 from budgetforce.serving.metrics import Metrics
-from budgetforce.serving.orchestrator import Incoming, Orchestrator
+from budgetforce.serving.orchestrator import Orchestrator
 from budgetforce.serving.planning import Planner
-from budgetforce.serving.ports import ReplyPort, constants, request_id_of
+from budgetforce.serving.ports import constants
 from budgetforce.text.tokenizer import ChatTokenizer
 
 NUM_SENDERS = 4  # a send waits for the server most of its time; more make smaller messages, not earlier ones
@@ -33,7 +31,9 @@ class BudgetForcingModel:
     """Triton's interface: ``initialize``, ``execute``, ``finalize``, and since 26.03 ``is_ready``."""
 
     def initialize(self, args: dict[str, str]) -> None:
-        config = from_parameters(OrchestratorConfig, json.loads(args["model_config"])["parameters"])
+        model_config = json.loads(args["model_config"])
+        config = from_parameters(OrchestratorConfig, model_config["parameters"])
+        self._door = Door(config, [tensor["name"] for tensor in model_config["input"]])
         self._tokenizer = ChatTokenizer.load(Path(config.tokenizer_dir))
         limits = OF_MODEL.get(config.engine_model, NO_LIMITS)
         self._planner = Planner(self._tokenizer, Preset.load(config.preset), config.max_context_tokens, config.vocab_rows, limits)
@@ -45,11 +45,7 @@ class BudgetForcingModel:
 
     def execute(self, requests: list[pb_utils.InferenceRequest]) -> None:
         for request in requests:
-            outlet = ReplyPort(request.get_response_sender())
-            try:
-                self._host.take(_incoming(request, outlet))
-            except InvalidRequest as error:
-                outlet.fail(error)
+            self._host.take(self._door.let_in(request))
 
     def finalize(self) -> None:
         self._host.close()
@@ -81,13 +77,3 @@ class BudgetForcingModel:
             workers=here,
             log_error=pb_utils.Logger.log_error,
         )
-
-
-def _incoming(request: pb_utils.InferenceRequest, outlet: ReplyPort) -> Incoming:
-    """A copy of all that is needed of a request, which does not outlive ``execute``."""
-    return Incoming(
-        request_id=request_id_of(request) or uuid.uuid4().hex,
-        inputs={tensor.name(): tensor.as_numpy().reshape(-1).tolist() for tensor in request.inputs()},
-        outlet=outlet,
-        arrived=time.monotonic(),
-    )

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from budgetforce.config import OrchestratorConfig
 from budgetforce.engine.base import Engine
@@ -29,6 +29,8 @@ from budgetforce.serving.reply import Reply
 from budgetforce.serving.request import ReplyRequest, read_command, read_reply_request
 from budgetforce.serving.sinks import JoiningSink, Piece, Sink, StreamSink
 from budgetforce.text.tokenizer import ChatTokenizer
+
+T = TypeVar("T")
 
 
 class Outlet(Protocol):
@@ -59,6 +61,7 @@ class Incoming:
         request_id: the client's name for it, or one that we made up; need not be unique.
         inputs: flat lists by tensor name.
         arrived: on ``time.monotonic()``'s clock.
+        refusal: what is wrong with it, if that was seen when it came.
         reply: what became of it, once it runs.
         task: what serves it.
     """
@@ -67,6 +70,7 @@ class Incoming:
     inputs: Mapping[str, Sequence[Any]]
     outlet: Outlet
     arrived: float
+    refusal: InvalidRequest | None = None
     reply: Reply | None = None
     task: asyncio.Task[None] | None = None
 
@@ -85,7 +89,7 @@ class Orchestrator:
 
     Attributes:
         senders: where responses are sent.
-        workers: where chats are rendered and tokenised.
+        workers: where requests are read, and chats rendered and tokenised.
         log_error: takes a message for the operator.
         num_open: requests that have come and not ended.
         ends: how many requests have ended in which way: "done", or an error's code.
@@ -126,12 +130,14 @@ class Orchestrator:
 
     async def _end_of(self, incoming: Incoming) -> BudgetForceError | None:
         """Run one request; the error that it ends with, if it does not end with a result."""
+        if incoming.refusal is not None:
+            return incoming.refusal
         try:
             if command := read_command(incoming.inputs):
                 await self._command(incoming, command)
             else:
                 with self._listed(incoming):
-                    await self._answer(incoming, read_reply_request(incoming.inputs))
+                    await self._answer(incoming, await self._work(read_reply_request, incoming.inputs, self.config.max_messages))
         except BudgetForceError as error:
             return error
         except asyncio.CancelledError:
@@ -160,7 +166,7 @@ class Orchestrator:
         deadline = Deadline.after(incoming.arrived, request.timeout_ms, request.on_timeout)
         try:
             async with asyncio.timeout_at(None if deadline is NEVER else deadline.at) as limit:
-                plan = await asyncio.get_running_loop().run_in_executor(self.workers, self.planner.plan, request)
+                plan = await self._work(self.planner.plan, request)
                 plan.effective["engine_model"] = self.config.engine_model
                 async with self.admission.admit(num_replies=plan.num_samples, num_tokens=plan.max_kv_tokens, priority=plan.priority):
                     if deadline.answers:
@@ -169,6 +175,10 @@ class Orchestrator:
         except TimeoutError as error:
             where = "while it waited for room" if incoming.reply is None else "before the reply was complete"
             raise DeadlineExceeded(f"timeout_ms {request.timeout_ms} was over {where}") from error
+
+    async def _work(self, function: Callable[..., T], *values: Any) -> T:
+        """Call a function whose time grows with the request, on another thread."""
+        return await asyncio.get_running_loop().run_in_executor(self.workers, function, *values)
 
     async def _run(self, incoming: Incoming, plan: ReplyPlan, deadline: Deadline, *, stream: bool) -> None:
         outlet = incoming.outlet

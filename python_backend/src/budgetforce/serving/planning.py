@@ -21,17 +21,10 @@ from budgetforce.engine.call_limits import NO_LIMITS, CallLimits
 from budgetforce.errors import ConfigError, InvalidRequest
 from budgetforce.presets import AnswerPreset, Preset
 from budgetforce.serving.call_bounds import check_call_bounds
+from budgetforce.serving.contradictions import first, prefix_policy, refuse_recounted_penalties, refuse_the_meaningless
 from budgetforce.serving.request import ReplyRequest
+from budgetforce.text.stop_words import StopWords
 from budgetforce.text.tokenizer import ChatTokenizer
-
-# Fields that say how a thought is forced, by who has no use for them.
-_FORCING_FIELDS = ("max_thinking_tokens", "min_thinking_tokens", "num_ignore", "ignore_str", "grace_tokens")
-_ANSWER_FIELDS = ("answer_prefix", "answer_prefix_policy")
-_MEANINGLESS = {
-    ThinkingMode.FORCED: (),
-    ThinkingMode.OFF: _FORCING_FIELDS,
-    ThinkingMode.FREE: (*_FORCING_FIELDS, *_ANSWER_FIELDS),
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +34,7 @@ class ReplyPlan:
     Attributes:
         forcing: for the core.
         sampling: for the engine, by phase; the seed is the request's.
+        thinking_fields: names in it that the request gave for the thinking alone.
         masked_ids: rows of the embedding without a token, kept off in every engine call.
         stop_words: end the answer.
         thinking_stop_words: end the thought, in an audit preset.
@@ -52,9 +46,10 @@ class ReplyPlan:
 
     forcing: ForcingPlan
     sampling: Mapping[Phase, Sampling]
+    thinking_fields: frozenset[str]
     masked_ids: frozenset[int]
-    stop_words: tuple[str, ...]
-    thinking_stop_words: tuple[str, ...]
+    stop_words: StopWords
+    thinking_stop_words: StopWords
     num_samples: int
     priority: int
     num_answer_tokens: int
@@ -67,7 +62,7 @@ class ReplyPlan:
         longest = min(forcing.longest_before_answer + forcing.max_answer_tokens, forcing.max_context_tokens)
         return prompt + self.num_samples * (longest - prompt)
 
-    def stop_words_of(self, phase: Phase) -> tuple[str, ...]:
+    def stop_words_of(self, phase: Phase) -> StopWords:
         """Texts that end the phase."""
         return self.thinking_stop_words if phase is Phase.THINKING else self.stop_words
 
@@ -98,20 +93,22 @@ class Planner:
     def plan(self, request: ReplyRequest) -> ReplyPlan:
         """Raises InvalidRequest if the request does not fit the model or its context."""
         preset = self._preset(request)
-        _refuse_the_meaningless(request, preset)
+        refuse_the_meaningless(request, preset)
         forcing = self._forcing_plan(request, preset)
         sampling = self._sampling(request, preset)
         always_banned = self._masked_ids | forcing.thinking_terminators | forcing.answer_terminators
         check_call_bounds(self._call_limits, request, sampling, always_banned)
+        refuse_recounted_penalties(request, forcing, sampling[Phase.THINKING])
         phases = Phase if forcing.mode is ThinkingMode.FREE or forcing.max_thinking_tokens else (Phase.ANSWER,)
         if request.num_samples > 1 and not any(sampling[phase].temperature for phase in phases):
             raise InvalidRequest("num_samples", request.num_samples, "1 at temperature 0, where all samples would be equal")
         return ReplyPlan(
             forcing=forcing,
             sampling=sampling,
+            thinking_fields=frozenset(request.thinking_sampling),
             masked_ids=self._masked_ids,
-            stop_words=request.stop_words,
-            thinking_stop_words=_thinking_stop_words(preset, forcing),
+            stop_words=StopWords(request.stop_words),
+            thinking_stop_words=StopWords(_thinking_stop_words(preset, forcing)),
             num_samples=request.num_samples,
             priority=request.priority,
             num_answer_tokens=_answer_room(request, preset.answer, forcing.max_context_tokens)[1],
@@ -132,8 +129,8 @@ class Planner:
         encode, tokenizer = self._encode_marker, self._tokenizer
         thinking, answer = preset.thinking, preset.answer
         rule, forced = BudgetRule(thinking.budget_rule), request.thinking is ThinkingMode.FORCED
-        chat, start = tokenizer.encode_chat(request.messages), encode(thinking.start) if forced else ()
-        policy = _prefix_policy(request, answer)
+        chat, start = self._encode_chat(request, preset), encode(thinking.start) if forced else ()
+        policy = prefix_policy(request, answer)
         thinking_terminators, answer_terminators = preset.terminator_ids(tokenizer)
         unbounded = ForcingPlan(
             mode=request.thinking,
@@ -142,16 +139,16 @@ class Planner:
             thinking_terminators=thinking_terminators,
             answer_terminators=answer_terminators,
             max_thinking_tokens=0,
-            num_ignore=_first(request.num_ignore, thinking.num_ignore),
-            ignore_ids=tuple(self._plain("ignore_str", text) for text in _first(request.ignore_str, thinking.ignore_str)),
-            grace_tokens=_first(request.grace_tokens, 0),
+            num_ignore=first(request.num_ignore, thinking.num_ignore),
+            ignore_ids=tuple(self._plain("ignore_str", text) for text in first(request.ignore_str, thinking.ignore_str)),
+            grace_tokens=first(request.grace_tokens, 0),
             boundary_ids=tokenizer.boundary_bearing if request.grace_tokens else frozenset(),
             max_answer_tokens=1,
             max_context_tokens=1 << 40,  # more than any field can ask for
             answer_ids=encode(answer.off_start if request.thinking is ThinkingMode.OFF else answer.start),
             cut_answer_ids=encode(answer.cut_start),
             thinking_prefix_ids=tokenizer.encode(thinking.prefix),
-            answer_prefix_ids=() if policy == "never" else self._plain("answer_prefix", _first(request.answer_prefix, answer.prefix)),
+            answer_prefix_ids=() if policy == "never" else self._plain("answer_prefix", first(request.answer_prefix, answer.prefix)),
             prefix_after_natural_end=policy == "always",
             line_break_ids=encode("\n") if answer.cut_start else (),
             line_break_bearing=tokenizer.line_break_bearing,
@@ -163,6 +160,15 @@ class Planner:
             reencode_from=len(chat) if thinking.seam == "text" and forced else None,
         )
         return self._bounded(unbounded, request, preset)
+
+    def _encode_chat(self, request: ReplyRequest, preset: Preset) -> tuple[int, ...]:
+        """The chat's ids. What is too long by the count of its words or bytes is refused without encoding it: that may take seconds."""
+        context = min(self._max_context_tokens, preset.context_tokens)
+        num_tokens = self._tokenizer.fewest_tokens([message["content"] for message in request.messages])
+        if num_tokens > context:
+            allowed = f"fewer: the context holds {context} tokens"
+            raise InvalidRequest(request.prompt_field, f"at least {num_tokens} tokens", allowed)
+        return self._tokenizer.encode_chat(request.messages)
 
     def _plain(self, field: str, text: str) -> tuple[int, ...]:
         """The ids of a text that must hold no control token."""
@@ -184,11 +190,11 @@ class Planner:
         plan = replace(plan, max_answer_tokens=max_answer, max_context_tokens=context)
         if plan.mode is not ThinkingMode.FORCED:
             return plan
-        asked, floor = request.max_thinking_tokens, _first(request.min_thinking_tokens, 0)
+        asked, floor = request.max_thinking_tokens, first(request.min_thinking_tokens, 0)
         if asked is not None and asked > room:
             allowed = f"-1 to {room}: the context holds {context} tokens, {fixed} are prompt and markers, {reserve} the answer's"
             raise InvalidRequest("max_thinking_tokens", asked, allowed)
-        wanted = _first(asked, preset.thinking.max_tokens)
+        wanted = first(asked, preset.thinking.max_tokens)
         budget = room if wanted == -1 else min(wanted, room)
         if floor > budget:
             raise InvalidRequest("min_thinking_tokens", floor, f"0 to {budget}, the budget that max_thinking_tokens and the context leave")
@@ -200,10 +206,11 @@ class Planner:
         if "seed" not in answer and any(given.get("temperature", 0) for given in (answer, thinking)):
             answer["seed"] = secrets.randbits(63)
         thinking.setdefault("seed", answer.get("seed"))
-        return {Phase.THINKING: self._engine_sampling(thinking), Phase.ANSWER: self._engine_sampling(answer)}
+        field = "thinking_bad_words" if "bad_words" in request.thinking_sampling else "bad_words"
+        return {Phase.THINKING: self._engine_sampling(thinking, field), Phase.ANSWER: self._engine_sampling(answer, "bad_words")}
 
-    def _engine_sampling(self, given: Mapping[str, Any]) -> Sampling:
-        bad_words = tuple(self._plain("bad_words", word) for word in given.get("bad_words", ()))
+    def _engine_sampling(self, given: Mapping[str, Any], bad_words_field: str) -> Sampling:
+        bad_words = tuple(self._plain(bad_words_field, word) for word in given.get("bad_words", ()))
         return Sampling(**{**given, "temperature": given.get("temperature", 0.0), "bad_words": bad_words})
 
     def _effective(self, request: ReplyRequest, preset: Preset, forcing: ForcingPlan, sampling: Mapping[Phase, Sampling]) -> dict[str, Any]:
@@ -214,10 +221,10 @@ class Planner:
             "max_thinking_tokens": forcing.max_thinking_tokens,
             "min_thinking_tokens": forcing.min_thinking_tokens,
             "num_ignore": forcing.num_ignore,
-            "ignore_str": _first(request.ignore_str, preset.thinking.ignore_str),
+            "ignore_str": first(request.ignore_str, preset.thinking.ignore_str),
             "grace_tokens": forcing.grace_tokens,
-            "answer_prefix": _first(request.answer_prefix, preset.answer.prefix),
-            "answer_prefix_policy": _prefix_policy(request, preset.answer),
+            "answer_prefix": first(request.answer_prefix, preset.answer.prefix),
+            "answer_prefix_policy": prefix_policy(request, preset.answer),
             "max_tokens": min(forcing.max_answer_tokens, forcing.max_context_tokens),
             "max_context_tokens": forcing.max_context_tokens,
             "num_samples": request.num_samples,
@@ -229,46 +236,6 @@ class Planner:
             **by_phase[Phase.ANSWER],
             **{f"thinking_{name}": value for name, value in by_phase[Phase.THINKING].items()},
         }
-
-
-def _refuse_the_meaningless(request: ReplyRequest, preset: Preset) -> None:
-    """A field that would have no effect is refused, not ignored."""
-    for name in _MEANINGLESS[request.thinking]:
-        if getattr(request, name) is not None:
-            raise InvalidRequest(name, getattr(request, name), f"nothing: thinking is {request.thinking.value}")
-    if request.thinking is ThinkingMode.OFF and request.thinking_sampling:
-        name, value = next(iter(request.thinking_sampling.items()))
-        raise InvalidRequest(f"thinking_{name}", value, "nothing: thinking is off")
-    if request.on_timeout and request.timeout_ms is None:
-        raise InvalidRequest("on_timeout", request.on_timeout, "nothing: there is no timeout_ms")
-    if request.on_timeout == "answer" and preset.answer.left_to_model:
-        raise InvalidRequest("on_timeout", "answer", f"cancel with preset {preset.name}, which leaves the answer to the model")
-    policy = _prefix_policy(request, preset.answer)
-    if request.answer_prefix and (policy == "never" or preset.answer.left_to_model):
-        raise InvalidRequest("answer_prefix", request.answer_prefix, f"nothing: with preset {preset.name} answer_prefix_policy is {policy}")
-    if request.answer_prefix_policy not in (None, "never") and not _first(request.answer_prefix, preset.answer.prefix):
-        raise InvalidRequest("answer_prefix_policy", request.answer_prefix_policy, "never, or an answer_prefix with it")
-    _refuse_what_audits_lack(request, preset)
-
-
-def _refuse_what_audits_lack(request: ReplyRequest, preset: Preset) -> None:
-    rule = BudgetRule(preset.thinking.budget_rule)
-    if request.thinking is not ThinkingMode.FORCED and rule is not BudgetRule.EXACT:
-        raise InvalidRequest("thinking", request.thinking, f"forced with preset {preset.name}, which is for audits")
-    if request.grace_tokens and rule is not BudgetRule.EXACT:
-        raise InvalidRequest("grace_tokens", request.grace_tokens, f"0 with preset {preset.name}, which cuts as its authors do")
-    num_ignore = _first(request.num_ignore, preset.thinking.num_ignore)
-    if request.min_thinking_tokens and num_ignore and rule is BudgetRule.PER_ROUND:
-        raise InvalidRequest("min_thinking_tokens", request.min_thinking_tokens, f"0 with preset {preset.name} and num_ignore {num_ignore}")
-    if request.min_thinking_tokens and rule is BudgetRule.SAMPLED:
-        raise InvalidRequest("min_thinking_tokens", request.min_thinking_tokens, f"0 with preset {preset.name}, which has no floor")
-
-
-def _prefix_policy(request: ReplyRequest, answer: AnswerPreset) -> str:
-    """The preset's prefix leads out of a thought; without one there is only what the caller asks for."""
-    if request.thinking is ThinkingMode.OFF:
-        return request.answer_prefix_policy or ("never" if request.answer_prefix is None else "always")
-    return request.answer_prefix_policy or answer.prefix_policy
 
 
 def _bad_words(request: ReplyRequest, phase: Phase) -> Any:
@@ -316,7 +283,3 @@ def _answer_room(request: ReplyRequest, answer: AnswerPreset, context: int) -> t
     if request.max_tokens is not None:
         return request.max_tokens, request.max_tokens
     return (context if answer.max_tokens == -1 else answer.max_tokens), answer.reserve_tokens
-
-
-def _first(given: Any, default: Any) -> Any:
-    return default if given is None else given

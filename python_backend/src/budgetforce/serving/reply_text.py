@@ -10,15 +10,21 @@ from typing import Any
 from budgetforce.core import Emit, Phase
 from budgetforce.serving.sinks import Piece
 from budgetforce.text.detokenizer import StreamDecoder
-from budgetforce.text.stop_words import StopWordFilter
+from budgetforce.text.stop_words import StopWordFilter, StopWords
 
 
 class ReplyText:
-    """Ids of a sample to text, phase by phase; thinking and answer are decoded apart."""
+    """Ids of a sample to text, phase by phase; thinking and answer are decoded apart.
 
-    def __init__(self, token_bytes: Sequence[bytes], stop_words: Mapping[Phase, Sequence[str]], index: int = 0) -> None:
+    A stop word of the answer may begin in its injected prefix. What is held back of that is shown, if it comes to that, as
+    injected, in a piece without ids: they went out with the rest of the prefix. Stop words of the thinking, which are an
+    audit preset's, are looked for in sampled text alone, as the authors' programs do.
+    """
+
+    def __init__(self, token_bytes: Sequence[bytes], stop_words: Mapping[Phase, StopWords], index: int = 0) -> None:
         self._decoders = {phase: StreamDecoder(token_bytes) for phase in Phase}
         self._stop_words = {phase: StopWordFilter(words) for phase, words in stop_words.items()}
+        self._num_held_injected = 0  # characters of the prefix, the first that are held back
         self._index = index
 
     def stop_word(self, phase: Phase) -> str | None:
@@ -33,13 +39,16 @@ class ReplyText:
             return [*self.flush(Phase.THINKING), self._piece("answer_opened", ids=emit.ids)]
         text = self._decoders[emit.phase].feed(emit.ids)
         if not emit.injected:
-            text = self._stop_words[emit.phase].feed(text)
-        return [self._piece("injected" if emit.injected else emit.phase.value, ids=emit.ids, **{emit.phase.value: text})]
+            return self._sampled(emit.phase, self._stop_words[emit.phase].feed(text), emit.ids)
+        if emit.phase is Phase.ANSWER:
+            text = self._stop_words[Phase.ANSWER].feed(text)
+            self._num_held_injected = self._stop_words[Phase.ANSWER].num_held
+        return [self._piece("injected", ids=emit.ids, **{emit.phase.value: text})]
 
     def flush(self, phase: Phase) -> list[Piece]:
         """What was held back when a phase is over."""
         text = self._stop_words[phase].feed(self._decoders[phase].flush()) + self._stop_words[phase].flush()
-        return [self._piece(phase.value, **{phase.value: text})] if text else []
+        return self._sampled(phase, text) if text else []
 
     def round_ended(self, report: dict[str, Any]) -> Piece:
         """What tells of a round that is over."""
@@ -48,6 +57,14 @@ class ReplyText:
     def done(self, result: dict[str, Any]) -> list[Piece]:
         """The last pieces: what was held back, and the result."""
         return [*self.flush(Phase.THINKING), *self.flush(Phase.ANSWER), self._piece("done", result=json.dumps(result))]
+
+    def _sampled(self, phase: Phase, text: str, ids: tuple[int, ...] = ()) -> list[Piece]:
+        """Pieces for text that is behind what was held back of the prefix, or begins with it."""
+        released = text[: self._num_held_injected] if phase is Phase.ANSWER else ""
+        self._num_held_injected -= len(released)
+        pieces = [self._piece("injected", answer=released)] if released else []
+        text = text[len(released) :]
+        return [*pieces, self._piece(phase.value, ids=ids, **{phase.value: text})] if text or ids else pieces
 
     def _piece(self, event: str, **parts: Any) -> Piece:
         return Piece(event=event, index=self._index, **parts)

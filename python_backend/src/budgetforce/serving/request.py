@@ -66,13 +66,13 @@ class ReplyRequest:
     thinking_sampling: Mapping[str, Any] = field(default_factory=dict)
 
 
-def read_reply_request(inputs: Mapping[str, Sequence[Any]]) -> ReplyRequest:
+def read_reply_request(inputs: Mapping[str, Sequence[Any]], max_messages: int = 2048) -> ReplyRequest:
     """Check the tensors of a request, given as flat lists by name (strings as bytes).
 
     Raises InvalidRequest naming the first field that is wrong.
     """
     take = _Taker(inputs)
-    prompt_field, messages = _read_prompt(take)
+    prompt_field, messages = _read_prompt(take, max_messages)
     take("exclude_input_in_output", bool, "true: a reply never holds its prompt")
     return ReplyRequest(
         messages=messages,
@@ -173,7 +173,7 @@ def _one_of(words: Sequence[str]) -> Rule:
 _NOT_NEGATIVE: Rule = (lambda value: value >= 0, "an integer >= 0")
 
 
-def _read_prompt(take: _Taker) -> tuple[str, tuple[Message, ...]]:
+def _read_prompt(take: _Taker, max_messages: int) -> tuple[str, tuple[Message, ...]]:
     text = take("text_input", lambda v: v.strip() != "", "a text that is not empty")
     messages = take("messages", _anything, "JSON")
     if (text is None) == (messages is None):
@@ -181,10 +181,10 @@ def _read_prompt(take: _Taker) -> tuple[str, tuple[Message, ...]]:
         raise InvalidRequest("text_input", got, "either text_input or messages, not both")
     if text is not None:
         return "text_input", ({"role": "user", "content": text},)
-    return "messages", _read_messages(messages)
+    return "messages", _read_messages(messages, max_messages)
 
 
-def _read_messages(text: str) -> tuple[Message, ...]:
+def _read_messages(text: str, max_messages: int) -> tuple[Message, ...]:
     allowed = f'a JSON list of {{"role": one of {", ".join(ROLES)}, "content": text}}, the last one from user'
     try:
         messages = json.loads(text)
@@ -192,6 +192,8 @@ def _read_messages(text: str) -> tuple[Message, ...]:
         raise InvalidRequest("messages", text, f"{allowed} ({error})") from None
     if not isinstance(messages, list) or not messages:
         raise InvalidRequest("messages", messages, allowed)
+    if len(messages) > max_messages:
+        raise InvalidRequest("messages", f"{len(messages)} messages", f"at most {max_messages} messages")
     for message in messages:
         _check_message(message, allowed)
     if messages[-1]["role"] != "user":

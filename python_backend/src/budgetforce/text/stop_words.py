@@ -1,9 +1,76 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stop words in streamed text: found across any cut, never shown, never half shown."""
+"""Stop words in streamed text: found across any cut, never shown, never half shown.
+
+Of the words that end first in the text the longest counts, so that what is found and what is shown
+do not depend on how the text comes in pieces.
+"""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
+
+
+class StopWords:
+    """Words, compiled into an automaton (Aho and Corasick, 1975): reading a character takes as long for a thousand as for one.
+
+    A state is the longest end of the text so far that begins a word. State 0 is none.
+
+    Attributes:
+        words: the words, none of them empty.
+    """
+
+    def __init__(self, words: Sequence[str] = ()) -> None:
+        self.words = tuple(words)
+        self._next: dict[tuple[int, str], int] = {}
+        self._lengths = [0]  # of each state: how much text it is
+        self._shorter = [0]  # the state to fall back to: the longest end of it that begins a word, too
+        self._found = [0]  # the length of the longest word that ends with it; 0 = none does
+        for word in self.words:
+            self._add(word)
+        self._link()
+
+    def __bool__(self) -> bool:
+        return bool(self.words)
+
+    def step(self, state: int, character: str) -> int:
+        """Return the state behind one more character."""
+        while state and (state, character) not in self._next:
+            state = self._shorter[state]
+        return self._next.get((state, character), 0)
+
+    def found_at(self, state: int) -> int:
+        """Return the length of the longest word that ends here, 0 if none does."""
+        return self._found[state]
+
+    def begun_at(self, state: int) -> int:
+        """Return the length of the longest beginning of a word that ends here."""
+        return self._lengths[state]
+
+    def _add(self, word: str) -> None:
+        state = 0
+        for character in word:
+            following = self._next.setdefault((state, character), len(self._lengths))
+            if following == len(self._lengths):
+                self._lengths.append(self._lengths[state] + 1)
+                self._shorter.append(0)
+                self._found.append(0)
+            state = following
+        self._found[state] = len(word)
+
+    def _link(self) -> None:
+        """Find what each state falls back to, the shorter ones first."""
+        children: dict[int, list[tuple[str, int]]] = {}
+        for (state, character), following in self._next.items():
+            children.setdefault(state, []).append((character, following))
+        waiting = deque([0])
+        while waiting:
+            state = waiting.popleft()
+            for character, following in children.get(state, ()):
+                if state:
+                    self._shorter[following] = self.step(self._shorter[state], character)
+                self._found[following] = self._found[following] or self._found[self._shorter[following]]
+                waiting.append(following)
 
 
 class StopWordFilter:
@@ -13,33 +80,32 @@ class StopWordFilter:
         found: the stop word that ended the text; None so far.
     """
 
-    def __init__(self, stop_words: Sequence[str]) -> None:
+    def __init__(self, stop_words: StopWords) -> None:
         self.found: str | None = None
-        self._words = tuple(stop_words)
+        self._words = stop_words
+        self._state = 0
         self._held = ""
 
     def feed(self, text: str) -> str:
         """The part of the text that is safe to show; after a stop word, nothing."""
         if self.found is not None:
             return ""
-        text = self._held + text
-        starts = [(start, word) for word in self._words if (start := text.find(word)) >= 0]
-        if starts:
-            start, self.found = min(starts)
-            self._held = ""
-            return text[:start]
-        keep = self._num_held_back(text)
-        self._held = text[len(text) - keep :]
-        return text[: len(text) - keep]
+        whole = self._held + text
+        for end, character in enumerate(text, start=len(self._held) + 1) if self._words else ():
+            self._state = self._words.step(self._state, character)
+            if length := self._words.found_at(self._state):
+                self.found, self._held = whole[end - length : end], ""
+                return whole[: end - length]
+        shown = len(whole) - self._words.begun_at(self._state)
+        self._held = whole[shown:]
+        return whole[:shown]
 
     def flush(self) -> str:
         """What was held back: the text ended, so it was no stop word."""
-        held, self._held = self._held, ""
+        held, self._held, self._state = self._held, "", 0
         return held
 
-    def _num_held_back(self, text: str) -> int:
-        longest = max((len(word) for word in self._words), default=1) - 1
-        for length in range(min(longest, len(text)), 0, -1):
-            if any(word.startswith(text[-length:]) for word in self._words):
-                return length
-        return 0
+    @property
+    def num_held(self) -> int:
+        """Characters that are held back."""
+        return len(self._held)

@@ -5,14 +5,19 @@ What a user writes can never become a control token: text is encoded by a copy o
 tokenizer that knows no added tokens, and only the control tokens that the chat template
 itself wrote are turned into their ids. For text that spells no control token the result
 is id for id what transformers gives.
+
+A text may be a megabyte long, and other requests' threads must run meanwhile: no step holds the
+GIL for longer than it takes to read the text once.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from jinja2 import TemplateError
 from tokenizers import Tokenizer
@@ -47,9 +52,9 @@ class ChatTokenizer:
         self._template = tokenizer
         self._plain = Tokenizer.from_str(json.dumps({**spec, "added_tokens": []}))
         self._control_ids = {token["content"]: int(token["id"]) for token in spec["added_tokens"] if len(token["content"]) > 1}
-        longest_first = sorted(self._control_ids, key=len, reverse=True)
-        self._control = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
+        self._longest_first = sorted(self._control_ids, key=len, reverse=True)
         self.token_bytes = _token_bytes(backend)
+        self._bytes_of_a_token, self._words_of_a_token = _most_of_a_token(spec["normalizer"], self.token_bytes)
         self.line_break_bearing = frozenset(i for i, b in enumerate(self.token_bytes) if b.endswith(b"\n"))
         self.fragments = {i: b for i, b in enumerate(self.token_bytes) if not _is_text(b)}
         control_ids = frozenset(self._control_ids.values())
@@ -66,7 +71,13 @@ class ChatTokenizer:
 
     def encode(self, text: str) -> tuple[int, ...]:
         """The ids of a user's text; control tokens spelt in it stay text."""
-        return tuple(self._plain.encode(text, add_special_tokens=False).ids)
+        return self._encode_each([text])[0]
+
+    def fewest_tokens(self, texts: Sequence[str]) -> int:
+        """The number of tokens that the texts have at least. Encodes nothing: a megabyte takes milliseconds."""
+        num_bytes = sum(len(text.encode()) for text in texts)
+        num_words = sum(len(text.split()) for text in texts)
+        return int(max(num_bytes / self._bytes_of_a_token, num_words / self._words_of_a_token))
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of ids; those that are no tokens have none."""
@@ -75,7 +86,7 @@ class ChatTokenizer:
 
     def controls_in(self, text: str) -> list[str]:
         """The control tokens that a text spells."""
-        return self._control.findall(text)
+        return [control for _, control in self._find_controls(text)]
 
     def encode_marker(self, text: str) -> tuple[int, ...]:
         """The ids of a text of ours, in which control tokens count."""
@@ -99,18 +110,49 @@ class ChatTokenizer:
         assert isinstance(rendered, str)
         return self._encode_around_controls(rendered, guard)
 
+    def _encode_each(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
+        """The ids of each text. Of the library's methods only those for batches let other threads run meanwhile."""
+        return [tuple(encoded.ids) for encoded in self._plain.encode_batch_fast(list(texts), add_special_tokens=False)]
+
     def _encode_around_controls(self, text: str, guard: str = "") -> tuple[int, ...]:
-        ids: list[int] = []
-        start = 0
-        for match in self._control.finditer(text):
-            ids += [*self.encode(text[start : match.start()].replace(guard, "")), self._control_ids[match.group()]]
-            start = match.end()
-        return (*ids, *self.encode(text[start:].replace(guard, "")))
+        controls = list(self._find_controls(text))
+        starts = [0, *(start + len(control) for start, control in controls)]
+        ends = [*(start for start, _ in controls), len(text)]
+        between = self._encode_each([text[start:end].replace(guard, "") for start, end in zip(starts, ends, strict=True)])
+        ids = list(between[0])
+        for (_, control), behind in zip(controls, between[1:], strict=True):
+            ids += [self._control_ids[control], *behind]
+        return tuple(ids)
+
+    def _find_controls(self, text: str) -> Iterator[tuple[int, str]]:
+        """Yield where a control token stands and which, in order, the longest at each place.
+
+        A search for one token at a time: a regular expression for all of them holds the GIL until it finds one.
+        """
+        found = {control: text.find(control) for control in self._longest_first}
+        while found := {control: start for control, start in found.items() if start >= 0}:
+            first = min(found, key=lambda control: found[control])  # of equal ones the longest, which stands before
+            end = found[first] + len(first)
+            yield found[first], first
+            found = {control: start if start >= end else text.find(control, end) for control, start in found.items()}
 
     def _break_controls(self, text: str, guard: str) -> str:
-        while self._control.search(text):  # again: breaking one may leave an overlapping one
-            text = self._control.sub(lambda match: f"{match.group()[0]}{guard}{match.group()[1:]}", text)
+        while spelt := [control for control in self._longest_first if control in text]:  # again: breaking one may leave an overlapping one
+            for control in spelt:
+                text = text.replace(control, f"{control[0]}{guard}{control[1:]}")
         return text
+
+
+def _most_of_a_token(normalizer: Mapping[str, Any] | None, token_bytes: Sequence[bytes]) -> tuple[float, float]:
+    """How many bytes, and how many words or parts of words, a token stands for at most.
+
+    NFC makes three bytes of nine where it composes a Korean syllable, and shortens nothing further. What another
+    normalizer does is not known: then a token may stand for any number.
+    """
+    if normalizer is not None and normalizer["type"] != "NFC":
+        return math.inf, math.inf
+    num_bytes = max(map(len, token_bytes)) * (1 if normalizer is None else 3)
+    return num_bytes, max(len(data.decode(errors="replace").split()) for data in token_bytes)
 
 
 def _is_text(data: bytes) -> bool:

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a request may have beside its tensors (nothing), and how large these may be: as the real server has it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from typing import Any
+
+from s1_client._errors import InvalidRequest
+from s1_client._wire import OPTIONS
+
+LISTS = ("ignore_str", "stop_words", "bad_words", "thinking_bad_words")
+MAX_TEXT_BYTES, MAX_NAME_BYTES, MAX_ID_BYTES = 1 << 20, 256, 512
+MAX_WORDS, MAX_WORDS_BYTES, MAX_MESSAGES = 512, 16384, 2048
+_TEXTS = ("text_input", "messages", "answer_prefix")
+
+
+def refuse_parameters(request: Any) -> None:
+    """Raise InvalidRequest for a request parameter, or an id that is too long."""
+    check_size("request id", len(request.id.encode()), MAX_ID_BYTES, "bytes")
+    for name in sorted(request.parameters):
+        if name.startswith("triton_"):
+            continue
+        near = difflib.get_close_matches(name.lower(), OPTIONS, 1)
+        allowed = "nothing: there is no such field" + (f"; did you mean {near[0]}?" if near else "")
+        if name in OPTIONS:
+            allowed = f"nothing as a request parameter: {name} is an input tensor"
+        raise InvalidRequest(name, str(request.parameters[name]).partition(": ")[2].strip(), allowed)
+
+
+def check_sizes(field: str, values: Sequence[bytes]) -> None:
+    """Raise InvalidRequest for strings that are too many or too long."""
+    if field in LISTS:
+        check_size(field, len(values), MAX_WORDS, "strings")
+        check_size(field, sum(map(len, values)), MAX_WORDS_BYTES, "bytes together")
+        return
+    for value in values:
+        check_size(field, len(value), MAX_TEXT_BYTES if field in _TEXTS else MAX_NAME_BYTES, "bytes")
+
+
+def check_size(field: str, size: int, limit: int, unit: str) -> None:
+    """Raise InvalidRequest for more than so many."""
+    if size > limit:
+        raise InvalidRequest(field, f'"{size} {unit}"', f"at most {limit} {unit}")

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Request parameters, which a model may ignore without a word, are refused by name."""
+
+import json
+import re
+
+import pytest
+
+from budgetforce.errors import InvalidRequest
+from budgetforce.serving.parameters import ELSEWHERE, refuse_parameters
+
+FIELDS = (
+    "text_input",
+    "max_thinking_tokens",
+    "max_tokens",
+    "temperature",
+    "seed",
+    "num_samples",
+    "stop_words",
+    "top_k",
+    "top_p",
+    "timeout_ms",
+)
+
+
+def refused(parameters, **settings):
+    with pytest.raises(InvalidRequest) as refusal:
+        refuse_parameters(json.dumps(parameters), FIELDS, **{"request_id": "", **settings})
+    return refusal.value
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("max_thinking_token", "max_thinking_tokens"),
+        ("temprature", "temperature"),
+        ("Seed", "seed"),
+        ("n", "num_samples"),
+        ("random_seed", "seed"),
+    ],
+)
+def test_a_name_that_is_no_fields_is_refused_with_the_one_that_was_perhaps_meant(name, meant):
+    refusal = refused({name: 3})
+    assert (refusal.field, refusal.value) == (name, 3)
+    assert refusal.allowed == f"nothing: there is no such field; did you mean {meant}?"
+
+
+def test_a_name_that_is_like_none_is_refused_without_a_guess():
+    assert refused({"beam_width": 2}).allowed == "nothing: there is no such field"
+
+
+def test_a_fields_own_name_is_refused_as_a_parameter():
+    assert "is an input tensor" in refused({"max_tokens": 3}).allowed
+
+
+def test_the_id_over_http_is_no_parameter_and_another_id_is():
+    refuse_parameters('{"id": "abc"}', FIELDS, request_id="abc")
+    assert refused({"id": "abc"}, request_id="other").field == "id"
+
+
+def test_headers_that_the_server_forwards_pass_and_others_do_not():
+    """Triton looks for the pattern anywhere in the name, and so do we."""
+    forwarded = re.compile("^x-|traceparent")
+    refuse_parameters('{"x-user": "me", "traceparent": "00-1-2-01"}', FIELDS, request_id="", forwarded=forwarded)
+    assert refused({"x-user": "me", "temprature": 1}, forwarded=forwarded).field == "temprature"
+
+
+@pytest.mark.parametrize("parameters", ["", "{}"])
+def test_no_parameters_are_no_mistake(parameters):
+    refuse_parameters(parameters, FIELDS, request_id="")
+
+
+def test_what_triton_could_not_write_is_refused():
+    with pytest.raises(InvalidRequest, match="finite numbers"):
+        refuse_parameters('{"x":', FIELDS, request_id="")
+
+
+def test_a_megabyte_of_them_is_refused_unread():
+    with pytest.raises(InvalidRequest, match="at most 16384"):
+        refuse_parameters("[" * 2**20, FIELDS, request_id="")
+
+
+@pytest.mark.parametrize("name", ["", "a\nb", "\u202e", "x" * 5000])
+def test_any_name_makes_a_refusal_of_one_short_line_that_can_be_read_back(name):
+    refusal = refused({name: 1})
+    assert "\n" not in str(refusal) and len(str(refusal)) < 300
+    assert InvalidRequest.parse(str(refusal)).field == refusal.field
+
+
+def test_every_guess_is_a_field(root):
+    config = (root / "model_repository/s1/config.pbtxt").read_text()
+    assert [name for name in ELSEWHERE.values() if f'name: "{name}"' not in config] == []
