@@ -14,15 +14,20 @@ class ScriptedPipeline:
     Attributes:
         computed: keys computed at each step.
         broken: makes the next step fail.
+        held_back: prompts that may not be added yet.
     """
 
     def __init__(self, script: Callable[[TokenCall], list[int]], *, block_size: int = 4, num_blocks: int = 100) -> None:
         self.block_size, self.num_blocks = block_size, num_blocks
         self.computed: list[list[int]] = []
         self.broken = False
+        self.held_back: set[tuple[int, ...]] = set()
         self.reused_ids: int | None = None
         self._script = script
         self._running: dict[int, list[int]] = {}
+
+    def may_add(self, call: TokenCall) -> bool:
+        return call.input_ids not in self.held_back
 
     def add(self, key: int, call: TokenCall) -> None:
         masked = call.masked_ids

@@ -25,6 +25,10 @@ class TokenPipeline(Protocol):
     block_size: int
     num_blocks: int
 
+    def may_add(self, call: TokenCall) -> bool:
+        """Whether the call may be added before the next step; if not, it may be after a few steps."""
+        ...
+
     def add(self, key: int, call: TokenCall) -> None: ...
 
     def step(self) -> dict[int, list[int]]:
@@ -110,7 +114,7 @@ class EmbeddedEngine:
 
     def _admit(self) -> list[Progress]:
         refused = []
-        while self._waiting and self._fits(self._waiting[0][1].call):
+        while self._waiting and self._may_start(self._waiting[0][1].call):
             key, live = self._waiting.popleft()
             live.usage.num_reused_blocks = self._resident.count(live.call.input_ids)
             try:
@@ -120,6 +124,9 @@ class EmbeddedEngine:
                 continue
             self._live[key] = live
         return refused
+
+    def _may_start(self, call: TokenCall) -> bool:
+        return self._fits(call) and self._pipeline.may_add(call)
 
     def _fits(self, call: TokenCall) -> bool:
         """Whether the longest this call can grow fits beside the longest that all others can: nothing is ever evicted."""

@@ -110,6 +110,9 @@ class LlamaCppPipeline:
         # What the cache of each free slot begins with; the slot left the longest ago comes first.
         self._free: dict[int, list[int]] = {slot: [] for slot in range(num_slots)}
 
+    def may_add(self, call: TokenCall) -> bool:  # noqa: ARG002  # no two slots share KV
+        return True
+
     def add(self, key: int, call: TokenCall) -> None:
         self._calls[key] = _Running(call, list(call.input_ids))
 

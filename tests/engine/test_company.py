@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A call says the same alone and in company, whatever its prompt shares with others: the KV of one never gets into another."""
+
+import random
+
+import pytest
+from copying_model import OFFSET, next_ids, write_gguf
+
+from budgetforce.engine.embedded import EmbeddedEngine
+from budgetforce.engine.openvino_pipeline import BLOCK_SIZE, OpenVinoPipeline
+from budgetforce.engine.token_engine import TokenCall
+from engine.company import Crowd, random_ids, run
+
+
+def openvino(weights):
+    return OpenVinoPipeline(weights, num_kv_blocks=2000)
+
+
+def llamacpp(weights):
+    module = pytest.importorskip("budgetforce.engine.llamacpp_pipeline")
+    return module.LlamaCppPipeline(weights, num_kv_tokens=8192, num_slots=4)
+
+
+@pytest.fixture(scope="module")
+def copying(tmp_path_factory):
+    return write_gguf(tmp_path_factory.mktemp("copying"))
+
+
+@pytest.fixture(scope="module", params=[openvino, llamacpp])
+def engine(request, copying):
+    weights, limits = copying
+    pipeline = request.param(weights)
+    return EmbeddedEngine(lambda: pipeline, limits)
+
+
+@pytest.fixture(scope="module")
+def openvino_engine(copying):
+    weights, limits = copying
+    return EmbeddedEngine(lambda: openvino(weights), limits)
+
+
+def test_the_copying_model_says_what_it_is_built_to_say(engine):
+    prompts = [random_ids(random.Random(n), n) for n in (OFFSET + 1, 333)]
+    assert run(engine, *prompts) == [next_ids(prompt, OFFSET + 5) for prompt in prompts]
+
+
+def test_calls_with_shared_beginnings_say_in_company_what_they_say_alone(engine):
+    """Random beginnings that are shared, partings, lengths, moments and cancels."""
+    crowd = Crowd(engine, random.Random(1))
+    crowd.run(num_calls := 100 if isinstance(engine._pipeline, OpenVinoPipeline) else 20)
+    assert (crowd.num_over, crowd.wrong) == (num_calls, [])
+
+
+@pytest.mark.parametrize("num_sampled", [0, 12], ids=["a prompt", "a reply"])
+@pytest.mark.parametrize("delay", [0, 1], ids=["at once", "a step apart"])
+def test_two_continuations_of_an_end_inside_a_block_do_not_spoil_each_other(openvino_engine, num_sampled, delay):
+    """Nor what the cache keeps of them. A step apart it happened to a prompt that filled the shared block exactly."""
+    engine, draw = openvino_engine, random.Random(num_sampled + delay)
+    prompt = random_ids(draw, 2 * BLOCK_SIZE + 9 - num_sampled)
+    (said,) = run(engine, prompt, num_ids=num_sampled + 1)
+    stem = (*prompt, *said[:num_sampled])
+    pair = [stem + random_ids(draw, 3 * BLOCK_SIZE - len(stem)) for _ in range(2)]
+    expected = [next_ids(one, OFFSET + 5) for one in pair]
+    keys = {}
+    for one in pair:
+        keys[engine.submit(TokenCall(input_ids=one, max_new_tokens=OFFSET + 5))[0]] = []
+        for _ in range(delay):
+            for progress in engine.step():
+                keys[progress.key] += progress.ids
+    while engine.has_work():
+        for progress in engine.step():
+            keys[progress.key] += progress.ids
+    assert list(keys.values()) == expected
+    assert [run(engine, one)[0] for one in pair] == expected
