@@ -107,15 +107,9 @@ class FakeServer:
             error_after: number of events before the error.
         """
         script = Script(
-            thinking=thinking,
-            answer=answer,
-            start_delay_s=start_delay_s,
-            token_delay_s=token_delay_s,
-            error=error,
-            error_after=error_after,
+            thinking=thinking, answer=answer, start_delay_s=start_delay_s, token_delay_s=token_delay_s, error=error, error_after=error_after
         )
-        self._lasting.pop(to, None)  # the latest comes last
-        self._lasting[to] = script
+        self._lasting = {**{part: one for part, one in self._lasting.items() if part != to}, to: script}  # the latest comes last
 
     def will_say(
         self,
@@ -129,12 +123,7 @@ class FakeServer:
     ) -> None:
         """Set what it says to the next request, whatever that is; called again, to the one after it. See ``says``."""
         script = Script(
-            thinking=thinking,
-            answer=answer,
-            start_delay_s=start_delay_s,
-            token_delay_s=token_delay_s,
-            error=error,
-            error_after=error_after,
+            thinking=thinking, answer=answer, start_delay_s=start_delay_s, token_delay_s=token_delay_s, error=error, error_after=error_after
         )
         self._queued.append(script)
 
