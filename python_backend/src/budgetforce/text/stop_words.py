@@ -87,7 +87,7 @@ class StopWordFilter:
         self._held = ""
 
     def feed(self, text: str, *, is_injected: bool = False) -> str:
-        """The part of the text that is safe to show; after a stop word, nothing. A stop word may begin in injected text, but not end there."""
+        """The part of the text that is safe to show; after a stop word, nothing. One may begin in injected text, but not end there."""
         if self.found is not None:
             return ""
         whole = self._held + text
