@@ -137,6 +137,24 @@ def test_a_stop_word_may_begin_in_the_injected_prefix(exchange, tokenizer, burst
 
 
 @pytest.mark.parametrize(
+    ("prefix", "said", "answer", "found"),
+    [
+        ("one\ntwo\n", " three\nfour", "one\ntwo\n three", "\n"),
+        ("one\ntwo\n", "\nfour", "one\ntwo\n", "\n"),
+        ("one\ntwo", " three", "one\ntwo three", None),
+        ("the EN", "D of", "the ", "END"),
+        ("the END", " of", "the END of", None),
+    ],
+)
+def test_of_an_answer_that_is_continued_only_a_stop_word_that_ends_behind_it_counts(exchange, tokenizer, prefix, said, answer, found):
+    """As where a search asks for the next line of an answer of several."""
+    engine = ScriptedEngine([*tokenizer.encode(said), EOS])
+    one = exchange(engine, thinking=ThinkingMode.OFF, num_ignore=None, answer_prefix=prefix, stop_words=("\n", "END"))
+    run(one)
+    assert (one.answer, one.result["stop_word"]) == (answer, found)
+
+
+@pytest.mark.parametrize(
     ("tensor", "options", "field", "value"),
     [
         ("bad_words_list", {"sampling": {"bad_words": ("a", "b c", "d e")}}, "bad_words", "b c"),

@@ -316,7 +316,7 @@ def test_a_stop_word_within_the_answers_prefix_is_refused(plan, word):
         plan(stop_words=("x", word))
     assert plan(stop_words=(word,), answer_prefix_policy="never").stop_words.words == (word,)
     assert plan(stop_words=(word,), answer_prefix="So").stop_words.words == (word,)
-    assert plan(stop_words=(word,), thinking=ThinkingMode.OFF).stop_words.words == (word,)
+    assert plan(stop_words=(word,), thinking=ThinkingMode.OFF, answer_prefix="Final Answer: so far").stop_words.words == (word,)
 
 
 def test_a_prompt_whose_words_alone_are_too_many_is_never_encoded(tokenizer, preset, monkeypatch):

@@ -43,9 +43,12 @@ def refuse_the_meaningless(request: ReplyRequest, preset: Preset) -> None:
 
 
 def _refuse_stop_words_of_the_prefix(request: ReplyRequest, preset: Preset) -> None:
-    """A stop word that is part of the answer's prefix would end every answer before the model has said a word of it."""
+    """A stop word that is part of the words that lead into the answer would be shown, or end every answer before its first word.
+
+    With thinking off the prefix may be an answer so far, to be continued: what it holds is no mistake, and ends nothing.
+    """
     prefix = first(request.answer_prefix, preset.answer.prefix)
-    if request.thinking is ThinkingMode.FREE or prefix_policy(request, preset.answer) == "never" or preset.answer.left_to_model:
+    if request.thinking is not ThinkingMode.FORCED or prefix_policy(request, preset.answer) == "never" or preset.answer.left_to_model:
         return
     for word in request.stop_words:
         if word in prefix:

@@ -41,7 +41,7 @@ class ReplyText:
         if not emit.injected:
             return self._sampled(emit.phase, self._stop_words[emit.phase].feed(text), emit.ids)
         if emit.phase is Phase.ANSWER:
-            text = self._stop_words[Phase.ANSWER].feed(text)
+            text = self._stop_words[Phase.ANSWER].feed(text, is_injected=True)
             self._num_held_injected = self._stop_words[Phase.ANSWER].num_held
         return [self._piece("injected", ids=emit.ids, **{emit.phase.value: text})]
 

@@ -86,14 +86,14 @@ class StopWordFilter:
         self._state = 0
         self._held = ""
 
-    def feed(self, text: str) -> str:
-        """The part of the text that is safe to show; after a stop word, nothing."""
+    def feed(self, text: str, *, is_injected: bool = False) -> str:
+        """The part of the text that is safe to show; after a stop word, nothing. One may begin in injected text, but not end there."""
         if self.found is not None:
             return ""
         whole = self._held + text
         for end, character in enumerate(text, start=len(self._held) + 1) if self._words else ():
             self._state = self._words.step(self._state, character)
-            if length := self._words.found_at(self._state):
+            if not is_injected and (length := self._words.found_at(self._state)):
                 self.found, self._held = whole[end - length : end], ""
                 return whole[: end - length]
         shown = len(whole) - self._words.begun_at(self._state)
