@@ -14,7 +14,8 @@ from budgetforce.errors import EngineUnavailable
 from budgetforce.presets import Preset
 from budgetforce.serving import hosts
 from budgetforce.serving.hosts import HereExecutor, SerialHost
-from budgetforce.serving.orchestrator import Incoming, Orchestrator
+from budgetforce.serving.incoming import Incoming
+from budgetforce.serving.orchestrator import Orchestrator
 from budgetforce.serving.planning import Planner
 
 END, EOS = 2, 0

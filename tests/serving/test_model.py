@@ -10,8 +10,8 @@ import triton_python_backend_utils as pb_utils
 from scripted_engine import ScriptedEngine
 
 from budgetforce.serving import model as model_module
+from budgetforce.serving.incoming import Incoming
 from budgetforce.serving.model import BudgetForcingModel
-from budgetforce.serving.orchestrator import Incoming
 from budgetforce.serving.ports import ReplyPort
 
 END, EOS = 2, 0

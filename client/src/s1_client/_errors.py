@@ -110,6 +110,7 @@ _NOT_FOR_US = re.compile(r"is restricted|handshake failed|verification", re.I)
 _OF_CODE: dict[str, type[S1Error]] = {
     "OVERLOADED": Overloaded,
     "ENGINE_UNAVAILABLE": ServerNotReady,
+    "STOPPING": ServerNotReady,
     "ENGINE_FAILED": EngineFailed,
     "DEADLINE": DeadlineExceeded,
     "CANCELLED": Cancelled,
@@ -145,8 +146,8 @@ def _of_code(said: str) -> S1Error:
     code, _, text = said.partition(": ")
     if code in _OF_CODE:
         return _told_when(_OF_CODE[code](text))
-    if "unknown model" in said or "is not ready" in said:  # Triton's own words
-        return ServerNotReady(said)
+    if "unknown model" in said or "is not ready" in said or "is stopping" in said:  # Triton's own words
+        return ServerNotReady(f"the server is stopping, or the model is not loaded: {said}")
     return ServerFailed(said)
 
 

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import re
+import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -28,6 +30,7 @@ from s1_client._types import (
 )
 
 MODEL = "s1"
+_RANDOM_PART = re.compile(r"~[0-9a-f]{32}\Z")
 # Tensor type of every option, as model_repository/s1/config.pbtxt has it.
 _SAMPLING = {
     "bad_words": "BYTES",
@@ -93,6 +96,16 @@ def _messages(prompt: Sequence[Mapping[str, str]]) -> str:
         return json.dumps([dict(message) for message in prompt])
     except (TypeError, ValueError):
         raise InvalidRequest("messages", repr(prompt)[:80], "a text, or a list of {'role': ..., 'content': ...}") from None
+
+
+def id_of_attempt(request_id: str) -> str:
+    """Return an id that no other request has, which the server knows under the name ``request_id`` as well."""
+    return f"{request_id}~{uuid.uuid4().hex}"
+
+
+def name_of(wire_id: str) -> str:
+    """Return the name in such an id."""
+    return _RANDOM_PART.sub("", wire_id)
 
 
 def command_request(command: str, request_id: str, *, model: str = MODEL) -> Any:

@@ -43,7 +43,9 @@ class OrchestratorConfig:
             (one at a time; instances = concurrency).
         max_outage_s: how long a reply that has begun waits for an engine that is gone.
         max_silence_s: an engine call that says nothing for so long is given up.
-        canary_period_s: when nothing was heard of the engine for so long, it is asked for one token; 0 = never.
+        canary_period_s: when no token came from the engine for so long, it is asked for one; 0 = never.
+        drain_file: when this file holds a number and a line end, the server is to stop: new requests are refused, and
+            those that still run so many seconds later are ended. "" = no such file.
     """
 
     engine_model: str
@@ -64,6 +66,7 @@ class OrchestratorConfig:
     engine_cert: str = ""
     engine_key: str = ""
     engine_secret_file: str = ""
+    drain_file: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,8 +18,9 @@ from budgetforce.engine.triton_grpc import GrpcEngine
 from budgetforce.errors import InvalidRequest
 from budgetforce.presets import Preset
 from budgetforce.serving.hosts import ConcurrentHost, HereExecutor, Host, SerialHost
+from budgetforce.serving.incoming import Incoming
 from budgetforce.serving.metrics import Metrics
-from budgetforce.serving.orchestrator import Incoming, Orchestrator
+from budgetforce.serving.orchestrator import Orchestrator
 from budgetforce.serving.planning import Planner
 from budgetforce.serving.ports import ReplyPort, constants, request_id_of
 from budgetforce.text.tokenizer import ChatTokenizer
@@ -54,8 +55,10 @@ class BudgetForcingModel:
         constants.tensors.clear()  # while there is shared memory to give them back to
 
     def is_ready(self) -> bool:
-        """Whether the engine answers. Triton asks on a thread that must not be held up: this is a flag."""
-        return self._host.engine_is_ready
+        """Whether the engine answers and new requests are taken. Triton asks on a thread that must not be held up: these
+        are flags.
+        """
+        return self._host.engine_is_ready and not self._host.orchestrator.is_draining
 
     def _over_grpc(self, config: OrchestratorConfig) -> Orchestrator:
         return Orchestrator(
