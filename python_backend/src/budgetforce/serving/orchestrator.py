@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from budgetforce.config import OrchestratorConfig
 from budgetforce.engine.base import Engine
 from budgetforce.errors import BudgetForceError, DeadlineExceeded, EngineUnavailable, InvalidRequest, Stopping
-from budgetforce.serving.admission import Admission, Limits
+from budgetforce.serving.admission import Admission, Admitted, Limits
 from budgetforce.serving.deadline import NEVER, Deadline
 from budgetforce.serving.incoming import Incoming, RunningRequests
 from budgetforce.serving.planning import Planner, ReplyPlan
@@ -121,22 +121,22 @@ class Orchestrator:
             async with asyncio.timeout_at(None if deadline is NEVER else deadline.at) as limit:
                 plan = await asyncio.get_running_loop().run_in_executor(self.workers, self.planner.plan, request)
                 plan.effective["engine_model"] = self.config.engine_model
-                async with self.admission.admit(num_replies=plan.num_samples, num_tokens=plan.max_kv_tokens, priority=plan.priority):
+                num_replies, num_tokens = plan.num_samples, plan.max_kv_tokens
+                async with self.admission.admit(num_replies=num_replies, num_tokens=num_tokens, priority=plan.priority) as admitted:
                     if deadline.answers:
                         limit.reschedule(None)  # from here on it sees to that itself
-                    await self._run(incoming, plan, deadline, stream=request.stream)
+                    await self._run(incoming, plan, deadline, admitted, stream=request.stream)
         except TimeoutError as error:
             where = "while it waited for room" if incoming.reply is None else "before the reply was complete"
             raise DeadlineExceeded(f"timeout_ms {request.timeout_ms} was over {where}") from error
 
-    async def _run(self, incoming: Incoming, plan: ReplyPlan, deadline: Deadline, *, stream: bool) -> None:
+    async def _run(self, incoming: Incoming, plan: ReplyPlan, deadline: Deadline, admitted: Admitted, *, stream: bool) -> None:
         outlet = incoming.outlet
         sink: Sink = (
             StreamSink(outlet.send_each, self.senders, plan.num_samples) if stream else JoiningSink(outlet.send_together, self.senders)
         )
-        max_outage_s = self.config.max_outage_s
-        reply = Reply(incoming.name, plan, self.engine, sink, self.tokenizer, deadline=deadline, max_outage_s=max_outage_s)
-        incoming.reply = reply
+        settings = {"deadline": deadline, "max_outage_s": self.config.max_outage_s, "room": admitted.sample}
+        incoming.reply = reply = Reply(incoming.name, plan, self.engine, sink, self.tokenizer, **settings)
         await reply.run()
 
     async def _command(self, incoming: Incoming, command: str) -> None:
