@@ -107,6 +107,7 @@ _INVALID = re.compile(r"INVALID_ARGUMENT: field '(.+?)': got (.*), allowed: (.*)
 _RETRY_AFTER = re.compile(r".*; retry after ([\d.]+) s", re.S)
 _MAY_CHANGE = ("UNAVAILABLE", "RESOURCE_EXHAUSTED")
 _NOT_FOR_US = re.compile(r"is restricted|handshake failed|verification", re.I)
+_NOT_SERVING = ("unknown model", "is not ready", "is stopping", "is not healthy")  # Triton's own words; the last: its process is dead
 _OF_CODE: dict[str, type[S1Error]] = {
     "OVERLOADED": Overloaded,
     "ENGINE_UNAVAILABLE": ServerNotReady,
@@ -146,8 +147,8 @@ def _of_code(said: str) -> S1Error:
     code, _, text = said.partition(": ")
     if code in _OF_CODE:
         return _told_when(_OF_CODE[code](text))
-    if "unknown model" in said or "is not ready" in said or "is stopping" in said:  # Triton's own words
-        return ServerNotReady(f"the server is stopping, or the model is not loaded: {said}")
+    if any(words in said for words in _NOT_SERVING):
+        return ServerNotReady(f"the server is stopping, or does not serve the model: {said}")
     return ServerFailed(said)
 
 

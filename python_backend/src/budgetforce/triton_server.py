@@ -136,6 +136,7 @@ class TritonServer:
     _ranks: Ranks | None = None
     _was_ready: bool = False
     _is_broken: bool = False
+    _stubs: Stubs | None = None
     _prefix: str = field(default_factory=lambda: f"s1_{uuid.uuid4().hex[:12]}_")
 
     def __enter__(self) -> TritonServer:
@@ -145,6 +146,7 @@ class TritonServer:
             self._start()
             self._wait_until_ready()
             self._was_ready = True
+            self._take_note_of_stubs()
         except BaseException:
             self.stop()
             raise
@@ -164,13 +166,17 @@ class TritonServer:
     def wait(self) -> str:
         """Until it ends by itself, or one of its processes does; what happened, with the log's own words."""
         assert self._ranks is not None
-        stubs = Stubs(session=self._ranks.process.pid, is_loaded=self._is_loaded)
         while (ended := self._ranks.ended()) is None:
-            if (died := stubs.died()) is not None:
+            if self._stubs is not None and (died := self._stubs.died()) is not None:
                 self._is_broken = True
                 return f"{died}\n{self.log_errors()}"
             time.sleep(RANK_CHECK_S)
         return self._account(f"{ended}, by itself")
+
+    def _take_note_of_stubs(self) -> None:
+        assert self._ranks is not None
+        self._stubs = Stubs(session=self._ranks.process.pid, is_loaded=self._is_loaded)
+        self._stubs.died()
 
     def _is_loaded(self, model: str) -> bool:
         """Whether Triton lists it so; also if it does not answer: then a dead process is likelier than an unloaded model."""
