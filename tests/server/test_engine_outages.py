@@ -18,7 +18,7 @@ from budgetforce import health as health_check
 from budgetforce.health import why_not_ready
 from budgetforce.processes import arguments, members
 from budgetforce.triton_server import TritonServer, choose_ports
-from s1_client import Client, ServerNotReady, ThinkingDelta
+from s1_client import Client, DeadlineExceeded, ServerNotReady, ThinkingDelta
 from server import waiting
 from server.conftest import Scripts, copy_of_s1, environment_of, make_scripted_llm
 
@@ -158,15 +158,15 @@ def test_an_engine_that_stays_away_is_a_retryable_end(near, scripts, words):
 
 @contextlib.contextmanager
 def traffic(server, model, question):
-    """Ask again and again; the errors, all of them ends that may be tried again."""
+    """Ask again and again; the errors: ends that may be tried again, and of what was running when a process died perhaps a deadline."""
     errors, is_over = [], threading.Event()
 
     def ask():
-        with Client(server.grpc_url, model=model, deadline_s=20, max_retries=0) as client:
+        with Client(server.grpc_url, model=model, deadline_s=3, max_retries=0) as client:
             while not is_over.wait(0.05):
                 try:
                     client.think(question, num_ignore=0, max_tokens=3)
-                except ServerNotReady as error:
+                except (ServerNotReady, DeadlineExceeded) as error:
                     errors.append(error)
 
     with ThreadPoolExecutor(1) as pool:
@@ -187,10 +187,13 @@ def kill_process_of(server, model):
 @contextlib.contextmanager
 def told_to_its_owner(server, model):
     """Whoever waits for the end of the server is told that the model's process has died."""
-    with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(server.wait)
-        yield
-        assert f"the process of model '{model}' (instance {model}_0_0" in waiting.result(timeout=30)
+    server._take_note_of_stubs()  # it may have been loaded again a moment ago
+    told = []
+    waiting = threading.Thread(target=lambda: told.append(server.wait()), daemon=True)
+    waiting.start()
+    yield
+    waiting.join(30)
+    assert f"the process of model '{model}' (instance {model}_0_0" in told[0]
 
 
 @pytest.mark.parametrize("is_busy", [False, True], ids=["idle", "under traffic"])

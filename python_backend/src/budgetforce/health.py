@@ -32,15 +32,19 @@ def why_not_ready(http: str, metrics: str) -> str | None:
         return f"Triton is not ready: {error}"
     if not _gauges(text, "s1_engine_ready"):
         return "no s1 model is loaded"
-    for labels, beat_at in _gauges(text, "s1_heartbeat_timestamp_seconds"):
-        if time.time() - beat_at > MAX_SILENCE_S:
-            return f"the process of s1 is dead or hangs, nothing was heard of it for {time.time() - beat_at:.0f} s: {labels}"
-    for labels, is_draining in _gauges(text, "s1_draining"):
-        if is_draining:
-            return f"the server is stopping: {labels}"
-    for labels, is_ready in _gauges(text, "s1_engine_ready"):
-        if not is_ready:
-            return f"the engine does not answer: {labels}"
+    oldest = time.time() - MAX_SILENCE_S
+    for name, what, is_wrong in (
+        (
+            "s1_heartbeat_timestamp_seconds",
+            f"s1 is dead or hangs, it has shown no sign of life for {MAX_SILENCE_S:g} s",
+            lambda at: at < oldest,
+        ),
+        ("s1_draining", "the server is stopping", bool),
+        ("s1_engine_ready", "the engine does not answer", lambda is_ready: not is_ready),
+    ):
+        wrong = [labels for labels, value in _gauges(text, name) if is_wrong(value)]
+        if wrong:
+            return f"{what}: {', '.join(wrong)}"
     return None
 
 
