@@ -17,7 +17,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 TIMEOUT_S = 5.0
 MAX_SILENCE_S = 15.0  # the heart beats once a second
@@ -33,19 +33,18 @@ def why_not_ready(http: str, metrics: str) -> str | None:
     if not _gauges(text, "s1_engine_ready"):
         return "no s1 model is loaded"
     oldest = time.time() - MAX_SILENCE_S
-    for name, what, is_wrong in (
-        (
-            "s1_heartbeat_timestamp_seconds",
-            f"s1 is dead or hangs, it has shown no sign of life for {MAX_SILENCE_S:g} s",
-            lambda at: at < oldest,
-        ),
-        ("s1_draining", "the server is stopping", bool),
-        ("s1_engine_ready", "the engine does not answer", lambda is_ready: not is_ready),
-    ):
-        wrong = [labels for labels, value in _gauges(text, name) if is_wrong(value)]
-        if wrong:
-            return f"{what}: {', '.join(wrong)}"
+    if dead := _labels(text, "s1_heartbeat_timestamp_seconds", lambda at: at < oldest):
+        return f"s1 is dead or hangs, it has shown no sign of life for {MAX_SILENCE_S:g} s: {dead}"
+    if stopping := _labels(text, "s1_draining", bool):
+        return f"the server is stopping: {stopping}"
+    if silent := _labels(text, "s1_engine_ready", lambda is_ready: not is_ready):
+        return f"the engine does not answer: {silent}"
     return None
+
+
+def _labels(text: str, name: str, is_wrong: Callable[[float], bool]) -> str:
+    """The labels of those gauges of that name whose value is wrong; empty if none is."""
+    return ", ".join(labels for labels, value in _gauges(text, name) if is_wrong(value))
 
 
 def _gauges(text: str, name: str) -> list[tuple[str, float]]:

@@ -135,9 +135,17 @@ class Orchestrator:
         sink: Sink = (
             StreamSink(outlet.send_each, self.senders, plan.num_samples) if stream else JoiningSink(outlet.send_together, self.senders)
         )
-        settings = {"deadline": deadline, "max_outage_s": self.config.max_outage_s, "room": admitted.sample}
-        incoming.reply = reply = Reply(incoming.name, plan, self.engine, sink, self.tokenizer, **settings)
-        await reply.run()
+        incoming.reply = Reply(
+            incoming.name,
+            plan,
+            self.engine,
+            sink,
+            self.tokenizer,
+            deadline=deadline,
+            max_outage_s=self.config.max_outage_s,
+            room=admitted.sample,
+        )
+        await incoming.reply.run()
 
     async def _command(self, incoming: Incoming, command: str) -> None:
         """Tell the running request of that id."""
