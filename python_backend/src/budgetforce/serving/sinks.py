@@ -4,9 +4,9 @@
 A stream sends its first piece at once; then one send is under way at a time, and what comes
 meanwhile leaves together with the next. So there is more in a message when the machine is behind.
 
-Whether the client reads cannot be seen: Triton takes what is sent and keeps it (5 kB a message, 24.10) until the client
-does. So what a reply can cost there is bounded by the number of its messages: one carries a 256th of the reply so far,
-or what has come within a second. Beginnings and ends of phases and rounds are not held back. A reply of n ids within
+Whether the client reads cannot be seen: Triton takes what is sent and keeps it, some 2.5 kB a message, until the client
+does (24.10: until the stream ends, read or not). So what a reply can cost there is bounded by the number of its messages:
+one carries a 256th of the reply so far, or what has come within a second. Beginnings and ends of phases and rounds are not held back. A reply of n ids within
 t seconds is at most 256 (1 + ln(n / 256)) + t messages, and three for each of its rounds.
 """
 
