@@ -6,8 +6,8 @@ meanwhile leaves together with the next. So there is more in a message when the 
 
 Whether the client reads cannot be seen: Triton takes what is sent and keeps it, some 2.5 kB a message, until the client
 does (24.10: until the stream ends, read or not). So what a reply can cost there is bounded by the number of its messages:
-one carries a 256th of the reply so far, or what has come within a second. Beginnings and ends of phases and rounds are not held back. A reply of n ids within
-t seconds is at most 256 (1 + ln(n / 256)) + t messages, and three for each of its rounds.
+one carries a 256th of the reply so far, or what has come within a second. Beginnings and ends of phases and rounds are not
+held back. A reply of n ids within t seconds is at most 256 (1 + ln(n / 256)) + t messages, and three for each of its rounds.
 """
 
 from __future__ import annotations
