@@ -2,6 +2,7 @@
 """The health check: a reason, or none. (With a real server and a dead engine: tests/server/test_engine_outages.py.)"""
 
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
@@ -40,6 +41,8 @@ def server():
         (200, 's1_engine_ready{instance="s1_0_0"} 1\n', None),
         (200, 's1_engine_ready{instance="s1_0_0"} 1\ns1_engine_ready{instance="s1_0_1"} 0\n', "the engine does not answer"),
         (200, "other 1\n", "no s1 model is loaded"),
+        (200, 's1_engine_ready{instance="s1_0_0"} 1\ns1_heartbeat_timestamp_seconds{instance="s1_0_0"} 1764452865.1\n', "is dead or hangs"),
+        (200, 's1_engine_ready{instance="s1_0_0"} 1\ns1_draining{instance="s1_0_0"} 1\n', "the server is stopping"),
         (503, 's1_engine_ready{instance="s1_0_0"} 1\n', "Triton is not ready"),
     ],
 )
@@ -50,6 +53,12 @@ def test_a_server_is_ready_or_there_is_a_reason(server, capsys, status, metrics,
     assert code == (0 if reason is None else 1)
     assert (reason or "") in told
     assert bool(told) == (reason is not None)
+
+
+def test_a_process_that_showed_a_moment_ago_that_it_lives_is_ready(server):
+    beat = f's1_heartbeat_timestamp_seconds{{instance="s1_0_0"}} {time.time()}\n'
+    server.metrics = 's1_engine_ready{instance="s1_0_0"} 1\ns1_draining{instance="s1_0_0"} 0\n' + beat
+    assert health.why_not_ready(server.address, server.address) is None
 
 
 def test_no_server_is_not_ready(server):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import fields
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -223,3 +224,19 @@ def test_a_reason_not_to_start_is_a_sentence_and_exit_code_1(capsys, tmp_path):
     code = launcher.main([f"--log={tmp_path / 'log'}", f"--cache={tmp_path}", "--model=/nowhere", "--http-port=0", "--grpc-port=0"])
     assert code == 1
     assert "model '/nowhere'" in capsys.readouterr().err
+
+
+def test_a_process_of_the_server_that_died_ends_the_launcher_with_a_reason_and_exit_code_1(capsys):
+    """So that a container is started again. Triton itself still runs then."""
+    died = "the process of model 's1' (instance s1_0_0, pid 7) died, and Triton starts no other"
+    ports = SimpleNamespace(metrics=8002)
+    server = SimpleNamespace(ports=ports, grpc_url="g", http_url="h", wait=lambda: died, process=SimpleNamespace(returncode=None))
+    assert launcher._serve_until_it_ends(server) == 1
+    assert died in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("seconds", ["-1", "inf", "soon"])
+def test_a_drain_that_is_no_time_is_refused(capsys, seconds):
+    with pytest.raises(SystemExit):
+        launcher.main([f"--drain-s={seconds}"])
+    assert "--drain-s" in capsys.readouterr().err

@@ -69,32 +69,49 @@ def test_transport_bls_takes_its_own_config_and_more_threads(tmp_path):
     assert any(flag.startswith("--backend-config=python,thread-pool-size=") for flag in flags)
 
 
-def running_server(folder, *, was_ready=True, ended=None):
-    one = server(folder / "log")
-    one._ranks, one._was_ready, one.drained = SimpleNamespace(ended=lambda: ended), was_ready, ["s1"]
-    return one
-
-
-def test_draining_unloads_and_waits_until_nothing_is_open(tmp_path, monkeypatch):
-    """Two quiet looks, not one: the gauges are a moment old."""
-    asked, gauges = [], iter([2, 1, 0, 1, 0, 0])
-
-    def ask(what):
-        asked.append(what if isinstance(what, str) else what.full_url)
-        return f's1_requests_open{{instance="s1_0_0"}} {next(gauges)}\nother 7\n' if isinstance(what, str) else ""
-
-    one = running_server(tmp_path)
+@pytest.fixture
+def running_server(tmp_path, monkeypatch):
+    monkeypatch.setattr(triton_server, "_SHARED_MEMORY", tmp_path)
     monkeypatch.setattr(triton_server, "DRAIN_CHECK_S", 0)
+
+    def make(*, was_ready=True, ended=None):
+        one = server(tmp_path / "log")
+        one._ranks, one._was_ready, one.drains = SimpleNamespace(ended=lambda: ended), was_ready, True
+        return one
+
+    return make
+
+
+def test_draining_tells_s1_and_waits_until_all_of_it_knows_and_nothing_is_open(running_server, monkeypatch):
+    """Two quiet looks, not one: the gauges are a moment old."""
+    gauges = iter([(0, 0), (0, 0), (1, 2), (1, 0), (1, 1), (1, 0), (1, 0)])
+
+    def ask(_):
+        is_draining, num_open = next(gauges)
+        return f's1_draining{{instance="s1_0_0"}} {is_draining}\ns1_requests_open{{instance="s1_0_0"}} {num_open}\nother 7\n'
+
+    one = running_server()
+    one.drain_s = 45
     monkeypatch.setattr(TritonServer, "_ask", staticmethod(ask))
     one._drain()
-    assert asked == ["http://127.0.0.1:1/v2/repository/models/s1/unload"] + ["http://127.0.0.1:3/metrics"] * 6
+    assert one._drain_file.read_text() == "45\n"
+    assert next(gauges, None) is None
 
 
-def test_draining_a_server_that_does_not_answer_is_not_tried_for_long(tmp_path, monkeypatch):
+def test_a_server_with_a_dead_process_gets_no_time_to_drain(running_server, monkeypatch):
+    """What still lives ends its requests at once, with an error that says so."""
+    one = running_server()
+    one._is_broken = True
+    monkeypatch.setattr(TritonServer, "_ask", staticmethod(lambda _: ""))
+    one._drain()
+    assert one._drain_file.read_text() == "0\n"
+
+
+def test_draining_a_server_that_does_not_answer_is_not_tried_for_long(running_server, monkeypatch):
     def ask(_):
         raise ConnectionRefusedError
 
-    one = running_server(tmp_path)
+    one = running_server()
     monkeypatch.setattr(TritonServer, "_ask", staticmethod(ask))
     one._drain()
 
@@ -106,9 +123,9 @@ def test_draining_a_server_that_wants_a_secret_tells_it(tmp_path):
 
 
 @pytest.mark.parametrize(("was_ready", "ended"), [(False, None), (True, "Triton ended with code 1")])
-def test_a_server_of_ours_that_does_not_run_drains_nobody_elses(tmp_path, monkeypatch, was_ready, ended):
+def test_a_server_of_ours_that_does_not_run_drains_nobody_elses(running_server, monkeypatch, was_ready, ended):
     """Another one may have its ports."""
-    one = running_server(tmp_path, was_ready=was_ready, ended=ended)
+    one = running_server(was_ready=was_ready, ended=ended)
     monkeypatch.setattr(TritonServer, "_ask", staticmethod(lambda _: pytest.fail("asked")))
     one._drain()
 

@@ -8,6 +8,7 @@ A module that imports these tests has a fixture ``served``: a server that is tol
     served.was_stopped(question) -> whether the model was told to stop
 """
 
+import contextlib
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -118,6 +119,50 @@ def test_samples_are_replies_each_with_its_index(client, served):
 
 
 # --- leaving, cancelling, hurrying -----------------------------------------------------------------
+
+ENDING = {
+    "leaving its stream": lambda client, stream: stream.close(),
+    "cancel of the stream": lambda client, stream: stream.cancel(),
+    "cancel by name": lambda client, stream: client.cancel("same"),
+}
+HURRYING = {
+    "answer_now of the stream": lambda client, stream: stream.answer_now(),
+    "answer_now by name": lambda client, stream: client.answer_now("same"),
+}
+
+
+@pytest.fixture
+def mine_and_yours(connect, served):
+    """Two clients, as two programs have them, and a request of each, which both call the same."""
+    clients = [connect(), connect()]
+    questions = [served.says(thinking=STORY, answer=" four", delay_ms=30) for _ in clients]
+    streams = [client.stream(question, request_id="same", max_tokens=9) for client, question in zip(clients, questions, strict=True)]
+    for stream in streams:
+        first_thought(stream)
+    yield clients, streams
+    for stream in streams:
+        stream.close()
+
+
+@pytest.mark.parametrize("way", ENDING)
+def test_a_program_ends_its_own_request_alone_whatever_others_call_theirs(mine_and_yours, way):
+    (client, _), (mine, yours) = mine_and_yours
+    ENDING[way](client, mine)
+    with contextlib.suppress(Cancelled):
+        list(mine)
+    yours.answer_now()
+    assert yours.reply().thinking_end == "answer_now"
+
+
+@pytest.mark.parametrize("way", HURRYING)
+def test_a_program_hurries_its_own_request_alone_whatever_others_call_theirs(mine_and_yours, way):
+    (client, _), (mine, yours) = mine_and_yours
+    HURRYING[way](client, mine)
+    assert (mine.reply().thinking_end, mine.reply().request_id) == ("answer_now", "same")
+    yours.cancel()
+    with pytest.raises(Cancelled) as cancelled:
+        list(yours)
+    assert cancelled.value.partial[0].answer == ""
 
 
 @pytest.mark.parametrize("way", ["close", "with", "drop"])

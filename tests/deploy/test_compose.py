@@ -13,7 +13,7 @@ import pytest
 from budgetforce import launcher
 from budgetforce.building.__main__ import main as building
 from budgetforce.building.spec import IMAGE
-from budgetforce.triton_server import DRAIN_S, FOLLOW_S, ORDERLY_END_S
+from budgetforce.triton_server import DRAIN_END_S, DRAIN_S, FOLLOW_S, ORDERLY_END_S
 
 COMPOSE = Path(sys.prefix) / "bin" / "docker-compose"
 KNOB = re.compile(r"^([A-Z][A-Z0-9_]*)=(.*)$", re.M)
@@ -256,7 +256,7 @@ def test_docker_gives_a_stop_its_time(servers):
     for service in servers:
         drain_s = launcher._parse(service["command"][3:]).drain_s
         assert drain_s >= DRAIN_S
-        assert seconds(service["stop_grace_period"]) >= drain_s + ORDERLY_END_S + FOLLOW_S
+        assert seconds(service["stop_grace_period"]) >= drain_s + DRAIN_END_S + ORDERLY_END_S + FOLLOW_S
 
 
 def test_a_start_is_not_unhealthy_before_it_has_failed(servers, resolved):

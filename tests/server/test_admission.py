@@ -80,6 +80,17 @@ def test_clients_that_go_while_they_wait_leave_no_trace(begun, small, quick, unt
         assert quick(small).answer == "Final Answer:a"
 
 
+def test_a_request_of_several_samples_leaves_room_for_another_request(small, scripts, tokenizer, quick):
+    """It does not take both places: its second sample begins when nobody else needs the place. The first runs for five minutes."""
+    (a,) = tokenizer.encode("a")
+    slow = scripts.write([a] * 3000, [a, EOS], delay_ms=100)
+    with small.stream(slow.question, num_samples=2, temperature=1.0, max_thinking_tokens=3000) as stream:
+        while not isinstance(next(stream), ThinkingDelta):
+            pass
+        assert quick(small).answer == "Final Answer:a"
+        assert len(slow.notes("begun")) == 1
+
+
 def test_more_samples_than_there_will_ever_be_room_for_are_refused(small):
     with pytest.raises(InvalidRequest, match="num_samples: got 3, allowed: 1 to 2"):
         small.samples("hi", num_samples=3, temperature=1.0)

@@ -1,18 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """Engines that go away in the middle, and come back or do not: in this server, and in another one that is killed."""
 
+import contextlib
 import itertools
 import json
+import os
 import re
+import signal
+import threading
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
 
+from budgetforce import health as health_check
 from budgetforce.health import why_not_ready
+from budgetforce.processes import arguments, members
 from budgetforce.triton_server import TritonServer, choose_ports
-from s1_client import Client, ServerNotReady, ThinkingDelta
+from s1_client import Client, DeadlineExceeded, ServerNotReady, ThinkingDelta
 from server import waiting
 from server.conftest import Scripts, copy_of_s1, environment_of, make_scripted_llm
 
@@ -150,6 +156,61 @@ def test_an_engine_that_stays_away_is_a_retryable_end(near, scripts, words):
         assert client.think(script.question, num_ignore=0).answer
 
 
+@contextlib.contextmanager
+def traffic(server, model, question):
+    """Ask again and again; the errors: ends that may be tried again, and of what was running when a process died perhaps a deadline."""
+    errors, is_over = [], threading.Event()
+
+    def ask():
+        with Client(server.grpc_url, model=model, deadline_s=3, max_retries=0) as client:
+            while not is_over.wait(0.05):
+                try:
+                    client.think(question, num_ignore=0, max_tokens=3)
+                except (ServerNotReady, DeadlineExceeded) as error:
+                    errors.append(error)
+
+    with ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(ask)
+        try:
+            yield errors
+        finally:
+            is_over.set()
+        asking.result()
+
+
+def kill_process_of(server, model):
+    """SIGKILL to the process in which Triton runs a model."""
+    (pid,) = [pid for pid in members(server.process.pid) if f"{model}_0_0" in arguments(pid)]
+    os.kill(pid, signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def told_to_its_owner(server, model):
+    """Whoever waits for the end of the server is told that the model's process has died."""
+    server._take_note_of_stubs()  # it may have been loaded again a moment ago
+    told = []
+    waiting = threading.Thread(target=lambda: told.append(server.wait()), daemon=True)
+    waiting.start()
+    yield
+    waiting.join(30)
+    assert f"the process of model '{model}' (instance {model}_0_0" in told[0]
+
+
+@pytest.mark.parametrize("is_busy", [False, True], ids=["idle", "under traffic"])
+def test_an_engine_whose_process_is_killed_is_not_ready_and_its_server_is_to_end(near, scripts, words, is_busy):
+    """The errors that Triton answers in its place are no sign of life."""
+    question = scripts.write([*words, END], [81, EOS]).question
+    wait_until(lambda: engine_ready(near, "s1_hasty") == 1)
+    with traffic(near, "s1_hasty", question) if is_busy else contextlib.nullcontext([]) as errors:
+        with told_to_its_owner(near, "scripted_llm"):
+            kill_process_of(near, "scripted_llm")
+            wait_until(lambda: engine_ready(near, "s1_hasty") == 0)
+        wait_until(lambda: len(errors) > 3 or not is_busy)
+        assert engine_ready(near, "s1_hasty") == 0
+    load_again(near)
+    wait_until(lambda: engine_ready(near, "s1_hasty") == 1)
+
+
 def ask_over_http(server, question):
     body = json.dumps({"text_input": question, "num_ignore": 0}).encode()
     with urllib.request.urlopen(f"{server.http_url}/v2/models/s1_far/generate", data=body, timeout=60) as response:
@@ -180,3 +241,14 @@ def test_a_request_to_a_server_that_is_not_there_is_told_at_once(near, far, scri
     with Client(near.grpc_url, model="s1_far", max_retries=0) as client, pytest.raises(ServerNotReady, match=far.grpc_url) as failed:
         client.think(scripts.write([END]).question)
     assert failed.value.retryable
+
+
+@pytest.mark.parametrize(("model", "is_busy"), [("s1_hasty", False), ("s1_near", True)], ids=["idle", "under traffic"])
+def test_s1_whose_own_process_is_killed_is_not_ready_and_its_server_is_to_end(near, scripts, words, monkeypatch, model, is_busy):
+    """Triton 24.10 starts no other, and shows its last gauges for ever. Last in this file: it is gone for good."""
+    monkeypatch.setattr(health_check, "MAX_SILENCE_S", 5)
+    question = scripts.write([*words, END], [81, EOS]).question
+    with traffic(near, model, question) if is_busy else contextlib.nullcontext([]) as errors, told_to_its_owner(near, model):
+        kill_process_of(near, model)
+        wait_until(lambda: "is dead or hangs" in (health(near) or "") and f"{model}_0_0" in health(near))
+        wait_until(lambda: len(errors) > 3 or not is_busy)

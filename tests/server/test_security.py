@@ -226,9 +226,8 @@ def test_the_health_check_needs_nothing(guarded):
 
 
 def test_it_lets_replies_finish_when_it_stops(make_server, connect, scripts, a, tmp_path):
-    """It is asked to over HTTP, which wants the secret of the launcher as well."""
     server = make_server(tmp_path)
-    server.drained = ["s1_scripted"]
+    server.drains = True
     with server, connect(server) as stub:
         responses = events(start(stub, scripts.write([a] * 8 + [2], delay_ms=150), HEADER))
         kinds = [next(responses), next(responses)]

@@ -67,17 +67,107 @@ def test_a_higher_priority_goes_first_and_equals_keep_their_order():
     asyncio.run(scenario())
 
 
-def test_a_large_request_is_not_starved_by_small_ones_behind_it():
+class Samples:
+    """Requests whose samples run until they are told to end; the order in which samples began."""
+
+    def __init__(self, *, max_replies, max_kv_tokens=0):
+        self.admission = Admission(Limits(max_replies=max_replies, max_kv_tokens=max_kv_tokens, max_waiting=10))
+        self.begun, self._ends = [], {}
+
+    async def request(self, name, num_samples, *, num_tokens=1, priority=0):
+        async def sample(admitted):
+            async with admitted.sample():
+                self.begun.append(name)
+                end = self._ends.setdefault(name, asyncio.Semaphore(0))
+                await end.acquire()
+
+        async def run():
+            async with self.admission.admit(num_replies=num_samples, num_tokens=num_tokens, priority=priority) as admitted:
+                await asyncio.gather(*(sample(admitted) for _ in range(num_samples)))
+
+        task = asyncio.ensure_future(run())
+        await self._settle()
+        return task
+
+    async def end_one(self, name):
+        self._ends[name].release()
+        await self._settle()
+
+    async def _settle(self):
+        for _ in range(10):
+            await asyncio.sleep(0)
+
+
+def test_a_request_of_many_samples_leaves_room_for_the_first_sample_of_another():
+    """Four of 64 samples each do not fill 256 places: a new request begins at once, not when one of them has ended."""
+
     async def scenario():
-        room = Room(max_replies=4)
-        await room.request("running", num_replies=2)
-        await room.request("large", num_replies=4)
-        await room.request("small")
-        assert room.inside == ["running"]
-        await room.leave("running")
-        assert room.inside == ["running", "large"]
-        await room.leave("large")
-        assert room.inside[-1] == "small"
+        room = Samples(max_replies=256)
+        for name in "abcd":
+            await room.request(name, 64)
+        assert room.admission.num_running == 224
+        await room.request("new", 1)
+        assert room.begun[-1] == "new"
+        assert room.admission.num_waiting == 0
+
+    asyncio.run(scenario())
+
+
+def test_a_place_that_gets_free_goes_to_who_has_the_fewest_samples_running():
+    async def scenario():
+        room = Samples(max_replies=8)  # seven of them for further samples
+        await room.request("a", 8)
+        await room.request("b", 3)
+        assert room.begun == ["a"] * 7 + ["b"]
+        for _ in range(2):
+            await room.end_one("a")
+        assert room.begun[8:] == ["b"]  # the first of the two was the place kept free
+        await room.end_one("a")
+        assert room.begun[9:] == ["b"]
+        await room.end_one("a")
+        assert room.begun[10:] == ["a"]
+
+    asyncio.run(scenario())
+
+
+def test_a_request_of_many_samples_is_not_starved_by_small_ones_that_keep_coming():
+    """When none of its samples runs, its turn is that of the time at which it came."""
+
+    async def scenario():
+        room = Samples(max_replies=1)
+        await room.request("small 1", 1)
+        with pytest.raises(InvalidRequest):
+            await (await room.request("large", 2))
+        room = Samples(max_replies=2)
+        await room.request("large", 2)
+        for number in (1, 2, 3):
+            await room.request(f"small {number}", 1)
+        assert room.begun == ["large", "small 1"]
+        await room.end_one("large")
+        assert room.begun[2:] == ["large"]
+        await room.end_one("large")
+        assert room.begun[3:] == ["small 2"]
+
+    asyncio.run(scenario())
+
+
+def test_a_high_priority_does_not_take_what_is_kept_free_with_its_further_samples():
+    async def scenario():
+        room = Samples(max_replies=8)
+        await room.request("high", 8, priority=5)
+        await room.request("low", 1)
+        assert room.begun == ["high"] * 7 + ["low"]
+
+    asyncio.run(scenario())
+
+
+def test_further_samples_leave_tokens_free_too():
+    async def scenario():
+        room = Samples(max_replies=100, max_kv_tokens=80)
+        await room.request("a", 8, num_tokens=80)
+        assert room.begun == ["a"] * 7
+        await room.request("b", 1, num_tokens=10)
+        assert room.begun[7:] == ["b"]
 
     asyncio.run(scenario())
 
@@ -119,10 +209,10 @@ def test_a_full_waiting_room_turns_away_at_once_and_says_when_to_come_back():
 
 def test_one_that_gives_up_waiting_makes_room_for_who_stood_behind():
     async def scenario():
-        room = Room(max_replies=2)
-        await room.request("a")
-        large = await room.request("large", num_replies=2)
-        await room.request("small")
+        room = Room(max_replies=2, max_kv_tokens=100)
+        await room.request("a", num_tokens=10)
+        large = await room.request("large", num_tokens=100)
+        await room.request("small", num_tokens=10)
         large.cancel()
         await asyncio.sleep(0)
         await asyncio.sleep(0)

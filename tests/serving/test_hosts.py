@@ -13,8 +13,10 @@ from budgetforce.config import OrchestratorConfig
 from budgetforce.errors import EngineUnavailable
 from budgetforce.presets import Preset
 from budgetforce.serving import hosts
+from budgetforce.serving.drain import DrainFile
 from budgetforce.serving.hosts import HereExecutor, SerialHost
-from budgetforce.serving.orchestrator import Incoming, Orchestrator
+from budgetforce.serving.incoming import Incoming
+from budgetforce.serving.orchestrator import Orchestrator
 from budgetforce.serving.planning import Planner
 
 END, EOS = 2, 0
@@ -53,10 +55,10 @@ class Slow(ScriptedEngine):
             await asyncio.sleep(0)
 
 
-def make_orchestrator(tokenizer, engine, transport):
+def make_orchestrator(tokenizer, engine, transport, drain_file):
     settings = {"engine_model": "scripted", "engine_url": "x:1", "tokenizer_dir": "x", "preset": "smollm2", "vocab_rows": 49152}
     return Orchestrator(
-        config=OrchestratorConfig(max_context_tokens=1000, transport=transport, **settings),
+        config=OrchestratorConfig(max_context_tokens=1000, transport=transport, drain_file=str(drain_file), **settings),
         tokenizer=tokenizer,
         planner=Planner(tokenizer, Preset.load("smollm2"), 1000),
         engine=engine,
@@ -72,12 +74,12 @@ def a(tokenizer):
 
 
 @pytest.fixture
-def host(tokenizer):
+def host(tokenizer, tmp_path):
     """A host over an engine."""
     made = []
 
     def make(engine, transport="bls"):
-        made.append(SerialHost(lambda: make_orchestrator(tokenizer, engine, transport), lambda _: None))
+        made.append(SerialHost(lambda: make_orchestrator(tokenizer, engine, transport, tmp_path / "drain"), lambda _: None))
         return made[-1]
 
     yield make
@@ -142,6 +144,19 @@ def test_the_engine_is_not_ready_for_a_while_when_a_request_found_it_gone(host, 
     assert not one.engine_is_ready
     monkeypatch.setattr(hosts, "NOT_READY_S", 0.0)
     assert one.engine_is_ready
+
+
+def test_a_server_that_is_to_stop_ends_what_runs_and_refuses_what_comes(host, a, tmp_path):
+    engine, running, new = Slow([a] * 500), Outlet(), Outlet()
+    one = host(engine)
+    (tmp_path / "drain").write_text("0.1\n")
+    engine.enqueue([a] * 500)
+    one._drain_file, file = DrainFile("", print), one._drain_file  # it is told in the middle of a request
+    threading.Timer(0.1, lambda: setattr(one, "_drain_file", file)).start()
+    one.take(incoming(running, stream=[True], max_thinking_tokens=[500]))
+    one.take(incoming(new))
+    codes = [outlet.errors[0].partition(":")[0] for outlet in (running, new)]
+    assert (codes, engine.num_open, len(engine.calls)) == (["STOPPING"] * 2, 0, 1)
 
 
 def test_here_means_now_and_in_this_thread():

@@ -15,9 +15,10 @@ def nothing_published(monkeypatch):
     monkeypatch.setattr(pb_utils.MetricFamily, "metrics", {})
 
 
-def host(*, num_running=0, num_waiting=0, num_open=0, ready=True, **ends):
+def host(*, num_running=0, num_waiting=0, num_open=0, ready=True, draining=False, beat_at=1e9, **ends):
     admission = SimpleNamespace(num_running=num_running, num_waiting=num_waiting)
-    return SimpleNamespace(orchestrator=SimpleNamespace(admission=admission, num_open=num_open, ends=Counter(ends)), engine_is_ready=ready)
+    orchestrator = SimpleNamespace(admission=admission, num_open=num_open, ends=Counter(ends), is_draining=draining)
+    return SimpleNamespace(orchestrator=orchestrator, engine_is_ready=ready, beat_at=beat_at)
 
 
 def published():
@@ -27,15 +28,22 @@ def published():
 def test_gauges_follow_and_counters_grow():
     metrics = Metrics("s1_0_0")
     metrics.publish(host(num_running=2, num_waiting=1, num_open=3, done=5))
-    metrics.publish(host(num_running=1, num_open=1, ready=False, done=7, CANCELLED=1))
+    metrics.publish(host(num_running=1, num_open=1, ready=False, draining=True, beat_at=1e9 + 0.5, done=7, CANCELLED=1))
     assert published() == {
         ("s1_requests_open", ""): 1,
         ("s1_replies_running", ""): 1,
         ("s1_requests_waiting", ""): 0,
         ("s1_engine_ready", ""): 0,
+        ("s1_draining", ""): 1,
+        ("s1_heartbeat_timestamp_seconds", ""): 1e9 + 0.5,
         ("s1_requests_total", "done"): 7,
         ("s1_requests_total", "CANCELLED"): 1,
     }
+
+
+def test_a_host_that_cannot_show_that_it_lives_has_no_heartbeat():
+    Metrics("s1_0_0").publish(host(beat_at=None))
+    assert not {"s1_heartbeat_timestamp_seconds", "s1_draining"} & {name for name, _ in published()}
 
 
 def test_what_has_not_changed_is_not_told_again(monkeypatch):

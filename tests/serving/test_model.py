@@ -13,10 +13,11 @@ from scripted_engine import ScriptedEngine
 
 from budgetforce.config import OrchestratorConfig
 from budgetforce.errors import ConfigError
+from budgetforce.serving import hosts
 from budgetforce.serving import model as model_module
 from budgetforce.serving.door import Door
+from budgetforce.serving.incoming import Incoming
 from budgetforce.serving.model import BudgetForcingModel
-from budgetforce.serving.orchestrator import Incoming
 from budgetforce.serving.ports import ReplyPort
 from server.waiting import wait_until
 
@@ -29,10 +30,10 @@ def engine():
 
 
 @pytest.fixture
-def model(monkeypatch, smollm2, engine):
+def model(monkeypatch, smollm2, engine, tmp_path):
     monkeypatch.setattr(model_module, "GrpcEngine", lambda *_: engine)
     parameters = {"engine_model": "scripted", "engine_url": "x:1", "tokenizer_dir": str(smollm2.tokenizer), "preset": "smollm2"}
-    parameters |= {"max_context_tokens": "1000", "vocab_rows": "49152"}
+    parameters |= {"max_context_tokens": "1000", "vocab_rows": "49152", "drain_file": str(tmp_path / "drain")}
     config = {"parameters": {name: {"string_value": value} for name, value in parameters.items()}}
     config["input"] = [{"name": "text_input"}, {"name": "max_thinking_tokens"}, {"name": "temperature"}]
     model = BudgetForcingModel()
@@ -41,10 +42,10 @@ def model(monkeypatch, smollm2, engine):
     model.finalize()
 
 
-def request(**inputs):
+def request(request_id="id", **inputs):
     tensors = {"text_input": [[b"hi"]], "num_ignore": [[0]], "stream": [[True]], **inputs}
     arrays = {name: np.array(value, np.object_ if isinstance(value[0][0], bytes) else None) for name, value in tensors.items()}
-    return pb_utils.InferenceRequest(arrays, "id")
+    return pb_utils.InferenceRequest(arrays, request_id)
 
 
 def test_a_streamed_reply_ends_with_its_result(model, engine, tokenizer):
@@ -138,6 +139,126 @@ def test_cancel_ends_the_running_request_of_that_id_and_it_alone(model, engine, 
     assert one.sender.responses[-1].error.code == pb_utils.TritonError.CANCELLED
     assert json.loads(told.sender.texts("result")[0])["num_told"] == 1
     assert engine.num_open == 0
+
+
+def begin(model, engine, tokenizer, *request_ids):
+    """Requests that think until they are ended."""
+    engine.enqueue(*[tokenizer.encode("a")] * len(request_ids))
+    engine.hanging = set(range(100))
+    begun = [request(request_id) for request_id in request_ids]
+    for one in begun:
+        model.execute([one])
+        while "thinking" not in one.sender.texts("event"):
+            assert not one.sender.finished.is_set(), one.sender.responses
+    return begun
+
+
+def tell(model, command, request_id):
+    told = pb_utils.InferenceRequest({command: np.array([[True]])}, request_id)
+    model.execute([told])
+    assert told.sender.finished.wait(5)
+    return told.sender.responses[-1]
+
+
+def test_an_id_that_runs_is_refused_to_another_request_until_it_is_free(model, engine, tokenizer):
+    (first,) = begin(model, engine, tokenizer, "id")
+    second = request()
+    model.execute([second])
+    assert second.sender.finished.wait(5)
+    refused = str(second.sender.responses[-1].error)
+    assert refused == "INVALID_ARGUMENT: field 'request id': got \"id\", allowed: an id that no running request has, or none at all"
+    assert not first.sender.finished.is_set()
+    tell(model, "cancel", "id")
+    assert first.sender.finished.wait(5)
+    begin(model, engine, tokenizer, "id")
+
+
+def test_a_client_that_lost_its_connection_and_asks_again_takes_the_place_of_its_first_request(model, engine, tokenizer, monkeypatch):
+    """Even before anybody has looked whether that one's client is still there."""
+    monkeypatch.setattr(model._host, "_look_for_cancels", lambda: None)
+    (first,) = begin(model, engine, tokenizer, "id")
+    first.sender.cancelled = True
+    (second,) = begin(model, engine, tokenizer, "id")
+    assert first.sender.finished.wait(5)
+    assert first.sender.responses[-1].error.code == pb_utils.TritonError.CANCELLED
+    tell(model, "cancel", "id")
+    assert second.sender.finished.wait(5)
+
+
+MINE, YOURS = f"id~{'0' * 32}", f"id~{'f' * 32}"
+
+
+@pytest.mark.parametrize("command", ["answer_now", "cancel"])
+def test_of_two_programs_that_chose_one_name_each_is_told_alone(model, engine, tokenizer, command):
+    mine, yours = begin(model, engine, tokenizer, MINE, YOURS)
+    engine.enqueue([EOS])
+    engine.hanging = set()
+    result = json.loads(tell(model, command, MINE).output_tensors[-1].as_numpy().flat[0])
+    assert result == {"request_id": "id", "num_told": 1}
+    assert mine.sender.finished.wait(5)
+    assert not yours.sender.finished.is_set()
+
+
+def test_a_name_that_two_programs_chose_is_no_address(model, engine, tokenizer):
+    begun = begin(model, engine, tokenizer, MINE, YOURS)
+    refused = str(tell(model, "cancel", "id").error)
+    assert 'got "id", allowed: the id of one running request: 2 programs gave theirs this name' in refused
+    assert not any(one.sender.finished.is_set() for one in begun)
+
+
+def test_a_name_that_one_program_chose_is_its_address(model, engine, tokenizer):
+    (one,) = begin(model, engine, tokenizer, MINE)
+    tell(model, "cancel", "id")
+    assert one.sender.finished.wait(5)
+    assert '"request_id": "id"' in str(one.sender.responses[-1].error)
+
+
+def test_a_server_that_is_to_stop_refuses_new_requests_and_obeys_commands(model, engine, tokenizer, tmp_path):
+    (one,) = begin(model, engine, tokenizer, "id")
+    (tmp_path / "drain").write_text("600\n")
+    while model.is_ready():
+        pass
+    new = request("new")
+    model.execute([new])
+    assert new.sender.finished.wait(5)
+    assert str(new.sender.responses[-1].error).startswith("STOPPING: the server is stopping, and takes no more requests\n")
+    assert '"retryable": true' in str(new.sender.responses[-1].error)
+    engine.enqueue([EOS])
+    engine.hanging = set()
+    assert json.loads(tell(model, "answer_now", "id").output_tensors[-1].as_numpy().flat[0])["num_told"] == 1
+    assert one.sender.finished.wait(5)
+    assert one.sender.texts("event")[-1] == "done"
+
+
+def test_what_outlasts_the_drain_ends_with_how_far_it_got(model, engine, tokenizer, tmp_path):
+    (one,) = begin(model, engine, tokenizer, "id")
+    (tmp_path / "drain").write_text("0.2\n")
+    assert one.sender.finished.wait(5)
+    error = one.sender.responses[-1].error
+    text, _, details = str(error).partition("\n")
+    assert text == "STOPPING: the server is stopping, and the reply was not complete after 0.2 s"
+    told = json.loads(details)
+    assert (error.code, told["retryable"], told["so_far"][0]["usage"]["num_thinking_sampled"]) == (
+        pb_utils.TritonError.UNAVAILABLE,
+        True,
+        1,
+    )
+    assert engine.num_open == 0
+
+
+def test_the_heart_beats_as_long_as_the_loop_runs(model, monkeypatch):
+    """On a loop that hangs it stops."""
+    monkeypatch.setattr(hosts, "BEAT_PERIOD_S", 0.01)
+    before = model._host.beat_at
+    while model._host.beat_at == before:
+        pass
+    hangs, goes_on = threading.Event(), threading.Event()
+    model._host._loop.call_soon_threadsafe(lambda: (hangs.set(), goes_on.wait(5)))
+    assert hangs.wait(5)
+    before = model._host.beat_at
+    assert not goes_on.wait(0.1)
+    assert model._host.beat_at == before
+    goes_on.set()
 
 
 def test_a_request_id_that_is_no_text_is_refused(model):

@@ -2,12 +2,14 @@
 """Pieces leave in order, the first at once, the rest as the consumer keeps up; nothing is lost."""
 
 import asyncio
+import math
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from budgetforce.serving.sinks import JoiningSink, Piece, StreamSink, merge
+from budgetforce.serving import sinks
+from budgetforce.serving.sinks import LEAST_SHARE, JoiningSink, Piece, StreamSink, merge
 
 DONE = Piece(event="done", result="{}")
 
@@ -108,6 +110,84 @@ def test_many_pieces_from_a_fast_engine_arrive_whole_and_in_order(wire):
 
     run(scenario)
     assert [i for pieces, _ in wire.sent for piece in pieces for i in piece.ids] == list(range(2000))
+
+
+def test_the_longer_a_reply_the_more_is_in_a_message(wire, monkeypatch):
+    """Nobody can see whether a client reads, so what an unread reply costs is bounded: 1,500 messages for 32,000 ids,
+    however fast they are taken.
+    """
+    monkeypatch.setattr(sinks, "MAX_HELD_S", math.inf)
+
+    async def scenario(pool):
+        sink = StreamSink(wire.send, pool)
+        for n in range(32_000):
+            sink.put(think(".", n))
+            await sink.ready()
+        sink.put(DONE)
+        await sink.close()
+
+    run(scenario)
+    lengths = [len(piece.ids) for pieces, _ in wire.sent for piece in pieces]
+    assert len(lengths) <= LEAST_SHARE * (1 + math.log(32_000 / LEAST_SHARE)) + 1
+    assert lengths[:LEAST_SHARE] == [1] * LEAST_SHARE
+    assert max(lengths) <= 32_000 / LEAST_SHARE + 1
+    assert [i for pieces, _ in wire.sent for piece in pieces for i in piece.ids] == list(range(32_000))
+
+
+def test_what_is_held_back_leaves_with_the_end_of_a_round_and_after_a_while(wire, monkeypatch):
+    async def scenario(pool):
+        sink = StreamSink(wire.send, pool)
+
+        async def put(*pieces):
+            for piece in pieces:
+                sink.put(piece)
+            await sink.ready()
+
+        await put(think("many", *range(1000)))
+        await put(think("a", 1))
+        assert len(wire.sent) == 1
+        await put(Piece(event="round_ended", round="1"))
+        assert wire.sent[1][0] == [think("a", 1), Piece(event="round_ended", round="1")]
+        await put(think("b", 2))  # the next round's first
+        assert wire.sent[2][0] == [think("b", 2)]
+        await put(think("c", 3))
+        assert len(wire.sent) == 3
+        monkeypatch.setattr(sinks, "MAX_HELD_S", 0.0)
+        await put(think("d", 4))
+        assert wire.sent[3][0] == [think("cd", 3, 4)]
+
+    run(scenario)
+
+
+def test_what_is_held_back_leaves_before_an_error(wire):
+    """The client gets what the error's account says has come."""
+
+    async def scenario(pool):
+        sink = StreamSink(wire.send, pool)
+        for piece in (think("many", *range(1000)), think("a", 1)):
+            sink.put(piece)
+            await sink.ready()
+        await sink.settle()
+
+    run(scenario)
+    assert [pieces for pieces, _ in wire.sent][1:] == [[think("a", 1)]]
+
+
+def test_samples_side_by_side_go_in_a_message_each(wire):
+    """Not in one for every id, because their ids come in turn."""
+
+    async def scenario(pool):
+        sink = StreamSink(wire.send, pool, num_samples=3)
+        wire.gate.clear()
+        sink.put(think("x"))
+        await asyncio.get_running_loop().run_in_executor(None, wire.begun.acquire)
+        for n in range(9):
+            sink.put(think("abc"[n % 3], n, index=n % 3))
+        wire.gate.set()
+        await sink.ready()
+
+    run(scenario)
+    assert wire.sent[1][0] == [think("aaa", 0, 3, 6), think("bbb", 1, 4, 7, index=1), think("ccc", 2, 5, 8, index=2)]
 
 
 def test_joining_sends_one_response_with_everything(wire):

@@ -80,11 +80,11 @@ class AsyncClient(BaseClient):
 
     async def answer_now(self, request_id: str) -> None:
         """See ``Client.answer_now``."""
-        await self._connection.command("answer_now", request_id, self._settings.model)
+        await self._connection.command("answer_now", self._connection.id_of(request_id), self._settings.model)
 
     async def cancel(self, request_id: str) -> None:
         """See ``Client.cancel``."""
-        await self._connection.command("cancel", request_id, self._settings.model)
+        await self._connection.command("cancel", self._connection.id_of(request_id), self._settings.model)
 
     async def is_ready(self) -> bool:
         """See ``Client.is_ready``."""

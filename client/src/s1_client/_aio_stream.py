@@ -9,6 +9,7 @@ import random
 import time
 from types import TracebackType
 from typing import Any
+from weakref import WeakValueDictionary
 
 import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
@@ -30,6 +31,7 @@ class AsyncConnection:
         self._stub: Any = None
         self._infer: Any = None
         self._version: tuple[int, ...] | None = None
+        self._named: WeakValueDictionary[str, Exchange] = WeakValueDictionary()
         self._is_closed = False
         self._leaving: set[asyncio.Task[None]] = set()
 
@@ -70,6 +72,15 @@ class AsyncConnection:
             return await getattr(self._open(), method)(request, timeout=timeout_s, metadata=self._settings.metadata)
         except grpc.RpcError as error:
             raise self.failure(error) from error
+
+    def add(self, exchange: Exchange) -> None:
+        """Remember a request by its name."""
+        self._named[exchange.request_id] = exchange
+
+    def id_of(self, request_id: str) -> str:
+        """See ``Connection.id_of``."""
+        own = self._named.get(request_id)
+        return request_id if own is None else own.wire_id
 
     async def command(self, command: str, request_id: str, model: str) -> None:
         """Tell a running request something. Raises S1Error, InvalidRequest if none of that id runs."""
@@ -116,6 +127,7 @@ class AsyncStream:
         self._loop = asyncio.get_running_loop()
         self._reading: asyncio.Future[Any] | None = None
         self._call: Any = connection.stream(*exchange.attempt(time.monotonic()))
+        connection.add(exchange)
         self._is_over = False
 
     def __aiter__(self) -> AsyncStream:
@@ -203,7 +215,7 @@ class AsyncStream:
     async def answer_now(self) -> None:
         """See ``Stream.answer_now``."""
         try:
-            await self._connection.command("answer_now", self.request_id, self._model)
+            await self._connection.command("answer_now", self._exchange.wire_id, self._model)
         except InvalidRequest:
             if self._is_over or not self._exchange.joiner.is_empty:
                 raise
@@ -215,7 +227,7 @@ class AsyncStream:
             return
         self._was_cancelled.set()
         try:
-            await self._connection.command("cancel", self.request_id, self._model)
+            await self._connection.command("cancel", self._exchange.wire_id, self._model)
         except S1Error:
             self._call.cancel()  # it has not begun, and is silent
 
@@ -236,7 +248,7 @@ class AsyncStream:
         try:
             if not await self._connection.cancels_safely():
                 async with asyncio.timeout(PATIENCE_S):
-                    await self._connection.command("cancel", self.request_id, self._model)
+                    await self._connection.command("cancel", self._exchange.wire_id, self._model)
                     await self._read_to_end()
         except (S1Error, TimeoutError):
             pass  # it has ended by itself, or has not begun, or cannot be told

@@ -86,18 +86,18 @@ class Client(BaseClient):
         return map_requests(client.stream, requests, concurrency=concurrency, ordered=ordered, progress=progress)
 
     def answer_now(self, request_id: str) -> None:
-        """Tell the running request of that id to close its thinking and answer.
+        """Tell the running request of that id to close its thinking and answer: this client's latest, else another program's.
 
-        Raises InvalidRequest if none of that id runs.
+        Raises InvalidRequest if none of that id runs, or several of other programs do.
         """
-        self._connection.command("answer_now", request_id, self._settings.model)
+        self._connection.command("answer_now", self._connection.id_of(request_id), self._settings.model)
 
     def cancel(self, request_id: str) -> None:
-        """End the running request of that id; whoever reads it gets ``Cancelled``.
+        """End the running request of that id; whoever reads it gets ``Cancelled``. Of several, as for ``answer_now``.
 
-        Raises InvalidRequest if none of that id runs.
+        Raises InvalidRequest if none of that id runs, or several of other programs do.
         """
-        self._connection.command("cancel", request_id, self._settings.model)
+        self._connection.command("cancel", self._connection.id_of(request_id), self._settings.model)
 
     def is_ready(self) -> bool:
         """Whether the server is there and has the model loaded."""

@@ -110,9 +110,11 @@ class EngineFailed(ServerFailed):
 
 _INVALID = re.compile(r"INVALID_ARGUMENT: field '(.+?)': got (.*), allowed: (.*)", re.S)
 _RETRY_AFTER = re.compile(r".*; retry after ([\d.]+) s", re.S)
+_NOT_SERVING = ("unknown model", "is not ready", "is stopping", "is not healthy")  # Triton's own words; the last: its process is dead
 _OF_CODE: dict[str, type[S1Error]] = {
     "OVERLOADED": Overloaded,
     "ENGINE_UNAVAILABLE": ServerNotReady,
+    "STOPPING": ServerNotReady,
     "ENGINE_FAILED": EngineFailed,
     "DEADLINE": DeadlineExceeded,
     "CANCELLED": Cancelled,
@@ -139,8 +141,8 @@ def _of_code(said: str) -> S1Error:
     code, _, text = said.partition(": ")
     if code in _OF_CODE:
         return told_when(_OF_CODE[code](text))
-    if "unknown model" in said or "is not ready" in said:  # Triton's own words
-        return ServerNotReady(said)
+    if any(words in said for words in _NOT_SERVING):
+        return ServerNotReady(f"the server is stopping, or does not serve the model: {said}")
     return ServerFailed(said)
 
 

@@ -28,6 +28,12 @@ _RETRIED = (ConnectionFailed, ServerNotReady, Overloaded)
 class Exchange:
     """The state of one request.
 
+    Attributes:
+        request_id: what the caller calls it.
+        wire_id: the id that the latest attempt was sent with: another one each time, so that a command reaches this request
+            alone, whatever name other programs give theirs, and an attempt is not taken for one that the server has not
+            yet noticed to be nobody's.
+
     Raises TypeError for an unknown option and InvalidRequest for a value that cannot be sent. With ``is_streamed`` False
     there will be one event, the last.
     """
@@ -35,7 +41,8 @@ class Exchange:
     def __init__(
         self, prompt: Prompt, options: Mapping[str, Any], settings: Settings, request_id: str, now: float, *, is_streamed: bool = True
     ) -> None:
-        self.request_id = check_text("request id", request_id) or uuid.uuid4().hex  # a name of its own, to be ended by
+        self.request_id = check_text("request id", request_id) or uuid.uuid4().hex
+        self.wire_id = ""
         self.joiner = Joiner()
         self._prompt = prompt
         self._options = {**settings.defaults, **options}
@@ -63,7 +70,8 @@ class Exchange:
         options = self._options
         if options.get("timeout_ms") is None:
             options = {**options, "timeout_ms": math.ceil(left_s * 1e3)}
-        named = {"request_id": self.request_id, "model": self._settings.model}
+        self.wire_id = _wire.id_of_attempt(self.request_id)
+        named = {"request_id": self.wire_id, "model": self._settings.model}
         return _wire.infer_request(self._prompt, options, stream=self._is_streamed, **named), left_s + PATIENCE_S
 
     def take(self, message: Any) -> Event | None:

@@ -9,6 +9,7 @@ import threading
 import time
 from types import TracebackType
 from typing import Any
+from weakref import WeakValueDictionary
 
 import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
@@ -35,6 +36,7 @@ class Connection:
         self._settings = settings
         self._is_closed = False
         self._version: tuple[int, ...] | None = None
+        self._named: WeakValueDictionary[str, Exchange] = WeakValueDictionary()
 
     def close(self) -> None:
         """Requests that still run are cancelled."""
@@ -60,6 +62,15 @@ class Connection:
             raise self.failure(error) from error
         except ValueError as error:
             raise ConnectionFailed("this client has been closed") from error
+
+    def add(self, exchange: Exchange) -> None:
+        """Remember a request by its name."""
+        self._named[exchange.request_id] = exchange
+
+    def id_of(self, request_id: str) -> str:
+        """Return the id that reaches this client's own latest request of that name: another program's may have the same one."""
+        own = self._named.get(request_id)
+        return request_id if own is None else own.wire_id
 
     def command(self, command: str, request_id: str, model: str) -> None:
         """Tell a running request something. Raises S1Error, InvalidRequest if none of that id runs."""
@@ -98,6 +109,7 @@ class Stream:
         self._was_cancelled = threading.Event()
         self._reading = threading.RLock()  # a call does not bear two readers, and another thread may close
         self._call: Any = connection.stream(*exchange.attempt(time.monotonic()))
+        connection.add(exchange)
         self._is_over = False
 
     def __iter__(self) -> Stream:
@@ -160,7 +172,7 @@ class Stream:
         Raises InvalidRequest if the request has ended, or its preset leaves the answer to the model.
         """
         try:
-            self._connection.command("answer_now", self.request_id, self._model)
+            self._connection.command("answer_now", self._exchange.wire_id, self._model)
         except InvalidRequest:
             if self._is_over or not self._exchange.joiner.is_empty:
                 raise
@@ -172,7 +184,7 @@ class Stream:
             return
         self._was_cancelled.set()
         try:
-            self._connection.command("cancel", self.request_id, self._model)
+            self._connection.command("cancel", self._exchange.wire_id, self._model)
         except S1Error:
             self._call.cancel()  # it has not begun, and is silent
 
@@ -193,7 +205,7 @@ class Stream:
         patience = threading.Timer(PATIENCE_S, self._call.cancel)
         patience.start()
         try:
-            self._connection.command("cancel", self.request_id, self._model)
+            self._connection.command("cancel", self._exchange.wire_id, self._model)
             self._read_to_end()
         except S1Error:
             pass  # it has ended by itself, or has not begun, or cannot be told

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import re
+import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -31,6 +33,7 @@ from s1_client._types import (
 from s1_client._values import check_text, shown, tensor_bytes, values_of
 
 MODEL = "s1"
+_RANDOM_PART = re.compile(r"~[0-9a-f]{32}\Z")
 # Tensor type of every option, as model_repository/s1/config.pbtxt has it.
 _SAMPLING = {
     "bad_words": "BYTES",
@@ -105,6 +108,16 @@ def _messages(prompt: Any) -> str:
 
 def _is_message(message: Any) -> bool:
     return isinstance(message, Mapping) and all(is_text(part) for entry in message.items() for part in entry)
+
+
+def id_of_attempt(request_id: str) -> str:
+    """Return an id that no other request has, which the server knows under the name ``request_id`` as well."""
+    return f"{request_id}~{uuid.uuid4().hex}"
+
+
+def name_of(wire_id: str) -> str:
+    """Return the name in such an id."""
+    return _RANDOM_PART.sub("", wire_id)
 
 
 def command_request(command: str, request_id: str, *, model: str = MODEL) -> Any:

@@ -43,11 +43,13 @@ class OrchestratorConfig:
             (one at a time; instances = concurrency).
         max_outage_s: how long a reply that has begun waits for an engine that is gone.
         max_silence_s: an engine call that says nothing for so long is given up.
-        canary_period_s: when nothing was heard of the engine for so long, it is asked for one token; 0 = never.
+        canary_period_s: when no token came from the engine for so long, it is asked for one; 0 = never.
         max_text_bytes, max_words, max_words_bytes: see ``serving.bounds``.
         max_messages: messages in a chat.
         forwarded_headers: regular expression that finds the headers which Triton forwards as request parameters
             (its --grpc-header-forward-pattern); "" = none.
+        drain_file: when this file holds a number and a line end, the server is to stop: new requests are refused, and
+            those that still run so many seconds later are ended. "" = no such file.
     """
 
     engine_model: str
@@ -73,6 +75,7 @@ class OrchestratorConfig:
     engine_cert: str = ""
     engine_key: str = ""
     engine_secret_file: str = ""
+    drain_file: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

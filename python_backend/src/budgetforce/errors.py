@@ -7,6 +7,7 @@
     ├── ConfigError         the operator's: a model parameter or a preset is wrong
     ├── DeadlineExceeded    nobody's: the time that the caller gave is over
     ├── Overloaded          nobody's: too many requests at once; later it may go
+    ├── Stopping            the server is being stopped: another one may take the request, or this one later
     ├── EngineUnavailable   the engine model is not loaded, not reachable or silent: try later
     └── EngineFailed        the engine broke its promise or answered with an error
 
@@ -99,6 +100,13 @@ class Overloaded(BudgetForceError):
     def __init__(self, message: str, retry_after_s: float) -> None:
         self.retry_after_s = retry_after_s
         super().__init__(f"{message}; retry after {retry_after_s} s")
+
+
+class Stopping(BudgetForceError):
+    """The server is being stopped: it takes no new requests, and ends those that outlast its drain."""
+
+    code = "STOPPING"
+    retryable = True
 
 
 class EngineUnavailable(BudgetForceError):

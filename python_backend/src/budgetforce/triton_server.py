@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import random
 import socket
@@ -26,14 +27,17 @@ from budgetforce import triton_files
 from budgetforce.processes import interrupts_held
 from budgetforce.ranks import Ranks
 from budgetforce.security import Security
+from budgetforce.stubs import Stubs
 
 START_S = 300.0  # a 32B engine on two GPUs takes minutes to load
 EXIT_TIMEOUT_S = 10  # Triton waits this long for running requests
 ORDERLY_END_S = EXIT_TIMEOUT_S + 5.0  # and then unloads its models
+BROKEN_END_S = 3.0  # of a server with a dead stub, whose requests never end
 FOLLOW_S = 5.0  # what the other ranks have when rank 0 has ended
 DRAIN_S = 15.0  # and we before it is told to stop; both fit into the 30 s that a container usually has
+DRAIN_END_S = 3.0  # for s1 to end what runs after that
 DRAIN_CHECK_S, QUIET_CHECKS = 0.3, 2  # metrics are up to a quarter of a second old
-OPEN_REQUESTS = ("s1_requests_open{", 'nv_inference_pending_request_count{model="s1"')
+OPEN_REQUESTS = ("s1_requests_open{", 'nv_inference_pending_request_count{model="s1')
 BLS_THREADS = 128  # a BLS call holds one of an instance's (32 by default) until its first token
 KEEPALIVE = (  # a stream may be silent for minutes, which middleboxes take for its end
     "--grpc-keepalive-time=30000",  # ms; a client that does not answer for 20 s (Triton's default) is gone
@@ -109,7 +113,8 @@ class TritonServer:
         environment: for the models, beside our own.
         security: what it demands of those who ask.
         transport: "bls" takes configs/bls.pbtxt of the models that have one.
-        drained: models whose running requests may finish before the server is told to stop, up to ``drain_s``.
+        drains: before Triton is told to stop, its ``s1`` models are: they refuse new requests, let running ones finish,
+            and end those that run after ``drain_s``.
         deadline_s: how long it may take to get ready.
         num_ranks: how many GPUs the last of the models was built for: so many processes, under mpirun.
         progress: told about once a second while it loads.
@@ -122,7 +127,7 @@ class TritonServer:
     environment: dict[str, str] = field(default_factory=dict)
     security: Security = field(default_factory=Security)
     transport: str = "grpc"
-    drained: Sequence[str] = ()
+    drains: bool = False
     drain_s: float = DRAIN_S
     deadline_s: float = START_S
     num_ranks: int = 1
@@ -130,6 +135,8 @@ class TritonServer:
     process: subprocess.Popen[bytes] | None = None
     _ranks: Ranks | None = None
     _was_ready: bool = False
+    _is_broken: bool = False
+    _stubs: Stubs | None = None
     _prefix: str = field(default_factory=lambda: f"s1_{uuid.uuid4().hex[:12]}_")
 
     def __enter__(self) -> TritonServer:
@@ -139,6 +146,7 @@ class TritonServer:
             self._start()
             self._wait_until_ready()
             self._was_ready = True
+            self._take_note_of_stubs()
         except BaseException:
             self.stop()
             raise
@@ -156,15 +164,33 @@ class TritonServer:
         return f"http://{self.ports.http_host}:{self.ports.http}"
 
     def wait(self) -> str:
-        """Until it ends by itself, or one of its ranks does; what happened, with the log's own words."""
+        """Until it ends by itself, or one of its processes does; what happened, with the log's own words."""
         assert self._ranks is not None
         while (ended := self._ranks.ended()) is None:
+            if self._stubs is not None and (died := self._stubs.died()) is not None:
+                self._is_broken = True
+                return f"{died}\n{self.log_errors()}"
             time.sleep(RANK_CHECK_S)
         return self._account(f"{ended}, by itself")
+
+    def _take_note_of_stubs(self) -> None:
+        assert self._ranks is not None
+        self._stubs = Stubs(session=self._ranks.process.pid, is_loaded=self._is_loaded)
+        self._stubs.died()
+
+    def _is_loaded(self, model: str) -> bool:
+        """Whether Triton lists it so; also if it does not answer: then a dead process is likelier than an unloaded model."""
+        try:
+            states = json.loads(self._ask(self._post("repository/index")))
+        except (OSError, ValueError):
+            return True
+        return any(entry["name"] == model and entry.get("state") == "READY" for entry in states)
 
     def _start(self) -> None:
         triton = triton_files.find()
         environment = {**os.environ, **triton.environment, **self.environment, **self.security.environment(self.ports.here)}
+        self._drain_file.touch(mode=0o600)  # ours from the start: nobody else can make one of that name then
+        environment["S1_DRAIN_FILE"] = str(self._drain_file)
         commands = [[triton.binary, *triton.flags, *self._rank_flags(rank)] for rank in range(self.num_ranks)]
         marks = [self._region_flag(rank) for rank in range(self.num_ranks)]
         with self._open_log() as log, interrupts_held():
@@ -239,29 +265,36 @@ class TritonServer:
         """Stop the server, then whatever of it is left: ranks, stubs and shared memory."""
         if self._ranks is not None:
             self._drain()
-            self._ranks.end(ORDERLY_END_S, FOLLOW_S if self._was_ready else 0)
+            self._ranks.end(BROKEN_END_S if self._is_broken else ORDERLY_END_S, FOLLOW_S if self._was_ready else 0)
             self._ranks = self.process = None
         for leftover in _SHARED_MEMORY.glob(f"{self._prefix}*"):
             leftover.unlink(missing_ok=True)
 
-    def _drain(self) -> None:
-        """Unload models, which refuses new requests, and let running ones finish. A server that is told to stop
-        refuses its own models' calls as well, so that a reply of several engine calls could not finish.
-        """
-        if not self._was_ready or self._ranks is None or self._ranks.ended() is not None:  # another server may have the ports
-            return
-        until, num_quiet = time.monotonic() + self.drain_s, 0
-        with contextlib.suppress(Exception):  # whatever the answers: stopping goes on
-            for model in self.drained:
-                self._ask(self._post(f"repository/models/{model}/unload"))
-            while self.drained and time.monotonic() < until and num_quiet < QUIET_CHECKS:
-                time.sleep(DRAIN_CHECK_S)
-                num_quiet = 0 if self._num_open_requests() else num_quiet + 1
+    @property
+    def _drain_file(self) -> Path:
+        return _SHARED_MEMORY / f"{self._prefix}drain"
 
-    def _num_open_requests(self) -> float:
-        """As the metrics tell it: Triton itself keeps a model that has streamed until it stops."""
-        metrics = self._ask(f"http://{self.ports.http_host}:{self.ports.metrics}/metrics")
-        return sum(float(line.rpartition(" ")[2]) for line in metrics.splitlines() if line.startswith(OPEN_REQUESTS))
+    def _drain(self) -> None:
+        """Tell ``s1`` to refuse new requests, let running ones finish, and end those that outlast ``drain_s``. A Triton
+        that is told to stop refuses its own models' calls at once, so that a reply of several engine calls could not
+        finish; and it waits for replies that run.
+        """
+        is_alive = self._was_ready and self._ranks is not None and self._ranks.ended() is None
+        if not self.drains or not is_alive:  # else another server may have the ports
+            return
+        drain_s = 0 if self._is_broken else self.drain_s
+        until, num_quiet = time.monotonic() + drain_s + DRAIN_END_S, 0
+        with contextlib.suppress(Exception):  # whatever the answers: stopping goes on
+            self._drain_file.write_text(f"{drain_s}\n")
+            while time.monotonic() < until and num_quiet < QUIET_CHECKS:
+                time.sleep(DRAIN_CHECK_S)
+                num_quiet = num_quiet + 1 if self._is_quiet() else 0
+
+    def _is_quiet(self) -> bool:
+        """Whether every ``s1`` knows that it drains, and no request is open."""
+        lines = self._ask(f"http://{self.ports.http_host}:{self.ports.metrics}/metrics").splitlines()
+        num_open = sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(OPEN_REQUESTS))
+        return num_open == 0 and all(float(line.rpartition(" ")[2]) for line in lines if line.startswith("s1_draining{"))
 
     def _post(self, path: str) -> urllib.request.Request:
         url, headers = f"{self.http_url}/v2/{path}", self.security.http_headers()

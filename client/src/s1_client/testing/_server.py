@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+import uuid
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,7 @@ import grpc
 from tritonclient.grpc import model_config_pb2, service_pb2, service_pb2_grpc
 
 from s1_client._errors import Cancelled, ConnectionFailed, DeadlineExceeded, InvalidRequest, S1Error
-from s1_client._wire import OPTIONS
+from s1_client._wire import OPTIONS, name_of
 from s1_client.testing._bounds import LISTS
 from s1_client.testing._forcing import ANSWER, DEFAULTS, THINKING, Sample, Script, Vocabulary
 from s1_client.testing._messages import error_message, message_of, options_of, prompt_of, read_inputs, told_message
@@ -186,7 +187,7 @@ class _Service(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
         self._model = model
         self._version = version
         self._vocabulary = Vocabulary()
-        self._running: dict[str, list[_Running]] = {}
+        self._running: dict[str, _Running] = {}
 
     def ModelStreamInfer(self, request_iterator: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:  # noqa: N802
         """One request, or command, after the other."""
@@ -196,7 +197,7 @@ class _Service(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
             except ConnectionFailed as error:
                 context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
             except S1Error as error:
-                yield error_message(error, request.id)
+                yield error_message(error, name_of(request.id))
 
     def _answer(self, request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
         if request.model_name != self._model:
@@ -205,28 +206,31 @@ class _Service(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
         inputs = read_inputs(request)
         command = next((name for name in COMMANDS if inputs.get(name)), None)
         if command is None:
-            yield from self._reply(request.id, inputs, context)
+            yield from self._reply(request.id or uuid.uuid4().hex, inputs, context)
         else:
             yield self._told(command, request.id)
 
     def _told(self, command: str, request_id: str) -> Any:
-        running = self._running.get(request_id, [])
-        if not running:
-            raise InvalidRequest("request id", f'"{request_id}"', "that of a running request")
-        for one in running:
-            one.asked.told.append(command)
-            one.tell(command)
-        return told_message(request_id)
+        name = name_of(request_id)
+        running = [one for wire_id, one in list(self._running.items()) if request_id in (wire_id, name_of(wire_id))]
+        if len(running) != 1:
+            raise InvalidRequest("request id", f'"{name}"', "the id of one running request" if running else "that of a running request")
+        (one,) = running
+        one.asked.told.append(command)
+        one.tell(command)
+        return told_message(name)
 
     def _reply(self, request_id: str, inputs: dict[str, Any], context: grpc.ServicerContext) -> Iterator[Any]:
         prompt, options = prompt_of(inputs), options_of(inputs)
         script = self._script_for(str(prompt))
-        asked = Asked(request_id, prompt, options)
+        if request_id in self._running:
+            raise InvalidRequest("request id", f'"{request_id}"', "an id that no running request has, or none at all")
+        asked = Asked(name_of(request_id), prompt, options)
         self._requests.append(asked)
         running = _Running(asked, script.token_delay_s)
         context.add_callback(lambda: running.tell("cancel"))
         time.sleep(script.start_delay_s)
-        self._running.setdefault(request_id, []).append(running)
+        self._running[request_id] = running
         try:
             for number, event in enumerate(self._events(asked, script, running)):
                 if script.error is not None and number == script.error_after:
@@ -240,7 +244,7 @@ class _Service(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
             asked.end = Cancelled.__name__
             raise
         finally:
-            self._running[request_id].remove(running)
+            del self._running[request_id]
 
     def _events(self, asked: Asked, script: Script, running: _Running) -> Iterator[Any]:
         """Of all samples, in turn."""

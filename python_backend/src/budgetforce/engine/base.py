@@ -64,7 +64,8 @@ class Engine(Protocol):
     """Closing the generator of a call early stops the call in the engine.
 
     Attributes:
-        heard_at: when the engine last said something, on ``time.monotonic()``'s clock.
+        heard_at: when ids last came from the engine, on ``time.monotonic()``'s clock. Errors and empty messages do not
+            count: Triton sends them for an engine whose process is dead.
     """
 
     heard_at: float

@@ -55,10 +55,10 @@ class BlsEngine:
             is_over = False
             try:
                 for response in responses:
-                    self.heard_at = time.monotonic()
                     self._raise_error(response)
                     delta = read_delta(_outputs(response))
                     if delta.ids:
+                        self.heard_at = time.monotonic()
                         yield delta
                     await asyncio.sleep(0)
                 is_over = True

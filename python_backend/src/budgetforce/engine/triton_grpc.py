@@ -178,8 +178,8 @@ class _Heard:
     """Ids of a call that have come and were not taken yet.
 
     Attributes:
-        at: when something came last.
-        has_begun: something has.
+        at: when the call began, or its last ids came.
+        has_begun: whether ids have come.
         error_message: the engine's. It is its last message; that the stream then ends is waited for: in Triton 24.10
             one that is cancelled in that moment can leave a reference to the model behind, which then stops late.
         failure: what else ended the call.
@@ -198,8 +198,6 @@ class _Heard:
 
     def take_in(self, message: bytes) -> None:
         """One message of the stream."""
-        self.at = self._engine.heard_at = time.monotonic()
-        self.has_begun = True
         response = kserve.ModelStreamInferResponse.FromString(message)
         if response.error_message:
             self.error_message = response.error_message
@@ -214,6 +212,9 @@ class _Heard:
         num_ids, ids = _int32(raw["sequence_length"]), raw["output_ids"]
         if not 0 <= 4 * num_ids <= len(ids):
             raise ValueError(f"sequence_length {num_ids} for {len(ids) // 4} ids")
+        if num_ids:  # an error or an empty message comes from Triton, too, when the process that computes is dead
+            self.at = self._engine.heard_at = time.monotonic()
+            self.has_begun = True
         self._ids.frombytes(ids[: 4 * num_ids])  # what is behind is padding
         if "kv_cache_reused_blocks" in raw:
             self._reused_blocks = _int32(raw["kv_cache_reused_blocks"])

@@ -1,25 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """How much may run at once, who waits, and who is turned away. Knows no Triton; belongs to one event loop.
 
-A request is admitted when its samples and its tokens (prompt, budgets and answer: the most that
-it can come to hold in the KV cache) fit beside those that run. Else it waits, behind those of a
-higher priority and those of its own that came before; nobody overtakes within a priority, so a
-large request is not starved by small ones. A full waiting room turns away at once.
+What is admitted is a sample, with the tokens that it can come to hold in the KV cache (its share of prompt, budgets and
+answer). Room goes to the highest priority; then to the request with the fewest samples running, so that a request of many
+samples does not overtake others; then to the request that came first, so that nobody starves. An eighth of the room is
+kept free for requests that have no sample running: a new one need not wait for a sample of a large one to end.
+A full waiting room turns requests away at once.
 """
 
 from __future__ import annotations
 
 import asyncio
-import heapq
 import itertools
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from budgetforce.errors import InvalidRequest, Overloaded
 
 _SMOOTHING = 0.2  # weight of the newest reply in the mean that retry_after_s goes by
+_KEPT_FREE = 8  # one in so many
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,12 +38,26 @@ class Limits:
     max_waiting: int
 
 
-@dataclass(order=True, slots=True)
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Request:
+    priority: int
+    number: int
+    num_tokens: int  # of each of its samples
+    num_running: int = 0
+
+    @property
+    def rank(self) -> tuple[int, int, int]:
+        """Who has the lowest goes first."""
+        return -self.priority, self.num_running, self.number
+
+
+@dataclass(slots=True, eq=False)
 class _Waiter:
-    rank: tuple[int, int]  # (minus the priority, number)
-    num_replies: int = field(compare=False)
-    num_tokens: int = field(compare=False)
-    admitted: asyncio.Future[None] = field(compare=False)
+    """A sample that waits."""
+
+    request: _Request
+    is_first: bool
+    admitted: asyncio.Future[None]
 
 
 class Admission:
@@ -62,23 +77,25 @@ class Admission:
 
     @property
     def num_waiting(self) -> int:
-        """Requests that wait."""
-        return len(self._waiters)
+        """Requests that wait, without a sample that has run."""
+        return sum(waiter.is_first for waiter in self._waiters)
 
     @asynccontextmanager
-    async def admit(self, *, num_replies: int, num_tokens: int, priority: int = 0) -> AsyncIterator[None]:
-        """Wait for room and hold it.
+    async def admit(self, *, num_replies: int, num_tokens: int, priority: int = 0) -> AsyncIterator[Admitted]:
+        """Wait for room for the first sample of a request, and hold it. ``num_tokens`` are those of all samples.
 
         Raises Overloaded if too many wait already, InvalidRequest if there can never be room.
         """
         self._check_size(num_replies, num_tokens)
-        await self._enter(num_replies, num_tokens, priority)
+        request = _Request(priority=priority, number=next(self._numbers), num_tokens=-(-num_tokens // num_replies))
+        await self._enter(request, is_first=True)
         started = time.monotonic()
+        admitted = Admitted(self, request)
         try:
-            yield
+            yield admitted
         finally:
             self._mean_reply_s += _SMOOTHING * (time.monotonic() - started - self._mean_reply_s)
-            self._leave(num_replies, num_tokens)
+            admitted.give_back()
 
     def _check_size(self, num_replies: int, num_tokens: int) -> None:
         if num_replies > self._limits.max_replies:
@@ -87,14 +104,16 @@ class Admission:
             allowed = f"budgets that come to {self._limits.max_kv_tokens} tokens with the prompt, what the KV cache holds"
             raise InvalidRequest("max_thinking_tokens", f"{num_tokens} tokens in all", allowed)
 
-    async def _enter(self, num_replies: int, num_tokens: int, priority: int) -> None:
-        if not self._waiters and self._fits(num_replies, num_tokens):
-            self._take(num_replies, num_tokens)
+    async def _enter(self, request: _Request, *, is_first: bool) -> None:
+        """Wait for room for a sample of ``request``, and take it."""
+        waiter = _Waiter(request, is_first, asyncio.get_running_loop().create_future())
+        self._waiters.append(waiter)
+        self._admit_waiters()
+        if waiter.admitted.done():
             return
-        if len(self._waiters) >= self._limits.max_waiting:
+        if is_first and self.num_waiting > self._limits.max_waiting:
+            self._waiters.remove(waiter)
             raise self._overloaded()
-        waiter = _Waiter((-priority, next(self._numbers)), num_replies, num_tokens, asyncio.get_running_loop().create_future())
-        heapq.heappush(self._waiters, waiter)
         try:
             await waiter.admitted
         except asyncio.CancelledError:
@@ -103,39 +122,71 @@ class Admission:
 
     def _withdraw(self, waiter: _Waiter) -> None:
         if not waiter.admitted.cancelled():  # admitted in the very moment it gave up
-            self._leave(waiter.num_replies, waiter.num_tokens)
+            self._leave(waiter.request)
             return
-        self._waiters = [other for other in self._waiters if other is not waiter]
-        heapq.heapify(self._waiters)
+        self._waiters.remove(waiter)
         self._admit_waiters()  # it may have stood before one that fits
 
-    def _leave(self, num_replies: int, num_tokens: int) -> None:
-        self._num_replies -= num_replies
-        self._num_tokens -= num_tokens
+    def _leave(self, request: _Request) -> None:
+        self._num_replies -= 1
+        self._num_tokens -= request.num_tokens
+        request.num_running -= 1
         self._admit_waiters()
 
     def _admit_waiters(self) -> None:
-        while self._waiters and self._fits(self._waiters[0].num_replies, self._waiters[0].num_tokens):
-            waiter = heapq.heappop(self._waiters)
-            if waiter.admitted.cancelled():
-                continue
-            self._take(waiter.num_replies, waiter.num_tokens)
+        while (waiter := self._next()) is not None:
+            self._waiters.remove(waiter)
+            self._num_replies += 1
+            self._num_tokens += waiter.request.num_tokens
+            waiter.request.num_running += 1
             waiter.admitted.set_result(None)
 
-    def _take(self, num_replies: int, num_tokens: int) -> None:
-        self._num_replies += num_replies
-        self._num_tokens += num_tokens
+    def _next(self) -> _Waiter | None:
+        """The waiter whose turn it is, if it fits: of all, or of those for whom room is kept free."""
+        waiters = [waiter for waiter in self._waiters if not waiter.admitted.cancelled()]
+        return self._best(waiters) or self._best(waiter for waiter in waiters if not waiter.request.num_running)
 
-    def _fits(self, num_replies: int, num_tokens: int) -> bool:
-        limits = self._limits
-        if limits.max_kv_tokens and self._num_tokens + num_tokens > limits.max_kv_tokens:
+    def _best(self, waiters: Iterable[_Waiter]) -> _Waiter | None:
+        best = min(waiters, key=lambda waiter: waiter.request.rank, default=None)
+        return best if best is not None and self._fits(best.request) else None
+
+    def _fits(self, request: _Request) -> bool:
+        limits, num_tokens = self._limits, self._num_tokens + request.num_tokens
+        share = (_KEPT_FREE - 1) / _KEPT_FREE if request.num_running else 1
+        if limits.max_kv_tokens and num_tokens > limits.max_kv_tokens * share:
             return False
-        return self._num_replies + num_replies <= limits.max_replies
+        return self._num_replies + 1 <= limits.max_replies * share
 
     def _overloaded(self) -> Overloaded:
-        limits = self._limits
-        turns = (len(self._waiters) + 1) / limits.max_replies
+        limits, num_waiting = self._limits, self.num_waiting
+        turns = (num_waiting + 1) / limits.max_replies
         return Overloaded(
-            f"{self._num_replies} of {limits.max_replies} replies run and {len(self._waiters)} of {limits.max_waiting} requests wait",
+            f"{self._num_replies} of {limits.max_replies} replies run and {num_waiting} of {limits.max_waiting} requests wait",
             retry_after_s=round(max(0.1, turns * self._mean_reply_s), 1),
         )
+
+
+class Admitted:
+    """A request that has room for its first sample."""
+
+    def __init__(self, admission: Admission, request: _Request) -> None:
+        self._admission = admission
+        self._request = request
+        self._holds_room = True
+
+    @asynccontextmanager
+    async def sample(self) -> AsyncIterator[None]:
+        """Wait for room for a sample, and hold it; the first need not wait."""
+        if not self._holds_room:
+            await self._admission._enter(self._request, is_first=False)  # noqa: SLF001  # one thing in two classes
+        self._holds_room = False
+        try:
+            yield
+        finally:
+            self._admission._leave(self._request)  # noqa: SLF001  # idem
+
+    def give_back(self) -> None:
+        """Give back the first sample's room, if no sample has taken it."""
+        if self._holds_room:
+            self._holds_room = False
+            self._admission._leave(self._request)  # noqa: SLF001  # idem

@@ -18,7 +18,7 @@ import triton_python_backend_utils as pb_utils
 from budgetforce.config import OrchestratorConfig
 from budgetforce.errors import ConfigError, InvalidRequest
 from budgetforce.serving.bounds import Bounds, check_request_id
-from budgetforce.serving.orchestrator import Incoming
+from budgetforce.serving.incoming import Incoming
 from budgetforce.serving.parameters import refuse_parameters
 from budgetforce.serving.ports import ReplyPort, request_id_of
 

@@ -11,11 +11,13 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from typing import Any, Protocol
 
-from budgetforce.errors import Cancelled
-from budgetforce.serving.orchestrator import Incoming, Orchestrator
+from budgetforce.serving.drain import DrainFile
+from budgetforce.serving.incoming import Incoming
+from budgetforce.serving.orchestrator import Orchestrator
 from budgetforce.serving.watch import EngineWatch, cancel_check_period_s
 
 NOT_READY_S = 10.0
+BEAT_PERIOD_S = 1.0
 
 
 class Host(Protocol):
@@ -36,6 +38,11 @@ class Host(Protocol):
         """Whether the engine answered when it was last asked; no question is put for it."""
         ...
 
+    @property
+    def beat_at(self) -> float | None:
+        """When the host last showed that it lives, in Unix time; None for one that cannot while it has no request."""
+        ...
+
 
 class ConcurrentHost:
     """All requests on one event loop. ``build`` is called there; ``report`` about ten times a second, elsewhere."""
@@ -43,10 +50,12 @@ class ConcurrentHost:
     def __init__(self, build: Callable[[], Orchestrator], canary_period_s: float, report: Callable[[Host], None]) -> None:
         self._running: dict[asyncio.Task[None], Incoming] = {}
         self._report = report
+        self._beat_at = time.time()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="s1-loop", daemon=True)
         self._thread.start()
         self._call(self._set_up(build, canary_period_s))
+        self._drain_file = DrainFile(self.orchestrator.config.drain_file, self.orchestrator.log_error)
         self._stopped = threading.Event()
         self._poller = threading.Thread(target=self._poll, name="s1-cancel", daemon=True)
         self._poller.start()
@@ -54,7 +63,9 @@ class ConcurrentHost:
     async def _set_up(self, build: Callable[[], Orchestrator], canary_period_s: float) -> None:
         self.orchestrator = build()
         self._watch = EngineWatch(self.orchestrator.engine, canary_period_s)
-        self._watching = asyncio.create_task(self._watch.run()) if canary_period_s else None
+        self._background = [asyncio.create_task(self._beat())]
+        if canary_period_s:
+            self._background.append(asyncio.create_task(self._watch.run()))
 
     def take(self, incoming: Incoming) -> None:
         self._loop.call_soon_threadsafe(self._start, incoming)
@@ -62,6 +73,16 @@ class ConcurrentHost:
     @property
     def engine_is_ready(self) -> bool:
         return self._watch.engine_is_ready
+
+    @property
+    def beat_at(self) -> float | None:
+        return self._beat_at
+
+    async def _beat(self) -> None:
+        """On the loop, which everything needs: one that hangs is noticed as well."""
+        while True:
+            self._beat_at = time.time()
+            await asyncio.sleep(BEAT_PERIOD_S)
 
     def close(self) -> None:
         self._stopped.set()
@@ -84,22 +105,25 @@ class ConcurrentHost:
     def _end(self, task: asyncio.Task[None]) -> None:
         incoming = self._running.pop(task)
         if task.cancelled():  # before its first step, or while its end was being sent
-            error = Cancelled("the request was cancelled")
-            self.orchestrator.senders.submit(incoming.outlet.fail, error, error.report(incoming.request_id, incoming.so_far))
+            error = incoming.cancelled_by
+            self.orchestrator.senders.submit(incoming.outlet.fail, error, error.report(incoming.name, incoming.so_far))
 
     async def _shut_down(self) -> None:
-        if self._watching is not None:
-            self._watching.cancel()
+        for background in self._background:
+            background.cancel()
         for task in self._running:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
         await self.orchestrator.engine.close()
 
     def _poll(self) -> None:
-        """On a thread of its own, which nothing may end: whether clients have gone, each a question that blocks."""
+        """On a thread of its own, which nothing may end: whether clients have gone, each a question that blocks, and whether
+        the server is to stop.
+        """
         while not self._stopped.wait(cancel_check_period_s(len(self._running))):
             try:
                 self._look_for_cancels()
+                self._look_for_the_end()
                 self._report(self)
             except Exception:  # noqa: BLE001  # a bug of ours; without this thread no client could go
                 self.orchestrator.log_error(f"s1: looking for cancels:\n{traceback.format_exc()}")
@@ -108,6 +132,11 @@ class ConcurrentHost:
         for task, incoming in list(self._running.items()):
             if incoming.outlet.is_cancelled():
                 self._loop.call_soon_threadsafe(task.cancel)
+
+    def _look_for_the_end(self) -> None:
+        seconds = self._drain_file.read()
+        if seconds is not None:
+            self._loop.call_soon_threadsafe(self.orchestrator.drain, seconds)
 
 
 class SerialHost:
@@ -119,6 +148,7 @@ class SerialHost:
         self._report = report
         self._loop = asyncio.new_event_loop()
         self._loop.run_until_complete(self._set_up(build))
+        self._drain_file = DrainFile(self.orchestrator.config.drain_file, self.orchestrator.log_error)
 
     async def _set_up(self, build: Callable[[], Orchestrator]) -> None:
         self.orchestrator = build()
@@ -132,16 +162,27 @@ class SerialHost:
         """Not for a while after a request found it gone: without a canary, only the next request can tell more."""
         return time.monotonic() - self.orchestrator.found_engine_gone > NOT_READY_S
 
+    @property
+    def beat_at(self) -> float | None:
+        return None
+
     def close(self) -> None:
         self._loop.run_until_complete(self.orchestrator.engine.close())
         self._loop.close()
 
     async def _serve(self, incoming: Incoming) -> None:
+        self._look_for_the_end()
         task = asyncio.create_task(self.orchestrator.serve(incoming))
         while not (await asyncio.wait([task], timeout=cancel_check_period_s(1)))[0]:
             self._report(self)
+            self._look_for_the_end()
             if incoming.outlet.is_cancelled():
                 task.cancel()
+
+    def _look_for_the_end(self) -> None:
+        seconds = self._drain_file.read()
+        if seconds is not None:
+            self.orchestrator.drain(seconds)
 
 
 class HereExecutor(Executor):

@@ -11,11 +11,17 @@ import triton_python_backend_utils as pb_utils
 from budgetforce.serving.hosts import Host
 
 COUNTER = "s1_requests_total"
-GAUGES: dict[str, tuple[str, Callable[[Host], int]]] = {
+GAUGES: dict[str, tuple[str, Callable[[Host], float | None]]] = {
     "s1_requests_open": ("Requests that have come and not ended", lambda host: host.orchestrator.num_open),
     "s1_replies_running": ("Samples that run", lambda host: host.orchestrator.admission.num_running),
     "s1_requests_waiting": ("Requests that wait for room", lambda host: host.orchestrator.admission.num_waiting),
     "s1_engine_ready": ("1 if the engine answers, else 0", lambda host: int(host.engine_is_ready)),
+    "s1_draining": (
+        "1 if the server is to stop and takes no more requests",
+        lambda host: None if host.beat_at is None else int(host.orchestrator.is_draining),  # else it notices with the next request
+    ),
+    # A process that is dead leaves its last gauges in Triton's metrics for ever: what is older than this is not true any more.
+    "s1_heartbeat_timestamp_seconds": ("When this process last showed that it lives, in Unix time", lambda host: host.beat_at),
 }
 
 
@@ -27,7 +33,7 @@ class Metrics:
 
     def __init__(self, instance: str) -> None:
         self._labels = {"instance": instance}
-        self._told: dict[str, int] = {}
+        self._told: dict[str, float] = {}
         self._metrics: dict[str, Any] = {}
         self._families: dict[str, Any] = {}  # kept: with its family a metric goes, too
         self._is_on = self._attempt(self._make_families)
@@ -49,21 +55,21 @@ class Metrics:
         self._families[COUNTER] = pb_utils.MetricFamily(name=COUNTER, description=told, kind=pb_utils.MetricFamily.COUNTER)
         for name, (description, _) in GAUGES.items():
             self._families[name] = pb_utils.MetricFamily(name=name, description=description, kind=pb_utils.MetricFamily.GAUGE)
-            self._metrics[name] = self._families[name].Metric(labels=self._labels)
 
     def _publish(self, host: Host) -> None:
         for name, (_, read) in GAUGES.items():
             value = read(host)
-            if self._told.get(name) != value:
+            if value is not None and self._told.get(name) != value:
                 self._told[name] = value
-                self._metrics[name].set(value)
+                self._metric(name).set(value)
         for end, number in list(host.orchestrator.ends.items()):
             new = number - self._told.get(end, 0)
             if new:
                 self._told[end] = number
-                self._counter(end).increment(new)
+                self._metric(COUNTER, end=end).increment(new)
 
-    def _counter(self, end: str) -> Any:
-        if end not in self._metrics:
-            self._metrics[end] = self._families[COUNTER].Metric(labels={**self._labels, "end": end})
-        return self._metrics[end]
+    def _metric(self, name: str, **labels: str) -> Any:
+        key = labels.get("end", name)
+        if key not in self._metrics:
+            self._metrics[key] = self._families[name].Metric(labels={**self._labels, **labels})
+        return self._metrics[key]

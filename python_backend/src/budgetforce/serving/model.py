@@ -52,8 +52,10 @@ class BudgetForcingModel:
         constants.tensors.clear()  # while there is shared memory to give them back to
 
     def is_ready(self) -> bool:
-        """Whether the engine answers. Triton asks on a thread that must not be held up: this is a flag."""
-        return self._host.engine_is_ready
+        """Whether the engine answers and new requests are taken. Triton asks on a thread that must not be held up: these
+        are flags.
+        """
+        return self._host.engine_is_ready and not self._host.orchestrator.is_draining
 
     def _over_grpc(self, config: OrchestratorConfig) -> Orchestrator:
         return Orchestrator(

@@ -13,17 +13,17 @@ import math
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable
 from concurrent.futures import Executor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from budgetforce.config import OrchestratorConfig
 from budgetforce.engine.base import Engine
-from budgetforce.errors import BudgetForceError, Cancelled, DeadlineExceeded, EngineUnavailable, InvalidRequest
-from budgetforce.serving.admission import Admission, Limits
+from budgetforce.errors import BudgetForceError, DeadlineExceeded, EngineUnavailable, InvalidRequest, Stopping
+from budgetforce.serving.admission import Admission, Admitted, Limits
 from budgetforce.serving.deadline import NEVER, Deadline
+from budgetforce.serving.incoming import Incoming, RunningRequests
 from budgetforce.serving.planning import Planner, ReplyPlan
 from budgetforce.serving.reply import Reply
 from budgetforce.serving.request import ReplyRequest, read_command, read_reply_request
@@ -31,56 +31,6 @@ from budgetforce.serving.sinks import JoiningSink, Piece, Sink, StreamSink
 from budgetforce.text.tokenizer import ChatTokenizer
 
 T = TypeVar("T")
-
-
-class Outlet(Protocol):
-    """Where the responses of one request go. Everything here blocks: it is for the senders' threads."""
-
-    def send_each(self, pieces: Sequence[Piece], final: bool) -> None:
-        """A response for each piece."""
-        ...
-
-    def send_together(self, pieces: Sequence[Piece], final: bool) -> None:
-        """One response, with an element for each piece."""
-        ...
-
-    def fail(self, error: BudgetForceError, message: str) -> None:
-        """End the request with an error."""
-        ...
-
-    def is_cancelled(self) -> bool:
-        """Whether the client has gone."""
-        ...
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class Incoming:
-    """One request as it came.
-
-    Attributes:
-        request_id: the client's name for it, or one that we made up; need not be unique.
-        inputs: flat lists by tensor name.
-        arrived: on ``time.monotonic()``'s clock.
-        refusal: what is wrong with it, if that was seen when it came.
-        reply: what became of it, once it runs.
-        task: what serves it.
-    """
-
-    request_id: str
-    inputs: Mapping[str, Sequence[Any]]
-    outlet: Outlet
-    arrived: float
-    refusal: InvalidRequest | None = None
-    reply: Reply | None = None
-    task: asyncio.Task[None] | None = None
-
-    def hears(self, command: str) -> bool:
-        """Whether it is not over; to answer, it has to run already."""
-        return command == "cancel" if self.reply is None else not self.reply.is_over
-
-    @property
-    def so_far(self) -> list[dict[str, Any]]:
-        return [] if self.reply is None else self.reply.so_far()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -94,6 +44,7 @@ class Orchestrator:
         num_open: requests that have come and not ended.
         ends: how many requests have ended in which way: "done", or an error's code.
         found_engine_gone: when a request last ended because it was, on ``time.monotonic()``'s clock.
+        is_draining: the server is to stop; see ``drain``.
     """
 
     config: OrchestratorConfig
@@ -106,8 +57,9 @@ class Orchestrator:
     num_open: int = 0
     ends: Counter[str] = field(default_factory=Counter)
     found_engine_gone: float = -math.inf
+    is_draining: bool = False
     admission: Admission = field(init=False)
-    _open: dict[str, list[Incoming]] = field(default_factory=dict)
+    _running: RunningRequests = field(default_factory=RunningRequests)
 
     def __post_init__(self) -> None:
         config = self.config
@@ -123,7 +75,7 @@ class Orchestrator:
                 self.found_engine_gone = time.monotonic()
             self.ends["done" if error is None else error.code] += 1
             if error is not None:
-                message = error.report(incoming.request_id, incoming.so_far)
+                message = error.report(incoming.name, incoming.so_far)
                 await asyncio.get_running_loop().run_in_executor(self.senders, incoming.outlet.fail, error, message)
         finally:
             self.num_open -= 1
@@ -136,29 +88,35 @@ class Orchestrator:
             if command := read_command(incoming.inputs):
                 await self._command(incoming, command)
             else:
-                with self._listed(incoming):
+                await self._check_admissible(incoming)
+                with self._running.listed(incoming):
                     await self._answer(incoming, await self._work(read_reply_request, incoming.inputs, self.config.max_messages))
         except BudgetForceError as error:
             return error
         except asyncio.CancelledError:
-            return Cancelled("the request was cancelled")
+            return incoming.cancelled_by
         except Exception:  # noqa: BLE001  # a bug of ours: the operator gets the traceback, the client a sentence
-            self.log_error(f"s1: request {incoming.request_id}:\n{traceback.format_exc()}")
-            return BudgetForceError(f"unexpected error; the server's log has it under request id {incoming.request_id}")
+            self.log_error(f"s1: request {incoming.name}:\n{traceback.format_exc()}")
+            return BudgetForceError(f"unexpected error; the server's log has it under request id {incoming.name}")
         return None
 
-    @contextmanager
-    def _listed(self, incoming: Incoming) -> Iterator[None]:
-        """Let commands find it."""
-        incoming.task = asyncio.current_task()
-        namesakes = self._open.setdefault(incoming.request_id, [])
-        namesakes.append(incoming)
-        try:
-            yield
-        finally:
-            namesakes.remove(incoming)
-            if not namesakes:
-                del self._open[incoming.request_id]
+    def drain(self, seconds: float) -> None:
+        """Take no more requests, and end those that still run after so many seconds. Commands are obeyed until then."""
+        self.is_draining = True
+        asyncio.get_running_loop().call_later(seconds, self._end_what_runs, seconds)
+
+    def _end_what_runs(self, drain_s: float) -> None:
+        for one in self._running:
+            if one.hears("cancel"):
+                one.end(Stopping(f"the server is stopping, and the reply was not complete after {drain_s:g} s"))
+
+    async def _check_admissible(self, incoming: Incoming) -> None:
+        """Raise Stopping if the server takes no more requests, InvalidRequest if one of that id runs."""
+        await self._running.make_way_for(
+            incoming, lambda outlet: asyncio.get_running_loop().run_in_executor(self.senders, outlet.is_cancelled)
+        )
+        if self.is_draining:
+            raise Stopping("the server is stopping, and takes no more requests")
 
     async def _answer(self, incoming: Incoming, request: ReplyRequest) -> None:
         if request.priority and self.config.transport == "bls":
@@ -168,10 +126,11 @@ class Orchestrator:
             async with asyncio.timeout_at(None if deadline is NEVER else deadline.at) as limit:
                 plan = await self._work(self.planner.plan, request)
                 plan.effective["engine_model"] = self.config.engine_model
-                async with self.admission.admit(num_replies=plan.num_samples, num_tokens=plan.max_kv_tokens, priority=plan.priority):
+                num_replies, num_tokens = plan.num_samples, plan.max_kv_tokens
+                async with self.admission.admit(num_replies=num_replies, num_tokens=num_tokens, priority=plan.priority) as admitted:
                     if deadline.answers:
                         limit.reschedule(None)  # from here on it sees to that itself
-                    await self._run(incoming, plan, deadline, stream=request.stream)
+                    await self._run(incoming, plan, deadline, admitted, stream=request.stream)
         except TimeoutError as error:
             where = "while it waited for room" if incoming.reply is None else "before the reply was complete"
             raise DeadlineExceeded(f"timeout_ms {request.timeout_ms} was over {where}") from error
@@ -180,29 +139,32 @@ class Orchestrator:
         """Call a function whose time grows with the request, on another thread."""
         return await asyncio.get_running_loop().run_in_executor(self.workers, function, *values)
 
-    async def _run(self, incoming: Incoming, plan: ReplyPlan, deadline: Deadline, *, stream: bool) -> None:
+    async def _run(self, incoming: Incoming, plan: ReplyPlan, deadline: Deadline, admitted: Admitted, *, stream: bool) -> None:
         outlet = incoming.outlet
         sink: Sink = (
             StreamSink(outlet.send_each, self.senders, plan.num_samples) if stream else JoiningSink(outlet.send_together, self.senders)
         )
-        max_outage_s = self.config.max_outage_s
-        reply = Reply(incoming.request_id, plan, self.engine, sink, self.tokenizer, deadline=deadline, max_outage_s=max_outage_s)
-        incoming.reply = reply
-        await reply.run()
+        incoming.reply = Reply(
+            incoming.name,
+            plan,
+            self.engine,
+            sink,
+            self.tokenizer,
+            deadline=deadline,
+            max_outage_s=self.config.max_outage_s,
+            room=admitted.sample,
+        )
+        await incoming.reply.run()
 
     async def _command(self, incoming: Incoming, command: str) -> None:
-        """Tell the requests of that id that hear it."""
+        """Tell the running request of that id."""
         if self.config.transport == "bls":
             raise InvalidRequest(command, True, "nothing with transport bls, where a running request has a process of its own")
-        told = [one for one in self._open.get(incoming.request_id, ()) if one.hears(command)]
-        if not told:
-            raise InvalidRequest("request id", incoming.request_id, "that of a running request")
-        for one in told:
-            if command == "cancel":
-                assert one.task is not None
-                one.task.cancel()
-            else:
-                assert one.reply is not None
-                one.reply.answer_now()
-        done = Piece(event="done", result=json.dumps({"request_id": incoming.request_id, "num_told": len(told)}))
+        told = self._running.find(incoming.request_id, command)
+        if command == "cancel":
+            told.end()
+        else:
+            assert told.reply is not None
+            told.reply.answer_now()
+        done = Piece(event="done", result=json.dumps({"request_id": told.name, "num_told": 1}))
         await asyncio.get_running_loop().run_in_executor(self.senders, incoming.outlet.send_each, [done], True)

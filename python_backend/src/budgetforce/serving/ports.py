@@ -16,11 +16,17 @@ import numpy as np
 import numpy.typing as npt
 import triton_python_backend_utils as pb_utils
 
-from budgetforce.errors import BudgetForceError, Cancelled, EngineUnavailable, InvalidRequest, Overloaded
+from budgetforce.errors import BudgetForceError, Cancelled, EngineUnavailable, InvalidRequest, Overloaded, Stopping
 from budgetforce.serving.sinks import Piece
 
 # By name: the stub gives pb_utils its classes only after our modules are imported.
-_TRITON_CODES = {InvalidRequest: "INVALID_ARG", EngineUnavailable: "UNAVAILABLE", Overloaded: "UNAVAILABLE", Cancelled: "CANCELLED"}
+_TRITON_CODES: dict[type[BudgetForceError], str] = {
+    InvalidRequest: "INVALID_ARG",
+    EngineUnavailable: "UNAVAILABLE",
+    Overloaded: "UNAVAILABLE",
+    Stopping: "UNAVAILABLE",
+    Cancelled: "CANCELLED",
+}
 
 
 def request_id_of(request: pb_utils.InferenceRequest) -> str:

@@ -8,6 +8,8 @@ exception to the caller after ``sink.settle`` (who then sends the one error resp
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext, suppress
 from typing import Any
 
 from budgetforce.engine.base import Engine
@@ -33,7 +35,10 @@ class Reply:
         *,
         deadline: Deadline = NEVER,
         max_outage_s: float = 0.0,
+        room: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
     ) -> None:
+        self._room = room  # a sample waits for it, and holds it while it runs
+        self._latest_start = deadline.at if deadline.answers else None
         self._plan = plan
         self._sink = sink
         begun = asyncio.Event()
@@ -86,13 +91,20 @@ class Reply:
     async def _run_all(self) -> None:
         first, *others = self._exchanges
         if not others:
-            await first.run()
+            await self._run_one(first)
             return
         try:
             async with asyncio.TaskGroup() as group:  # one that fails ends the others
-                group.create_task(first.run())
+                group.create_task(self._run_one(first))
                 await first.first_ids_came.wait()  # the prompt is in the KV cache now
                 for exchange in others:
-                    group.create_task(exchange.run())
+                    group.create_task(self._run_one(exchange))
         except BaseExceptionGroup as failures:
             raise failures.exceptions[0] from None
+
+    async def _run_one(self, exchange: Exchange) -> None:
+        async with AsyncExitStack() as held:
+            with suppress(TimeoutError):  # it has to end now, and needs no room for that
+                async with asyncio.timeout_at(self._latest_start):
+                    await held.enter_async_context(self._room())
+            await exchange.run()

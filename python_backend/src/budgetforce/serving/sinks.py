@@ -2,19 +2,27 @@
 """How pieces of a reply leave: one by one, or all at the end. Knows no Triton.
 
 A stream sends its first piece at once; then one send is under way at a time, and what comes
-meanwhile leaves together with the next. Nothing waits for a clock, so coalescing costs no
-latency: there is more in a message only when the consumer or the machine is behind.
+meanwhile leaves together with the next. So there is more in a message when the machine is behind.
+
+Whether the client reads cannot be seen: Triton takes what is sent and keeps it, some 2.5 kB a message, until the client
+does (24.10: until the stream ends, read or not). So what a reply can cost there is bounded by the number of its messages:
+one carries a 256th of the reply so far, or what has come within a second. Beginnings and ends of phases and rounds are not
+held back. A reply of n ids within t seconds is at most 256 (1 + ln(n / 256)) + t messages, and three for each of its rounds.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Protocol
+
+LEAST_SHARE = 256  # a message carries one in so many of the ids that were sent before it ...
+MAX_HELD_S = 1.0  # ... or is the first for so long
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +67,7 @@ class Sink(Protocol):
         ...
 
     async def settle(self) -> None:
-        """Wait for a send under way; nothing is sent afterwards."""
+        """Wait for a send under way, and send what was held back; nothing is sent afterwards."""
         ...
 
 
@@ -76,6 +84,10 @@ class StreamSink:
         self._loop = asyncio.get_running_loop()
         self._lock = threading.Lock()  # over all that follows
         self._unsent: list[Piece] = []
+        self._num_unsent_ids = self._num_sent_ids = 0
+        self._events: dict[int, str] = {}  # the last one, by sample
+        self._is_due = False  # what is unsent is to leave
+        self._sent_at = time.monotonic()
         self._num_results_left = num_samples
         self._is_idle = True
         self._waiters: list[asyncio.Future[None]] = []
@@ -86,9 +98,18 @@ class StreamSink:
             if self._failure is not None:
                 raise self._failure
             self._unsent.append(piece)
-            was_idle, self._is_idle = self._is_idle, False
-        if was_idle:
+            self._num_unsent_ids += len(piece.ids)
+            self._is_due = self._is_due or self._makes_due(piece)
+            begins = self._is_due and self._is_idle
+            self._is_idle = self._is_idle and not begins
+        if begins:
             self._executor.submit(self._drain)
+
+    def _makes_due(self, piece: Piece) -> bool:
+        is_beginning = self._events.get(piece.index) != piece.event
+        self._events[piece.index] = piece.event
+        is_enough = self._num_unsent_ids * LEAST_SHARE >= self._num_sent_ids
+        return is_beginning or is_enough or time.monotonic() - self._sent_at >= MAX_HELD_S
 
     async def ready(self) -> None:
         with self._lock:
@@ -111,12 +132,15 @@ class StreamSink:
 
     def _take(self) -> list[Piece]:
         with self._lock:
-            pieces, self._unsent = self._unsent, []
-            self._is_idle = not pieces
+            pieces, self._unsent = (self._unsent, []) if self._is_due else ([], self._unsent)
+            self._is_idle, self._is_due = not pieces, False
+            if pieces:
+                self._num_sent_ids += self._num_unsent_ids
+                self._num_unsent_ids, self._sent_at = 0, time.monotonic()
             told, self._waiters = ([], self._waiters) if pieces else (self._waiters, [])
         if told:
             self._loop.call_soon_threadsafe(_tell, told)
-        return merge(pieces)
+        return merge(sorted(pieces, key=lambda piece: piece.index))  # else samples side by side would not merge at all
 
     async def close(self) -> None:
         await self.ready()
@@ -125,7 +149,13 @@ class StreamSink:
 
     async def settle(self) -> None:
         with self._lock:
-            self._unsent.clear()
+            begins = self._is_idle and bool(self._unsent)  # held back: they have come, and belong to what the client has
+            if begins:
+                self._is_due, self._is_idle = True, False
+            else:
+                self._unsent.clear()
+        if begins:
+            self._executor.submit(self._drain)
         await self.ready()
 
 

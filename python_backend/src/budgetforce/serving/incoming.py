@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The requests that run, and how a command finds one by its id. Knows no Triton; belongs to one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from budgetforce.errors import BudgetForceError, Cancelled, InvalidRequest
+from budgetforce.serving.reply import Reply
+from budgetforce.serving.sinks import Piece
+
+# Behind the name that a caller chose, our client sends a random part, new for each attempt. So two programs that chose one
+# name have two ids, and each ends its own request.
+_RANDOM_PART = re.compile(r"~[0-9a-f]{32}\Z")
+
+
+def name_of(request_id: str) -> str:
+    """Return what the caller calls the request: its id without our client's random part."""
+    return _RANDOM_PART.sub("", request_id)
+
+
+class Outlet(Protocol):
+    """Where the responses of one request go. Everything here blocks: it is for the senders' threads."""
+
+    def send_each(self, pieces: Sequence[Piece], final: bool) -> None:
+        """A response for each piece."""
+        ...
+
+    def send_together(self, pieces: Sequence[Piece], final: bool) -> None:
+        """One response, with an element for each piece."""
+        ...
+
+    def fail(self, error: BudgetForceError, message: str) -> None:
+        """End the request with an error."""
+        ...
+
+    def is_cancelled(self) -> bool:
+        """Whether the client has gone."""
+        ...
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Incoming:
+    """One request as it came.
+
+    Attributes:
+        request_id: its id as it was sent, or one that we made up; of those that run no two are the same.
+        inputs: flat lists by tensor name.
+        arrived: on ``time.monotonic()``'s clock.
+        refusal: what is wrong with it, if that was seen when it came.
+        reply: what became of it, once it runs.
+        task: what serves it.
+        ended_by: why the server ended it; None = it did not, and a task that is cancelled was cancelled by the client.
+    """
+
+    request_id: str
+    inputs: Mapping[str, Sequence[Any]]
+    outlet: Outlet
+    arrived: float
+    refusal: InvalidRequest | None = None
+    reply: Reply | None = None
+    task: asyncio.Task[None] | None = None
+    ended_by: BudgetForceError | None = None
+
+    @property
+    def name(self) -> str:
+        """What the caller calls it."""
+        return name_of(self.request_id)
+
+    def hears(self, command: str) -> bool:
+        """Whether it is not over; to answer, it has to run already."""
+        return command == "cancel" if self.reply is None else not self.reply.is_over
+
+    def end(self, error: BudgetForceError | None = None) -> None:
+        """End it, with ``error`` or because its client wants no more."""
+        assert self.task is not None
+        self.ended_by = error
+        self.task.cancel()
+
+    @property
+    def cancelled_by(self) -> BudgetForceError:
+        """The error that its cancelled task stands for."""
+        return self.ended_by or Cancelled("the request was cancelled")
+
+    @property
+    def so_far(self) -> list[dict[str, Any]]:
+        return [] if self.reply is None else self.reply.so_far()
+
+
+@dataclass(slots=True)
+class RunningRequests:
+    """The requests that run, by id."""
+
+    _by_id: dict[str, Incoming] = field(default_factory=dict)
+
+    def __iter__(self) -> Iterator[Incoming]:
+        return iter(list(self._by_id.values()))
+
+    async def make_way_for(self, incoming: Incoming, ask: Callable[[Outlet], asyncio.Future[bool]]) -> None:
+        """Raise InvalidRequest if another request of that id runs.
+
+        One whose client has gone (``ask`` tells, on a sender's thread) is ended: a client that lost its connection may be
+        back with the same id before its first request is known to be nobody's.
+        """
+        while (other := self._by_id.get(incoming.request_id)) is not None and other.hears("cancel"):
+            if not await ask(other.outlet):
+                allowed = "an id that no running request has, or none at all"
+                raise InvalidRequest("request id", incoming.name, allowed)
+            if self._by_id.get(incoming.request_id) is other:
+                other.end()
+                del self._by_id[incoming.request_id]
+
+    @contextmanager
+    def listed(self, incoming: Incoming) -> Iterator[None]:
+        """Let commands find it, from here on."""
+        incoming.task = asyncio.current_task()
+        self._by_id[incoming.request_id] = incoming
+        try:
+            yield
+        finally:
+            if self._by_id.get(incoming.request_id) is incoming:
+                del self._by_id[incoming.request_id]
+
+    def find(self, request_id: str, command: str) -> Incoming:
+        """Return the running request of that id that hears ``command``: of just that id, or the only one of that name.
+
+        Raises InvalidRequest if there is none, or more than one.
+        """
+        name = name_of(request_id)
+        found = [one for one in self if request_id in (one.request_id, one.name) and one.hears(command)]
+        if not found:
+            raise InvalidRequest("request id", name, "that of a running request")
+        if len(found) > 1:
+            raise InvalidRequest("request id", name, f"the id of one running request: {len(found)} programs gave theirs this name")
+        return found[0]

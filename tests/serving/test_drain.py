@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A file tells that the server is to stop, and how long running requests have."""
+
+import pytest
+
+from budgetforce.serving.drain import DrainFile
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "drain"
+
+
+def test_it_is_told_once_when_the_line_is_whole(path):
+    file = DrainFile(str(path), pytest.fail)
+    assert file.read() is None
+    for text in ("", "4", "45"):
+        path.write_text(text)
+        assert file.read() is None
+    path.write_text("45\n")
+    assert [file.read(), file.read()] == [45.0, None]
+
+
+def test_without_a_file_nothing_is_ever_told():
+    assert DrainFile("", pytest.fail).read() is None
+
+
+@pytest.mark.parametrize("text", ["soon", "-1", "nan", "inf"])
+def test_what_is_no_number_of_seconds_is_told_to_the_operator_once(path, text):
+    told = []
+    file = DrainFile(str(path), told.append)
+    path.write_text(f"{text}\n")
+    assert [file.read(), file.read()] == [None, None]
+    assert told == [f"s1: {path}: got '{text}', allowed: a number of seconds >= 0; the server does not drain"]
