@@ -18,7 +18,7 @@ import triton_python_backend_utils as pb_utils
 from budgetforce.config import OrchestratorConfig
 from budgetforce.errors import ConfigError, InvalidRequest
 from budgetforce.serving.bounds import Bounds, check_request_id
-from budgetforce.serving.incoming import Incoming
+from budgetforce.serving.incoming import Incoming, name_of
 from budgetforce.serving.parameters import refuse_parameters
 from budgetforce.serving.ports import ReplyPort, request_id_of
 
@@ -45,7 +45,7 @@ class Door:
         )
         try:
             request_id = request_id_of(request)
-            check_request_id(request_id)
+            check_request_id(name_of(request_id))
             incoming.request_id = request_id or incoming.request_id
             self._refuse_company(request, request_id)
             incoming.inputs = self._inputs(request)
