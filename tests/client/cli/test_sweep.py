@@ -131,9 +131,18 @@ def test_repeats_have_seeds_of_their_own(sweep, server, folder):
     assert rows(folder)[5, 0]["num_replies"] == 3
 
 
-def test_repeats_of_a_greedy_model_are_warned_of(sweep):
-    assert "gives the same reply 2 times" in sweep("why", "--repeat", 2).stderr
-    assert "gives the same" not in sweep("why", "--repeat", 2, "--temperature", 1, "--overwrite").stderr
+@pytest.mark.parametrize("temperature", [(), ("--temperature", 0)])
+def test_equal_repeats_are_refused(sweep, server, temperature):
+    assert "all replies to a question are the same; add --temperature X" in " ".join(
+        sweep("why", "--repeat", 2, *temperature, code=2).stderr.split()
+    )
+    assert server.requests == []
+
+
+def test_a_temperature_of_each_question_is_enough_for_repeats(sweep, server, folder):
+    write_lines(folder.parent / "warm.jsonl", {"prompt": "why", "temperature": 1}, {"prompt": "how", "thinking_temperature": 0.5})
+    sweep("--file", folder.parent / "warm.jsonl", "--repeat", 2)
+    assert len(server.requests) == 2 * 2 * 6
 
 
 # --- going on -------------------------------------------------------------------------------------

@@ -41,11 +41,24 @@ def draw_all(report: Report, folder: Path) -> list[Path]:
         return [path for name, figure in made.items() for path in save(figure, folder / name)]
 
 
+def draw_versus(reports: Mapping[str, Report], folder: Path) -> list[Path]:
+    """Write the curves of several evaluations, by their names, as one figure: comparison.png and comparison.svg."""
+    with styled():
+        lines = {f"{name}: {curve}": points for name, report in reports.items() for curve, points in _curves(report).items()}
+        models = " and ".join(dict.fromkeys(report.model for report in reports.values()))
+        figure = _plot(next(iter(reports.values())), "Accuracy by thinking", lines, models=models)
+        return [] if figure is None else list(save(figure, folder / "comparison"))
+
+
 def scaling(report: Report) -> Figure | None:
-    """Accuracy against mean thinking tokens: a line for each curve, a marker for each setting. A search has no thought."""
+    """Accuracy against mean thinking tokens: a line for each curve, a marker for each setting."""
+    return _plot(report, "Accuracy by thinking", _curves(report))
+
+
+def _curves(report: Report) -> dict[str, list[_Point]]:
+    """A search has no thought, and no place on the axis of thinking."""
     thoughtless = {row.curve for row in report.rows if row.kind == REBASE}
-    lines = {curve.name: _points(report, curve.name) for curve in report.curves if curve.name not in thoughtless}
-    return _plot(report, "Accuracy by thinking", lines)
+    return {curve.name: _points(report, curve.name) for curve in report.curves if curve.name not in thoughtless}
 
 
 def rejection(report: Report) -> Figure | None:
@@ -142,7 +155,9 @@ def _placed(x: float, share: Estimate, label: str) -> _Point:
     return _Point(x=x, y=share.value, low=share.low, high=share.high, label=label)
 
 
-def _plot(report: Report, title: str, lines: Mapping[str, Sequence[_Point]], x_label: str | None = None) -> Figure | None:
+def _plot(
+    report: Report, title: str, lines: Mapping[str, Sequence[_Point]], x_label: str | None = None, models: str | None = None
+) -> Figure | None:
     drawn = {name: points for name, points in lines.items() if points}
     if not drawn:
         return None
@@ -153,16 +168,17 @@ def _plot(report: Report, title: str, lines: Mapping[str, Sequence[_Point]], x_l
     everything = [point for points in drawn.values() for point in points]
     scale_x(axes, [point.x for point in everything], **({} if x_label is None else {"label": x_label}))
     scale_y(axes, everything, SHARE, is_share=True)
-    _tell(axes, report, title)
+    _tell(axes, report, title, models=models)
     figure.legend(loc="outside lower center", ncols=min(len(drawn), 3), frameon=False, fontsize=9)
     figure.draw_without_rendering()  # now it is known where everything is
     label_points(axes, apart)
     return figure
 
 
-def _tell(axes: Axes, report: Report, title: str, labels: str = " · labels: what was asked for") -> None:
+def _tell(axes: Axes, report: Report, title: str, labels: str = " · labels: what was asked for", models: str | None = None) -> None:
     axes.set_title(f"{title}\n", loc="left", fontweight="bold")
     preset = f", preset {', '.join(report.presets)}" if report.presets else ""
     number = max((row.num_questions for row in report.rows), default=0)
-    said = f"task {report.task}, {number} questions · model {report.model}{preset}{labels}"
+    model = f"model {report.model}{preset}" if models is None else f"models {models}"
+    said = f"task {report.task}, {number} questions · {model}{labels}"
     axes.annotate(said, (0, 1), (0, 6), xycoords="axes fraction", textcoords="offset points", fontsize=9, color=GREY)
