@@ -204,6 +204,7 @@ class Planner:
             "num_ignore": forcing.num_ignore,
             "ignore_str": _first(request.ignore_str, preset.thinking.ignore_str),
             "grace_tokens": forcing.grace_tokens,
+            "thinking_prefix": _thinking_prefix(preset, forcing),
             "answer_prefix": _first(request.answer_prefix, preset.answer.prefix),
             "answer_prefix_policy": _prefix_policy(request, preset.answer),
             "max_tokens": min(forcing.max_answer_tokens, forcing.max_context_tokens),
@@ -257,6 +258,13 @@ def _prefix_policy(request: ReplyRequest, answer: AnswerPreset) -> str:
     if request.thinking is ThinkingMode.OFF:
         return request.answer_prefix_policy or ("never" if request.answer_prefix is None else "always")
     return request.answer_prefix_policy or answer.prefix_policy
+
+
+def _thinking_prefix(preset: Preset, forcing: ForcingPlan) -> str | None:
+    """The first words of the thought, if one is forced; None where the preset has some that the budget does not hold."""
+    if forcing.mode is not ThinkingMode.FORCED or not forcing.max_thinking_tokens:
+        return ""
+    return preset.thinking.prefix if forcing.holds_thinking_prefix else None
 
 
 def _bad_words(request: ReplyRequest, phase: Phase) -> Any:
