@@ -94,12 +94,21 @@ def test_right_answers_are_counted_where_they_are_known(sweep, questions, folder
     assert "33 (6–79)" in said
 
 
+def test_answers_that_were_cut_are_counted_and_told(sweep, server, questions, folder):
+    server.says(answer=" it is perhaps 42")
+    said = sweep("--file", questions, "--max-tokens", 3).stdout
+    row = rows(folder)[4, 0]
+    assert (row["share_answers_cut"], row["answer_ends"]) == (0.75, {"length": 3, "stop": 1})
+    assert "answers were cut by max_tokens in 6 of 6 settings, most at budget 0, num_ignore 0: 3 of 4; they are graded as far as" in said
+    assert "answers were cut" not in sweep("--file", questions, "--max-tokens", 99, "--overwrite").stdout
+
+
 def test_the_csv_has_the_same_figures(sweep, questions, folder):
     sweep("--file", questions)
     with (folder / "summary.csv").open(newline="") as file:
         table = list(csv.DictReader(file))
     for line, row in zip(table, rows(folder).values(), strict=True):
-        assert "thinking_ends" not in line
+        assert not {"thinking_ends", "answer_ends"} & line.keys()
         assert {name: float(value) for name, value in line.items()} == {name: row[name] for name in line}
 
 

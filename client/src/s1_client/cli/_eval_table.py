@@ -79,7 +79,7 @@ def metrics(report: Report) -> Table:
         figures = (
             _figure(curve.control, curve.control_interval, ".0f"),
             _figure(curve.scaling_log2, curve.scaling_log2_interval, "+.1f"),
-            _figure(curve.scaling_linear, curve.scaling_linear_interval, "+.2f"),
+            _figure(curve.scaling_linear, curve.scaling_linear_interval, "+.2g"),
             _figure(curve.performance, curve.performance_interval, ".0f"),
         )
         shown.add_row(curve.name, str(curve.num_settings), *figures)

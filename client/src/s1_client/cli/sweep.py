@@ -121,6 +121,8 @@ def _show(folder: Path, what: Mapping[str, Any]) -> None:
     _folder.write(folder / f"{SUMMARY}.json", summary.to_json())
     _folder.write(folder / f"{SUMMARY}.csv", summary.to_csv())
     Console().print(table(summary))
+    if told := summary.cut_answers():
+        click.echo(told)
     from s1_client.cli.plot import draw  # imports matplotlib, which takes its time
 
     png, svg = draw(summary, folder / PLOT)

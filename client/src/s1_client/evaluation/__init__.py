@@ -16,7 +16,7 @@ from s1_client.evaluation._rebase import Search, rebase
 from s1_client.evaluation._rebase_tree import WEIGHTS, Node, Tree
 from s1_client.evaluation._report import Report, Row, report, report_of
 from s1_client.evaluation._reward import Scorer, ServedScorer
-from s1_client.evaluation._stats import BadSample, Stats, statistics
+from s1_client.evaluation._stats import BadSample, Stats, statistics, statistics_by_setting
 from s1_client.evaluation._tasks import BadTask, Question, Task, load_task
 
 __all__ = [
@@ -59,4 +59,5 @@ __all__ = [
     "report_of",
     "scaling",
     "statistics",
+    "statistics_by_setting",
 ]
