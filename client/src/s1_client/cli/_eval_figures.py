@@ -7,13 +7,14 @@ Colours are for the colour-blind, too, and markers or hatches differ.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from s1_client.cli._axes import SHARE, SIZE_INCHES, save, scale_x, scale_y
+from s1_client.cli._axes import SHARE, SIZE_INCHES, save, scale_x, scale_y, tell
 from s1_client.cli._lines_drawn import draw_lines, label_points
 from s1_client.cli._points import lines_apart
 from s1_client.cli._style import COLOURS, GREY, LIGHT, new_figure, styled
@@ -32,6 +33,7 @@ class _Point:
     low: float
     high: float
     label: str
+    is_hollow: bool = False  # x is of the accepted replies alone, y counts the others as wrong
 
 
 def draw_all(report: Report, folder: Path) -> list[Path]:
@@ -144,7 +146,7 @@ def _points(report: Report, curve: str) -> list[_Point]:
 def _point(row: Row) -> _Point | None:
     if row.mean_thinking_tokens is None or row.accuracy is None:
         return None
-    return _placed(row.mean_thinking_tokens, row.accuracy, _label(row))
+    return replace(_placed(row.mean_thinking_tokens, row.accuracy, _label(row)), is_hollow=row.num_unaccepted > 0)
 
 
 def _label(row: Row) -> str:
@@ -168,6 +170,9 @@ def _plot(
     everything = [point for points in drawn.values() for point in points]
     scale_x(axes, [point.x for point in everything], **({} if x_label is None else {"label": x_label}))
     scale_y(axes, everything, SHARE, is_share=True)
+    if any(point.is_hollow for point in everything):
+        style: dict[str, Any] = {"marker": "o", "linestyle": "none", "color": GREY, "markerfacecolor": "white"}
+        axes.plot([], [], label="hollow: not each question has an accepted thought", **style)
     _tell(axes, report, title, models=models)
     figure.legend(loc="outside lower center", ncols=min(len(drawn), 3), frameon=False, fontsize=9)
     figure.draw_without_rendering()  # now it is known where everything is
@@ -176,9 +181,8 @@ def _plot(
 
 
 def _tell(axes: Axes, report: Report, title: str, labels: str = " · labels: what was asked for", models: str | None = None) -> None:
-    axes.set_title(f"{title}\n", loc="left", fontweight="bold")
     preset = f", preset {', '.join(report.presets)}" if report.presets else ""
     number = max((row.num_questions for row in report.rows), default=0)
     model = f"model {report.model}{preset}" if models is None else f"models {models}"
     said = f"task {report.task}, {number} questions · {model}{labels}"
-    axes.annotate(said, (0, 1), (0, 6), xycoords="axes fraction", textcoords="offset points", fontsize=9, color=GREY)
+    tell(axes, title, said)
