@@ -110,6 +110,16 @@ def test_rejection_asks_again_and_no_more_often_than_it_may(evaluate, server, fo
     assert server.requests == []
 
 
+def test_the_evaluation_page_reads_the_results(root, evaluate, folder, monkeypatch, capsys):
+    """Its lines of Python, as they stand there."""
+    evaluate("--max-thinking-tokens", "2,4")
+    folder.rename(folder.with_name("evaluation"))
+    monkeypatch.chdir(folder.parent)
+    (code,) = re.findall(r"<!-- run: summary -->\n```python\n(.*?)```", (root / "client/EVALUATION.md").read_text(), re.S)
+    exec(compile(code, "EVALUATION.md", "exec"), {})
+    assert capsys.readouterr().out == "[(2.0, 0.5), (4.0, 0.5)] 0.0 None\n"
+
+
 def test_another_task_wants_another_folder(evaluate, task):
     evaluate("--max-thinking-tokens", "4")
     write_lines(task, {"id": "easy", "prompt": "easier", "expected": 42})

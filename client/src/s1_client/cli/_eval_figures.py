@@ -47,7 +47,8 @@ def draw_versus(reports: Mapping[str, Report], folder: Path) -> list[Path]:
     """Write the curves of several evaluations, by their names, as one figure: comparison.png and comparison.svg."""
     with styled():
         lines = {f"{name}: {curve}": points for name, report in reports.items() for curve, points in _curves(report).items()}
-        models = " and ".join(dict.fromkeys(report.model for report in reports.values()))
+        names = dict.fromkeys(report.model for report in reports.values())
+        models = f"model{'s' if len(names) > 1 else ''} {' and '.join(names)}"
         figure = _plot(next(iter(reports.values())), "Accuracy by thinking", lines, models=models)
         return [] if figure is None else list(save(figure, folder / "comparison"))
 
@@ -183,6 +184,6 @@ def _plot(
 def _tell(axes: Axes, report: Report, title: str, labels: str = " · labels: what was asked for", models: str | None = None) -> None:
     preset = f", preset {', '.join(report.presets)}" if report.presets else ""
     number = max((row.num_questions for row in report.rows), default=0)
-    model = f"model {report.model}{preset}" if models is None else f"models {models}"
+    model = f"model {report.model}{preset}" if models is None else models
     said = f"task {report.task}, {number} questions · {model}{labels}"
     tell(axes, title, said)
