@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes the commands' help into the client's README, where ``<!-- output of: s1 NAME --help -->`` stands, and what the
-words of a report mean; and the saved evaluation into the main one.
+words of a report mean; and the output of the saved evaluation and the saved sweep.
 
 python tests/contract/refresh_help.py
 """
 
 import io
+import json
 import os
 import re
 import subprocess
@@ -16,6 +17,8 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from s1_client.cli._eval_table import told
+from s1_client.cli._summary import Row, Summary
+from s1_client.cli._table import table
 from s1_client.cli.app import COMMANDS, s1
 from s1_client.evaluation import Report, report_of
 from s1_client.loadtest._metrics import TERMS
@@ -50,15 +53,34 @@ def evaluation(report: Report) -> str:
     return "".join(f"{line.rstrip()}\n" for line in console.file.getvalue().splitlines())
 
 
-def refresh_evaluation() -> None:
-    readme = ROOT / "README.md"
+def sweep(summary: Summary) -> str:
+    """What `s1 sweep` prints of a summary, but for its last line."""
+    console = Console(file=io.StringIO(), width=80)
+    console.print(table(summary))
+    cut = summary.cut_answers()
+    lines = [line.rstrip() for line in console.file.getvalue().splitlines()] + ([cut] if cut else [])
+    return "".join(f"{line}\n" for line in lines)
+
+
+def saved_sweep() -> Summary:
+    saved = json.loads((ROOT / "client/examples/arithmetic/summary.json").read_text())
+    return Summary(**{**saved, "rows": [Row(**row) for row in saved["rows"]]})
+
+
+def refresh_examples() -> None:
+    """The output of the saved evaluation, and of the saved sweep."""
     saved = report_of((ROOT / "client/examples/evaluation/summary.json").read_text())
-    mark = "<!-- output of: eval -->\n```text\n"
-    readme.write_text(re.sub(f"{mark}.*?```\n", lambda _: f"{mark}{evaluation(saved)}```\n", readme.read_text(), flags=re.S))
+    _replace(ROOT / "README.md", "eval", evaluation(saved))
+    _replace(README, "sweep", sweep(saved_sweep()))
+
+
+def _replace(readme: Path, name: str, output: str) -> None:
+    mark = f"<!-- output of: {name} -->\n```text\n"
+    readme.write_text(re.sub(f"{mark}.*?```\n", lambda _: f"{mark}{output}```\n", readme.read_text(), flags=re.S))
 
 
 if __name__ == "__main__":
-    refresh_evaluation()
+    refresh_examples()
     text = README.read_text()
     for name in COMMANDS:
         text = re.sub(rf"<!-- output of: s1 {name} --help -->\n```text\n.*?```\n", lambda _, name=name: block(name), text, flags=re.S)

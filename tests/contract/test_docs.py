@@ -3,14 +3,12 @@
 
 import dataclasses
 import html
-import io
 import json
 import re
 import shlex
 
 import pytest
 from google.protobuf import text_format
-from rich.console import Console
 from tritonclient.grpc import model_config_pb2
 
 from benchmarks import chain_throughput, orchestration, peer_table
@@ -21,8 +19,6 @@ from budgetforce.core.states import mermaid
 from budgetforce.serving import bounds, engine_inputs, metrics, parameters
 from contract import refresh_help
 from s1_client.cli._session import Session
-from s1_client.cli._summary import Row, Summary
-from s1_client.cli._table import table as sweep_table
 from s1_client.cli.app import COMMANDS, EXIT_CODES
 from s1_client.cli.eval import eval as evaluate
 from s1_client.evaluation import Protocol, load_task, report_of
@@ -142,16 +138,14 @@ def test_the_designs_figures_are_the_saved_ones(root):
 def test_the_sweep_in_the_clients_readme_is_the_saved_one(root):
     """The table is the command's own rendering of what it wrote, and the settings are those of the command that is shown."""
     text = (root / "client/README.md").read_text()
-    saved = json.loads((root / "client/examples/arithmetic/summary.json").read_text())
-    summary = Summary(**{**saved, "rows": [Row(**row) for row in saved["rows"]]})
-    console = Console(file=io.StringIO(), width=80)
-    console.print(sweep_table(summary))
-    assert "\n".join(line.rstrip() for line in console.file.getvalue().splitlines()) in text
+    summary = refresh_help.saved_sweep()
+    assert f"<!-- output of: sweep -->\n```text\n{refresh_help.sweep(summary)}```\n" in text
     budgets, ignores = re.search(r"s1 sweep --file \S+ --max-thinking-tokens (\S+) --num-ignore (\S+)", text).groups()
     asked = {(int(budget), int(ignore)) for budget in budgets.split(",") for ignore in ignores.split(",")}
     assert asked == {(row.max_thinking_tokens, row.num_ignore) for row in summary.rows}
     questions = (root / "client/examples/arithmetic.jsonl").read_text().splitlines()
     assert {row.num_replies for row in summary.rows} == {summary.num_questions} == {len(questions)}
+    assert {row.share_answers_cut for row in summary.rows} == {0}, "what is published would show the cap of the answers"
 
 
 def test_the_evaluation_in_the_readme_is_the_saved_one(root):
@@ -164,6 +158,7 @@ def test_the_evaluation_in_the_readme_is_the_saved_one(root):
     assert [setting.name for setting in asked.settings()] == [row.setting for row in saved.rows]
     assert len(asked.budgets) >= 5
     assert {row.num_samples for row in saved.rows} == {len(load_task("arithmetic").questions)}
+    assert {row.share_answers_cut for row in saved.rows} == {0}, "what is published would show the cap of the answers"
 
 
 def test_the_evaluation_page_names_every_recipe_and_only_arguments_that_there_are(root):

@@ -264,6 +264,20 @@ def test_every_parameter_is_told_as_applied(plan):
     assert (effective["num_ignore"], effective["thinking_temperature"], effective["seed"]) == (2, 0.5, 1)
 
 
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"max_thinking_tokens": 3}, None),
+        ({"max_thinking_tokens": 30}, "I need to figure out"),
+        ({"max_thinking_tokens": 0}, ""),
+        ({"thinking": ThinkingMode.OFF}, ""),
+        ({"thinking": ThinkingMode.FREE}, ""),
+    ],
+)
+def test_first_words_of_a_thought_that_do_not_fit_are_told(plan, fields, told):
+    assert plan(**fields).effective["thinking_prefix"] == told
+
+
 @pytest.mark.parametrize(("policy", "natural", "cut"), [("auto", False, True), ("always", True, True), ("never", False, False)])
 def test_the_prefix_policy_decides_where_the_answer_prefix_goes(plan, policy, natural, cut):
     forcing = plan(answer_prefix_policy=policy).forcing

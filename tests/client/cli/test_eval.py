@@ -11,7 +11,7 @@ from s1_client import EngineFailed
 from s1_client.evaluation import load_task
 from s1_client.testing import FakeServer
 
-FILES = {"settings.json", "samples.jsonl", "summary.json", "scaling.png", "scaling.svg", "tokens.png", "tokens.svg"}
+FILES = {"settings.json", "samples.jsonl", "summary.json", "summary.csv", "scaling.png", "scaling.svg", "tokens.png", "tokens.svg"}
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_a_protocol_is_asked_and_told(server, folder, task):
     prompts = {str(one.prompt) for one in server.requests}
     assert {"easy", "easy\n\nThink for up to 8 tokens.", "hard\n\nHurry."} < prompts and len(prompts) == 2 * 4
     assert len(server.requests) == 2 * 6
-    assert re.search(r"^budget 4 +2 +4\.0 +1\.0 +5\.0 +100 ", told.stdout, re.M)
+    assert re.search(r"^budget 4 +2 +4\.0 +100 +1\.0 +0 +5\.0 +50 ", told.stdout, re.M)
     assert "budget 100: the budget had no effect; all 2 thoughts ended by themselves below it, the longest with 6 tokens" in told.stdout
     assert "budget 0 and budget 4 cannot be told apart with these 2 questions" in told.stdout
     assert "Scaling a doubling leaves out what has no thinking: budget 0\n" in told.stdout
@@ -110,6 +110,16 @@ def test_rejection_asks_again_and_no_more_often_than_it_may(evaluate, server, fo
     assert server.requests == []
 
 
+def test_the_evaluation_page_reads_the_results(root, evaluate, folder, monkeypatch, capsys):
+    """Its lines of Python, as they stand there."""
+    evaluate("--max-thinking-tokens", "2,4")
+    folder.rename(folder.with_name("evaluation"))
+    monkeypatch.chdir(folder.parent)
+    (code,) = re.findall(r"<!-- run: summary -->\n```python\n(.*?)```", (root / "client/EVALUATION.md").read_text(), re.S)
+    exec(compile(code, "EVALUATION.md", "exec"), {})
+    assert capsys.readouterr().out == "[(2.0, 0.5), (4.0, 0.5)] 0.0 None\n"
+
+
 def test_another_task_wants_another_folder(evaluate, task):
     evaluate("--max-thinking-tokens", "4")
     write_lines(task, {"id": "easy", "prompt": "easier", "expected": 42})
@@ -117,10 +127,54 @@ def test_another_task_wants_another_folder(evaluate, task):
     assert "holds another evaluation: a question, an option or the model was different" in call(*arguments, code=2).stderr
 
 
+def test_two_evaluations_are_compared_in_one_figure(server, task, tmp_path):
+    """As a user has it: the second model knows the hard one as well."""
+    for name, answer in (("small", " 42"), ("large", " 7")):
+        server.says(to="hard", thinking=" one two", answer=answer)
+        call("eval", task, "--max-thinking-tokens", "4,100", "--out", tmp_path / name, "--url", server.url, "--model", "s1")
+    told = call("eval", "--show", tmp_path / "small", "--show", tmp_path / "large")
+    out = tmp_path / "large" / "comparison"
+    assert {path.name for path in out.iterdir()} == {"comparison.json", "comparison.png", "comparison.svg"}
+    assert re.search(r"^budget 4 +3\.0 +3\.0 +50 +100 +\+50\.0 \(", told.stdout, re.M)
+    assert "small: budget 4 and large: budget 4 cannot be told apart with these 2 questions: +50.0 points" in told.stdout
+    assert all(name in (out / "comparison.svg").read_text() for name in ("small: none refused", "large: none refused"))
+    pairs = json.loads((out / "comparison.json").read_text())["pairs"]
+    assert [(pair["setting"], pair["accuracies"]) for pair in pairs] == [("budget 4", [0.5, 1]), ("budget 100", [0.5, 1])]
+
+
+def test_evaluations_of_other_questions_are_not_compared(evaluate, server, folder, tmp_path):
+    evaluate("--max-thinking-tokens", "4")
+    write_lines(tmp_path / "other.jsonl", {"prompt": "another", "expected": 1})
+    call("eval", tmp_path / "other.jsonl", "--max-thinking-tokens", "4", "--out", tmp_path / "other", "--url", server.url)
+    assert "have no question in common" in call("eval", "--show", folder, "--show", tmp_path / "other", code=2).stderr
+
+
+@pytest.mark.parametrize("temperature", [(), ("--temperature", 0)])
+@pytest.mark.parametrize("again", [("--max-thinking-tokens", "4", "--repeat", 2), ("--rejection", "4")])
+def test_equal_replies_are_refused_before_anything_is_asked(server, folder, task, again, temperature):
+    """As the server refuses several samples at temperature 0."""
+    told = call("eval", task, *again, *temperature, "--out", folder, "--url", server.url, code=2)
+    flag = next(one for one in again if one in ("--repeat", "--rejection"))
+    assert re.search(f"{flag}: .* all replies to a question are the same; add --temperature X", " ".join(told.stderr.split()))
+    assert server.requests == [] and not folder.exists()
+
+
+def test_a_single_attempt_of_a_rejection_needs_no_temperature(evaluate):
+    _, rows = evaluate("--rejection", "3", "--max-attempts", 1)
+    assert rows["rejection 3"]["num_unaccepted"] == 2
+
+
+@pytest.mark.parametrize(("name", "meant"), [("aime24", "s1_aime24"), ("arithmatic", "arithmetic"), ("s1_math5000", "s1_math500")])
+def test_a_misspelt_task_has_a_suggestion(name, meant):
+    assert f"did you mean {meant}?" in call("eval", name, "--max-thinking-tokens", "4", code=2).stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
         ((), "give one of TASK and --show"),
+        (("--show", ".", "--show", ".", "--show", "."), "the latter once or twice"),
+        (("arithmetic", "--show", "."), "give one of TASK and --show"),
         (("arithmetic",), "no setting; give --max-thinking-tokens"),
         (("nowhere", "--max-thinking-tokens", "1"), "task: got 'nowhere', allowed: arithmetic, s1_aime24"),
         (("arithmetic", "--max-thinking-tokens", "1", "--capped"), "--capped is for --token-limits"),

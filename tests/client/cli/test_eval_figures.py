@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The figures of an evaluation: which there are, and what stands where."""
 
+from dataclasses import replace
+
 import pytest
 
 from client.evaluation.made import TASK, entries, entry, reply
@@ -69,6 +71,27 @@ def test_searches_and_the_best_of_samples_stand_beside_them():
     }
     assert "REBASE" not in drawn(_eval_figures.scaling(found))
     assert report_of(found.to_json()) == found
+
+
+def test_a_long_name_does_not_squeeze_the_axes():
+    """The words under the title break into lines; they take no width from what is drawn."""
+    short, long = made("budget 16", "budget 64"), replace(made("budget 16", "budget 64"), task="a task with a name of many words " * 5)
+    widths = [_eval_figures.scaling(one).axes[0].get_window_extent().width for one in (short, long)]
+    assert widths[1] == pytest.approx(widths[0], rel=0.02)
+
+
+def test_the_axis_of_accuracies_ends_at_0_and_at_100_percent():
+    lines = [*entries("budget 16", *[reply("8", thought=16)] * 8), *entries("budget 64", *[reply("7", thought=64)] * 8)]
+    figure = _eval_figures.scaling(report(TASK, PROTOCOL.settings(), lines, model="s1"))
+    assert figure.axes[0].get_ylim() == (0, 1)
+
+
+def test_settings_without_a_thought_for_each_question_are_hollow():
+    """Their tokens are of accepted replies alone, and their accuracy counts the others as wrong."""
+    found = report(TASK, PROTOCOL.settings(), entries("rejection 16", reply(thought=9), reply(end="budget")), model="s1")
+    axes = _eval_figures.scaling(found).axes[0]
+    assert "hollow" in axes.get_legend_handles_labels()[1][-1]
+    assert not any("hollow" in name for name in _eval_figures.scaling(made("rejection 16")).axes[0].get_legend_handles_labels()[1])
 
 
 def test_bars_are_thinking_and_answer():

@@ -30,6 +30,7 @@ def row(budget, ignore, thinking, *, right=None, number=20, answer=10.0):
         mean_ends_refused=0.0,
         share_cut=0.0,
         share_natural=1.0,
+        share_answers_cut=0.0,
         num_graded=0 if right is None else number,
         num_right=right or 0,
         accuracy=None if right is None else right / number,
@@ -37,6 +38,7 @@ def row(budget, ignore, thinking, *, right=None, number=20, answer=10.0):
         accuracy_high=high,
         median_s=1.0,
         thinking_ends={},
+        answer_ends={},
     )
 
 

@@ -94,12 +94,21 @@ def test_right_answers_are_counted_where_they_are_known(sweep, questions, folder
     assert "33 (6–79)" in said
 
 
+def test_answers_that_were_cut_are_counted_and_told(sweep, server, questions, folder):
+    server.says(answer=" it is perhaps 42")
+    said = sweep("--file", questions, "--max-tokens", 3).stdout
+    row = rows(folder)[4, 0]
+    assert (row["share_answers_cut"], row["answer_ends"]) == (0.75, {"length": 3, "stop": 1})
+    assert "answers were cut by max_tokens in 6 of 6 settings, most at budget 0, num_ignore 0: 3 of 4; they are graded as far as" in said
+    assert "answers were cut" not in sweep("--file", questions, "--max-tokens", 99, "--overwrite").stdout
+
+
 def test_the_csv_has_the_same_figures(sweep, questions, folder):
     sweep("--file", questions)
     with (folder / "summary.csv").open(newline="") as file:
         table = list(csv.DictReader(file))
     for line, row in zip(table, rows(folder).values(), strict=True):
-        assert "thinking_ends" not in line
+        assert not {"thinking_ends", "answer_ends"} & line.keys()
         assert {name: float(value) for name, value in line.items()} == {name: row[name] for name in line}
 
 
@@ -131,9 +140,18 @@ def test_repeats_have_seeds_of_their_own(sweep, server, folder):
     assert rows(folder)[5, 0]["num_replies"] == 3
 
 
-def test_repeats_of_a_greedy_model_are_warned_of(sweep):
-    assert "gives the same reply 2 times" in sweep("why", "--repeat", 2).stderr
-    assert "gives the same" not in sweep("why", "--repeat", 2, "--temperature", 1, "--overwrite").stderr
+@pytest.mark.parametrize("temperature", [(), ("--temperature", 0)])
+def test_equal_repeats_are_refused(sweep, server, temperature):
+    assert "all replies to a question are the same; add --temperature X" in " ".join(
+        sweep("why", "--repeat", 2, *temperature, code=2).stderr.split()
+    )
+    assert server.requests == []
+
+
+def test_a_temperature_of_each_question_is_enough_for_repeats(sweep, server, folder):
+    write_lines(folder.parent / "warm.jsonl", {"prompt": "why", "temperature": 1}, {"prompt": "how", "thinking_temperature": 0.5})
+    sweep("--file", folder.parent / "warm.jsonl", "--repeat", 2)
+    assert len(server.requests) == 2 * 2 * 6
 
 
 # --- going on -------------------------------------------------------------------------------------

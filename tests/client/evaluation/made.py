@@ -8,9 +8,9 @@ TASK = Task(
 )
 
 
-def reply(answer="7", *, thinking=" a thought", end="natural", thought=10, answered=2, ignored=0, **rest):
+def reply(answer="7", *, thinking=" a thought", end="natural", answer_end="stop", thought=10, answered=2, ignored=0, **rest):
     usage = {"num_thinking_tokens": thought, "num_answer_tokens": answered, "num_ignored": ignored, "num_prompt_tokens": 5}
-    result = {"thinking_end": end, "usage": usage, "effective": {"preset": "made", **rest}}
+    result = {"thinking_end": end, "answer_end": answer_end, "usage": usage, "effective": {"preset": "made", **rest}}
     return {"thinking": thinking, "answer": answer, "result": result}
 
 

@@ -50,6 +50,7 @@ def test_the_bundled_task_runs_as_a_command(server, tmp_path):
     }
     log = sorted(samples(tmp_path / "out"), key=lambda one: one["doc_id"])
     assert [one["exact_match"] for one in log] == [1, 0, 0, 0, 0]
+    assert "answer_cut" in told.stdout and {one["answer_cut"] for one in log} == {0}
     [reply] = log[0]["arguments"]["gen_args_0"]["arg_2"]["replies"]
     assert reply["thinking"] and reply["result"]["usage"]["num_thinking_tokens"] == 4 == log[0]["num_thinking_tokens"]
     assert reply["result"]["thinking_end"] == "budget" and reply["result"]["rounds"] and reply["result"]["effective"]
@@ -59,6 +60,14 @@ def test_the_bundled_task_runs_as_a_command(server, tmp_path):
     server.requests.clear()
     assert "5 skipped" in call(*command, "--output_path", tmp_path / "again", "--limit", 5).stderr
     assert server.requests == []
+
+
+def test_answers_that_were_cut_are_a_metric(server, tmp_path):
+    server.says(thinking=" so", answer=" an answer of five words")
+    model_args = f"url={server.url},max_tokens=2"
+    command = ("lm-eval", "--model", "s1-triton", "--model_args", model_args, "--tasks", "s1_arithmetic", "--log_samples", "--limit", 1)
+    call(*command, "--output_path", tmp_path)
+    assert [one["answer_cut"] for one in samples(tmp_path)] == [1]
 
 
 def test_the_plain_command_knows_the_model_by_a_task_file_of_ours(server):

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a run's samples come to, and what has to be said in words."""
 
+import csv
+import io
+
 import pytest
 
 from client.evaluation.made import TASK, entries, entry, reply
@@ -24,6 +27,32 @@ def test_a_setting_is_counted():
     assert (row.mean_thinking_tokens, row.mean_answer_tokens, row.mean_spent_tokens) == (12, 3, 15)
     assert row.thinking_ends == {"budget": 1, "natural": 1}
     assert row.accuracy.low < row.accuracy.value == 0.5 < row.accuracy.high
+
+
+def test_answers_that_were_cut_are_counted_and_told():
+    """Of accepted replies; a cap that cut an answer may be what made it right or wrong."""
+    protocol = Protocol(budgets=(0, 16), rejection_budgets=(8,))
+    cut = {"end": "budget", "answer_end": "length", "max_tokens": 24}
+    lines = [
+        *entries("budget 0", reply(**cut, thinking="a"), reply(**cut), reply(answer_end="empty")),
+        *entries("budget 16", reply(), reply(**cut)),
+        *entries("rejection 8", reply(**cut), reply(thinking="another")),
+    ]
+    found = made(protocol, lines)
+    assert {name: row.share_answers_cut for name, row in rows(found).items()} == {"budget 0": 2 / 3, "budget 16": 1 / 2, "rejection 8": 0}
+    assert (rows(found)["budget 0"].answer_ends, rows(found)["budget 0"].max_tokens) == ({"length": 2, "empty": 1}, 24)
+    assert found.effects[0].startswith("answers were cut at max_tokens 24 in 2 of 3 settings, most at budget 0: 2 of 3. They are graded as")
+    assert not any("answers were cut" in one for one in made(protocol, entries("budget 0", reply())).effects)
+
+
+def test_a_report_is_a_table_for_other_programs():
+    cut = reply("8", thought=16, end="budget", answer_end="length", max_tokens=9)
+    lines = [*entries("budget 16", reply(thought=8), cut), entry("q0", "budget 32")]
+    first, second = csv.DictReader(io.StringIO(made(Protocol(budgets=(16, 32)), lines).to_csv()))
+    expected = {"mean_thinking_tokens": 12, "share_thinking_cut": 0.5, "share_answers_cut": 0.5, "accuracy": 0.5, "max_tokens": 9}
+    assert {name: float(first[name]) for name in expected} == expected
+    assert float(first["accuracy_low"]) < 0.5 < float(first["accuracy_high"])
+    assert (second["setting"], second["num_failed"], second["accuracy"], second["mean_thinking_tokens"]) == ("budget 32", "1", "", "")
 
 
 def test_lines_of_other_questions_and_settings_are_left_out():
@@ -70,7 +99,9 @@ def test_of_a_rejection_the_first_accepted_thought_counts():
     row = rows(found)[name]
     assert (row.accuracy.value, row.num_unaccepted, row.mean_attempts) == (0, 1, 2)
     assert (row.mean_thinking_tokens, row.mean_spent_tokens) == (6, (16 + 2 + 6 + 2 + 2 * 18) / 2)
-    assert found.effects == ["rejection 16: 1 of 2 have no thought within it, after 2 attempts at most; they count as wrong"]
+    assert (row.accuracy_of_accepted.value, row.accuracy_of_accepted.high < 1) == (0, True)
+    told = "1 of 2 have no thought within it, after 2 attempts at most; they count as wrong, also where settings are compared"
+    assert found.effects == [f"rejection 16: {told}; of the 1 others 0 are right"]
 
 
 def test_metrics_are_those_of_each_curve():
@@ -116,6 +147,18 @@ def test_a_budget_that_cut_nothing_had_no_effect():
 @pytest.mark.parametrize("lines", [entries("budget 64", reply(), reply(end="budget")), entries("budget 0", reply(end="skipped"))])
 def test_one_that_cut_a_thought_had(lines):
     assert made(Protocol(budgets=(0, 64)), lines).effects == []
+
+
+def test_first_words_that_do_not_fit_are_told_and_no_effect_is_not_claimed():
+    """Without them the model ends its thought at once: a large effect of the budget."""
+    lost = "budget 4: the preset's first words of a thought do not fit into the budget and were left out"
+    nothing = {"thinking": "", "thought": 0, "thinking_prefix": None}
+    empty = entries("budget 4", reply(**nothing), reply("8", **nothing))
+    assert made(Protocol(budgets=(4,)), empty).effects == [lost, "budget 4: all 2 thoughts are empty; the model ended them at once"]
+    short = entries("budget 4", reply(thought=2, thinking_prefix=None))
+    assert made(Protocol(budgets=(4,)), short).effects == [lost]
+    fits = entries("budget 4", reply(thought=2, thinking_prefix="So"))
+    assert made(Protocol(budgets=(4,)), fits).effects[0].startswith("budget 4: the budget had no effect")
 
 
 def test_ignores_that_never_came_to_it_are_told():

@@ -4,7 +4,7 @@ r"""Statistics of sample files, by the definitions that the module tells."""
 import pytest
 
 from client.evaluation.made import entry, reply
-from s1_client.evaluation._stats import BadSample, split, statistics
+from s1_client.evaluation._stats import BadSample, split, statistics, statistics_by_setting
 
 THOUGHT = "<|im_start|>think\nfirst step\n\nand a third one\n"
 
@@ -85,6 +85,43 @@ def test_our_own_files_have_exact_counts_and_limits():
     found = statistics(lines, count=lambda text: pytest.fail("texts are not counted"))
     assert (found.num_samples, found.num_failed, found.mean_thinking_tokens, found.mean_steps) == (3, 1, 14, 1)
     assert (found.num_over_limit, found.num_without_thinking, found.num_without_answer, found.accuracy) == (1, 1, 2, None)
+
+
+def test_of_repeats_only_the_first_has_the_lines_grade():
+    """The harness grades the first response of a line, or a vote of them: the others are neither right nor wrong by that."""
+    line = log("7", right=1.0) | {"resps": [["Answer: 7", "Answer: 8", "Answer: 9"]]}
+    found = statistics([line], count=words)
+    assert (found.num_samples, found.accuracy) == (3, 1)
+    assert sorted(str(right) for _, right in found.by_length) == ["None", "None", "True"]
+
+
+def test_repeats_that_are_graded_one_by_one_keep_their_grades():
+    """As the authors' tasks with 64 repeats write them."""
+    line = log("7", right=1.0) | {"resps": [["Answer: 7", "Answer: 8"]], "exact_matches": [1, 0]}
+    assert statistics([line], count=words).accuracy == 0.5
+
+
+def test_a_repeat_without_an_end_of_its_thought_is_counted_beside_those_with_one():
+    texts = [f"{THOUGHT}<|im_start|>answer\nAnswer: 7", "<|im_start|>think\nwithout an end"]
+    line = log("") | {"resps": [texts], "filtered_resps": [texts]}
+    assert statistics([line], count=words).by_length == [(3, None), (6, True)]
+
+
+def test_a_response_that_two_filters_grade_is_counted_once():
+    lines = [log("7", right=right) | {"filter": name} for name, right in (("strict", 0.0), ("flexible", 1.0))]
+    found = statistics(lines, count=words)
+    assert (found.num_samples, found.accuracy) == (1, 0)
+    columns = statistics_by_setting(lines, count=words)
+    assert {name: (one.num_samples, one.accuracy) for name, one in columns.items()} == {"strict": (1, 0), "flexible": (1, 1)}
+
+
+def test_settings_of_one_file_are_told_apart():
+    lines = [entry("q0", "budget 16", reply(answer_end="length")), entry("q1", "budget 16"), entry("q0", "budget 32", reply(thought=20))]
+    found = statistics_by_setting(lines, count=words, grade=lambda line: line["meta"]["setting"] == "budget 32")
+    assert {name: (one.num_samples, one.num_failed, one.accuracy, one.num_answers_cut) for name, one in found.items()} == {
+        "budget 16": (1, 1, 0, 1),
+        "budget 32": (1, 0, 1, 0),
+    }
 
 
 def test_a_file_without_a_sample_has_no_means():

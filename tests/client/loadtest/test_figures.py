@@ -11,9 +11,10 @@ import pytest
 from client.loadtest.samples import failed, level, random_level, request, run
 from s1_client.cli._figures import NUM_STEPS, draw_run, draw_throughput, ecdf
 from s1_client.cli._forest import draw_forest, is_better
-from s1_client.cli._style import styled
+from s1_client.cli._style import log_ticks, styled
 from s1_client.cli._svg import inline_svg
 from s1_client.loadtest._compare import compare
+from s1_client.loadtest._metrics import TIMES
 from s1_client.loadtest._roofline import Roofline
 from s1_client.loadtest._summary import Slo, summarise
 
@@ -43,6 +44,42 @@ def summary():
 
 def test_throughput_is_the_levels(swept, summary):
     assert data(swept["throughput"], "throughput-0") == [(one.value, one.tokens_per_s) for one in summary.levels]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [
+        (0.9, 1200, [1, 10, 100, 1000]),
+        (8, 450, [10, 20, 50, 100, 200]),
+        (57, 260, [70, 100, 150, 200]),
+        (20.8, 46.5, [25, 30, 35, 40, 45]),
+        (100.2, 101.9, [100.5, 101, 101.5]),
+    ],
+)
+def test_a_logarithmic_axis_has_three_ticks_or_more(low, high, ticks):
+    """Two look like a linear axis, and a narrow range between 20 and 50 had none."""
+    assert log_ticks(low, high) == pytest.approx(ticks)
+
+
+def test_every_figure_has_numbers_on_its_axes():
+    """A run whose throughput hardly changes has all of its points between two round numbers."""
+    levels = [level(*[request()] * 20, value=value, duration_s=duration) for value, duration in ((1.0, 60.0), (2.0, 50.0))]
+    figures = drawn(run(*levels))
+    for name, one in figures.items():
+        one.figure.draw_without_rendering()
+        low, high = one.figure.axes[0].get_ylim()
+        assert sum(low <= tick <= high for tick in one.figure.axes[0].get_yticks()) >= 3, name
+
+
+def test_first_tokens_and_whole_replies_are_of_the_same_replies():
+    """Quick replies that were not streamed stay out of it: or the end of a reply came before its answer began."""
+    whole = [request(time_to_first_token_ms=None, time_to_first_answer_token_ms=None, request_latency_ms=300.0)] * 5
+    mixed = level(*[request()] * 3, *whole)
+    first = drawn(run(mixed))["first-token"]
+    assert [data(first, name)[0][1] for name in TIMES] == [100, 1100, 1290]
+    assert "of the same replies" in first.told
+    found = summarise(run(mixed), Slo()).levels[0]
+    assert (found.metrics["request_latency_ms"].num_values, found.streamed["request_latency_ms"].num_values) == (8, 3)
 
 
 def test_the_limit_is_drawn_where_it_is_known(swept):

@@ -100,13 +100,13 @@ def test_tables_have_headings_and_figures_words(swept):
 def test_it_says_what_was_run_and_what_every_word_means(swept):
     text = page_in(swept).text
     assert all(term.definition in text for term in TERMS.values())
-    assert all(word in text for word in ("passed its checks", "embedded_llm", "a CPU, 2 cores", "1 at once", "4 at once"))
+    assert all(word in text for word in ("Passed its checks", "embedded_llm", "a CPU, 2 cores", "1 at once", "4 at once"))
 
 
 def test_a_run_that_went_wrong_says_so_first(report):
     wrong = run(level(*[request()] * 3, request(checks=("the thinking has 9 tokens of 8 allowed",)), failed()))
     page = page_in(report(wrong))
-    assert page.text.index("did not pass its checks") < page.text.index("scenario")
+    assert page.text.index("Did not pass its checks") < page.text.index("scenario")
     assert "the thinking has 9 tokens of 8 allowed" in page.text and "Overloaded: too many requests" in page.text
     assert any("bad" in attributes.get("class", "") for attributes in page.all("div"))
 

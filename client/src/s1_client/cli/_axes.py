@@ -5,17 +5,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import wrap
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from s1_client.cli._points import Placed
-from s1_client.cli._style import DPI, LIGHT, NUMBERS, steps
+from s1_client.cli._style import DPI, GREY, LIGHT, NUMBERS, steps
 
 SIZE_INCHES = (7.2, 4.6)
 LOG_FROM = 10  # the most thinking over the least: budgets are doubled, as a rule, and a linear axis crowds the small ones
 PAD, _ZERO_DECADES = 0.06, 0.3  # a share of an axis; the width of 0 to the least number on one that is logarithmic
+_LETTERS_PER_LINE = 96  # of 9 points, in a figure of 7.2 inches
 THINKING = "thinking, tokens per reply"
 SHARE = "right answers, % (bars: 95% interval)"
 
@@ -26,6 +29,14 @@ def save(figure: Figure, stem: Path) -> tuple[Path, Path]:
     figure.savefig(png, dpi=DPI)
     figure.savefig(svg, metadata={"Date": None})
     return png, svg
+
+
+def tell(axes: Axes, title: str, said: str) -> None:
+    """The title, and under it in small what one has to know to read the figure, in as many lines as its width needs."""
+    lines = wrap(said, _LETTERS_PER_LINE)
+    axes.set_title(title + "\n" * len(lines), loc="left", fontweight="bold")
+    style: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "fontsize": 9, "color": GREY}
+    axes.annotate("\n".join(lines), (0, 1), (0, 6), in_layout=False, **style)  # in the layout a long line would squeeze the axes
 
 
 def scale_x(axes: Axes, xs: Sequence[float], label: str = THINKING) -> None:
@@ -56,15 +67,17 @@ def _scale_log(axes: Axes, least: float, most: float, label: str, *, has_zero: b
 
 
 def scale_y(axes: Axes, points: Sequence[Placed], label: str, *, is_share: bool) -> None:
-    """A share, 0 to 1, is shown in percent; no tick tells of less than 0% or more than 100%."""
+    """A share, 0 to 1, is shown in percent; the axis ends at 0% and at 100%."""
     ys = [y for point in points for y in (point.y, point.low, point.high) if y is not None] or [0.0, 1.0]
     pad = 2 * PAD * (max(ys) - min(ys)) or (0.05 if is_share else 1)
     low, high = min(ys) - pad, max(ys) + pad
+    if is_share:
+        low, high = max(low, 0.0), min(high, 1.0)
     axes.set_ylim(low, high)
     axes.set_ylabel(label)
     if is_share:
         ticks = [round(tick, 9) for tick in axes.get_yticks()]  # 1.0000000000000002 is 100%, too
-        axes.set_yticks([tick for tick in ticks if low <= tick <= high and 0 <= tick <= 1])
+        axes.set_yticks([tick for tick in ticks if low <= tick <= high])
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.10g}"))
     axes.grid(color=LIGHT, linewidth=0.6)
     axes.set_axisbelow(True)

@@ -7,13 +7,14 @@ Colours are for the colour-blind, too, and markers or hatches differ.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from s1_client.cli._axes import SHARE, SIZE_INCHES, save, scale_x, scale_y
+from s1_client.cli._axes import SHARE, SIZE_INCHES, save, scale_x, scale_y, tell
 from s1_client.cli._lines_drawn import draw_lines, label_points
 from s1_client.cli._points import lines_apart
 from s1_client.cli._style import COLOURS, GREY, LIGHT, new_figure, styled
@@ -32,6 +33,7 @@ class _Point:
     low: float
     high: float
     label: str
+    is_hollow: bool = False  # x is of the accepted replies alone, y counts the others as wrong
 
 
 def draw_all(report: Report, folder: Path) -> list[Path]:
@@ -41,11 +43,25 @@ def draw_all(report: Report, folder: Path) -> list[Path]:
         return [path for name, figure in made.items() for path in save(figure, folder / name)]
 
 
+def draw_versus(reports: Mapping[str, Report], folder: Path) -> list[Path]:
+    """Write the curves of several evaluations, by their names, as one figure: comparison.png and comparison.svg."""
+    with styled():
+        lines = {f"{name}: {curve}": points for name, report in reports.items() for curve, points in _curves(report).items()}
+        names = dict.fromkeys(report.model for report in reports.values())
+        models = f"model{'s' if len(names) > 1 else ''} {' and '.join(names)}"
+        figure = _plot(next(iter(reports.values())), "Accuracy by thinking", lines, models=models)
+        return [] if figure is None else list(save(figure, folder / "comparison"))
+
+
 def scaling(report: Report) -> Figure | None:
-    """Accuracy against mean thinking tokens: a line for each curve, a marker for each setting. A search has no thought."""
+    """Accuracy against mean thinking tokens: a line for each curve, a marker for each setting."""
+    return _plot(report, "Accuracy by thinking", _curves(report))
+
+
+def _curves(report: Report) -> dict[str, list[_Point]]:
+    """A search has no thought, and no place on the axis of thinking."""
     thoughtless = {row.curve for row in report.rows if row.kind == REBASE}
-    lines = {curve.name: _points(report, curve.name) for curve in report.curves if curve.name not in thoughtless}
-    return _plot(report, "Accuracy by thinking", lines)
+    return {curve.name: _points(report, curve.name) for curve in report.curves if curve.name not in thoughtless}
 
 
 def rejection(report: Report) -> Figure | None:
@@ -131,7 +147,7 @@ def _points(report: Report, curve: str) -> list[_Point]:
 def _point(row: Row) -> _Point | None:
     if row.mean_thinking_tokens is None or row.accuracy is None:
         return None
-    return _placed(row.mean_thinking_tokens, row.accuracy, _label(row))
+    return replace(_placed(row.mean_thinking_tokens, row.accuracy, _label(row)), is_hollow=row.num_unaccepted > 0)
 
 
 def _label(row: Row) -> str:
@@ -142,7 +158,9 @@ def _placed(x: float, share: Estimate, label: str) -> _Point:
     return _Point(x=x, y=share.value, low=share.low, high=share.high, label=label)
 
 
-def _plot(report: Report, title: str, lines: Mapping[str, Sequence[_Point]], x_label: str | None = None) -> Figure | None:
+def _plot(
+    report: Report, title: str, lines: Mapping[str, Sequence[_Point]], x_label: str | None = None, models: str | None = None
+) -> Figure | None:
     drawn = {name: points for name, points in lines.items() if points}
     if not drawn:
         return None
@@ -153,16 +171,19 @@ def _plot(report: Report, title: str, lines: Mapping[str, Sequence[_Point]], x_l
     everything = [point for points in drawn.values() for point in points]
     scale_x(axes, [point.x for point in everything], **({} if x_label is None else {"label": x_label}))
     scale_y(axes, everything, SHARE, is_share=True)
-    _tell(axes, report, title)
+    if any(point.is_hollow for point in everything):
+        style: dict[str, Any] = {"marker": "o", "linestyle": "none", "color": GREY, "markerfacecolor": "white"}
+        axes.plot([], [], label="hollow: not each question has an accepted thought", **style)
+    _tell(axes, report, title, models=models)
     figure.legend(loc="outside lower center", ncols=min(len(drawn), 3), frameon=False, fontsize=9)
     figure.draw_without_rendering()  # now it is known where everything is
     label_points(axes, apart)
     return figure
 
 
-def _tell(axes: Axes, report: Report, title: str, labels: str = " · labels: what was asked for") -> None:
-    axes.set_title(f"{title}\n", loc="left", fontweight="bold")
+def _tell(axes: Axes, report: Report, title: str, labels: str = " · labels: what was asked for", models: str | None = None) -> None:
     preset = f", preset {', '.join(report.presets)}" if report.presets else ""
     number = max((row.num_questions for row in report.rows), default=0)
-    said = f"task {report.task}, {number} questions · model {report.model}{preset}{labels}"
-    axes.annotate(said, (0, 1), (0, 6), xycoords="axes fraction", textcoords="offset points", fontsize=9, color=GREY)
+    model = f"model {report.model}{preset}" if models is None else models
+    said = f"task {report.task}, {number} questions · {model}{labels}"
+    tell(axes, title, said)

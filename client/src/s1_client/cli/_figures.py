@@ -12,10 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 
-from s1_client.cli._style import COLOURS, INK, LIGHT, MARKERS, NUMBERS, label_ends, new_figure, steps
+from s1_client.cli._style import COLOURS, INK, LIGHT, MARKERS, NUMBERS, label_ends, log_ticks, new_figure
 from s1_client.loadtest._metrics import METRICS, values_of
 from s1_client.loadtest._record import Run
-from s1_client.loadtest._summary import LevelSummary, RunSummary, mean_context
+from s1_client.loadtest._summary import LevelSummary, RunSummary, Spread, mean_context
 
 WIDTH_INCHES, HEIGHT_INCHES = 4.7, 3.2
 NUM_STEPS = 160  # of a distribution's line: more cannot be seen
@@ -29,6 +29,7 @@ FIRST = {
 }
 BETWEEN = {"inter_token_latency_thinking_ms": "thinking", "inter_token_latency_answer_ms": "answer"}
 ROUNDS = {"ignore_cost_ms": "a Wait", "answer_gap_ms": "turn to\nthe answer", "round_gap_ms": "round gap\n(server)"}
+STREAMED = " All three are of the same replies: those that were streamed, with a thought and an answer."
 _STRIPS = (
     ("first-token", "Time to first token, to first answer token and to the end", FIRST),
     ("between-tokens", "Inter-token latency by phase", BETWEEN),
@@ -62,8 +63,9 @@ def draw_run(run: Run, summary: RunSummary) -> Iterator[Drawn]:
     if levels:
         yield _distribution(run, summary)
     for name, title, series in _STRIPS:
-        if any(level.metrics[metric].num_values for level in levels for metric in series):
-            yield _strips(name, title, series, levels)
+        spreads = [level.streamed if series is FIRST else level.metrics for level in levels]
+        if any(one[metric].num_values for one in spreads for metric in series):
+            yield _strips(name, title, series, levels, spreads)
     if levels:
         yield _tokens(levels)
     if any(level.num_failed for level in summary.levels):
@@ -147,16 +149,18 @@ def ecdf(values: Sequence[float]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any,
     return ordered[picked], (picked + 1) / max(1, len(ordered))
 
 
-def _strips(name: str, title: str, series: dict[str, str], levels: Sequence[LevelSummary]) -> Drawn:
-    """A marker at the median, and a line to the 95th percentile."""
+def _strips(
+    name: str, title: str, series: dict[str, str], levels: Sequence[LevelSummary], spreads: Sequence[Mapping[str, Spread]]
+) -> Drawn:
+    """A marker at the median, and a line to the 95th percentile; ``spreads`` are by level, then by metric."""
     figure, axes = _empty(_loads(levels), "ms")
-    shown = {metric: label for metric, label in series.items() if any(level.metrics[metric].num_values for level in levels)}
+    shown = {metric: label for metric, label in series.items() if any(one[metric].num_values for one in spreads)}
     ends = []
     for number, (metric, label) in enumerate(shown.items()):
         shift = 0.16 * (number - (len(shown) - 1) / 2)
         colour, marker = COLOURS[number], MARKERS[number]
-        spreads = [(place + shift, level.metrics[metric]) for place, level in enumerate(levels)]
-        found = [(x, spread.p50, spread.p95) for x, spread in spreads if spread.p50 is not None and spread.p95 is not None]
+        placed = [(place + shift, one[metric]) for place, one in enumerate(spreads)]
+        found = [(x, spread.p50, spread.p95) for x, spread in placed if spread.p50 is not None and spread.p95 is not None]
         for x, median, upper in found:
             axes.plot([x, x], [median, upper], color=colour, linewidth=1.2, solid_capstyle="butt")
         xs, medians = [x for x, _, _ in found], [median for _, median, _ in found]
@@ -165,7 +169,8 @@ def _strips(name: str, title: str, series: dict[str, str], levels: Sequence[Leve
     _categories(axes, levels)
     _log_y(axes)
     label_ends(figure, axes, ends)
-    return Drawn(name, title, "Marker: median; line: up to the 95th percentile. The axis of the milliseconds is logarithmic.", figure)
+    told = "Marker: median; line: up to the 95th percentile. The axis of the milliseconds is logarithmic."
+    return Drawn(name, title, told + (STREAMED if series is FIRST else ""), figure)
 
 
 # --- counts ---------------------------------------------------------------------------------------
@@ -244,11 +249,7 @@ def _log_y(axes: Axes) -> None:
 
 
 def _tick(axis: Any, limits: tuple[float, float]) -> None:
-    """1, 2, 5, 10, …; or 1, 10, 100, … where that is enough."""
-    ticks = steps(*limits)
-    if len(ticks) > 7:
-        ticks = [tick for tick in ticks if f"{tick:e}".startswith("1.0")]
-    axis.set_major_locator(FixedLocator(ticks))
+    axis.set_major_locator(FixedLocator(log_ticks(*limits)))
     axis.set_minor_locator(NullLocator())
     axis.set_minor_formatter(NullFormatter())
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))

@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from s1_client.loadtest._metrics import num_sampled_tokens
+from s1_client.loadtest._metrics import METRICS, TIMES, num_sampled_tokens, values_of, with_all_times
 from s1_client.loadtest._observed import Observed
 from s1_client.loadtest._record import Level
 from s1_client.loadtest._scenario import Stage
@@ -54,17 +54,18 @@ class Levels:
 
 
 def line(level: Level) -> str:
-    """A level in a line; the times are medians of the replies."""
+    """A level in a line; the times are medians, all of the same replies, which it counts if others were not streamed."""
     done = level.done
     num_tokens = sum(map(num_sampled_tokens, done))
     parts = [f"{len(done)} of {len(level.requests)} answered in {level.duration_s:.1f} s"]
     if level.duration_s:
         parts.append(f"{num_tokens / level.duration_s:.1f} tokens/s")
-    for name, values in (
-        ("first token", [request.time_to_first_token_ms for request in done]),
-        ("first answer token", [request.time_to_first_answer_token_ms for request in done]),
-        ("whole", [request.request_latency_ms for request in done]),
-    ):
-        known = [value for value in values if value is not None]
-        parts += [f"{name} {median(known):.0f} ms"] if known else []
-    return ", ".join(parts)
+    streamed = with_all_times(done)
+    times = [
+        f"{label} {median(values):.0f} ms"
+        for name, label in zip(TIMES, ("first token", "first answer token", "whole"), strict=True)
+        if (values := values_of(streamed or done, METRICS[name]))
+    ]
+    if times and len(streamed) not in (0, len(done)):
+        times[-1] += f" (of {len(streamed)} streamed)"
+    return ", ".join([*parts, *times])

@@ -17,7 +17,8 @@ from s1_client.cli._points import Line, Placed
 from s1_client.cli._style import GREY
 
 _MARKER_POINTS = 7.0
-_LABEL_SIZE, _LETTER, _GAP_POINTS = 8.5, (5.6, 8.5), 2.5  # a digit's width and height, in points
+_LABEL_SIZE, _LETTER, _GAP_POINTS = 8.5, (5.6, 8.5), 1.5  # a digit's width and height, in points
+_MARGIN_POINTS = 2.0  # around a label, so that two beside each other do not read as one
 
 
 def draw_lines(figure: Figure, axes: Axes, lines: Sequence[Line[Any]], gid: str = "") -> None:
@@ -33,8 +34,12 @@ def _shifted(figure: Figure, axes: Axes, line: Line[Any]) -> Transform:
 def _draw_line(axes: Axes, line: Line[Any], shifted: Transform, gid: str) -> None:
     xs, ys = [point.x for point in line.points], [point.y for point in line.points]
     style: dict[str, Any] = {"marker": line.marker, "markersize": _MARKER_POINTS, "markeredgecolor": "white", "markeredgewidth": 0.8}
-    common: dict[str, Any] = {"color": line.colour, "transform": shifted}
+    common: dict[str, Any] = {"color": line.colour, "transform": shifted, "clip_on": False}  # a marker at 0% or 100% is seen whole
     axes.plot(xs, ys, label=line.name, linewidth=1.6, zorder=3, gid=gid, **common, **style)
+    hollow = [point for point in line.points if point.is_hollow]
+    if hollow:
+        open_style = {**style, "markerfacecolor": "white", "markeredgecolor": line.colour, "markeredgewidth": 1.4, "linestyle": "none"}
+        axes.plot([point.x for point in hollow], [point.y for point in hollow], zorder=4, **common, **open_style)
     for point in line.points:
         if point.low is not None and point.high is not None:
             ends: dict[str, Any] = {"marker": "_", "markersize": 5, "alpha": 0.5}
@@ -65,7 +70,7 @@ def label_points(axes: Axes, lines: Sequence[Line[Any]]) -> None:
     pixels = axes.figure.dpi / 72  # of a typographic point
     marked = [_marked(axes, line, point, pixels) for line in lines for point in line.points]
     labelled = [one for number, one in enumerate(marked) if not any(map(one.is_beside, marked[:number]))]
-    sizes = [(len(one.point.label) * _LETTER[0] * pixels, _LETTER[1] * pixels) for one in labelled]
+    sizes = [((len(one.point.label) * _LETTER[0] + _MARGIN_POINTS) * pixels, (_LETTER[1] + _MARGIN_POINTS) * pixels) for one in labelled]
     obstacles = [one.box for one in marked] + _drawn(axes, lines, pixels)
     places = place([one.box for one in labelled], sizes, obstacles, _frame(axes), _GAP_POINTS * pixels)
     for one, there in zip(labelled, places, strict=True):

@@ -27,6 +27,8 @@ class Placed(Protocol):
     def high(self) -> float | None: ...
     @property
     def label(self) -> str: ...
+    @property
+    def is_hollow(self) -> bool: ...
 
 
 Drawn = TypeVar("Drawn", bound=Placed)
@@ -47,6 +49,11 @@ class Point:
     high: float | None
     budgets: tuple[int, ...]
     number: int
+
+    @property
+    def is_hollow(self) -> bool:
+        """Whether its x and its y are of different replies: never, here."""
+        return False
 
     @property
     def label(self) -> str:

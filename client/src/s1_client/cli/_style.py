@@ -11,13 +11,14 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 # Okabe and Ito's colours, which the colour-blind tell apart; the markers differ, too.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DPI = 200
 _LABEL_SIZE, _LINE_POINTS = 9.0, 12.0
+_MIN_TICKS = 3  # of a logarithmic axis: two look like those of a linear one
 INK, GREY, LIGHT = "#1b1b1b", "#555555", "#dddddd"
 NUMBERS = FuncFormatter(lambda value, _: f"{value:,.10g}")
 _STYLE: Any = {
@@ -53,6 +54,17 @@ def label_ends(figure: Figure, axes: Axes, ends: Sequence[tuple[float, str, str]
         lowest = middle + half
         style: dict[str, Any] = {"color": colour, "va": "center", "fontsize": _LABEL_SIZE, "annotation_clip": False}
         axes.annotate(name, (1, y), (4, middle - at), xycoords=("axes fraction", "data"), textcoords="offset points", **style)
+
+
+def log_ticks(least: float, most: float) -> list[float]:
+    """Ticks of a logarithmic axis, at least three where that can be: 1, 10, 100; else 1, 2, 5; else finer; at last evenly spaced."""
+    found: list[float] = []
+    for factors in ((1.0,), (1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)):
+        found = [tick for exponent in range(-4, 7) for factor in factors if least <= (tick := factor * 10.0**exponent) <= most]
+        if len(found) >= _MIN_TICKS:
+            return found
+    evenly = MaxNLocator(2 * _MIN_TICKS, steps=[1, 2, 2.5, 5, 10]).tick_values(least, most)
+    return [tick for tick in map(float, evenly) if least <= tick <= most] or found
 
 
 def steps(least: float, most: float) -> list[float]:

@@ -7,12 +7,13 @@ import csv
 import io
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from statistics import fmean, median
 from typing import Any
 
 from s1_client.evaluation._grade import Expected, is_right, wilson
+from s1_client.evaluation._samples import CUT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +23,7 @@ class Row:
     Attributes:
         mean_ends_refused: how often "Wait" was put in.
         share_cut: thinking ended by the budget; other ends are in ``thinking_ends``.
+        share_answers_cut: the answer ended at its cap, or with the context; other ends are in ``answer_ends``.
         num_graded: replies whose right answer is known.
         accuracy: right ones among them, with its 95% interval.
         median_s: from the start of a reply to its last token, on the server.
@@ -36,6 +38,7 @@ class Row:
     mean_ends_refused: float | None
     share_cut: float | None
     share_natural: float | None
+    share_answers_cut: float | None
     num_graded: int
     num_right: int
     accuracy: float | None
@@ -43,6 +46,7 @@ class Row:
     accuracy_high: float | None
     median_s: float | None
     thinking_ends: Mapping[str, int]
+    answer_ends: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,13 +69,24 @@ class Summary:
         """Whether right answers are known."""
         return any(row.num_graded for row in self.rows)
 
+    def cut_answers(self) -> str | None:
+        """A sentence on answers that were cut; None if none was."""
+        cut = [row for row in self.rows if row.share_answers_cut]
+        if not cut:
+            return None
+        worst = max(cut, key=lambda row: row.share_answers_cut or 0.0)
+        at = f"budget {budget_name(worst.max_thinking_tokens)}, num_ignore {worst.num_ignore}"
+        most = f"in {len(cut)} of {len(self.rows)} settings, most at {at}: {worst.answer_ends[CUT]} of {worst.num_replies}"
+        graded = "; they are graded as far as they go: a larger --max-tokens may change every accuracy here" if self.is_graded else ""
+        return f"answers were cut by max_tokens {most}{graded}"
+
     def to_json(self) -> str:
         """All of it."""
         return json.dumps(asdict(self), indent=2) + "\n"
 
     def to_csv(self) -> str:
         """The rows, without the counts of all ends."""
-        names = [one.name for one in fields(Row) if one.name != "thinking_ends"]
+        names = [one.name for one in fields(Row) if not one.name.endswith("_ends")]
         text = io.StringIO(newline="")
         writer = csv.DictWriter(text, names, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
@@ -88,6 +103,7 @@ class _Collected:
     refused: list[int] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     ends: Counter[str] = field(default_factory=Counter)
+    answer_ends: Counter[str] = field(default_factory=Counter)
     grades: list[bool] = field(default_factory=list)
     num_failed: int = 0
 
@@ -99,6 +115,7 @@ class _Collected:
         self.refused.append(usage["num_ignored"])
         self.seconds.append(result["total_ms"] / 1e3)
         self.ends[result["thinking_end"]] += 1
+        self.answer_ends[result["answer_end"]] += 1
         if expected is not None:
             self.grades.append(is_right(reply["answer"], expected))
 
@@ -115,6 +132,7 @@ class _Collected:
             mean_ends_refused=_mean(self.refused),
             share_cut=self.ends["budget"] / number if number else None,
             share_natural=self.ends["natural"] / number if number else None,
+            share_answers_cut=self.answer_ends[CUT] / number if number else None,
             num_graded=num_graded,
             num_right=num_right,
             accuracy=num_right / num_graded if num_graded else None,
@@ -122,6 +140,7 @@ class _Collected:
             accuracy_high=high,
             median_s=median(self.seconds) if number else None,
             thinking_ends=dict(self.ends),
+            answer_ends=dict(self.answer_ends),
         )
 
 
@@ -140,6 +159,17 @@ def summarise(sweep: Mapping[str, Any], entries: Iterable[Mapping[str, Any]]) ->
             collected.num_failed += 1
     rows = [settings[setting].row(setting[1], setting[0]) for setting in sorted(settings, key=_order)]
     return Summary(sweep=sweep["sweep"], model=sweep["model"], presets=sorted(presets - {""}), num_questions=len(expected), rows=rows)
+
+
+def grades_of(sweep: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], bool | None]:
+    """What tells whether the reply of a line of this sweep is right; None for a question whose answer is not known."""
+    expected = {str(question["key"]): question["expected"] for question in sweep["questions"]}
+
+    def grade(entry: Mapping[str, Any]) -> bool | None:
+        wanted = expected.get(str(entry["meta"]["question"]))
+        return None if wanted is None else is_right(entry["reply"]["answer"], wanted)
+
+    return grade
 
 
 def _order(setting: tuple[int, int]) -> tuple[int, float]:

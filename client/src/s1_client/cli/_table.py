@@ -15,13 +15,19 @@ def table(summary: Summary) -> Table:
     """It fits into 80 columns."""
     shown = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=0)
     accuracy = ["right %\n(95%)"] if summary.is_graded else []
-    counts = ["budget", "num\nignore", "n", "thought\ntokens", "answer\ntokens", "ends\nrefused", "cut\n%", "natural\n%"]
-    for header in [*counts, *accuracy, "median\ns", "failed"]:
+    thought = ["thought\ntokens", "ends\nrefused", "cut\n%", "natural\n%"]
+    for header in ["budget", "num\nignore", "n", *thought, "answer\ntokens", "cut\n%", *accuracy, "median\ns", *_failed(summary)]:
         shown.add_column(header, justify="right", no_wrap=True)
     for row, following in zip(summary.rows, [*summary.rows[1:], None], strict=True):
         is_last = following is not None and following.num_ignore != row.num_ignore
-        shown.add_row(*_cells(row, is_graded=summary.is_graded), end_section=is_last)
+        cells = _cells(row, is_graded=summary.is_graded)
+        shown.add_row(*cells, *(f"[red]{row.num_failed}[/]" if row.num_failed else "0" for _ in _failed(summary)), end_section=is_last)
     return shown
+
+
+def _failed(summary: Summary) -> list[str]:
+    """The column of failures, where there is one."""
+    return ["fail"] if any(row.num_failed for row in summary.rows) else []
 
 
 def _cells(row: Row, *, is_graded: bool) -> list[str]:
@@ -30,13 +36,13 @@ def _cells(row: Row, *, is_graded: bool) -> list[str]:
         str(row.num_ignore),
         str(row.num_replies),
         number(row.mean_thinking_tokens, ".1f"),
-        number(row.mean_answer_tokens, ".1f"),
         number(row.mean_ends_refused, ".2f"),
         percent(row.share_cut),
         percent(row.share_natural),
+        number(row.mean_answer_tokens, ".1f"),
+        percent(row.share_answers_cut),
         *([_accuracy(row)] if is_graded else []),
         number(row.median_s, ".2f"),
-        f"[red]{row.num_failed}[/]" if row.num_failed else "0",
     ]
 
 

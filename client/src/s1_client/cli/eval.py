@@ -3,31 +3,31 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from s1_client.cli import _folder
-from s1_client.cli._eval_table import told
+from s1_client.cli._eval_show import COMPARISON, SAMPLES, SCORES, SETTINGS, TREES, show_one, show_two
 from s1_client.cli._jsonl import Asked, check_values, digest, digest_of
 from s1_client.cli._results import Refused, entries_in, results_at
 from s1_client.cli._run import run
-from s1_client.cli._searches import score_all, scorer_of, scores_in, search_all, search_fields, searches
+from s1_client.cli._searches import score_all, scorer_of, search_all, search_fields, searches
 from s1_client.cli._tally import Tally
 from s1_client.cli.batch import CONCURRENCY
-from s1_client.cli.options import SectionedCommand, asked, connect, connection_options, request_options
+from s1_client.cli.options import SectionedCommand, asked, connect, connection_options, refuse_greedy, request_options
 from s1_client.cli.sweep import integers
-from s1_client.evaluation import GRADERS, BadTask, Protocol, Setting, Task, load_task, report
+from s1_client.evaluation import GRADERS, BadTask, Protocol, Setting, Task, load_task
 from s1_client.evaluation._graders import NEEDS
 from s1_client.evaluation._judge import JudgeFailed
 from s1_client.evaluation._protocol import ASKED, LONG, OWN, REBASE, SHORT, Slot, is_accepted, slots
-from s1_client.evaluation._tasks import task_of
+from s1_client.evaluation._recipes import NAMES as RECIPES
+from s1_client.evaluation._tasks import BUNDLED
 
-SETTINGS, SAMPLES, TREES, SCORES, SUMMARY = "settings.json", "samples.jsonl", "trees.jsonl", "scores.json", "summary.json"
 MAX_ATTEMPTS = 16
 
 
@@ -58,12 +58,13 @@ MAX_ATTEMPTS = 16
 @click.option("--concurrency", metavar="N", type=click.IntRange(min=1), default=CONCURRENCY, show_default=True, help="requests at once")
 @click.option("--overwrite", is_flag=True, help="begin anew: the samples in DIR are lost")
 @click.option(
-    "--show", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path), help="ask nothing, show what is there"
-)
+    "--show", metavar="DIR", multiple=True, type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="ask nothing, show what is there; given twice: compare the two",
+)  # fmt: skip
 @request_options(leave_out=OWN)
 @connection_options
 @click.pass_context
-def eval(context: click.Context, /, task: str | None, show: Path | None, **parameters: Any) -> None:  # noqa: A001  # the command's name
+def eval(context: click.Context, /, task: str | None, show: tuple[Path, ...], **parameters: Any) -> None:  # noqa: A001  # the command's name
     """Ask the questions of TASK at every setting of a protocol, and tell accuracy, Control, Scaling and Performance
     as the s1 paper defines them, with 95% intervals (paired bootstrap over questions).
 
@@ -77,20 +78,26 @@ def eval(context: click.Context, /, task: str | None, show: Path | None, **param
     takes the sampling options; its steps are answers without a thought.
 
     Says in words which settings had no effect and which cannot be told apart. Writes settings.json, samples.jsonl (as
-    s1 batch does), trees.jsonl, scores.json, summary.json and figures (PNG, SVG) into DIR. The same command goes on
-    where it stopped; settings and repeats may be added.
+    s1 batch does), trees.jsonl, scores.json, summary.json, summary.csv and figures (PNG, SVG) into DIR. The same command
+    goes on where it stopped; settings and repeats may be added.
+
+    --show A --show B compares two evaluations, as of two models, setting by setting, over the questions that both asked.
+    It writes comparison.json and a figure of both into --out (default: comparison, in B).
 
     Exit codes: as s1 batch.
     """
-    if (task is None) == (show is None):
-        raise click.UsageError("give one of TASK and --show")
-    if show is not None:
-        _show(show)
+    if (task is None) != bool(show) or len(show) > 2:
+        raise click.UsageError("give one of TASK and --show, the latter once or twice")
+    if len(show) == 2:
+        show_two(*show, parameters["out"] or show[1] / COMPARISON)
+        return
+    if show:
+        show_one(show[0])
         return
     plan = _plan(str(task), parameters)
     folder = parameters["out"] or Path(f"eval-{plan.identity()[:8]}")
     tally = _ask(plan, folder, parameters)
-    _show(folder)
+    show_one(folder)
     context.exit(tally.exit_code)
 
 
@@ -140,9 +147,7 @@ def _plan(name: str, parameters: Mapping[str, Any]) -> _Plan:
     check_values(options)
     task = _task(name, parameters["grading"])
     protocol = _protocol(parameters)
-    is_greedy = not (options.get("temperature") or options.get("thinking_temperature"))
-    if is_greedy and (parameters["num_repeats"] > 1 or protocol.rejection_budgets):
-        click.echo("--repeat or --rejection without --temperature: a preset that is greedy gives the same reply each time", err=True)
+    _refuse_equal_replies(parameters, protocol, options)
     return _Plan(
         task=task,
         protocol=protocol,
@@ -154,8 +159,25 @@ def _plan(name: str, parameters: Mapping[str, Any]) -> _Plan:
     )
 
 
+def _refuse_equal_replies(parameters: Mapping[str, Any], protocol: Protocol, options: Mapping[str, Any]) -> None:
+    """Whatever asks one thing several times needs a temperature. Raises UsageError."""
+    asks_again = {
+        "--repeat": parameters["num_repeats"] > 1 and any(setting.kind in ASKED for setting in protocol.settings()),
+        "--rejection": bool(protocol.rejection_budgets) and parameters["max_attempts"] > 1,
+    }
+    for flag, is_given in asks_again.items():
+        if is_given:
+            refuse_greedy(flag, options)
+    if protocol.widths and options.get("temperature") == 0:  # a search has one of its own, unless it is told another
+        refuse_greedy("--rebase", options)
+
+
 def _task(name: str, grading: str | None) -> Task:
     """With what its grading needs."""
+    known = (*BUNDLED, *RECIPES)
+    near = difflib.get_close_matches(name, known, n=1) or [one for one in known if name in one]
+    if name not in known and near and not Path(name).exists():
+        raise Refused(f"task: got {name!r}, which is neither a task nor a file; did you mean {near[0]}?")
     try:
         task = load_task(name)
         if grading is not None:
@@ -257,35 +279,3 @@ def _rejected(plan: _Plan, samples: Path, attempt: int) -> list[Slot]:
 
 def _is_rejected(setting: Setting, ends: Sequence[str]) -> bool:
     return bool(ends) and not any(is_accepted(setting.kind, end) for end in ends)
-
-
-# --- showing --------------------------------------------------------------------------------------
-
-
-def _show(folder: Path) -> None:
-    """The tables and sentences to stdout; the summary and the figures into the folder."""
-    what = _folder.noted(folder / SETTINGS, "evaluation")
-    try:
-        task, protocol, model = task_of(what["task"]), Protocol(**what["protocol"]), what["model"]
-    except (KeyError, TypeError) as error:
-        raise Refused(f"{folder / SETTINGS}: of another version ({error})") from None
-    try:
-        scores = scores_in(folder / SCORES).get(what.get("reward_model") or "", {})
-        found = report(task, protocol.settings(), _entries(folder), model=model, scores=scores)
-    except (ImportError, JudgeFailed) as error:
-        raise Refused(f"{error}; the samples are kept: s1 eval --show {folder} grades them again") from None
-    _folder.write(folder / SUMMARY, found.to_json())
-    console = Console()
-    for part in told(found):
-        console.print(part, soft_wrap=isinstance(part, str), highlight=False, markup=False)
-    from s1_client.cli._eval_figures import draw_all  # imports matplotlib, which takes its time
-
-    figures = draw_all(found, folder)
-    click.echo(f"figures: {', '.join(map(str, figures)) or 'none'}; summary: {folder / SUMMARY}; samples: {folder / SAMPLES}")
-
-
-def _entries(folder: Path) -> Iterator[Mapping[str, Any]]:
-    """The lines of samples and of trees."""
-    yield from entries_in(folder / SAMPLES)
-    if (folder / TREES).exists():
-        yield from entries_in(folder / TREES)

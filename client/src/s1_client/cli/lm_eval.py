@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import click
@@ -27,6 +28,7 @@ def lm_eval(arguments: tuple[str, ...]) -> None:
     Tasks of its own that come along, unless --include_path is given: s1_aime24, s1_aime25, s1_math500, s1_gpqa_diamond,
     and s1_arithmetic, which needs no download.
     """
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # that PyTorch is missing: no model of its own is needed
     try:
         from lm_eval.__main__ import cli_evaluate
 

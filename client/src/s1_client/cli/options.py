@@ -134,6 +134,16 @@ def asked(parameters: Mapping[str, Any]) -> dict[str, Any]:
     return {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
 
 
+def refuse_greedy(flag: str, options: Mapping[str, Any]) -> None:
+    """Refuse to ask for several replies that would be equal, as the server refuses several equal samples of one request.
+
+    Raises UsageError unless ``options`` give a temperature above 0: of a preset's own the command does not know.
+    """
+    if not (options.get("temperature") or options.get("thinking_temperature")):
+        said = "at temperature 0" if options.get("temperature") == 0 else "without a temperature, of a greedy preset"
+        raise click.UsageError(f"{flag}: {said}, all replies to a question are the same; add --temperature X, allowed: X > 0")
+
+
 def connection_options(function: Function) -> Function:
     """Where the server is, how to reach it and how long to try; see ``connect``."""
     section = "Connection"

@@ -14,10 +14,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from s1_client.cli._axes import SHARE, SIZE_INCHES, save, scale_x, scale_y
+from s1_client.cli._axes import SHARE, SIZE_INCHES, save, scale_x, scale_y, tell
 from s1_client.cli._lines_drawn import draw_lines, label_points
 from s1_client.cli._points import lines_of
-from s1_client.cli._style import GREY, new_figure, styled
+from s1_client.cli._style import new_figure, styled
 from s1_client.cli._summary import Summary
 
 
@@ -49,11 +49,10 @@ def make_figure(summary: Summary) -> Figure:
 def _tell(axes: Axes, summary: Summary, numbers: Sequence[int]) -> None:
     """The title, and under it what one has to know to read the plot."""
     what = "Right answers" if summary.is_graded else "Length of the answer"
-    axes.set_title(f"{what} by thinking budget\n", loc="left", fontweight="bold")
     preset = f", preset {', '.join(summary.presets)}" if summary.presets else ""
     questions = f"{summary.num_questions} question{'s' if summary.num_questions > 1 else ''}"
     said = f"model {summary.model}{preset} · {questions}, {_number(numbers)} · labels: budget (max_thinking_tokens)"
-    axes.annotate(said, (0, 1), (0, 6), xycoords="axes fraction", textcoords="offset points", fontsize=9, color=GREY)
+    tell(axes, f"{what} by thinking budget", said)
 
 
 def _number(numbers: Sequence[int]) -> str:

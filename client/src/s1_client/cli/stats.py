@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,10 @@ from rich.console import Console
 from rich.table import Table
 
 from s1_client._suggest import how_to_install
+from s1_client.cli._graded_files import files_of, grade_of
 from s1_client.cli._results import Refused
 from s1_client.cli._table import number, percent
-from s1_client.evaluation._stats import BadSample, Count, Stats, statistics
+from s1_client.evaluation._stats import BadSample, Count, Stats, statistics, statistics_by_setting
 
 _LABELS = (
     "responses",
@@ -28,15 +30,17 @@ _LABELS = (
     "steps, mean",
     "tokens a step, mean",
     "right, %",
+    "answers cut",
     "no answer",
     "no thinking",
     "too long",
     "over limit",
 )
+_LABEL_WIDTH, _COLUMN_WIDTH = 20, 11
 
 
 @click.command()
-@click.argument("files", nargs=-1, required=True, metavar="FILES", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("paths", nargs=-1, required=True, metavar="FILES", type=click.Path(exists=True, path_type=Path))
 @click.option(
     "--tokenizer",
     metavar="FILE",
@@ -47,30 +51,41 @@ _LABELS = (
 @click.option("--max-thinking-tokens", metavar="N", type=click.IntRange(min=0), help="limit of logs, which do not tell theirs")
 @click.option("--max-steps", metavar="N", type=click.IntRange(min=0), help="limit of step-conditional control")
 @click.option("--json", "as_json", is_flag=True, help="an object by file, with each response's length")
-def stats(files: tuple[Path, ...], tokenizer: Path | None, as_json: bool, **limits: Any) -> None:
-    r"""Thinking, answer and total tokens, steps, and responses without an answer or too long, a column for each of FILES:
-    what s1 eval, sweep and batch write, or sample logs of lm-eval, which the s1 authors' results are, too.
+def stats(paths: tuple[Path, ...], tokenizer: Path | None, as_json: bool, **limits: Any) -> None:
+    r"""Thinking, answer and total tokens, steps, and responses that were cut, without an answer, or too long, of FILES or
+    folders: what s1 eval, sweep and batch write, or sample logs of lm-eval, which the s1 authors' results are, too.
 
-    "no answer": neither "Answer:" nor "\boxed"; "too long": prompt and response leave less than 8 tokens of the
-    context; "over limit": more thinking than the limit. Of logs, thinking is what stands between the markers, and a step a
-    line of it, as the authors count. Our own files have exact counts.
+    There is a column for each setting of an evaluation or a sweep, and for each filter of a log; other files are a column
+    each. Replies of an evaluation or a sweep are graded by what its folder says is right.
+
+    "answers cut": by the cap of the answer or the context; "no answer": neither "Answer:" nor "\boxed"; "too long": prompt
+    and response leave less than 8 tokens of the context; "over limit": more thinking than the limit. Of logs, thinking is what
+    stands between the markers, and a step a line of it, as the authors count. Our own files have exact counts.
     """
     words: list[int] = []
     count = _count_of(tokenizer, words)
-    found = {str(path): _statistics(path, count, limits) for path in files}
+    found = {str(path): _statistics(path, count, limits) for given in paths for path in files_of(given)}
     if as_json:
-        click.echo(json.dumps({name: one.to_dict() for name, one in found.items()}, indent=2))
+        click.echo(json.dumps({name: one.to_dict() for name, one in _named(found).items()}, indent=2))
         return
-    Console().print(table(found))
+    console = Console()
+    for shown in _tables(found, console.width):
+        console.print(shown, highlight=False, markup=False)
     if words:
         click.echo("counts of logs are words, not tokens: no --tokenizer was given", err=True)
 
 
-def _statistics(path: Path, count: Count, limits: Mapping[str, Any]) -> Stats:
+def _statistics(path: Path, count: Count, limits: Mapping[str, Any]) -> dict[str, Stats]:
+    """By the name of each setting or filter; "" where there is one alone."""
     try:
-        return statistics(_lines(path), count=count, **limits)
+        found = statistics_by_setting(_lines(path), count=count, grade=grade_of(path), **limits)
     except (BadSample, UnicodeDecodeError) as error:
         raise Refused(f"{path}: {error}") from None
+    return {"": next(iter(found.values()))} if len(found) == 1 else found or {"": statistics((), count=count)}
+
+
+def _named(found: Mapping[str, Mapping[str, Stats]]) -> dict[str, Stats]:
+    return {f"{path}: {name}" if name else path: one for path, columns in found.items() for name, one in columns.items()}
 
 
 def _lines(path: Path) -> Iterator[Mapping[str, Any]]:
@@ -105,12 +120,32 @@ def _count_of(tokenizer: Path | None, words: list[int]) -> Count:
     return lambda text: len(encoder.encode(text, add_special_tokens=False).ids)
 
 
-def table(found: Mapping[str, Stats]) -> Table:
-    """A column for each file."""
+def _tables(found: Mapping[str, Mapping[str, Stats]], width: int) -> Iterator[Table | str]:
+    """Files of one column stand side by side; each other file has a table, or as many as its columns need."""
+    alone = {path: columns[""] for path, columns in found.items() if "" in columns}
+    if alone:
+        yield table(alone)
+    for path, columns in found.items():
+        if path not in alone:
+            yield f"{path}:"
+            names = sorted(columns, key=_by_numbers)
+            at_once = max(1, (width - _LABEL_WIDTH) // (_COLUMN_WIDTH + 1))
+            for start in range(0, len(names), at_once):
+                yield table({name: columns[name] for name in names[start : start + at_once]}, max_width=_COLUMN_WIDTH)
+                yield ""
+
+
+def _by_numbers(name: str) -> list[tuple[int, str]]:
+    """A key that sorts 16 before 128, and a setting with refused ends behind the one without."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
+def table(found: Mapping[str, Stats], max_width: int | None = None) -> Table:
+    """A column for each name."""
     shown = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
     shown.add_column("", no_wrap=True)
     for name in found:
-        shown.add_column(name, justify="right", overflow="fold")
+        shown.add_column(name, justify="right", overflow="fold", max_width=max_width)
     for label, cells in zip(_LABELS, zip(*map(_cells, found.values()), strict=True), strict=True):
         shown.add_row(label, *cells)
     return shown
@@ -118,6 +153,7 @@ def table(found: Mapping[str, Stats]) -> Table:
 
 def _cells(one: Stats) -> list[str]:
     means = (one.mean_answer_tokens, one.mean_total_tokens, one.mean_steps, one.mean_step_tokens)
+    cut = number(one.num_answers_cut, "d")
     counts = (one.num_without_answer, one.num_without_thinking, one.num_too_long, one.num_over_limit)
     return [
         str(one.num_samples),
@@ -126,5 +162,6 @@ def _cells(one: Stats) -> list[str]:
         f"{number(one.min_thinking_tokens, 'd')}–{number(one.max_thinking_tokens, 'd')}",
         *(number(mean, ".1f") for mean in means),
         percent(one.accuracy),
+        cut,
         *map(str, counts),
     ]

@@ -19,7 +19,7 @@ from s1_client.cli._summary import summarise
 from s1_client.cli._table import table
 from s1_client.cli._tally import Tally
 from s1_client.cli.batch import CONCURRENCY
-from s1_client.cli.options import SectionedCommand, asked, connect, connection_options, request_options
+from s1_client.cli.options import SectionedCommand, asked, connect, connection_options, refuse_greedy, request_options
 
 SWEEP, REPLIES, SUMMARY, PLOT = "sweep.json", "replies.jsonl", "summary", "sweep"
 
@@ -100,8 +100,8 @@ def _grid(questions: list[Question], parameters: Mapping[str, Any]) -> Grid:
     for name, flag in (("budgets", "--max-thinking-tokens"), ("ignores", "--num-ignore")):
         if parameters[name] is None:
             raise click.UsageError(f"{flag} is missing: a sweep is over both")
-    if num_repeats > 1 and not (options.get("temperature") or options.get("thinking_temperature")):
-        click.echo(f"--repeat without --temperature: a preset that is greedy gives the same reply {num_repeats} times", err=True)
+    for question in questions if num_repeats > 1 else ():
+        refuse_greedy("--repeat", {**options, **question.options})
     settings = {name: parameters[name] for name in ("budgets", "ignores", "model")}
     return Grid(questions=questions, options=options, num_repeats=num_repeats, **settings)
 
@@ -121,6 +121,8 @@ def _show(folder: Path, what: Mapping[str, Any]) -> None:
     _folder.write(folder / f"{SUMMARY}.json", summary.to_json())
     _folder.write(folder / f"{SUMMARY}.csv", summary.to_csv())
     Console().print(table(summary))
+    if told := summary.cut_answers():
+        click.echo(told)
     from s1_client.cli.plot import draw  # imports matplotlib, which takes its time
 
     png, svg = draw(summary, folder / PLOT)

@@ -4,6 +4,7 @@
 ``s1 eval`` and ``s1 stats`` are made of these. Needs no more than the library does.
 """
 
+from s1_client.evaluation._curves import Curve
 from s1_client.evaluation._graders import GRADERS, VOTES, Grader, Vote
 from s1_client.evaluation._intervals import Comparison, Estimate, compare, interval
 from s1_client.evaluation._judge import Judge, JudgeFailed
@@ -13,9 +14,9 @@ from s1_client.evaluation._parallel import best_of, majority, pass_at
 from s1_client.evaluation._protocol import Protocol, Setting
 from s1_client.evaluation._rebase import Search, rebase
 from s1_client.evaluation._rebase_tree import WEIGHTS, Node, Tree
-from s1_client.evaluation._report import Curve, Report, Row, report, report_of
+from s1_client.evaluation._report import Report, Row, report, report_of
 from s1_client.evaluation._reward import Scorer, ServedScorer
-from s1_client.evaluation._stats import BadSample, Stats, statistics
+from s1_client.evaluation._stats import BadSample, Stats, statistics, statistics_by_setting
 from s1_client.evaluation._tasks import BadTask, Question, Task, load_task
 
 __all__ = [
@@ -58,4 +59,5 @@ __all__ = [
     "report_of",
     "scaling",
     "statistics",
+    "statistics_by_setting",
 ]

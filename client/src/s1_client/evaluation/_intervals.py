@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import fmean
 
 import numpy as np
@@ -95,9 +96,15 @@ def compare(first: str, second: str, scores: Mapping[str, Mapping[str, float]], 
     )
 
 
+@lru_cache(maxsize=4)  # a report asks for the same draws again and again
+def draws(number: int, seed: int = SEED) -> NDArray[np.float64]:
+    """How often each of ``number`` questions is drawn: [NUM_RESAMPLES, number], each row sums to ``number``. Read only."""
+    drawn = np.random.default_rng(seed).multinomial(number, np.full(number, 1 / number), size=NUM_RESAMPLES).astype(np.float64)
+    drawn.flags.writeable = False
+    return drawn
+
+
 def _percentiles(values: NDArray[np.float64], seed: int) -> tuple[float, float]:
-    """Of the means of questions drawn again, how often each being a multinomial draw; values [num_questions]."""
-    number = len(values)
-    drawn = np.random.default_rng(seed).multinomial(number, np.full(number, 1 / number), size=NUM_RESAMPLES)
-    low, high = np.percentile(drawn @ values / number, (2.5, 97.5))
+    """Of the means of questions drawn again; values [num_questions]."""
+    low, high = np.percentile(draws(len(values), seed) @ values / len(values), (2.5, 97.5))
     return float(low), float(high)

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,10 +14,10 @@ from statistics import fmean
 from types import MappingProxyType
 from typing import Any
 
+from s1_client.evaluation._curves import Curve, curves
 from s1_client.evaluation._effects import effects
 from s1_client.evaluation._graders import vote_of
 from s1_client.evaluation._intervals import Comparison, Estimate, compare, estimate
-from s1_client.evaluation._metrics import Run, control, performance, scaling
 from s1_client.evaluation._parallel import best_of, majority, pass_at, powers_up_to
 from s1_client.evaluation._protocol import Setting
 from s1_client.evaluation._samples import Sample, collect
@@ -33,7 +35,11 @@ class Row:
         mean_thinking_tokens, mean_answer_tokens: of accepted replies.
         mean_spent_tokens: thinking and answers of all attempts, a slot; of a tree, all of its steps.
         thinking_ends: how many ended how; of trees, their answers.
+        answer_ends: how many answers ended how, of accepted replies.
+        share_answers_cut: of these, how many the cap of the answer, or the context, cut.
+        max_tokens: the largest cap of the answer that was applied; None where no reply tells it.
         accuracy: mean over questions of the share of right samples, with its interval (bootstrap over questions).
+        accuracy_of_accepted: the same over accepted replies alone.
         majority: k -> accuracy of the vote of the first k samples, likewise.
         best_of: the same of that with the highest score of a reward model; empty unless all samples have one.
         pass_at: k -> chance that one of k is right.
@@ -53,27 +59,27 @@ class Row:
     mean_spent_tokens: float | None
     mean_ignored: float | None
     thinking_ends: Mapping[str, int]
+    answer_ends: Mapping[str, int]
+    share_answers_cut: float | None
+    max_tokens: int | None
     accuracy: Estimate | None
+    accuracy_of_accepted: Estimate | None
     majority: Mapping[str, Estimate]
     best_of: Mapping[str, Estimate]
     pass_at: Mapping[str, float]
 
+    @property
+    def share_thinking_cut(self) -> float | None:
+        """How many thoughts the budget cut, of all samples."""
+        return self.thinking_ends.get("budget", 0) / self.num_samples if self.num_samples else None
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Curve:
-    """The paper's metrics of a curve (see ``_metrics``); None where they are not defined.
 
-    Attributes:
-        scaling_log2: points of accuracy for each doubling of the thinking, as published.
-        scaling_linear: points of accuracy a token, as Eq. 2 reads.
-    """
-
-    name: str
-    num_settings: int
-    control: float | None
-    scaling_log2: float | None
-    scaling_linear: float | None
-    performance: float | None
+_PLAIN_COLUMNS = (
+    *("setting", "kind", "curve", "limit", "num_questions", "num_samples", "num_failed", "num_unaccepted", "mean_attempts"),
+    *("mean_thinking_tokens", "mean_answer_tokens", "mean_spent_tokens", "mean_ignored", "share_thinking_cut", "share_answers_cut"),
+    "max_tokens",
+)
+_ACCURACY_COLUMNS = ("accuracy", "accuracy_low", "accuracy_high")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +94,17 @@ class Report:
     effects: Sequence[str]
     comparisons: Sequence[Comparison]
 
+    def to_csv(self) -> str:
+        """A line for each setting: its counts, means and shares (0 to 1), and what is over accepted replies."""
+        text = io.StringIO(newline="")
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow([*_PLAIN_COLUMNS, *_ACCURACY_COLUMNS])
+        for row in self.rows:
+            accuracy = ("", "", "") if row.accuracy is None else (row.accuracy.value, row.accuracy.low, row.accuracy.high)
+            plain = (getattr(row, name) for name in _PLAIN_COLUMNS)
+            writer.writerow(["" if value is None else value for value in (*plain, *accuracy)])
+        return text.getvalue()
+
     def to_json(self) -> str:
         """All of it."""
         data = asdict(self)
@@ -100,14 +117,27 @@ def report_of(text: str) -> Report:
     """The report out of ``Report.to_json``."""
     data = json.loads(text)
     comparisons = [Comparison(**{key: value for key, value in one.items() if key != "can_be_told_apart"}) for one in data["comparisons"]]
-    rows, curves = [_row_of(row) for row in data["rows"]], [Curve(**curve) for curve in data["curves"]]
-    return Report(**{**data, "rows": rows, "curves": curves, "comparisons": comparisons})
+    rows, found = [_row_of(row) for row in data["rows"]], [_curve_of(curve) for curve in data["curves"]]
+    return Report(**{**data, "rows": rows, "curves": found, "comparisons": comparisons})
+
+
+def _curve_of(data: Mapping[str, Any]) -> Curve:
+    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in data.items()}
+    return Curve(**values)
 
 
 def _row_of(data: Mapping[str, Any]) -> Row:
-    accuracy = None if data["accuracy"] is None else Estimate(**data["accuracy"])
+    shares = {name: None if data[name] is None else Estimate(**data[name]) for name in ("accuracy", "accuracy_of_accepted")}
     chosen = {name: {k: Estimate(**one) for k, one in data.get(name, {}).items()} for name in ("majority", "best_of")}
-    return Row(**{**data, "accuracy": accuracy, **chosen})
+    return Row(**{**data, **shares, **chosen})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Graded:
+    """A report, and setting -> question -> share of its samples that are right."""
+
+    report: Report
+    shares: Mapping[str, Mapping[str, float]]
 
 
 def report(
@@ -122,23 +152,31 @@ def report(
 
     ``scores`` are those of a reward model, by the id of a sample's line.
     """
+    return graded(task, settings, entries, model=model, scores=scores).report
+
+
+def graded(
+    task: Task, settings: Sequence[Setting], entries: Iterable[Mapping[str, Any]], *, model: str, scores: Mapping[str, float]
+) -> Graded:
+    """The same with what each question came to."""
     collected = collect(task, settings, entries, scores)
     groups: dict[str, list[Sample]] = defaultdict(list)
     for sample in sorted(collected.samples, key=lambda sample: sample.repeat):
         groups[sample.setting].append(sample)
-    asked = [setting for setting in settings if groups[setting.name] or collected.num_failed[setting.name]]
+    asked = [(setting, groups[setting.name]) for setting in settings if groups[setting.name] or collected.num_failed[setting.name]]
     questions = {question.id: question for question in task.questions}
-    rows = [_row(setting, groups[setting.name], collected.num_failed[setting.name], questions) for setting in asked]
+    rows = [_row(setting, samples, collected.num_failed[setting.name], questions) for setting, samples in asked]
     shares = {name: _scores(samples) for name, samples in groups.items()}
-    return Report(
+    found = Report(
         task=task.name,
         model=model,
         presets=collected.presets,
         rows=rows,
-        curves=_curves(asked, rows),
-        effects=effects([(setting, groups[setting.name]) for setting in asked]),
+        curves=curves(asked),
+        effects=effects(asked),
         comparisons=_comparisons(rows, shares),
     )
+    return Graded(report=found, shares=shares)
 
 
 def _scores(samples: Sequence[Sample]) -> dict[str, float]:
@@ -171,7 +209,11 @@ def _row(setting: Setting, samples: Sequence[Sample], num_failed: int, questions
         mean_spent_tokens=_mean([sample.num_spent_tokens for sample in samples]),
         mean_ignored=_mean([sample.num_ignored for sample in accepted]),
         thinking_ends=dict(Counter(sample.thinking_end for sample in samples)),
+        answer_ends=dict(Counter(sample.answer_end for sample in accepted if sample.answer_end)),
+        share_answers_cut=_mean([sample.is_answer_cut for sample in accepted if sample.answer_end]),
+        max_tokens=max((sample.max_tokens for sample in accepted if sample.max_tokens is not None), default=None),
         accuracy=estimate(scores),
+        accuracy_of_accepted=estimate(list(_scores(accepted).values())),
         majority=_first(counts, votes, lambda question, found: _vote(questions[question], found)),
         best_of=_first(counts if is_scored else [], votes, _best),
         pass_at={
@@ -209,37 +251,6 @@ def _best(_: str, samples: Sequence[Sample]) -> bool:
 
 def _mean(numbers: Sequence[float]) -> float | None:
     return fmean(numbers) if numbers else None
-
-
-# --- curves and pairs -----------------------------------------------------------------------------
-
-
-def _curves(settings: Sequence[Setting], rows: Sequence[Row]) -> list[Curve]:
-    names = list(dict.fromkeys(setting.curve for setting in settings))
-    plain = next((row.mean_thinking_tokens for row in rows if row.setting == "budget context"), None)
-    runs: dict[str, list[Run]] = {name: [] for name in names}
-    for setting, row in zip(settings, rows, strict=True):
-        if row.mean_thinking_tokens is not None and row.accuracy is not None:
-            bounds = _bounds(setting, plain)
-            runs[setting.curve].append(Run(thinking_tokens=row.mean_thinking_tokens, accuracy=100 * row.accuracy.value, **bounds))
-    return [
-        Curve(
-            name=name,
-            num_settings=len(runs[name]),
-            control=control(runs[name]),
-            scaling_log2=scaling(runs[name]),
-            scaling_linear=scaling(runs[name], is_log2=False),
-            performance=performance(runs[name]),
-        )
-        for name in names
-    ]
-
-
-def _bounds(setting: Setting, plain: float | None) -> dict[str, float | None]:
-    """Told to think long or short, a run should be longer or shorter than one that is told nothing, if there is one."""
-    if setting.kind == "class":
-        return {"least": plain if setting.name.endswith(" long") else None, "most": plain if setting.name.endswith(" short") else None}
-    return {"most": setting.most_tokens}
 
 
 def _comparisons(rows: Sequence[Row], scores: Mapping[str, Mapping[str, float]]) -> list[Comparison]:

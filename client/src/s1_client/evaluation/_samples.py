@@ -15,6 +15,8 @@ from s1_client.evaluation._protocol import REBASE, Setting, is_accepted
 from s1_client.evaluation._tasks import Question, Task
 from s1_client.evaluation._trees import answer_of, tree_of
 
+CUT = "length"  # how an answer ends that its cap, or the context, cut
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
@@ -25,6 +27,9 @@ class Sample:
         is_right: a slot without an accepted reply is wrong.
         is_accepted: False: every attempt of a rejection was rejected.
         thinking_end: of a tree, how its answer ended (see ``Node``).
+        answer_end: "length" if the cap of the answer, or the context, cut it; "" for a tree.
+        max_tokens: the cap of the answer that was applied; None if the reply does not tell it.
+        has_lost_prefix: the preset's first words of a thought did not fit into the budget, and were left out.
         num_attempts: replies that it took.
         num_spent_tokens: of all attempts, thinking and answers; of a tree, all of its steps.
         said: a hash of thinking and answer, to see equal replies.
@@ -38,6 +43,9 @@ class Sample:
     is_right: bool
     is_accepted: bool
     thinking_end: str
+    answer_end: str
+    max_tokens: int | None
+    has_lost_prefix: bool
     num_thinking_tokens: int
     num_answer_tokens: int
     num_ignored: int
@@ -45,6 +53,11 @@ class Sample:
     num_spent_tokens: int
     said: str
     score: float | None = None
+
+    @property
+    def is_answer_cut(self) -> bool:
+        """Whether the answer ended at its cap, or with the context."""
+        return self.answer_end == CUT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +97,7 @@ def collect(
 
 
 def _sample(meta: Mapping[str, Any], reply: Mapping[str, Any], kind: str) -> Sample:
-    result, usage = reply["result"], reply["result"]["usage"]
+    result, usage, effective = reply["result"], reply["result"]["usage"], reply["result"]["effective"]
     return Sample(
         question=meta["question"],
         setting=meta["setting"],
@@ -93,6 +106,9 @@ def _sample(meta: Mapping[str, Any], reply: Mapping[str, Any], kind: str) -> Sam
         is_right=False,
         is_accepted=is_accepted(kind, result["thinking_end"]),
         thinking_end=result["thinking_end"],
+        answer_end=result["answer_end"],
+        max_tokens=effective.get("max_tokens"),
+        has_lost_prefix=effective.get("thinking_prefix", "") is None,
         num_thinking_tokens=usage["num_thinking_tokens"],
         num_answer_tokens=usage["num_answer_tokens"],
         num_ignored=usage["num_ignored"],
@@ -113,6 +129,9 @@ def _of_tree(meta: Mapping[str, Any], data: Mapping[str, Any], question: Questio
         is_right=False,
         is_accepted=True,
         thinking_end=leaf.end,
+        answer_end="",
+        max_tokens=None,
+        has_lost_prefix=False,
         num_thinking_tokens=0,
         num_answer_tokens=num_answer_tokens,
         num_ignored=0,

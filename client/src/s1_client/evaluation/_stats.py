@@ -16,20 +16,29 @@ simplescaling/s1 77272c6):
 Our own files, and logs of our model of lm-eval, have thinking and answer apart and exact counts: those are used, injected
 text included; steps are the lines of the thinking. Where the authors' script stops in a debugger (a response that is too
 long) it is counted.
+
+lm-eval writes a line for each question and filter, with the same responses in each: a response is counted once. Of the
+repeats in one line the harness grades the first (or their vote, by the filter): the others have no grade, unless the line
+has one for each ("exact_matches", as the authors' tasks with 64 repeats write them).
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from statistics import fmean
 from typing import Any
+
+from s1_client.evaluation._protocol import limit_name
+from s1_client.evaluation._samples import CUT
 
 ANSWER_MARKERS = ("<|im_start|>answer", "</think>")
 THINK_MARKERS = ("<|im_start|>think", "<think>")
 STEPS_LEFT = " steps left\n"
 MARGIN_TOKENS = 8  # the authors' 32760 of 32768
 Count = Callable[[str], int]
+Grade = Callable[[Mapping[str, Any]], bool | None]  # of a line of our own
 
 
 class BadSample(ValueError):
@@ -42,6 +51,7 @@ class Told:
 
     Attributes:
         is_right: None where nobody graded it.
+        is_answer_cut: by its cap or the context; None where it is not told.
         limit: of its thinking, if it is known.
     """
 
@@ -51,6 +61,7 @@ class Told:
     num_steps: int
     has_answer: bool
     is_right: bool | None = None
+    is_answer_cut: bool | None = None
     limit: int | None = None
 
 
@@ -60,6 +71,8 @@ class Stats:
 
     Attributes:
         num_failed: lines that tell of an error.
+        accuracy: share of right ones among the responses that have a grade.
+        num_answers_cut: by the cap of the answer, or the context; None where no response tells.
         num_over_limit: responses with more thinking tokens (or steps) than they were given.
         by_length: (thinking tokens, whether right) of each response, shortest thinking first.
     """
@@ -74,6 +87,7 @@ class Stats:
     mean_steps: float | None
     mean_step_tokens: float | None
     accuracy: float | None
+    num_answers_cut: int | None
     num_without_answer: int
     num_without_thinking: int
     num_too_long: int
@@ -93,48 +107,93 @@ def statistics(
     max_thinking_tokens: int | None = None,
     max_steps: int | None = None,
 ) -> Stats:
-    """Of the lines of one file; ``count`` gives the tokens of a text.
+    """The statistics of the lines of one file, all settings together; ``count`` gives the tokens of a text.
 
-    Limits that are not given are those that our own files tell. Raises BadSample.
+    Limits that are not given are those that our own files tell. Of a log with several filters the grades are the first
+    one's. Raises BadSample.
     """
-    found, num_failed = [], 0
+    whole, first = _Collected(), None
     for entry in entries:
+        first = first or entry.get("filter")
+        if entry.get("filter") == first:
+            whole.add(entry, count, None)
+    return whole.stats(context_tokens, max_thinking_tokens, max_steps)
+
+
+def statistics_by_setting(
+    entries: Iterable[Mapping[str, Any]],
+    *,
+    count: Count,
+    grade: Grade | None = None,
+    **limits: Any,
+) -> dict[str, Stats]:
+    """The statistics of each setting of an evaluation or a sweep, and of each filter of a log, by its name.
+
+    The name is "" for lines that name neither. ``grade`` says whether the reply of a line of our own is right; ``limits``
+    are those of ``statistics``.
+    """
+    groups: dict[str, _Collected] = defaultdict(_Collected)
+    for entry in entries:
+        groups[setting_of(entry)].add(entry, count, grade)
+    return {name: group.stats(**limits) for name, group in groups.items()}
+
+
+def setting_of(entry: Mapping[str, Any]) -> str:
+    """The name of what a line was asked with, or graded by; "" where it names nothing."""
+    meta = entry.get("meta")
+    if isinstance(meta, Mapping) and "setting" in meta:
+        return str(meta["setting"])
+    if isinstance(meta, Mapping) and {"max_thinking_tokens", "num_ignore"} <= meta.keys():  # a sweep's
+        refused = f" + {meta['num_ignore']} refused" if meta["num_ignore"] else ""
+        return f"budget {limit_name(meta['max_thinking_tokens'])}{refused}"
+    return str(entry.get("filter") or "")
+
+
+@dataclass(slots=True)
+class _Collected:
+    """The responses of a column."""
+
+    found: list[Told] = field(default_factory=list)
+    num_failed: int = 0
+
+    def add(self, entry: Mapping[str, Any], count: Count, grade: Grade | None) -> None:
         if "error" in entry and "reply" not in entry:
-            num_failed += 1
-        else:
-            found.extend(told(entry, count))
-    over = [one for one in found if _is_over(one, max_thinking_tokens, max_steps)]
-    lengths = [one.num_thinking_tokens for one in found]
-    graded = [one.is_right for one in found if one.is_right is not None]
-    return Stats(
-        num_samples=len(found),
-        num_failed=num_failed,
-        mean_thinking_tokens=_mean(lengths),
-        min_thinking_tokens=min(lengths, default=None),
-        max_thinking_tokens=max(lengths, default=None),
-        mean_answer_tokens=_mean([one.num_answer_tokens for one in found]),
-        mean_total_tokens=_mean([one.num_thinking_tokens + one.num_answer_tokens for one in found]),
-        mean_steps=_mean([one.num_steps for one in found]),
-        mean_step_tokens=_mean([one.num_thinking_tokens / one.num_steps for one in found if one.num_steps]),
-        accuracy=_mean(graded),
-        num_without_answer=sum(not one.has_answer for one in found),
-        num_without_thinking=sum(one.num_thinking_tokens == 0 for one in found),
-        num_too_long=sum(_whole(one) > context_tokens - MARGIN_TOKENS for one in found),
-        num_over_limit=len(over),
-        by_length=sorted(((one.num_thinking_tokens, one.is_right) for one in found), key=lambda pair: pair[0]),
-    )
+            self.num_failed += 1
+            return
+        first, *others = told(entry, count)
+        self.found += [first if grade is None or "reply" not in entry else replace(first, is_right=grade(entry)), *others]
+
+    def stats(self, context_tokens: int = 32768, max_thinking_tokens: int | None = None, max_steps: int | None = None) -> Stats:
+        found = self.found
+        lengths = [one.num_thinking_tokens for one in found]
+        cuts = [one.is_answer_cut for one in found if one.is_answer_cut is not None]
+        return Stats(
+            num_samples=len(found),
+            num_failed=self.num_failed,
+            mean_thinking_tokens=_mean(lengths),
+            min_thinking_tokens=min(lengths, default=None),
+            max_thinking_tokens=max(lengths, default=None),
+            mean_answer_tokens=_mean([one.num_answer_tokens for one in found]),
+            mean_total_tokens=_mean([one.num_thinking_tokens + one.num_answer_tokens for one in found]),
+            mean_steps=_mean([one.num_steps for one in found]),
+            mean_step_tokens=_mean([one.num_thinking_tokens / one.num_steps for one in found if one.num_steps]),
+            accuracy=_mean([one.is_right for one in found if one.is_right is not None]),
+            num_answers_cut=sum(cuts) if cuts else None,
+            num_without_answer=sum(not one.has_answer for one in found),
+            num_without_thinking=sum(one.num_thinking_tokens == 0 for one in found),
+            num_too_long=sum(_whole(one) > context_tokens - MARGIN_TOKENS for one in found),
+            num_over_limit=sum(_is_over(one, max_thinking_tokens, max_steps) for one in found),
+            by_length=sorted(((one.num_thinking_tokens, one.is_right) for one in found), key=lambda pair: pair[0]),
+        )
 
 
 def told(entry: Mapping[str, Any], count: Count) -> list[Told]:
-    """The responses of a line. Raises BadSample."""
+    """The responses of a line, one or more. Raises BadSample."""
     try:
         if "reply" in entry:
             return [_of_ours(reply) for reply in (entry["reply"], *entry.get("other_replies", ()))]
-        if replies := _traced(entry):
-            first, *others = map(_of_ours, replies)  # of repeats the harness grades the first
-            return [replace(first, is_right=_graded(entry)), *others]
-        if "filtered_resps" in entry or "resps" in entry:
-            return [_of_log(entry, text, count) for text in _responses(entry)]
+        if found := [_of_ours(reply) for reply in _traced(entry)] or [_of_log(entry, text, count) for text in _responses(entry)]:
+            return [replace(one, is_right=grade) for one, grade in zip(found, _grades(entry, len(found)), strict=True)]
     except (KeyError, TypeError, IndexError) as error:
         raise BadSample(f"a sample without {error}") from None
     raise BadSample("allowed: lines with 'reply' or 'error' (s1 eval, sweep, batch), 'filtered_resps' or 'resps' (lm-eval)")
@@ -148,6 +207,7 @@ def _of_ours(reply: Mapping[str, Any]) -> Told:
         num_prompt_tokens=usage["num_prompt_tokens"],
         num_steps=len(thinking.split("\n")) if thinking else 0,
         has_answer=_has_answer(reply["answer"]),
+        is_answer_cut=None if "answer_end" not in reply["result"] else reply["result"]["answer_end"] == CUT,
         limit=reply["result"]["effective"].get("max_thinking_tokens"),
     )
 
@@ -160,16 +220,23 @@ def _traced(entry: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     return trace.get("replies", ()) if isinstance(trace, Mapping) else ()
 
 
-def _graded(entry: Mapping[str, Any]) -> bool | None:
-    right = entry.get("exact_match")
+def _grades(entry: Mapping[str, Any], number: int) -> list[bool | None]:
+    """Of each response of a line, or of the first one alone."""
+    each = entry.get("exact_matches")
+    if isinstance(each, list) and len(each) == number:
+        return [_grade(right) for right in each]
+    return [_grade(entry.get("exact_match")), *[None] * (number - 1)]
+
+
+def _grade(right: Any) -> bool | None:
     return bool(right) if right in (0, 1) else None  # -1: the authors' mark of a metric that was left out
 
 
 def _responses(entry: Mapping[str, Any]) -> list[str]:
-    """The texts that a model said; filters of a task may have cut them down to the answer, then the raw ones."""
-    flat = [text for name in ("filtered_resps", "resps") for text in _texts(entry.get(name, ()))]
-    marked = [text for text in _texts(entry.get("filtered_resps", ())) if _marker(text)]
-    return marked or list(_texts(entry.get("resps", ()))) or flat
+    """The texts that a model said: the raw ones, as a task's filters may have cut them down to the answer, or to the first."""
+    filtered, raw = (_texts(entry.get(name, ())) for name in ("filtered_resps", "resps"))
+    is_marked_by_filter_alone = any(map(_marker, filtered)) and not any(map(_marker, raw))
+    return filtered if is_marked_by_filter_alone else raw or filtered
 
 
 def _texts(nested: Any) -> list[str]:
@@ -185,7 +252,6 @@ def _of_log(entry: Mapping[str, Any], text: str, count: Count) -> Told:
         num_prompt_tokens=count(_prompt(entry)),
         num_steps=num_steps,
         has_answer=_has_answer(answer),
-        is_right=_graded(entry),
     )
 
 

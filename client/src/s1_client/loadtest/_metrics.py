@@ -165,6 +165,14 @@ METRICS: dict[str, Metric] = {metric.name: metric for metric in _METRICS}
 TERMS: dict[str, Term] = {term.name: term for term in (*_METRICS, *RATES)}
 
 
+TIMES = ("time_to_first_token_ms", "time_to_first_answer_token_ms", "request_latency_ms")  # of one reply each is later than the one before
+
+
+def with_all_times(requests: Iterable[Request]) -> list[Request]:
+    """The replies that have each of ``TIMES``: of others, as of a reply that is not streamed, the three cannot be held side by side."""
+    return [one for one in requests if one.is_done and all(METRICS[name].values(one) for name in TIMES)]
+
+
 def values_of(requests: Iterable[Request], metric: Metric) -> list[float]:
     """Of the replies among them, in their order. Requests that failed have no latency."""
     return [value for request in requests if request.is_done for value in metric.values(request)]

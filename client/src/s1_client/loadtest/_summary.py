@@ -15,7 +15,16 @@ from statistics import fmean
 
 import numpy as np
 
-from s1_client.loadtest._metrics import METRICS, first_token_ms, num_output_tokens, num_sampled_tokens, time_per_output_token_ms, values_of
+from s1_client.loadtest._metrics import (
+    METRICS,
+    TIMES,
+    first_token_ms,
+    num_output_tokens,
+    num_sampled_tokens,
+    time_per_output_token_ms,
+    values_of,
+    with_all_times,
+)
 from s1_client.loadtest._record import Level, Request, Run
 from s1_client.loadtest._roofline import Roofline
 from s1_client.loadtest._verdict import faults
@@ -99,6 +108,7 @@ class LevelSummary:
         checks: what was wrong with requests, and how often.
         roofline_tokens_per_s: what the GPUs allow at most with ``mean_at_once`` sequences of the mean context.
         metrics: percentiles by name, see ``_metrics.METRICS``.
+        streamed: those of ``_metrics.TIMES`` over the replies that have all three, for figures that show them side by side.
         thinking_ends, answer_ends: how often each phase ended for which reason.
         works: by kind of work, if there are several.
     """
@@ -121,6 +131,7 @@ class LevelSummary:
     share_good: float | None
     mean_at_once: float
     metrics: dict[str, Spread]
+    streamed: dict[str, Spread]
     tokens: Tokens
     thinking_ends: dict[str, int]
     answer_ends: dict[str, int]
@@ -181,6 +192,7 @@ def summarise_level(level: Level, slo: Slo, roofline: Roofline | None = None) ->
         share_good=good / len(requests) if requests else None,
         mean_at_once=at_once,
         metrics={name: Spread.of(values_of(done, metric)) for name, metric in METRICS.items()},
+        streamed={name: Spread.of(values_of(with_all_times(done), METRICS[name])) for name in TIMES},
         tokens=_tokens(done),
         thinking_ends=_ends(request.thinking_end for request in done),
         answer_ends=_ends(request.answer_end for request in done),
@@ -224,11 +236,10 @@ def _works(requests: Sequence[Request]) -> tuple[WorkSummary, ...]:
 
 def _work(work: str, requests: Sequence[Request]) -> WorkSummary:
     done = [request for request in requests if request.is_done]
-    shown = ("time_to_first_token_ms", "time_to_first_answer_token_ms", "request_latency_ms")
     return WorkSummary(
         work=work,
         num_requests=len(requests),
         num_done=len(done),
         thinking_tokens=_tokens(done).thinking,
-        **{name: Spread.of(values_of(done, METRICS[name])) for name in shown},
+        **{name: Spread.of(values_of(done, METRICS[name])) for name in TIMES},
     )

@@ -39,6 +39,7 @@ DEFAULTS: dict[str, Any] = {
     "answer_prefix": "Final Answer:",
     "answer_prefix_policy": "auto",
     "max_tokens": 1024,
+    "thinking_prefix": "",
     "stop_words": [],
     "num_samples": 1,
     "priority": 0,

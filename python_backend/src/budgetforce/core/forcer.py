@@ -117,8 +117,7 @@ class BudgetForcer:
         if self._plan.max_thinking_tokens == 0:
             return self._close_thinking(Cause.NO_BUDGET, ThinkingEnd.SKIPPED, cut=True)
         self._move(Cause.OPENED)
-        prefix = self._plan.thinking_prefix_ids
-        actions = self._inject_thought(prefix) if self._budget.holds(prefix) else []
+        actions = self._inject_thought(self._plan.thinking_prefix_ids) if self._plan.holds_thinking_prefix else []
         return [*actions, *self._think()]
 
     # --- ids of the running round ---------------------------------------------------

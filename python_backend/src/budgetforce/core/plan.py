@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-from budgetforce.core.budget import BudgetRule
+from budgetforce.core.budget import Budget, BudgetRule
 
 
 class ThinkingMode(str, Enum):
@@ -90,6 +90,11 @@ class ForcingPlan:
             raise ValueError(f"counts out of range: {self.min_thinking_tokens=} > {self.max_thinking_tokens=}")
         if self.longest_before_answer >= self.max_context_tokens:
             raise ValueError(f"no room for an answer: {self.longest_before_answer} of {self.max_context_tokens} tokens may go before it")
+
+    @property
+    def holds_thinking_prefix(self) -> bool:
+        """Whether the budget has room for the first words of the thought and one id more; else they are left out."""
+        return Budget(self.max_thinking_tokens, self.budget_rule).holds(self.thinking_prefix_ids)
 
     @property
     def longest_before_answer(self) -> int:

@@ -223,6 +223,7 @@ class Planner:
             "num_ignore": forcing.num_ignore,
             "ignore_str": first(request.ignore_str, preset.thinking.ignore_str),
             "grace_tokens": forcing.grace_tokens,
+            "thinking_prefix": _thinking_prefix(preset, forcing),
             "answer_prefix": first(request.answer_prefix, preset.answer.prefix),
             "answer_prefix_policy": prefix_policy(request, preset.answer),
             "max_tokens": min(forcing.max_answer_tokens, forcing.max_context_tokens),
@@ -236,6 +237,13 @@ class Planner:
             **by_phase[Phase.ANSWER],
             **{f"thinking_{name}": value for name, value in by_phase[Phase.THINKING].items()},
         }
+
+
+def _thinking_prefix(preset: Preset, forcing: ForcingPlan) -> str | None:
+    """Return the first words of the thought, if one is forced; None where the preset has some that the budget does not hold."""
+    if forcing.mode is not ThinkingMode.FORCED or not forcing.max_thinking_tokens:
+        return ""
+    return preset.thinking.prefix if forcing.holds_thinking_prefix else None
 
 
 def _bad_words(request: ReplyRequest, phase: Phase) -> Any:

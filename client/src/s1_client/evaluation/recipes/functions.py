@@ -11,6 +11,7 @@ import datasets
 
 from s1_client.evaluation import lm_eval_model
 from s1_client.evaluation._graders import GRADERS
+from s1_client.evaluation._samples import CUT
 from s1_client.evaluation._tasks import load_task
 
 LETTERS = "ABCD"
@@ -41,12 +42,13 @@ def answer_of(doc: Mapping[str, Any]) -> str:
 
 
 def _graded(kind: str, reference: str, results: Sequence[str]) -> dict[str, float]:
-    """Whether the answer is right, and the tokens of its reply where the model tells them."""
+    """Whether the answer is right, and the tokens of its reply and whether it was cut, where the model tells them."""
     [answer] = results
     found = {"exact_match": float(GRADERS[kind](str(answer), reference))}
     if isinstance(answer, lm_eval_model.Answer):
-        usage = answer.reply["result"]["usage"]
-        found |= {name: usage[name] for name in ("num_thinking_tokens", "num_answer_tokens")}
+        result = answer.reply["result"]
+        found |= {name: result["usage"][name] for name in ("num_thinking_tokens", "num_answer_tokens")}
+        found["answer_cut"] = float(result["answer_end"] == CUT)
     return found
 
 

@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The paper's metrics of each curve, with intervals: Control, Scaling and Performance over questions drawn again. Pure.
+
+All settings of a curve are drawn together: a draw holds the same questions, equally often, for each of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from s1_client.evaluation._intervals import draws, interval
+from s1_client.evaluation._metrics import Run, control, performance, scaling
+from s1_client.evaluation._protocol import Setting
+from s1_client.evaluation._samples import Sample
+
+Numbers = NDArray[np.float64]
+Bounds = tuple[float, float]
+Asked = tuple[Setting, Sequence[Sample]]
+PLAIN = "budget context"  # the setting that is told nothing about its length
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curve:
+    """The paper's metrics of a curve (see ``_metrics``); None where they are not defined.
+
+    Attributes:
+        control: in percent.
+        scaling_log2: points of accuracy for each doubling of the thinking, as published.
+        scaling_linear: points of accuracy a token, as Eq. 2 reads.
+        performance: in percent.
+        control_interval, …: (low, high), the 95% interval by the bootstrap over questions, in the metric's unit; None
+            where nothing varies that could be drawn.
+    """
+
+    name: str
+    num_settings: int
+    control: float | None
+    control_interval: Bounds | None
+    scaling_log2: float | None
+    scaling_log2_interval: Bounds | None
+    scaling_linear: float | None
+    scaling_linear_interval: Bounds | None
+    performance: float | None
+    performance_interval: Bounds | None
+
+
+def curves(asked: Sequence[Asked]) -> list[Curve]:
+    """A curve for each name among the settings; those without a sample have no point on it."""
+    tables = _tables(asked)
+    names = dict.fromkeys(setting.curve for setting, _ in asked)
+    return [_curve(name, [(setting, tables[setting.name]) for setting, _ in asked if setting.curve == name], tables) for name in names]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Table:
+    """A setting, question by question; each array is [num_questions].
+
+    Attributes:
+        num_tokens: thinking tokens of all accepted replies.
+        num_accepted: how many these are.
+        scores: share of samples that are right; 0 where there is none.
+        is_asked: 1 where there is a sample, else 0.
+    """
+
+    num_tokens: Numbers
+    num_accepted: Numbers
+    scores: Numbers
+    is_asked: Numbers
+
+    @property
+    def has_point(self) -> bool:
+        return bool(self.num_accepted.any())
+
+    def measured(self) -> tuple[float, float]:
+        """(mean thinking tokens, accuracy in percent), where each question counts once."""
+        once = np.ones(len(self.scores))
+        return float(self.thinking(once)), float(self.accuracy(once))
+
+    def thinking(self, weights: Numbers) -> Numbers:
+        """Mean thinking tokens, where question q counts ``weights[…, q]`` times; nan without a reply."""
+        return _ratio(weights @ self.num_tokens, weights @ self.num_accepted)
+
+    def accuracy(self, weights: Numbers) -> Numbers:
+        """In percent, likewise."""
+        return 100 * _ratio(weights @ self.scores, weights @ self.is_asked)
+
+
+def _ratio(amount: Numbers, number: Numbers) -> Numbers:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(amount / number)
+
+
+def _tables(asked: Sequence[Asked]) -> dict[str, _Table]:
+    places = {name: place for place, name in enumerate(sorted({sample.question for _, samples in asked for sample in samples}))}
+    return {setting.name: _table(samples, places) for setting, samples in asked}
+
+
+def _table(samples: Sequence[Sample], places: Mapping[str, int]) -> _Table:
+    num_tokens, num_accepted, num_right, num_samples = np.zeros((4, len(places)))
+    for sample in samples:
+        place = places[sample.question]
+        num_samples[place] += 1
+        num_right[place] += sample.is_right
+        num_accepted[place] += sample.is_accepted
+        num_tokens[place] += sample.num_thinking_tokens * sample.is_accepted
+    scores, is_asked = num_right / np.maximum(num_samples, 1), np.minimum(num_samples, 1)
+    return _Table(num_tokens=num_tokens, num_accepted=num_accepted, scores=scores, is_asked=is_asked)
+
+
+def _curve(name: str, settings: Sequence[tuple[Setting, _Table]], tables: Mapping[str, _Table]) -> Curve:
+    kept = [(setting, table) for setting, table in settings if table.has_point]
+    plain = tables.get(PLAIN)
+    runs = _runs(kept, plain)
+    intervals = _intervals(kept, plain, runs) if kept else dict.fromkeys(_INTERVALS)
+    return Curve(
+        name=name,
+        num_settings=len(kept),
+        control=control(runs),
+        scaling_log2=scaling(runs),
+        scaling_linear=scaling(runs, is_log2=False),
+        performance=performance(runs),
+        **intervals,
+    )
+
+
+_INTERVALS = ("control_interval", "scaling_log2_interval", "scaling_linear_interval", "performance_interval")
+
+
+def _intervals(settings: Sequence[tuple[Setting, _Table]], plain: _Table | None, runs: Sequence[Run]) -> dict[str, Bounds | None]:
+    drawn = _Drawn.of(settings, plain)
+    scalings = [_bounds_that_vary(drawn.scaling(is_log2=is_log2)) for is_log2 in (True, False)]
+    best = _bounds_that_vary(drawn.performance()) or _bounds_of_best(settings, runs)
+    return dict(zip(_INTERVALS, (_bounds(drawn.control()), *scalings, best), strict=True))
+
+
+def _runs(settings: Sequence[tuple[Setting, _Table]], plain: _Table | None) -> list[Run]:
+    """The settings as they were measured: each question counts once."""
+    told_nothing = None if plain is None or not plain.has_point else plain.measured()[0]
+    found = []
+    for setting, table in settings:
+        thinking, accuracy = table.measured()
+        found.append(Run(thinking_tokens=thinking, accuracy=accuracy, **_limits_of(setting, told_nothing)))
+    return found
+
+
+def _limits_of(setting: Setting, plain: float | None) -> dict[str, float | None]:
+    """Told to think long or short, a run should be longer or shorter than one that is told nothing, if there is one."""
+    if setting.kind == "class":
+        return {"least": plain if setting.name.endswith(" long") else None, "most": plain if setting.name.endswith(" short") else None}
+    return {"most": setting.most_tokens}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Drawn:
+    """A curve over questions drawn again; each array is [num_draws, num_settings], nan where a draw has no reply.
+
+    Attributes:
+        least, most: what the thinking was asked to keep to; infinite where it was not.
+        is_bounded: [num_settings], whether anything was asked.
+    """
+
+    thinking: Numbers
+    accuracy: Numbers
+    least: Numbers
+    most: Numbers
+    is_bounded: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, settings: Sequence[tuple[Setting, _Table]], plain: _Table | None) -> _Drawn:
+        weights = draws(len(settings[0][1].scores))
+        is_plain = plain is not None and plain.has_point
+        told_nothing = plain.thinking(weights) if plain is not None and is_plain else 0.0  # drawn as well: a bound of its own in each draw
+        asked = [_limits_of(setting, 0.0 if is_plain else None) for setting, _ in settings]
+        least, most = (np.full((len(weights), len(settings)), bound) for bound in (-np.inf, np.inf))
+        for place, (setting, _) in enumerate(settings):
+            for side, bounds in (("least", least), ("most", most)):
+                limit = asked[place].get(side)
+                if limit is not None:
+                    bounds[:, place] = told_nothing if setting.kind == "class" else limit
+        return cls(
+            thinking=np.stack([table.thinking(weights) for _, table in settings], axis=1),
+            accuracy=np.stack([table.accuracy(weights) for _, table in settings], axis=1),
+            least=least,
+            most=most,
+            is_bounded=np.array([any(limit is not None for limit in one.values()) for one in asked]),
+        )
+
+    def control(self) -> Numbers:
+        is_kept = np.where(np.isnan(self.thinking), np.nan, (self.thinking >= self.least) & (self.thinking <= self.most))
+        return 100 * _mean(is_kept[:, self.is_bounded])
+
+    def scaling(self, *, is_log2: bool) -> Numbers:
+        """As ``_metrics.scaling``: over pairs of different length; on the logarithmic axis without those of length 0."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            a = np.log2(self.thinking) if is_log2 else self.thinking
+            one, other = np.triu_indices(a.shape[1], 1)
+            slopes = (self.accuracy[:, other] - self.accuracy[:, one]) / (a[:, other] - a[:, one])
+        is_there = np.isfinite(a[:, one]) & np.isfinite(a[:, other]) & (a[:, one] != a[:, other])
+        return _mean(np.where(is_there, slopes, np.nan))
+
+    def performance(self) -> Numbers:
+        return np.asarray(np.nanmax(np.nan_to_num(self.accuracy, nan=-np.inf), axis=1))
+
+
+def _mean(values: Numbers) -> Numbers:
+    """Over the last axis, without what is nan."""
+    is_there = ~np.isnan(values)
+    return _ratio(np.where(is_there, values, 0.0).sum(axis=1), is_there.sum(axis=1).astype(np.float64))
+
+
+def _bounds(drawn: Numbers) -> Bounds | None:
+    found = drawn[np.isfinite(drawn)]
+    if not len(found):
+        return None
+    low, high = np.percentile(found, (2.5, 97.5))
+    return float(low), float(high)
+
+
+def _bounds_that_vary(drawn: Numbers) -> Bounds | None:
+    """None where all draws say the same, as of one question: that is no sure thing."""
+    bounds = _bounds(drawn)
+    return None if bounds is None or bounds[0] == bounds[1] else bounds
+
+
+def _bounds_of_best(settings: Sequence[tuple[Setting, _Table]], runs: Sequence[Run]) -> Bounds:
+    """The interval of the accuracy of the best setting by itself."""
+    (_, table), _ = max(zip(settings, runs, strict=True), key=lambda one: one[1].accuracy)
+    low, high = interval(table.scores[table.is_asked > 0].tolist())
+    return 100 * low, 100 * high
