@@ -94,6 +94,24 @@ def test_right_answers_are_counted_where_they_are_known(sweep, questions, folder
     assert "33 (6–79)" in said
 
 
+def test_a_question_may_say_how_it_is_graded(sweep, server, questions, folder):
+    """As in an evaluation, by the same file."""
+    server.says(thinking=" so", answer=" 7 or 42")
+    write_lines(questions, *({"id": kind, "prompt": kind, "expected": "7", "grading": kind} for kind in ("integer", "text")))
+    sweep("--file", questions, "--temperature", 0.5)
+    row = rows(folder)[100, 0]
+    assert (row["num_graded"], row["num_right"]) == (2, 0)
+    write_lines(questions, {"prompt": "x", "expected": 7, "grading": "letter"})
+    assert "allowed with grading letter: one letter" in sweep("--file", questions, code=2).stderr
+
+
+def test_what_a_grading_needs_is_told_before_anything_is_asked(sweep, server, questions, monkeypatch):
+    monkeypatch.delenv("S1_JUDGE_MODEL", raising=False)
+    write_lines(questions, {"prompt": "x", "expected": 7, "grading": "judge"})
+    assert "$S1_JUDGE_MODEL" in sweep("--file", questions, code=2).stderr
+    assert server.requests == []
+
+
 def test_the_csv_has_the_same_figures(sweep, questions, folder):
     sweep("--file", questions)
     with (folder / "summary.csv").open(newline="") as file:
@@ -254,11 +272,10 @@ def test_a_bad_line_and_nothing_is_asked(sweep, server, questions):
             '{"prompt": "a", "expected": true}\n{"prompt": "b", "num_ignore": 1}\n{"prompt": "c", "meta": 1}\nnope\n{"prompt": "open"}\n'
         )
     said = sweep("--file", questions, code=2).stderr
-    assert f"{questions}:5: expected: allowed" in said
-    assert f"{questions}:6: unknown key 'num_ignore'" in said
-    assert f"{questions}:7: unknown key 'meta'" in said
+    assert f"{questions}:5: expected: got true, allowed: a number, or text" in said
+    assert f"{questions}:6: num_ignore: the command line says it for all questions" in said
     assert f"{questions}:8: not JSON" in said
-    assert "5 questions and 4 bad lines; nothing was asked" in said
+    assert "6 questions and 3 bad lines; nothing was asked" in said
     assert server.requests == []
 
 

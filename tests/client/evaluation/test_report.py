@@ -6,6 +6,7 @@ import pytest
 from client.evaluation.made import TASK, entries, entry, reply
 from s1_client.evaluation import Node, Protocol, Tree, report, report_of
 from s1_client.evaluation._grade import wilson
+from s1_client.evaluation._judge import Ungraded
 from s1_client.evaluation._trees import tree_to_dict
 
 
@@ -24,6 +25,24 @@ def test_a_setting_is_counted():
     assert (row.mean_thinking_tokens, row.mean_answer_tokens, row.mean_spent_tokens) == (12, 3, 15)
     assert row.thinking_ends == {"budget": 1, "natural": 1}
     assert row.accuracy.low < row.accuracy.value == 0.5 < row.accuracy.high
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [(Ungraded("the judge said 'perhaps'"), "the judge said 'perhaps'"), (ZeroDivisionError("oops"), "ZeroDivisionError: oops")],
+)
+def test_an_answer_that_cannot_be_graded_counts_as_wrong_and_is_told(monkeypatch, error, reason):
+    """Whatever a reply or a judge says, the evaluation goes on."""
+
+    def grade(answer, expected):
+        if answer == "odd":
+            raise error
+        return True
+
+    monkeypatch.setattr("s1_client.evaluation._tasks.GRADERS", {"integer": grade})
+    found = made(Protocol(budgets=(16,)), entries("budget 16", reply("7"), reply("odd")))
+    assert rows(found)["budget 16"].accuracy.value == 0.5
+    assert f"budget 16: 1 of 2 answers could not be graded and count as wrong; {reason}" in found.effects
 
 
 def test_lines_of_other_questions_and_settings_are_left_out():

@@ -8,11 +8,14 @@ import io
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from statistics import fmean, median
 from typing import Any
 
-from s1_client.evaluation._grade import Expected, is_right, wilson
+from s1_client.evaluation._grade import wilson
+from s1_client.evaluation._graders import GRADERS, grading_of
+from s1_client.evaluation._judge import Ungraded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +25,7 @@ class Row:
     Attributes:
         mean_ends_refused: how often "Wait" was put in.
         share_cut: thinking ended by the budget; other ends are in ``thinking_ends``.
-        num_graded: replies whose right answer is known.
+        num_graded: replies whose right answer is known, and that could be held against it (see ``Ungraded``).
         accuracy: right ones among them, with its 95% interval.
         median_s: from the start of a reply to its last token, on the server.
     """
@@ -91,7 +94,7 @@ class _Collected:
     grades: list[bool] = field(default_factory=list)
     num_failed: int = 0
 
-    def add(self, reply: Mapping[str, Any], expected: Expected | None) -> None:
+    def add(self, reply: Mapping[str, Any], question: Mapping[str, Any]) -> None:
         result = reply["result"]
         usage = result["usage"]
         self.thinking.append(usage["num_thinking_tokens"])
@@ -99,8 +102,11 @@ class _Collected:
         self.refused.append(usage["num_ignored"])
         self.seconds.append(result["total_ms"] / 1e3)
         self.ends[result["thinking_end"]] += 1
+        expected = question.get("expected")
         if expected is not None:
-            self.grades.append(is_right(reply["answer"], expected))
+            grading = question.get("grading") or grading_of(expected)
+            with suppress(Ungraded):
+                self.grades.append(GRADERS[grading](reply["answer"], expected))
 
     def row(self, budget: int, ignore: int) -> Row:
         number, num_graded, num_right = len(self.thinking), len(self.grades), sum(self.grades)
@@ -127,19 +133,19 @@ class _Collected:
 
 def summarise(sweep: Mapping[str, Any], entries: Iterable[Mapping[str, Any]]) -> Summary:
     """The summary of a sweep (see ``Grid.to_dict``) and its lines of results."""
-    expected = {str(question["key"]): question["expected"] for question in sweep["questions"]}
+    questions = {str(question["key"]): question for question in sweep["questions"]}
     settings: dict[tuple[int, int], _Collected] = {}
     presets: set[str] = set()
     for entry in entries:
         meta = entry["meta"]
         collected = settings.setdefault((meta["num_ignore"], meta["max_thinking_tokens"]), _Collected())
         if "reply" in entry:
-            collected.add(entry["reply"], expected.get(str(meta["question"])))
+            collected.add(entry["reply"], questions.get(str(meta["question"]), {}))
             presets.add(str(entry["reply"]["result"]["effective"].get("preset", "")))
         else:
             collected.num_failed += 1
     rows = [settings[setting].row(setting[1], setting[0]) for setting in sorted(settings, key=_order)]
-    return Summary(sweep=sweep["sweep"], model=sweep["model"], presets=sorted(presets - {""}), num_questions=len(expected), rows=rows)
+    return Summary(sweep=sweep["sweep"], model=sweep["model"], presets=sorted(presets - {""}), num_questions=len(questions), rows=rows)
 
 
 def _order(setting: tuple[int, int]) -> tuple[int, float]:

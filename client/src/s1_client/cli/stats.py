@@ -13,6 +13,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from s1_client._jsonl import is_whole, lines_of, read_json
 from s1_client.cli._results import Refused
 from s1_client.cli._table import number, percent
 from s1_client.evaluation._stats import BadSample, Count, Stats, statistics
@@ -68,20 +69,27 @@ def stats(files: tuple[Path, ...], tokenizer: Path | None, as_json: bool, **limi
 def _statistics(path: Path, count: Count, limits: Mapping[str, Any]) -> Stats:
     try:
         return statistics(_lines(path), count=count, **limits)
-    except (BadSample, UnicodeDecodeError) as error:
+    except (BadSample, OSError) as error:
         raise Refused(f"{path}: {error}") from None
 
 
 def _lines(path: Path) -> Iterator[Mapping[str, Any]]:
-    with path.open(encoding="utf-8") as file:
-        for place, line in enumerate(file, 1):
+    """A torn last line, as a run leaves it that was killed or is still writing, is left out, and that is said."""
+    place = 0
+    with path.open("rb") as file:
+        for place, line in lines_of(file):
             try:
-                entry = json.loads(line)
+                entry = read_json(line, is_log=True)
             except ValueError as error:
-                raise BadSample(f"line {place}: not JSON ({error})") from None
+                if is_whole(line) or place == 1:
+                    raise BadSample(f"line {place}: {error}") from None
+                click.echo(f"{path}: its last line, {place}, is torn; it is left out", err=True)
+                return
             if not isinstance(entry, dict):
                 raise BadSample(f"line {place}: not an object")
             yield entry
+    if not place:
+        raise BadSample("no line in it")
 
 
 def _count_of(tokenizer: Path | None, words: list[int]) -> Count:

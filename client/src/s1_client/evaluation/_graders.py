@@ -108,6 +108,23 @@ GRADERS: Mapping[str, Grader] = {
 }
 
 
+def grading_of(expected: Expected) -> str:
+    """Return the kind of grading that fits a reference: integer, letter, or text."""
+    text = str(expected).strip()
+    if text.lstrip("+-").isascii() and text.lstrip("+-").isdigit():
+        return "integer"
+    return "letter" if len(text) == 1 and "A" <= text <= "Z" else "text"
+
+
+def check_reference(grading: str, expected: Expected) -> None:
+    """Raise ValueError if no answer could be right: the reference of an integer is no integer, that of a letter no letter."""
+    allowed = {"integer": (integer_of, "a whole number"), "letter": (letter_of, "one letter")}
+    if grading in allowed:
+        read, what = allowed[grading]
+        if read(str(expected)) is None:
+            raise ValueError(f"expected: got {str(expected)[:60]!r}, allowed with grading {grading}: {what}")
+
+
 def vote_of(grading: str) -> Vote:
     """What of an answer counts in a vote; of a grading without an own entry the final part as it is."""
     return VOTES.get(grading, lambda answer: final_part(answer)[0] or None)
