@@ -171,7 +171,7 @@ def test_what_a_grading_needs_is_told_before_anything_is_asked(server, folder, t
 
 
 @pytest.mark.parametrize("said", ["perhaps", "<think>the same? different?", None])
-def test_what_a_judge_says_does_not_end_an_evaluation(evaluate, server, api, monkeypatch, said):
+def test_what_a_judge_says_does_not_end_an_evaluation(evaluate, server, api, monkeypatch, said):  # noqa: F811
     monkeypatch.setattr(api, "says", said)
     server.says(to="easy", thinking=" so", answer=" 42")
     server.says(to="hard", thinking=" so", answer=" seven")

@@ -98,7 +98,7 @@ def _graded(sample: Sample, question: Question) -> Sample:
         raise
     except Ungraded as error:
         return replace(sample, ungraded=str(error))
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  # a bug of a grader on one answer must not cost all others
         _log.exception("question %s: grading %s failed on an answer", question.id, question.grading)
         return replace(sample, ungraded=f"{type(error).__name__}: {error}"[:200])
 
