@@ -13,6 +13,7 @@ from rich.console import Console
 from client.cli.running import by_id, call, entries, start, write_lines
 from s1_client import ConnectionFailed, EngineFailed, Outcome, Overloaded, Request, ServerNotReady, Stream
 from s1_client.cli import _progress
+from s1_client.cli._results import Refused, entries_in
 from s1_client.cli._tally import MAX_UNREACHED, Tally, duration
 from s1_client.testing import FakeServer
 from server.waiting import wait_until
@@ -334,6 +335,18 @@ def test_blank_lines_and_the_ends_of_another_system_are_taken_in_results(batch, 
     server.requests.clear()
     batch()
     assert server.requests == [] and target.read_bytes() == whole
+
+
+def test_a_whole_last_line_is_a_result_without_its_end_and_a_torn_one_is_none(tmp_path):
+    """What a new run takes for done is shown, too."""
+    path = tmp_path / "out.jsonl"
+    path.write_text('{"id": "a", "reply": {}}\n{"id": "b", "reply": {}}')
+    assert [entry["id"] for entry in entries_in(path)] == ["a", "b"]
+    path.write_text('{"id": "a", "reply": {}}\n{"id": "b", "rep')
+    assert [entry["id"] for entry in entries_in(path)] == ["a"]
+    path.write_text('{"id": "a", "reply": {}}\n{"id": "b", "rep\n')
+    with pytest.raises(Refused, match=":2: not a line of results"):
+        list(entries_in(path))
 
 
 def test_two_runs_do_not_write_one_file(server, source, target):

@@ -8,7 +8,6 @@ import io
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from statistics import fmean, median
 from typing import Any
@@ -25,7 +24,8 @@ class Row:
     Attributes:
         mean_ends_refused: how often "Wait" was put in.
         share_cut: thinking ended by the budget; other ends are in ``thinking_ends``.
-        num_graded: replies whose right answer is known, and that could be held against it (see ``Ungraded``).
+        num_graded: replies whose right answer is known, and that could be held against it.
+        num_ungraded: those that could not (see ``Ungraded``); they are in no share.
         accuracy: right ones among them, with its 95% interval.
         median_s: from the start of a reply to its last token, on the server.
     """
@@ -46,6 +46,7 @@ class Row:
     accuracy_high: float | None
     median_s: float | None
     thinking_ends: Mapping[str, int]
+    num_ungraded: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +94,7 @@ class _Collected:
     ends: Counter[str] = field(default_factory=Counter)
     grades: list[bool] = field(default_factory=list)
     num_failed: int = 0
+    num_ungraded: int = 0
 
     def add(self, reply: Mapping[str, Any], question: Mapping[str, Any]) -> None:
         result = reply["result"]
@@ -105,8 +107,10 @@ class _Collected:
         expected = question.get("expected")
         if expected is not None:
             grading = question.get("grading") or grading_of(expected)
-            with suppress(Ungraded):
+            try:
                 self.grades.append(GRADERS[grading](reply["answer"], expected))
+            except Ungraded:
+                self.num_ungraded += 1
 
     def row(self, budget: int, ignore: int) -> Row:
         number, num_graded, num_right = len(self.thinking), len(self.grades), sum(self.grades)
@@ -128,6 +132,7 @@ class _Collected:
             accuracy_high=high,
             median_s=median(self.seconds) if number else None,
             thinking_ends=dict(self.ends),
+            num_ungraded=self.num_ungraded,
         )
 
 

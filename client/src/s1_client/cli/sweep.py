@@ -50,7 +50,7 @@ def integers(least: int) -> Callable[[click.Context, click.Parameter, str | None
     "--file", metavar="FILE", type=click.Path(exists=True, dir_okay=False, allow_dash=True), help="questions: JSON Lines or a JSON array"
 )
 @click.option("--max-thinking-tokens", "budgets", metavar="N,N,…", callback=integers(-1), help="budgets; -1 = what the context allows")
-@click.option("--num-ignore", "ignores", metavar="N,N,…", callback=integers(0), help="how many ends of thinking to refuse")
+@click.option("--num-ignore", "ignores", metavar="N,N,…", callback=integers(0), help="how many ends of thinking to refuse  [default: 0]")
 @click.option("--repeat", "num_repeats", metavar="N", type=click.IntRange(min=1), default=1, show_default=True, help="replies to each")
 @click.option("--out", metavar="DIR", type=click.Path(file_okay=False, path_type=Path), help="default: sweep-… by what is asked")
 @click.option("--concurrency", metavar="N", type=click.IntRange(min=1), default=CONCURRENCY, show_default=True, help="requests at once")
@@ -108,13 +108,12 @@ def _check_gradings(kinds: set[str | None]) -> None:
 def _grid(questions: list[Question], parameters: Mapping[str, Any]) -> Grid:
     options, num_repeats = asked(parameters), parameters["num_repeats"]
     check_values(options)
-    for name, flag in (("budgets", "--max-thinking-tokens"), ("ignores", "--num-ignore")):
-        if parameters[name] is None:
-            raise click.UsageError(f"{flag} is missing: a sweep is over both")
+    if parameters["budgets"] is None:
+        raise click.UsageError("--max-thinking-tokens is missing: the budgets to sweep over")
     if num_repeats > 1 and not (options.get("temperature") or options.get("thinking_temperature")):
         click.echo(f"--repeat without --temperature: a preset that is greedy gives the same reply {num_repeats} times", err=True)
-    settings = {name: parameters[name] for name in ("budgets", "ignores", "model")}
-    return Grid(questions=questions, options=options, num_repeats=num_repeats, **settings)
+    budgets, ignores, model = parameters["budgets"], parameters["ignores"] or (0,), parameters["model"]
+    return Grid(questions=questions, options=options, num_repeats=num_repeats, budgets=budgets, ignores=ignores, model=model)
 
 
 def _ask(grid: Grid, folder: Path, where: str, parameters: Mapping[str, Any]) -> Tally:
@@ -135,6 +134,8 @@ def _show(folder: Path, what: Mapping[str, Any]) -> None:
     _folder.write(folder / f"{SUMMARY}.json", summary.to_json())
     _folder.write(folder / f"{SUMMARY}.csv", summary.to_csv())
     Console().print(table(summary))
+    if num_ungraded := sum(row.num_ungraded for row in summary.rows):
+        click.echo(f"{num_ungraded} answers could not be graded; they are in no share of right ones", err=True)
     from s1_client.cli.plot import draw  # imports matplotlib, which takes its time
 
     png, svg = draw(summary, folder / PLOT)

@@ -22,7 +22,7 @@ _WRAPPER = re.compile(
 )
 _ALONE = re.compile(r"[\s(\[\"'<]*([A-Za-z])[\s)\]\"'>.:,!]*")
 _OPTION = re.compile(
-    r"\s*(?:(?:option|choice|answer)\s*)?(?:\(([A-Za-z])\)|\[([A-Za-z])\]|([A-Za-z])(?=[):.]|,\s|\s[-–—]\s+[^\W\d_]{2}))", re.I
+    r"\s*(?:(?:option|choice|answer)\s*)?(?:\(([A-Za-z])\)|\[([A-Za-z])\]|([A-Za-z])(?=[):.]|\s[-–—]\s+[^\W\d_]{2}))", re.I
 )
 _LIST = re.compile(r"[\s(]*[A-Za-z][\s)]*(?:(?:,|/|&|\band\b|\bor\b)+[\s(]*[A-Za-z][\s)]*)+\.?")
 _ALSO = re.compile(r"[)\]\"'*]*\s*(?:,?\s*(?:and|or)\s+|[/&]\s*)(?:option\s+|choice\s+)?\(?([A-Z])(?![\w'])")

@@ -44,6 +44,7 @@ _TOKEN = re.compile(
     r"|(?P<formula>ƒ[a-zA-Z0-9ƒ]*)|(?P<separator>[,;&]|\b(?:and|or)\b)|(?P<relation>=)"
     r"|(?P<sign>[-+*/^](?=\s*[a-zA-Z0-9ƒ(.]))|(?P<bracket>[()\[\]])|(?P<word>[^\W\d_]+(?:'[a-z]+)?)|(?P<other>\S)"
 )
+_SPACED = re.compile(r"(?<![\d.,])\d{1,3}(?: \d{3})+(?![\d,]|\.\d)")  # 8 000
 _BULLET = re.compile(r"^[ \t]*[-+*][ \t]+", re.M)
 _DASHED = re.compile(r"\s+[^\W\d_]{2}")
 DENIED = re.compile(r"(?:\bnot|n't|\brather than|\binstead of|\bunlike|\bnever)(?:\s+(?:equal|to|the|=|exactly|just|only))*[\s(]*$", re.I)
@@ -79,6 +80,7 @@ def cleaned(text: str, *, is_math: bool = False) -> str:
     """Return a text without markup: a formula is ƒ, an operator one character, what says that two things are equal is "="."""
     if not is_math:
         text = _BULLET.sub("", text)
+    text = _SPACED.sub(lambda found: found[0].replace(" ", ""), text)
     for pattern, new in _MARKUP:
         text = pattern.sub(new, text)
     for _ in range(_MAX_DEPTH):
@@ -170,8 +172,10 @@ class _Scan:
         self._is_variable, self._is_related = len(word) == 1, is_related
 
     def _other(self, token: re.Match[str]) -> None:
-        """A dot, a quotation mark: what it stands beside goes on, but for numbers behind a dot."""
-        if token[0] in ".:?!":
+        """A dot ends an expression, a quotation mark does not; in mathematics "5!" is a formula."""
+        if token[0] == "!" and self._is_math and self._is_open:
+            self.found[-1] = replace(self.found[-1], value=None)
+        elif token[0] in ".:?!":
             is_related = self._is_related
             self._close()
             self._is_related = is_related
