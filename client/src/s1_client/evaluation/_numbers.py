@@ -23,7 +23,8 @@ from s1_client.evaluation._stated import plain, statements
 
 _LITERAL = re.compile(rf"[+-]?{NUMBER}")
 _SENTENCE = re.compile(r"(?<=[.!?。])(?:\s+|$)|\n+")
-_REASON = re.compile(r"\b(?:because|since|as|for|given|where|which|when|but|though|although|while|so|due|by|with|out of|from)\b", re.I)
+_REASON = re.compile(r"\b(?:because|since|as|for|given|where|which|(?<!so )when|but|though|although|while|due|with|out of|from)\b", re.I)
+_CONCLUSION = re.compile(r"=.*?\b(?:so|thus|therefore|hence)\b")  # "11 is a multiple of 8, so you get 88"
 _ITEM_END = re.compile(r"[,;&](?!\d{3})|\b(?:and|or)\b")
 _WORDS = re.compile(r"[^\W\d_ƒ]{2,}")
 
@@ -96,7 +97,10 @@ def _direct(sentence: str, kept: Sequence[Found]) -> Decimal | None:
     second = next((one for one in kept if one.item > kept[0].item), kept[0])
     if second.value != kept[0].value and _is_listed(sentence, kept[0].start, second.start):
         return None
+    conclusion = _CONCLUSION.search(sentence, kept[0].start)
     results = [one for one in first if one.is_result and one.value is not None]
+    if not results and conclusion:
+        results = [one for one in kept if one.start > conclusion.end() and one.is_result and one.value is not None]
     return results[-1].value if results else first[0].value
 
 

@@ -31,6 +31,7 @@ _BOX = re.compile(r"\\(?:boxed|fbox)(?![a-zA-Z])\s*")
 _BARE = re.compile(r"(?:(?!\\(?:boxed|fbox))[^\s$])+")
 _SHOWN = re.compile(r"\$\$.*?\$\$|\\\[.*?\\\]|\\begin\{(\w+)\}.*?\\end\{\1\}", re.DOTALL)
 _SENTENCE_END = re.compile(r"(?<=[.!?。])(?=\s)")
+_SPACED_MINUS = re.compile(r"^[ \t]*-[ \t]+(?=[\d.])")
 _MAX_GAP = 40  # characters between the boxes of a list
 _GAP = re.compile(r"(?:[\s$,;&}.]|\\[,;:!()\[\] ]|\\q?quad|\\(?:text|mathrm)\s*\{|\band\b|\bor\b|\b[a-zA-Z]\s*=)*")
 _LISTED = re.compile(r"[,;&]|\band\b|\bor\b")
@@ -68,12 +69,17 @@ def statements(answer: str) -> Iterator[Stated]:
     if boxed is not None:
         yield Stated(boxed, "boxed", is_final=True)
     if strong := list(_STRONG.finditer(text)):
-        yield Stated(text[strong[-1].end() :].strip(), "told", is_final=True)
+        yield Stated(_tail(text[strong[-1].end() :]), "told", is_final=True)
     behind = len(text)
     for mark in reversed(list(_WEAK.finditer(text))):
-        yield Stated(text[mark.end() : behind].strip(), "told", is_final=False)
+        yield Stated(_tail(text[mark.end() : behind]), "told", is_final=False)
         behind = mark.start()
     yield Stated(text.strip(), "said", is_final=True)
+
+
+def _tail(text: str) -> str:
+    """What stands behind a mark; "- 3" on its line is a number, further down an item of a list."""
+    return _SPACED_MINUS.sub("-", text).strip()
 
 
 def stated(answer: str) -> Stated:
