@@ -46,9 +46,11 @@ def test_a_line_ends_with_a_newline_and_with_nothing_else(text, found):
         ('[\n  {"a": 1},\n\n  {\n    "a": [2]\n  }\n]\n', [(2, {"a": 1}), (4, {"a": [2]})]),
         ('{\n  "a": 1\n}\n{\n  "a": 2\n}\n', [(1, {"a": 1}), (4, {"a": 2})]),
         ('["x", ["y"]]', [(1, "x"), (1, ["y"])]),
-        ('[\n"x"\n"y"]', [(2, "x"), (3, "not JSON: ',' or ']' is missing behind an element of the array")]),
+        ('[\n"x"\n"y"]', [(2, "x"), (3, "not JSON: ',' or ']' is missing behind an element")]),
         ('[\n{"a": }]', [(2, "not JSON: Expecting value at column 7")]),
-        ('[\n"x"', [(2, "x"), (2, "not JSON: ',' or ']' is missing behind an element of the array")]),
+        ('[\n"x"', [(2, "x"), (2, "not JSON: ',' or ']' is missing behind an element")]),
+        ("[", [(1, "not JSON: the array has no ']'")]),
+        ('["x",\n"y",\n', [(1, "x"), (2, "y"), (3, "not JSON: the array has no ']'")]),
         ('[\n{"a": 1, "a": 2},\n"b"]', [(2, "key 'a' is there twice"), (3, "b")]),
         (b'[\n"\xff"]', [(1, "not UTF-8: byte 0xff at 4")]),
         ("[" + "[" * 100_000, [(1, "not JSON: nested too deeply")]),
@@ -65,6 +67,13 @@ def test_another_format_is_one_problem_that_tells_the_right_one(raw):
     [(line, problem)] = read(raw)
     assert line == 1 and problem.startswith("not JSON Lines, and nothing below was read; JSON Lines has an object on each line")
     assert "EVALUATION.md" in problem
+
+
+def test_a_large_array_is_read_in_time_that_grows_with_it():
+    """Its lines are counted once: 20,000 elements of 50 lines are a second's work, and a minute's if each counts from the start."""
+    text = "[" + ",\n".join(['"' + "x" * 200 + '"' + "\n" * 50] * 20_000) + "]"
+    *_, (line, _) = read(text)
+    assert line == 19_999 * 51 + 1
 
 
 def test_utf_16_is_named():

@@ -27,6 +27,7 @@ from typing import IO, Any
 _BOM = b"\xef\xbb\xbf"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _MAX_DIGITS = 4300  # what Python converts (sys.set_int_max_str_digits)
+_TOO_DEEP = "not JSON: nested too deeply"
 _SPACE = re.compile(r"[ \t\r\n]*")
 _FIRST = b'{["'  # what an object, an array and a text begin with
 FORMAT = 'JSON Lines has an object on each line, such as {"prompt": "…", "expected": "…"}; EVALUATION.md shows how to convert CSV'
@@ -96,7 +97,7 @@ def read_json(raw: bytes, *, is_log: bool = False) -> Any:
         where = f"line {error.lineno} column {error.colno}" if error.lineno > 1 else f"column {error.colno}"
         raise ValueError(f"not JSON: {error.msg} at {where}") from None
     except RecursionError:
-        raise ValueError("not JSON: nested too deeply") from None
+        raise ValueError(_TOO_DEEP) from None
     problems += [] if is_log else _surrogates(value, text)
     if problems:
         raise ValueError(problems[0])
@@ -133,21 +134,24 @@ def _document(file: IO[bytes]) -> Iterator[Item]:
         yield Item(line=1, problem=str(error))
         return
     place, is_inside = _skip(text, 0), False
-    while 0 <= place < len(text):
+    line, counted = 1, 0  # lines up to there; counted from the start each time they would take the square of the file's length
+    while place < len(text):
+        line, counted = line + text.count("\n", counted, place), place
         if text[place] == ("]" if is_inside else "["):
             place, is_inside = _skip(text, place + 1), not is_inside
             continue
-        item, place = _value_at(text, place)
+        item, end = _value_at(text, place, line)
         yield item
-        if is_inside and place >= 0 and text[place : place + 1] == ",":
-            place = _skip(text, place + 1)
-        elif is_inside and place >= 0 and text[place : place + 1] != "]":
-            yield Item(line=_line_at(text, place), problem="not JSON: ',' or ']' is missing behind an element of the array")
+        if end is None:
             return
-
-
-def _line_at(text: str, place: int) -> int:
-    return text.count("\n", 0, place) + 1
+        place = _skip(text, end)
+        if is_inside and text[place : place + 1] == ",":
+            place = _skip(text, place + 1)
+        elif is_inside and text[place : place + 1] != "]":
+            yield Item(line=line + text.count("\n", counted, place), problem="not JSON: ',' or ']' is missing behind an element")
+            return
+    if is_inside:
+        yield Item(line=line + text.count("\n", counted), problem="not JSON: the array has no ']'")
 
 
 def _skip(text: str, place: int) -> int:
@@ -155,18 +159,17 @@ def _skip(text: str, place: int) -> int:
     return match.end() if match else place
 
 
-def _value_at(text: str, place: int) -> tuple[Item, int]:
-    """Return what stands there, and the place of what comes next; -1 where that is not known."""
-    line, problems = _line_at(text, place), list[str]()
+def _value_at(text: str, place: int, line: int) -> tuple[Item, int | None]:
+    """Return what stands there, and where it ends; None where that is not known."""
+    problems = list[str]()
     try:
         value, end = _decoder(problems, is_log=False).raw_decode(text, place)
     except json.JSONDecodeError as error:
-        return Item(line=error.lineno, problem=f"not JSON: {error.msg} at column {error.colno}"), -1
+        return Item(line=error.lineno, problem=f"not JSON: {error.msg} at column {error.colno}"), None
     except RecursionError:
-        return Item(line=line, problem="not JSON: nested too deeply"), -1
-    problems += _surrogates(value, text)
-    item = Item(line=line, problem=problems[0]) if problems else Item(line=line, value=value)
-    return item, _skip(text, end)
+        return Item(line=line, problem=_TOO_DEEP), None
+    problems += _surrogates(value, text[place:end])
+    return (Item(line=line, problem=problems[0]) if problems else Item(line=line, value=value)), end
 
 
 def _decoder(problems: list[str], *, is_log: bool) -> json.JSONDecoder:
@@ -210,6 +213,8 @@ def _surrogates(value: Any, text: str) -> list[str]:
         return []
     try:
         json.dumps(value, ensure_ascii=False).encode()
+    except RecursionError:
+        return [_TOO_DEEP]
     except UnicodeEncodeError:
         return ["half a character (one \\ud… without its other half), which UTF-8 cannot hold"]
     return []

@@ -89,6 +89,7 @@ def test_blank_lines_ask_nothing_and_count_as_lines():
         ({"prompt": "a", "temperature": 10**400}, "int too large"),
         ({"prompt": "a", "stop_words": [1]}, "stop_words: got 1, allowed: text"),
         ({"prompt": "a", "seed": -1}, "seed: got -1, allowed"),
+        ({"prompt": "a", "expected": 1, "grading": ["integer"]}, 'grading: got ["integer"], allowed: integer'),
         ({"prompt": "a", "expected": True}, "expected: got true, allowed: a number, or text"),
         ({"prompt": "a", "grading": "integer"}, "grading: got \"integer\" without 'expected'"),
         ({"prompt": "a", "expected": 1, "grading": "luck"}, 'grading: got "luck", allowed: integer, letter, math, judge, text'),

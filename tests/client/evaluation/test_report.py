@@ -4,7 +4,7 @@
 import pytest
 
 from client.evaluation.made import TASK, entries, entry, reply
-from s1_client.evaluation import Node, Protocol, Tree, report, report_of
+from s1_client.evaluation import GRADERS, Node, Protocol, Tree, report, report_of
 from s1_client.evaluation._grade import wilson
 from s1_client.evaluation._judge import Ungraded
 from s1_client.evaluation._trees import tree_to_dict
@@ -34,12 +34,12 @@ def test_a_setting_is_counted():
 def test_an_answer_that_cannot_be_graded_counts_as_wrong_and_is_told(monkeypatch, error, reason):
     """Whatever a reply or a judge says, the evaluation goes on."""
 
-    def grade(answer, expected):
+    def odd(answer, expected):
         if answer == "odd":
             raise error
         return True
 
-    monkeypatch.setattr("s1_client.evaluation._tasks.GRADERS", {"integer": grade})
+    monkeypatch.setitem(GRADERS, "integer", odd)
     found = made(Protocol(budgets=(16,)), entries("budget 16", reply("7"), reply("odd")))
     assert rows(found)["budget 16"].accuracy.value == 0.5
     assert f"budget 16: 1 of 2 answers could not be graded and count as wrong; {reason}" in found.effects

@@ -13,7 +13,7 @@ from statistics import fmean, median
 from typing import Any
 
 from s1_client.evaluation._grade import wilson
-from s1_client.evaluation._graders import GRADERS, grading_of
+from s1_client.evaluation._graders import grade, grading_of
 from s1_client.evaluation._judge import Ungraded
 
 
@@ -108,7 +108,7 @@ class _Collected:
         if expected is not None:
             grading = question.get("grading") or grading_of(expected)
             try:
-                self.grades.append(GRADERS[grading](reply["answer"], expected))
+                self.grades.append(grade(grading, reply["answer"], expected))
             except Ungraded:
                 self.num_ungraded += 1
 

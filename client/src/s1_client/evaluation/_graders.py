@@ -14,19 +14,22 @@ kinds are entries of ``GRADERS`` and, for votes, of ``VOTES``.
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 from collections.abc import Callable, Mapping
 from functools import cache
 
 from s1_client.evaluation import _math
 from s1_client.evaluation._grade import Expected, is_right
-from s1_client.evaluation._judge import Judge
+from s1_client.evaluation._judge import Judge, JudgeFailed, Ungraded
 from s1_client.evaluation._letters import letter_of
 from s1_client.evaluation._numbers import literal, number_of
 from s1_client.evaluation._stated import plain, result_of, stated
 
 Grader = Callable[[str, Expected], bool]
 Vote = Callable[[str], str | None]
+
+_log = logging.getLogger(__name__)
 
 
 def integer_of(answer: str) -> str | None:
@@ -77,6 +80,20 @@ GRADERS: Mapping[str, Grader] = {
     "judge": is_judged_same,
     "text": is_right,
 }
+
+
+def grade(grading: str, answer: str, expected: Expected) -> bool:
+    """Return whether an answer is right.
+
+    Raises MissingPackage and JudgeFailed if nothing can be graded; Ungraded if this answer cannot.
+    """
+    try:
+        return GRADERS[grading](answer, expected)
+    except (_math.MissingPackage, JudgeFailed, Ungraded):
+        raise
+    except Exception as error:
+        _log.exception("grading %s failed on an answer", grading)  # a bug on one answer must not cost all others
+        raise Ungraded(f"{type(error).__name__}: {error}"[:200]) from error
 
 
 def grading_of(expected: Expected) -> str:

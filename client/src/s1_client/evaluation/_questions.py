@@ -102,7 +102,7 @@ def _is_answer(expected: Any) -> bool:
 
 
 def _grading(given: Any, expected: Expected | None) -> str | None:
-    if given is not None and given not in GRADERS:
+    if given is not None and not (isinstance(given, str) and given in GRADERS):
         raise ValueError(f"grading: got {short(given)}, allowed: {', '.join(GRADERS)}")
     if expected is None:
         if given is not None:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import reduce
@@ -12,13 +11,10 @@ from types import MappingProxyType
 from typing import Any
 
 from s1_client.evaluation._graders import vote_of
-from s1_client.evaluation._judge import JudgeFailed, Ungraded
-from s1_client.evaluation._math import MissingPackage
+from s1_client.evaluation._judge import Ungraded
 from s1_client.evaluation._protocol import REBASE, Setting, is_accepted
 from s1_client.evaluation._tasks import Question, Task
 from s1_client.evaluation._trees import answer_of, tree_of
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,13 +90,8 @@ def _graded(sample: Sample, question: Question) -> Sample:
     """Raises MissingPackage and JudgeFailed: nothing can be graded then. No answer is a reason to end."""
     try:
         return replace(sample, is_right=sample.is_accepted and question.is_right(sample.answer))
-    except (MissingPackage, JudgeFailed):
-        raise
     except Ungraded as error:
         return replace(sample, ungraded=str(error))
-    except Exception as error:  # noqa: BLE001  # a bug of a grader on one answer must not cost all others
-        _log.exception("question %s: grading %s failed on an answer", question.id, question.grading)
-        return replace(sample, ungraded=f"{type(error).__name__}: {error}"[:200])
 
 
 def _sample(meta: Mapping[str, Any], reply: Mapping[str, Any], kind: str) -> Sample:

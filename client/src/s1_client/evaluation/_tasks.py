@@ -18,7 +18,7 @@ from typing import IO, Any
 from s1_client import Prompt
 from s1_client._jsonl import Item, items
 from s1_client.evaluation._grade import Expected
-from s1_client.evaluation._graders import GRADERS
+from s1_client.evaluation._graders import grade
 from s1_client.evaluation._questions import question_of
 from s1_client.evaluation._recipes import NAMES, entries_of
 
@@ -50,8 +50,8 @@ class Question:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def is_right(self, answer: str) -> bool:
-        """Whether an answer is right."""
-        return GRADERS[self.grading](answer, self.expected)
+        """Whether an answer is right. Raises MissingPackage, JudgeFailed and Ungraded."""
+        return grade(self.grading, answer, self.expected)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
