@@ -6,6 +6,7 @@ import html
 import json
 import re
 import shlex
+import subprocess
 
 import pytest
 from google.protobuf import text_format
@@ -181,6 +182,18 @@ def test_the_evaluation_pages_commands_are_taken(root):
         with evaluate.make_context("s1 eval", shlex.split(f"{common} {command}", comments=True)) as context:
             assert context.params["task"] in RECIPES and context.params["out"]
     assert len(commands) >= 5
+
+
+def test_the_evaluation_page_makes_a_task_of_csv(root, tmp_path):
+    """Its command as it stands, line breaks and commas in cells included."""
+    (command,) = re.findall(r"^```sh\n(python3 -c .*?)```", (root / "client/EVALUATION.md").read_text(), re.M | re.S)
+    (tmp_path / "questions.csv").write_text('question,answer\n"What is\n1,000 + 1?",1001\nCapital of France?,Paris\n')
+    subprocess.run(command, shell=True, cwd=tmp_path, check=True)
+    questions = load_task(str(tmp_path / "questions.jsonl")).questions
+    assert [(one.prompt, one.expected, one.grading) for one in questions] == [
+        ("What is\n1,000 + 1?", "1001", "integer"),
+        ("Capital of France?", "Paris", "text"),
+    ]
 
 
 def test_every_link_to_a_file_leads_somewhere(root):

@@ -13,6 +13,7 @@ from rich.console import Console
 from client.cli.running import by_id, call, entries, start, write_lines
 from s1_client import ConnectionFailed, EngineFailed, Outcome, Overloaded, Request, ServerNotReady, Stream
 from s1_client.cli import _progress
+from s1_client.cli._results import Refused, entries_in
 from s1_client.cli._tally import MAX_UNREACHED, Tally, duration
 from s1_client.testing import FakeServer
 from server.waiting import wait_until
@@ -266,11 +267,24 @@ def test_bad_lines_are_told_and_the_others_are_asked(batch, source, target):
     told = [line.removeprefix(f"{source}:") for line in result.stderr.splitlines() if line.startswith(str(source))]
     assert [line.partition(",")[0][:40] for line in told] == [
         "2: not JSON: Expecting value at column 1",
-        "4: unknown key 'max_token'; known: prompt"[:40],
+        "4: unknown key 'max_token'",
         "6: duplicate id 1",
     ]
     assert "3 bad lines" in result.stderr
     assert [entry["line"] for entry in sorted(entries(target), key=lambda entry: entry["line"])] == [1, 5]
+
+
+def test_a_json_array_is_asked_like_lines(batch, source, target):
+    source.write_text(json.dumps(["why", {"prompt": "how", "expected": 1, "grading": "integer", "meta": "kept"}], indent=1))
+    batch()
+    assert sorted((entry["line"], entry.get("meta")) for entry in entries(target)) == [(2, None), (3, "kept")]
+
+
+def test_another_format_is_refused_in_one_sentence(batch, source, server):
+    source.write_text("prompt,expected\nWhat is 1 + 1?,2\n")
+    told = batch(code=2).stderr
+    assert f"{source}:1: not JSON Lines, and nothing below was read; JSON Lines has an object on each line" in told
+    assert server.requests == []
 
 
 @pytest.mark.parametrize("change", ["default", "prompt", "option", "model"])
@@ -312,6 +326,27 @@ def test_a_file_that_is_none_of_results_is_refused(batch, target, line):
     target.write_text(f"{line}\n")
     assert f"{target}:1: not a line of results" in batch(code=2).stderr
     assert target.read_text() == f"{line}\n"
+
+
+def test_blank_lines_and_the_ends_of_another_system_are_taken_in_results(batch, server, target):
+    batch()
+    whole = target.read_bytes()
+    target.write_bytes(b"\xef\xbb\xbf" + whole.replace(b"\n", b"\r\n\r\n"))
+    server.requests.clear()
+    batch()
+    assert server.requests == [] and target.read_bytes() == whole
+
+
+def test_a_whole_last_line_is_a_result_without_its_end_and_a_torn_one_is_none(tmp_path):
+    """What a new run takes for done is shown, too."""
+    path = tmp_path / "out.jsonl"
+    path.write_text('{"id": "a", "reply": {}}\n{"id": "b", "reply": {}}')
+    assert [entry["id"] for entry in entries_in(path)] == ["a", "b"]
+    path.write_text('{"id": "a", "reply": {}}\n{"id": "b", "rep')
+    assert [entry["id"] for entry in entries_in(path)] == ["a"]
+    path.write_text('{"id": "a", "reply": {}}\n{"id": "b", "rep\n')
+    with pytest.raises(Refused, match=":2: not a line of results"):
+        list(entries_in(path))
 
 
 def test_two_runs_do_not_write_one_file(server, source, target):

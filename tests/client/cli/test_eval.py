@@ -7,6 +7,7 @@ import re
 import pytest
 
 from client.cli.running import by_id, call, entries, write_lines
+from client.evaluation.test_judge import api  # noqa: F401  # a fixture
 from s1_client import EngineFailed
 from s1_client.evaluation import load_task
 from s1_client.testing import FakeServer
@@ -221,6 +222,54 @@ def test_what_a_grading_needs_is_told_before_anything_is_asked(server, folder, t
     command = ("eval", task, "--max-thinking-tokens", "4", "--grading", "judge", "--out", folder, "--url", server.url)
     assert "$S1_JUDGE_MODEL" in call(*command, code=2).stderr
     assert server.requests == []
+
+
+@pytest.mark.parametrize("said", ["perhaps", "<think>the same? different?", None])
+def test_what_a_judge_says_does_not_end_an_evaluation(evaluate, server, api, monkeypatch, said):  # noqa: F811
+    monkeypatch.setattr(api, "says", said)
+    server.says(to="easy", thinking=" so", answer=" 42")
+    server.says(to="hard", thinking=" so", answer=" seven")
+    told, rows = evaluate("--max-thinking-tokens", "4", "--grading", "judge")
+    assert rows["budget 4"]["accuracy"]["value"] == 0.5
+    assert "budget 4: 1 of 2 answers could not be graded and count as wrong; the judge said" in told.stdout
+
+
+@pytest.mark.parametrize("grading", ["integer", "letter", "math", "text"])
+def test_no_answer_ends_an_evaluation(evaluate, server, folder, task, grading):
+    """Among them a number that Python does not convert, which a file of samples keeps for good."""
+    answers = [
+        "9" * 5000,
+        "-" + "8{,}000" * 2000,
+        "\\boxed{" * 3000,
+        "9^{9^{9^{9}}}",
+        "Answer:" * 3000,
+        "\\frac{" * 3000,
+        "1e999999999",
+        "\0",
+        "",
+    ]
+    write_lines(task, *({"prompt": f"{place}?", "expected": "B" if grading == "letter" else 7} for place in range(len(answers))))
+    for place, answer in enumerate(answers):
+        server.says(to=f"{place}?", thinking=" so", answer=answer)
+    _, rows = evaluate("--max-thinking-tokens", "4", "--grading", grading)
+    assert rows["budget 4"]["accuracy"]["value"] == 0
+    call("eval", "--show", folder)
+
+
+def test_questions_may_be_chats_with_options_of_their_own(evaluate, server, task):
+    chat = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "easy"}]
+    write_lines(task, {"messages": chat, "expected": 42, "max_tokens": 7, "seed": None}, {"prompt": "hard", "expected": 7})
+    evaluate("--token-limits", "8", "--max-tokens", 9, "--seed", 3)
+    asked = {str(one.prompt): one.options for one in server.requests}
+    told = "Think for up to 8 tokens."
+    assert asked.keys() == {str([chat[0], {"role": "user", "content": f"easy\n\n{told}"}]), f"hard\n\n{told}"}
+    assert {(options["max_tokens"], options.get("seed")) for options in asked.values()} == {(7, None), (9, 3)}
+
+
+def test_a_reward_model_does_not_score_answers_to_chats(server, folder, task):
+    write_lines(task, {"id": "x", "messages": [{"role": "user", "content": "easy"}], "expected": 42})
+    command = ("eval", task, "--rebase", "2", "--reward-model", "r", "--out", folder, "--url", server.url)
+    assert "--reward-model: question x is a chat" in call(*command, code=2).stderr
 
 
 def test_a_judge_that_fails_loses_no_sample(server, folder, task, monkeypatch):

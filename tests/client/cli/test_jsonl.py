@@ -74,7 +74,10 @@ def test_blank_lines_ask_nothing_and_count_as_lines():
         ({"messages": []}, "messages: got [], allowed: a list of"),
         ({"messages": [{"role": "user"}]}, "messages: got"),
         ({"messages": [{"role": "user", "content": ["parts"]}]}, "messages: got"),
-        ({"prompt": "a", "max_token": 3}, "unknown key 'max_token'; known: prompt, messages, id, meta, preset, thinking, "),
+        (
+            {"prompt": "a", "max_token": 3},
+            "unknown key 'max_token', did you mean 'max_tokens'?; known: prompt, messages, id, expected, grading, meta, preset, ",
+        ),
         ({"prompt": "a", "stream": True}, "unknown key 'stream'"),
         ({"prompt": "a", "id": ""}, 'id: got "", allowed: text or an integer'),
         ({"prompt": "a", "id": True}, "id: got true"),
@@ -86,6 +89,10 @@ def test_blank_lines_ask_nothing_and_count_as_lines():
         ({"prompt": "a", "temperature": 10**400}, "temperature: got 1000"),
         ({"prompt": "a", "stop_words": [1]}, "stop_words: got 1, allowed: text"),
         ({"prompt": "a", "seed": -1}, "seed: got -1, allowed"),
+        ({"prompt": "a", "expected": 1, "grading": ["integer"]}, 'grading: got ["integer"], allowed: integer'),
+        ({"prompt": "a", "expected": True}, "expected: got true, allowed: a number, or text"),
+        ({"prompt": "a", "grading": "integer"}, "grading: got \"integer\" without 'expected'"),
+        ({"prompt": "a", "expected": 1, "grading": "luck"}, 'grading: got "luck", allowed: integer, letter, math, judge, text'),
     ],
 )
 def test_a_bad_line_says_what_is_wrong(line, said):

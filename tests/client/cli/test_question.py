@@ -17,7 +17,7 @@ def stdin(monkeypatch):
     """Put a text into stdin; None: it is a terminal."""
 
     def put(text):
-        stream = io.StringIO(text or "")
+        stream = io.TextIOWrapper(io.BytesIO(text if isinstance(text, bytes) else (text or "").encode()))
         stream.isatty = lambda: text is None
         monkeypatch.setattr("sys.stdin", stream)
 
@@ -54,6 +54,23 @@ def test_a_file_is_the_question(stdin, file):
     assert read_prompt(None, file("why 我\n"), None) == "why 我"
 
 
+def test_a_text_of_another_system_is_the_same_question(stdin, file):
+    """A byte order mark is none of it, nor how a line ends; U+2028 is."""
+    assert read_prompt(None, file(b"\xef\xbb\xbfwhy\r\nnot\r\n"), None) == "why\nnot"
+    assert read_prompt(None, file("a\N{LINE SEPARATOR}b\N{NEXT LINE}\n"), None) == "a\N{LINE SEPARATOR}b\N{NEXT LINE}"
+    stdin(b"\xef\xbb\xbfwhy\r\n")
+    assert read_prompt("-", None, None) == "why"
+    assert read_prompt(None, None, file(b"\xef\xbb\xbf" + json.dumps(CHAT, indent=1).encode().replace(b"\n", b"\r\n"))) == CHAT
+
+
+def test_a_text_that_is_not_utf_8_is_refused(stdin, file):
+    with pytest.raises(click.UsageError, match="file: not UTF-8: byte 0xff at 3"):
+        read_prompt(None, file(b"ab\xff"), None)
+    stdin(b"\xff")
+    with pytest.raises(click.UsageError, match="stdin: not UTF-8"):
+        read_prompt("-", None, None)
+
+
 def test_messages_are_a_chat_that_a_question_is_added_to(stdin, file):
     path = file(json.dumps(CHAT))
     assert read_prompt(None, None, path) == CHAT
@@ -84,12 +101,15 @@ def test_what_cannot_be_is_refused(stdin, question, path, messages, told):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("{", "no JSON"),
+        ("{", "not JSON"),
+        ('[{"role": "user", "content": "a", "content": "b"}]', "key 'content' is there twice"),
+        ('[{"role": "user", "content": "\\ud800"}]', "half a character"),
+        ('[{"role": "user", "content": NaN}]', "NaN is no number"),
         ("{}", "allowed"),
         ('["a"]', "allowed"),
         ('[{"role": "user"}]', "allowed"),
         ('[{"role": "user", "content": 1}]', "allowed"),
-        (b"\xff", "utf-8"),
+        (b"\xff", "not UTF-8"),
     ],
 )
 def test_what_is_no_chat_is_refused(stdin, file, text, told):

@@ -118,11 +118,39 @@ def test_a_folder_without_replies_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("line", "problem"), [("{", "line 1: not JSON"), ("[]", "line 1: not an object"), ("{}", "allowed: lines with 'reply'")]
+    ("line", "problem"),
+    [
+        ("{", "line 1: not JSON"),
+        ("prompt,expected", "line 1: not JSON"),
+        ("\x89PNG", "line 1: not JSON"),
+        ("", "no line in it"),
+        ("[]", "line 1: not an object"),
+        ("{}", "allowed: lines with 'reply'"),
+    ],
 )
 def test_what_is_no_sample_file_is_refused(tmp_path, line, problem):
     (tmp_path / "bad.jsonl").write_text(line + "\n")
     assert problem in call("stats", tmp_path / "bad.jsonl", code=2).stderr
+
+
+def test_files_of_another_system_are_read(theirs):
+    """A log of the harness may hold NaN, a lone surrogate, U+2028 and a response that is null."""
+    lines = [log("7") | {"other": float("nan")}, log("\udcff"), log(None)]
+    text = "".join(f"{json.dumps(line)}\r\n\r\n" for line in lines)
+    odd = json.dumps(log("one\N{LINE SEPARATOR}two\N{NEXT LINE}three"), ensure_ascii=False)
+    theirs.write_bytes(b"\xef\xbb\xbf" + f"{text}{odd}".encode())
+    told = call("stats", "--json", theirs)
+    (found,) = json.loads(told.stdout).values()
+    assert (found["num_samples"], found["num_without_answer"], found["mean_answer_tokens"]) == (4, 4, 1.25)
+    assert "torn" not in told.stderr
+
+
+def test_a_torn_last_line_is_left_out_and_told(ours):
+    """As a run leaves it that was killed, or is still writing."""
+    ours.write_bytes(ours.read_bytes() + b'{"id": "q9", "rep')
+    told = call("stats", "--json", ours)
+    assert f"{ours}: its last line, 3, is torn; it is left out" in told.stderr
+    assert json.loads(told.stdout)[str(ours)]["num_samples"] == 1
 
 
 def test_what_is_no_tokenizer_is_refused(theirs):

@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from client.cli.running import by_id, call, entries, start, write_lines
+from client.evaluation.test_judge import api  # noqa: F401  # a fixture
 from s1_client import EngineFailed
 from s1_client.evaluation._grade import wilson
 from s1_client.testing import FakeServer
@@ -103,6 +104,33 @@ def test_answers_that_were_cut_are_counted_and_told(sweep, server, questions, fo
     assert "answers were cut" not in sweep("--file", questions, "--max-tokens", 99, "--overwrite").stdout
 
 
+def test_a_question_may_say_how_it_is_graded(sweep, server, questions, folder):
+    """As in an evaluation, by the same file."""
+    server.says(thinking=" so", answer=" 7 or 42")
+    write_lines(questions, *({"id": kind, "prompt": kind, "expected": "7", "grading": kind} for kind in ("integer", "text")))
+    sweep("--file", questions, "--temperature", 0.5)
+    row = rows(folder)[100, 0]
+    assert (row["num_graded"], row["num_right"]) == (2, 0)
+    write_lines(questions, {"prompt": "x", "expected": 7, "grading": "letter"})
+    assert "allowed with grading letter: one letter" in sweep("--file", questions, code=2).stderr
+
+
+def test_answers_that_a_judge_gives_no_verdict_on_are_counted(sweep, questions, folder, api, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(api, "says", "perhaps")
+    write_lines(questions, {"prompt": "x", "expected": "seven", "grading": "judge"}, {"prompt": "y", "expected": 42})
+    told = sweep("--file", questions, grid=("--max-thinking-tokens", "4"))
+    row = rows(folder)[4, 0]
+    assert (row["num_graded"], row["num_right"], row["num_ungraded"]) == (1, 1, 1)
+    assert "1 answers could not be graded; they are in no share" in told.stderr
+
+
+def test_what_a_grading_needs_is_told_before_anything_is_asked(sweep, server, questions, monkeypatch):
+    monkeypatch.delenv("S1_JUDGE_MODEL", raising=False)
+    write_lines(questions, {"prompt": "x", "expected": 7, "grading": "judge"})
+    assert "$S1_JUDGE_MODEL" in sweep("--file", questions, code=2).stderr
+    assert server.requests == []
+
+
 def test_the_csv_has_the_same_figures(sweep, questions, folder):
     sweep("--file", questions)
     with (folder / "summary.csv").open(newline="") as file:
@@ -125,6 +153,11 @@ def test_a_question_alone_is_a_sweep_without_grades(sweep, folder):
         "sweep.png",
         "sweep.svg",
     }
+
+
+def test_no_end_is_refused_if_nothing_is_said_of_it(sweep, folder):
+    sweep("why", grid=("--max-thinking-tokens", "0,4"))
+    assert list(rows(folder)) == [(0, 0), (4, 0)]
 
 
 def test_the_table_fits_into_80_columns(sweep, server, questions):
@@ -272,11 +305,10 @@ def test_a_bad_line_and_nothing_is_asked(sweep, server, questions):
             '{"prompt": "a", "expected": true}\n{"prompt": "b", "num_ignore": 1}\n{"prompt": "c", "meta": 1}\nnope\n{"prompt": "open"}\n'
         )
     said = sweep("--file", questions, code=2).stderr
-    assert f"{questions}:5: expected: allowed" in said
-    assert f"{questions}:6: unknown key 'num_ignore'" in said
-    assert f"{questions}:7: unknown key 'meta'" in said
+    assert f"{questions}:5: expected: got true, allowed: a number, or text" in said
+    assert f"{questions}:6: num_ignore: the command line says it for all questions" in said
     assert f"{questions}:8: not JSON" in said
-    assert "5 questions and 4 bad lines; nothing was asked" in said
+    assert "6 questions and 3 bad lines; nothing was asked" in said
     assert server.requests == []
 
 
@@ -286,7 +318,6 @@ def test_a_bad_line_and_nothing_is_asked(sweep, server, questions):
         ([], "one of QUESTION, --file and --plot-only"),
         (["why", "--file", "{questions}"], "one of QUESTION"),
         (["why", "--num-ignore", "0"], "--max-thinking-tokens is missing"),
-        (["why", "--max-thinking-tokens", "0"], "--num-ignore is missing"),
         (["why", "--max-thinking-tokens", "0,x", "--num-ignore", "0"], "got '0,x', allowed: different integers >= -1"),
         (["why", "--max-thinking-tokens", "0,0", "--num-ignore", "0"], "got '0,0', allowed: different"),
         (["why", "--max-thinking-tokens", "0", "--num-ignore", "-1"], "allowed: different integers >= 0"),

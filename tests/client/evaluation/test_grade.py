@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Simple grading: the last number, or whole words."""
+"""Simple grading: the number or the words that an answer states."""
 
 import math
 
 import pytest
 
-from s1_client.evaluation._grade import is_right, numbers_in, wilson
+from s1_client.evaluation._grade import is_right, wilson
+from s1_client.evaluation._numbers import numbers_in
 
 
 @pytest.mark.parametrize(
@@ -28,6 +29,10 @@ from s1_client.evaluation._grade import is_right, numbers_in, wilson
         ("no, it's C++!", "C++"),
         ("50% of them", "50%"),
         ("Änderung", "änderung"),
+        ("Answer: 0.5. It is less than 1", 0.5),
+        ("not London but Paris", "Paris"),
+        ("London? Answer: Paris", "Paris"),
+        ("The answer is 3/4", "3/4"),
     ],
 )
 def test_right(answer, expected):
@@ -46,6 +51,9 @@ def test_right(answer, expected):
         ("Paris", "Pa"),
         ("150% of them", "50%"),
         ("", "Paris"),
+        ("It is not Paris.", "Paris"),
+        ("Paris? Answer: London", "Paris"),
+        ("3/4", 4),
     ],
 )
 def test_wrong(answer, expected):
@@ -54,7 +62,7 @@ def test_wrong(answer, expected):
 
 @pytest.mark.parametrize(
     ("text", "numbers"),
-    [("1,2,3", [1, 2, 3]), ("1,234,567", [1234567]), ("12,345,6", [12345, 6]), ("1e99999999999", [1, 99999999999]), ("½ ٣ .", [])],
+    [("1,2,3", [1, 2, 3]), ("1,234,567", [1234567]), ("12,345,6", [12345, 6]), ("1e99999999999", []), ("½", []), ("٣ .", [3])],
 )
 def test_what_a_number_is(text, numbers):
     assert numbers_in(text) == numbers

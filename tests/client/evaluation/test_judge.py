@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from s1_client.evaluation import GRADERS, Judge, JudgeFailed
-from s1_client.evaluation._judge import verdict
+from s1_client.evaluation._judge import Ungraded, verdict
 
 
 class Api(BaseHTTPRequestHandler):
@@ -65,10 +65,60 @@ def test_verdicts_are_kept(api, tmp_path, monkeypatch):
     assert len(api.asked) == 2
 
 
-@pytest.mark.parametrize("said", ["", "yes", "The same", "same or different", "None"])
-def test_it_keeps_to_two_words_or_is_refused(said):
-    with pytest.raises(JudgeFailed, match="allowed: same or different"):
-        verdict(said)
+@pytest.mark.parametrize(
+    ("said", "is_same"),
+    [
+        ("same", True),
+        ("Different.", False),
+        ("The same", True),
+        ("**same**", True),
+        ("`Different`", False),
+        ('"same"', True),
+        (r"\boxed{\text{different}}", False),
+        ("Verdict: **same**", True),
+        ("The answer is: different", False),
+        ("My final verdict is **Same**.", True),
+        ("Same. Both are one half.", True),
+        ("same (one is a fraction)", True),
+        ("same\n\nBoth are 1/2, in a different notation.", True),
+        ("Both are 1/2, in a different notation.\n\n**same**\n", True),
+        ("<think>\nIs it the same? 3 is not 4, so different\n</think>\n\ndifferent", False),
+        ("so they differ; not the same</think>same", True),
+        ("<think>one</think> <think>another</think>\nsame", True),
+    ],
+)
+def test_a_verdict_is_read_behind_a_thought_and_in_markup(said, is_same):
+    assert verdict(said) is is_same
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["", "yes", "same or different", "None", "not the same", "same as the other", "<think>same", "same\ndifferent", "same, not different"],
+)
+def test_what_is_no_verdict_leaves_an_answer_ungraded(api, monkeypatch, said):
+    """It does not end the evaluation, and no verdict is kept."""
+    monkeypatch.setattr(api, "says", said)
+    with pytest.raises(Ungraded, match="allowed: same or different"):
+        GRADERS["judge"]("Answer: a half", "0.3")
+
+
+def test_a_judge_without_content_or_that_refuses_the_texts_leaves_an_answer_ungraded(api, monkeypatch):
+    monkeypatch.setattr(api, "says", None)
+    with pytest.raises(Ungraded):
+        GRADERS["judge"]("Answer: a half", "0.3")
+    monkeypatch.setattr(api, "status", 400)
+    monkeypatch.setattr(api, "says", "context length exceeded")
+    with pytest.raises(Ungraded, match="HTTP 400: context length exceeded"):
+        GRADERS["judge"]("Answer: a half", "0.3")
+
+
+def test_a_torn_line_of_the_verdicts_is_dropped(api, tmp_path, monkeypatch):
+    cache = tmp_path / "verdicts.jsonl"
+    monkeypatch.setenv("S1_JUDGE_CACHE", str(cache))
+    assert GRADERS["judge"]("Answer: a half", "0.5")
+    cache.write_bytes(b"\xef\xbb\xbf" + cache.read_bytes() + b'\r\n{"asked": "12')
+    assert GRADERS["judge"]("Answer: a half", "0.5") and len(api.asked) == 1
+    assert [GRADERS["judge"]("Answer: a third", "0.5") for _ in range(2)] == [True, True] and len(api.asked) == 2
 
 
 def test_its_failures_are_told(api, tmp_path, monkeypatch):

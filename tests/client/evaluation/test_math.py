@@ -31,6 +31,15 @@ def process():
         ("it is $x = 7$.", "7"),
         (r"\boxed{10\%}", r"10\%"),
         ("words", "words"),
+        (r"\boxed 5", "5"),
+        (r"\fbox{\frac{3}{4}}", "0.75"),
+        (r"\boxed{8{,}000}", "8000"),
+        (r"\boxed{8\,000}", "8000"),
+        (r"The roots are \boxed{2} and \boxed{3}.", "2, 3"),
+        (r"Final Answer: $\frac{1}{2}$. This follows since $x = 3$ and $y = 7$.", "0.5"),
+        ("Answer:\n$$\n\\frac{1}{2}\n$$\nas $x = 3$", "0.5"),
+        ("Answer\N{FULLWIDTH COLON}\N{FULLWIDTH DIGIT TWO}", "2"),
+        (r"\boxed{204}. So the result is \boxed{20", "204"),
     ],
 )
 def test_the_same(answer, reference):
@@ -47,6 +56,10 @@ def test_the_same(answer, reference):
         (r"\boxed{}", "7"),
         (r"\boxed{\frac{1}{", "1"),
         ("no idea", "7"),
+        (r"so \boxed{204", "204"),
+        (r"The roots are \boxed{2} and \boxed{3}.", "3"),
+        (r"Final Answer: $\frac{1}{2}$. This follows since $x = 3$.", "3"),
+        ("\\boxed{" + "9" * 5000 + "}", "9"),
         ("\\boxed{\0\udcff\n}", "7"),
         ("{" * 5000, "7"),
     ],
@@ -66,6 +79,7 @@ def test_what_never_ends_is_wrong_and_told_and_the_next_one_is_graded(caplog):
     try:
         assert not verifier.is_same("7", FOREVER)
         assert "math-verify came to no end" in caplog.text
+        verifier._limit_s = 60.0  # or a busy machine might need more
         assert verifier.is_same("0.5", r"\boxed{\frac{1}{2}}")
     finally:
         verifier.close()

@@ -7,8 +7,9 @@ import io
 import pytest
 
 from client.evaluation.made import TASK, entries, entry, reply
-from s1_client.evaluation import Node, Protocol, Tree, report, report_of
+from s1_client.evaluation import GRADERS, Node, Protocol, Tree, report, report_of
 from s1_client.evaluation._grade import wilson
+from s1_client.evaluation._judge import Ungraded
 from s1_client.evaluation._trees import tree_to_dict
 
 
@@ -53,6 +54,24 @@ def test_a_report_is_a_table_for_other_programs():
     assert {name: float(first[name]) for name in expected} == expected
     assert float(first["accuracy_low"]) < 0.5 < float(first["accuracy_high"])
     assert (second["setting"], second["num_failed"], second["accuracy"], second["mean_thinking_tokens"]) == ("budget 32", "1", "", "")
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [(Ungraded("the judge said 'perhaps'"), "the judge said 'perhaps'"), (ZeroDivisionError("oops"), "ZeroDivisionError: oops")],
+)
+def test_an_answer_that_cannot_be_graded_counts_as_wrong_and_is_told(monkeypatch, error, reason):
+    """Whatever a reply or a judge says, the evaluation goes on."""
+
+    def odd(answer, expected):
+        if answer == "odd":
+            raise error
+        return True
+
+    monkeypatch.setitem(GRADERS, "integer", odd)
+    found = made(Protocol(budgets=(16,)), entries("budget 16", reply("7"), reply("odd")))
+    assert rows(found)["budget 16"].accuracy.value == 0.5
+    assert f"budget 16: 1 of 2 answers could not be graded and count as wrong; {reason}" in found.effects
 
 
 def test_lines_of_other_questions_and_settings_are_left_out():

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from s1_client._jsonl import read_file
 from s1_client.cli._results import Refused
 
 
@@ -37,9 +38,11 @@ def claim(path: Path, what: Mapping[str, Any], *, kind: str, is_new: bool) -> di
 def noted(path: Path, kind: str) -> dict[str, Any]:
     """What is asked in a folder. Raises Refused if it holds nothing of the kind."""
     try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        found = read_file(path, is_log=True)
     except (OSError, ValueError) as error:
         raise Refused(f"{path.parent}: holds no {kind} ({error})") from None
+    if not isinstance(found, dict):
+        raise Refused(f"{path.parent}: holds no {kind} ({path.name} is not a JSON object)")
     return found
 
 

@@ -7,14 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import IO, Any
 
-from s1_client import InvalidRequest, Prompt
-from s1_client._wire import OPTIONS
-from s1_client.cli._jsonl import Asked, BadLine, Keys, check_values, digest, digest_of, lines_of, options_of, prompt_of, read_object
+from s1_client import Prompt
+from s1_client._jsonl import Item, items
+from s1_client.cli._jsonl import Asked, BadLine, Keys, digest, digest_of
 from s1_client.evaluation._grade import Expected
+from s1_client.evaluation._questions import question_of
 
 SETTING = ("max_thinking_tokens", "num_ignore")  # what a sweep varies
 OWN = (*SETTING, "num_samples")  # what only it may say
-KEYS = ("prompt", "messages", "id", "expected", *(name for name in OPTIONS if name not in OWN))
 _SEEDS = ("seed", "thinking_seed")
 
 
@@ -24,13 +24,14 @@ class Question:
 
     Attributes:
         key: its id.
-        expected: the right answer, if it is known.
+        expected: the right answer, if it is known, and ``grading``, how answers are held against it.
     """
 
     key: str | int
     prompt: Prompt
     options: Mapping[str, Any] = field(default_factory=dict)
     expected: Expected | None = None
+    grading: str | None = None
     line: int = 1
 
 
@@ -88,18 +89,17 @@ class Grid:
 def read_questions(file: IO[bytes]) -> tuple[list[Question], list[BadLine]]:
     """The questions of a file, and its lines that are none."""
     questions, bad, keys = [], [], Keys()
-    for line, raw in lines_of(file):
+    for item in items(file):
         try:
-            questions.append(_question(read_object(raw, KEYS), keys, line))
-        except (ValueError, OverflowError, InvalidRequest) as error:
-            bad.append(BadLine(line=line, problem=str(error)))
+            questions.append(_question(item, keys))
+        except ValueError as error:
+            bad.append(BadLine(line=item.line, problem=str(error)))
     return questions, bad
 
 
-def _question(entry: Mapping[str, Any], keys: Keys, line: int) -> Question:
-    prompt, options, expected = prompt_of(entry), options_of(entry), entry.get("expected")
-    check_values(options)
-    if expected is not None and (isinstance(expected, bool) or not isinstance(expected, str | int | float) or not str(expected).strip()):
-        raise ValueError("expected: allowed: a number, or text that is not empty")
-    key = keys.take(entry.get("id"), digest(prompt, options), line)
-    return Question(key=key, prompt=prompt, options=options, expected=expected, line=line)
+def _question(item: Item, keys: Keys) -> Question:
+    if item.problem is not None:
+        raise ValueError(item.problem)
+    one = question_of(item.value, item.line, varied=OWN)
+    key = keys.take(one.id, digest(one.prompt, one.options), one.line)
+    return Question(key=key, prompt=one.prompt, options=one.options, expected=one.expected, grading=one.grading, line=one.line)

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
+
+from s1_client._chats import chat_of
+from s1_client._jsonl import read_json, read_text
 
 STDIN = "-"
 Messages = list[dict[str, str]]
@@ -23,7 +24,7 @@ def read_prompt(question: str | None, file: str | None, messages: str | None) ->
     if file == messages == STDIN:
         raise click.UsageError("stdin can be read only once")
     if file is not None:
-        question = _read(file).removesuffix("\n")
+        question = _question(file)
     if messages is not None:
         return [*read_messages(messages), *([{"role": "user", "content": question}] if question is not None else [])]
     if question is None:
@@ -33,24 +34,27 @@ def read_prompt(question: str | None, file: str | None, messages: str | None) ->
 
 def read_messages(path: str) -> Messages:
     """Chat messages out of a JSON file. Raises click.UsageError if they are none."""
+    raw = _read(path)
     try:
-        messages = json.loads(_read(path))
-    except json.JSONDecodeError as error:
-        raise click.UsageError(f"{_name(path)}: no JSON: {error}") from None
-    if not isinstance(messages, list) or not all(map(_is_message, messages)):
-        raise click.UsageError(f'{_name(path)}: allowed: [{{"role": "user", "content": "..."}}, ...]')
-    return messages
+        return chat_of(read_json(raw))
+    except ValueError as error:
+        raise click.UsageError(f"{_name(path)}: {error}") from None
 
 
-def _is_message(value: Any) -> bool:
-    return isinstance(value, dict) and set(value) == {"role", "content"} and all(isinstance(text, str) for text in value.values())
-
-
-def _read(path: str) -> str:
+def _question(path: str) -> str:
+    """A text without the end of its last line."""
+    raw = _read(path)
     try:
-        return sys.stdin.read() if path == STDIN else Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise click.UsageError(f"{_name(path)}: {getattr(error, 'strerror', None) or error}") from None
+        return read_text(raw).removesuffix("\n")
+    except ValueError as error:
+        raise click.UsageError(f"{_name(path)}: {error}") from None
+
+
+def _read(path: str) -> bytes:
+    try:
+        return sys.stdin.buffer.read() if path == STDIN else Path(path).read_bytes()
+    except OSError as error:
+        raise click.UsageError(f"{_name(path)}: {error.strerror}") from None
 
 
 def _name(path: str) -> str:

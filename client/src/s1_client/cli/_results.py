@@ -6,6 +6,7 @@ It is the memory of a run that may be killed at any moment. What the next run fi
     a reply         the request is not asked again
     an error        it is, and this line goes away
     half a line     the last one, torn when the run was killed: goes away
+    a blank line    as well
 
 Lines are appended. A file from which lines have to go is written anew beside it and put in its place.
 """
@@ -24,6 +25,7 @@ from typing import Any, BinaryIO
 import click
 
 from s1_client import Outcome, S1Error
+from s1_client._jsonl import is_whole, lines_of, read_json
 from s1_client.cli._jsonl import Asked
 
 
@@ -44,10 +46,15 @@ class Past:
     @classmethod
     def of(cls, raw: bytes) -> Past:
         """Read it. Raises ValueError for a line that is none."""
-        data = json.loads(raw)
-        if not isinstance(data, dict) or "id" not in data or ("reply" in data) == ("error" in data):
-            raise ValueError("no id, or not one of 'reply' and 'error'")
+        data = _entry(raw)
         return cls(key=str(data["id"]), digest=str(data.get("request")), has_failed="error" in data)
+
+
+def _entry(raw: bytes) -> dict[str, Any]:
+    data = read_json(raw, is_log=True)
+    if not isinstance(data, dict) or "id" not in data or ("reply" in data) == ("error" in data):
+        raise ValueError("no id, or not one of 'reply' and 'error'")
+    return data
 
 
 class Results:
@@ -71,7 +78,7 @@ class Results:
 
     def _read(self) -> None:
         number = 0
-        for number, raw in enumerate(_lines(self._file), 1):
+        for number, raw in lines_of(self._file):
             past = self._past(number, raw)
             if past is None:
                 self.is_torn = True
@@ -86,7 +93,7 @@ class Results:
         try:
             return Past.of(raw)
         except ValueError as error:
-            if _is_whole(raw):
+            if is_whole(raw):
                 hint = "give another file, or --overwrite to begin anew"
                 raise Refused(f"{self.path}:{number}: not a line of results ({error}); {hint}") from None
             return None
@@ -114,12 +121,12 @@ class Results:
 
     def _kept(self, again: Collection[str]) -> Iterator[bytes]:
         written: set[str] = set()
-        for number, raw in enumerate(_lines(self._file), 1):
+        for number, raw in lines_of(self._file):
             past = self._past(number, raw)
             if past is None or past.key in written or (past.has_failed and (past.key in again or past.key in self._done)):
                 continue
             written.add(past.key)
-            yield raw.rstrip(b"\n") + b"\n"
+            yield raw.strip() + b"\n"
 
     def write(self, outcome: Outcome) -> None:
         """Append what came of a request."""
@@ -156,23 +163,22 @@ def results_at(path: Path, *, overwrite: bool = False) -> Iterator[Results]:
 
 
 def entries_in(path: Path) -> Iterator[dict[str, Any]]:
-    """The lines of a file of results, which another run may write meanwhile. Raises Refused if it is none."""
+    """Yield the lines of a file of results, but for a last one that is torn, which another run may write just now.
+
+    Raises Refused if it is no file of results.
+    """
     try:
         with path.open("rb") as file:
-            for number, raw in enumerate(file, 1):
-                if _is_whole(raw):
-                    yield _read(raw, f"{path}:{number}")
+            for number, raw in lines_of(file):
+                try:
+                    entry = _entry(raw)
+                except ValueError as error:
+                    if not is_whole(raw):
+                        return
+                    raise Refused(f"{path}:{number}: not a line of results ({error})") from None
+                yield entry
     except OSError as error:
         raise Refused(f"{path}: {error.strerror}") from None
-
-
-def _read(raw: bytes, where: str) -> dict[str, Any]:
-    try:
-        Past.of(raw)
-    except ValueError as error:
-        raise Refused(f"{where}: not a line of results ({error})") from None
-    entry: dict[str, Any] = json.loads(raw)
-    return entry
 
 
 def line_of(outcome: Outcome) -> bytes:
@@ -201,19 +207,10 @@ def _what_came(outcome: Outcome) -> dict[str, Any]:
     return {"reply": first, "other_replies": others} if others else {"reply": first}
 
 
-def _lines(file: BinaryIO) -> Iterator[bytes]:
-    file.seek(0)
-    return iter(file)
-
-
-def _is_whole(raw: bytes) -> bool:
-    return raw.endswith(b"\n")
-
-
 def _ends_whole(file: BinaryIO) -> bool:
     size = file.seek(0, os.SEEK_END)
     file.seek(max(size - 1, 0))
-    return size == 0 or _is_whole(file.read())
+    return size == 0 or is_whole(file.read())
 
 
 def _locked(path: Path) -> BinaryIO:

@@ -17,6 +17,7 @@ from typing import Any
 import click
 
 from s1_client import Client, Outcome, S1Error
+from s1_client._jsonl import read_file
 from s1_client.cli._folder import write
 from s1_client.cli._jsonl import Asked, digest_of
 from s1_client.cli._progress import shown
@@ -70,9 +71,10 @@ def scorer_of(parameters: Mapping[str, Any]) -> ServedScorer:
 
 def searches(slots: Sequence[Slot], options: Mapping[str, Any], *, models: Sequence[str]) -> Iterator[Searched]:
     """The searches of slots by these models, one of which scores; ``options`` are those of all requests."""
-    kept = {name: value for name, value in options.items() if name in _SAMPLING}
     for slot in slots:
-        seed = options.get("seed", 0) + _SEEDS_APART * slot.repeat
+        merged = {name: value for name, value in {**options, **slot.question.options}.items() if value is not None}
+        kept = {name: value for name, value in merged.items() if name in _SAMPLING}
+        seed = merged.get("seed", 0) + _SEEDS_APART * slot.repeat
         search = Search(**{**slot.setting.options, "seed": seed})
         told = digest_of({"prompt": slot.question.prompt, "options": kept, "search": repr(search), "models": list(models)})
         yield Searched(prompt=slot.question.prompt, options=kept, key=slot.key, digest=told, line=1, meta=slot.meta, search=search)
@@ -126,7 +128,7 @@ def _keep(asked: Searched, future: Future[Tree], results: Results, tally: Tally)
 def scores_in(path: Path) -> dict[str, dict[str, float]]:
     """Reward model -> id of a sample -> its score. Raises Refused for what is no file of scores."""
     try:
-        found: dict[str, dict[str, float]] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        found: dict[str, dict[str, float]] = read_file(path, is_log=True) if path.exists() else {}
         return {model: {key: float(score) for key, score in scores.items()} for model, scores in found.items()}
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise Refused(f"{path}: not a file of scores ({error}); without it they are asked for again") from None
@@ -136,7 +138,7 @@ def score_all(entries: Iterable[Mapping[str, Any]], path: Path, scorer: Scorer, 
     """Ask for the scores that are not there yet, question by question, and keep them at once. Raises S1Error."""
     scores = scores_in(path)
     known = scores.setdefault(reward_model, {})
-    prompts = {question.id: question.prompt for question in task.questions}
+    prompts = {question.id: str(question.prompt) for question in task.questions}  # no chat: see eval
     answers: dict[str, dict[str, Sequence[str]]] = defaultdict(dict)
     for entry in entries:
         if "reply" in entry and entry["id"] not in known and entry["meta"]["question"] in prompts:

@@ -12,7 +12,9 @@ from dataclasses import asdict, dataclass, field, fields
 from statistics import fmean, median
 from typing import Any
 
-from s1_client.evaluation._grade import Expected, is_right, wilson
+from s1_client.evaluation._grade import wilson
+from s1_client.evaluation._graders import grade, grading_of
+from s1_client.evaluation._judge import Ungraded
 from s1_client.evaluation._samples import CUT
 
 
@@ -24,7 +26,8 @@ class Row:
         mean_ends_refused: how often "Wait" was put in.
         share_cut: thinking ended by the budget; other ends are in ``thinking_ends``.
         share_answers_cut: the answer ended at its cap, or with the context; other ends are in ``answer_ends``.
-        num_graded: replies whose right answer is known.
+        num_graded: replies whose right answer is known, and that could be held against it.
+        num_ungraded: those that could not (see ``Ungraded``); they are in no share.
         accuracy: right ones among them, with its 95% interval.
         median_s: from the start of a reply to its last token, on the server.
     """
@@ -47,6 +50,7 @@ class Row:
     median_s: float | None
     thinking_ends: Mapping[str, int]
     answer_ends: Mapping[str, int]
+    num_ungraded: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,8 +110,9 @@ class _Collected:
     answer_ends: Counter[str] = field(default_factory=Counter)
     grades: list[bool] = field(default_factory=list)
     num_failed: int = 0
+    num_ungraded: int = 0
 
-    def add(self, reply: Mapping[str, Any], expected: Expected | None) -> None:
+    def add(self, reply: Mapping[str, Any], question: Mapping[str, Any]) -> None:
         result = reply["result"]
         usage = result["usage"]
         self.thinking.append(usage["num_thinking_tokens"])
@@ -116,8 +121,12 @@ class _Collected:
         self.seconds.append(result["total_ms"] / 1e3)
         self.ends[result["thinking_end"]] += 1
         self.answer_ends[result["answer_end"]] += 1
-        if expected is not None:
-            self.grades.append(is_right(reply["answer"], expected))
+        try:
+            is_right = _grade(reply["answer"], question)
+        except Ungraded:
+            self.num_ungraded += 1
+        else:
+            self.grades += [] if is_right is None else [is_right]
 
     def row(self, budget: int, ignore: int) -> Row:
         number, num_graded, num_right = len(self.thinking), len(self.grades), sum(self.grades)
@@ -141,35 +150,46 @@ class _Collected:
             median_s=median(self.seconds) if number else None,
             thinking_ends=dict(self.ends),
             answer_ends=dict(self.answer_ends),
+            num_ungraded=self.num_ungraded,
         )
 
 
 def summarise(sweep: Mapping[str, Any], entries: Iterable[Mapping[str, Any]]) -> Summary:
     """The summary of a sweep (see ``Grid.to_dict``) and its lines of results."""
-    expected = {str(question["key"]): question["expected"] for question in sweep["questions"]}
+    questions = {str(question["key"]): question for question in sweep["questions"]}
     settings: dict[tuple[int, int], _Collected] = {}
     presets: set[str] = set()
     for entry in entries:
         meta = entry["meta"]
         collected = settings.setdefault((meta["num_ignore"], meta["max_thinking_tokens"]), _Collected())
         if "reply" in entry:
-            collected.add(entry["reply"], expected.get(str(meta["question"])))
+            collected.add(entry["reply"], questions.get(str(meta["question"]), {}))
             presets.add(str(entry["reply"]["result"]["effective"].get("preset", "")))
         else:
             collected.num_failed += 1
     rows = [settings[setting].row(setting[1], setting[0]) for setting in sorted(settings, key=_order)]
-    return Summary(sweep=sweep["sweep"], model=sweep["model"], presets=sorted(presets - {""}), num_questions=len(expected), rows=rows)
+    return Summary(sweep=sweep["sweep"], model=sweep["model"], presets=sorted(presets - {""}), num_questions=len(questions), rows=rows)
 
 
 def grades_of(sweep: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], bool | None]:
-    """What tells whether the reply of a line of this sweep is right; None for a question whose answer is not known."""
-    expected = {str(question["key"]): question["expected"] for question in sweep["questions"]}
+    """Return what tells whether the reply of a line of this sweep is right; None where nobody can say."""
+    questions = {str(question["key"]): question for question in sweep["questions"]}
 
-    def grade(entry: Mapping[str, Any]) -> bool | None:
-        wanted = expected.get(str(entry["meta"]["question"]))
-        return None if wanted is None else is_right(entry["reply"]["answer"], wanted)
+    def grade_line(entry: Mapping[str, Any]) -> bool | None:
+        try:
+            return _grade(entry["reply"]["answer"], questions.get(str(entry["meta"]["question"]), {}))
+        except Ungraded:
+            return None
 
-    return grade
+    return grade_line
+
+
+def _grade(answer: str, question: Mapping[str, Any]) -> bool | None:
+    """Return whether the answer is right; None if no right answer is known. Raises Ungraded and JudgeFailed."""
+    expected = question.get("expected")
+    if expected is None:
+        return None
+    return grade(question.get("grading") or grading_of(expected), answer, expected)
 
 
 def _order(setting: tuple[int, int]) -> tuple[int, float]:

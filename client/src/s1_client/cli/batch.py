@@ -8,10 +8,11 @@ from typing import Any
 
 import click
 
-from s1_client.cli._jsonl import Requests, check_values, opened
+from s1_client.cli._jsonl import Requests, opened
 from s1_client.cli._results import Refused, results_at
 from s1_client.cli._run import run
 from s1_client.cli.options import SectionedCommand, asked, connect, connection_options, request_options
+from s1_client.evaluation._questions import check_values
 
 CONCURRENCY = 64
 
@@ -27,11 +28,12 @@ CONCURRENCY = 64
 @connection_options
 @click.pass_context
 def batch(context: click.Context, /, source: str, target: Path, concurrency: int, overwrite: bool, **parameters: Any) -> None:
-    """Ask every line of IN.jsonl (- for stdin) and write a line of OUT.jsonl for each as it ends.
+    """Ask every question of IN.jsonl (- for stdin) and write a line of OUT.jsonl for each as it ends.
 
-    A line of IN is an object with "prompt" (text) or "messages" (a chat), perhaps "id", perhaps "meta", which is
-    copied, and perhaps any of the request options below by its name (max_tokens, ...), which then counts instead of
-    the one given here; or just a string, the prompt. A line of OUT has "id", "line", "request" (a hash of all that was
+    IN is JSON Lines or a JSON array. A question is an object with "prompt" (text) or "messages" (a chat), perhaps "id",
+    perhaps "meta", which is copied, and perhaps any of the request options below by its name (max_tokens, ...), which then
+    counts instead of the one given here; or just a string, the prompt. "expected" and "grading" are for s1 eval and s1
+    sweep, which read the same files: nothing is graded here. A line of OUT has "id", "line", "request" (a hash of all that was
     asked), "meta", and "reply", or "error" and "partial", in the order in which they ended. Without an id a
     line gets one by what it asks.
 

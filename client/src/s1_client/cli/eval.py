@@ -13,7 +13,7 @@ import click
 
 from s1_client.cli import _folder
 from s1_client.cli._eval_show import COMPARISON, SAMPLES, SCORES, SETTINGS, TREES, show_one, show_two
-from s1_client.cli._jsonl import Asked, check_values, digest, digest_of
+from s1_client.cli._jsonl import Asked, digest, digest_of
 from s1_client.cli._results import Refused, entries_in, results_at
 from s1_client.cli._run import run
 from s1_client.cli._searches import score_all, scorer_of, search_all, search_fields, searches
@@ -21,10 +21,11 @@ from s1_client.cli._tally import Tally
 from s1_client.cli.batch import CONCURRENCY
 from s1_client.cli.options import SectionedCommand, asked, connect, connection_options, refuse_greedy, request_options
 from s1_client.cli.sweep import integers
-from s1_client.evaluation import GRADERS, BadTask, Protocol, Setting, Task, load_task
-from s1_client.evaluation._graders import NEEDS
+from s1_client.evaluation import GRADERS, Protocol, Setting, Task, load_task
+from s1_client.evaluation._graders import NEEDS, check_reference
 from s1_client.evaluation._judge import JudgeFailed
 from s1_client.evaluation._protocol import ASKED, LONG, OWN, REBASE, SHORT, Slot, is_accepted, slots
+from s1_client.evaluation._questions import check_values
 from s1_client.evaluation._recipes import NAMES as RECIPES
 from s1_client.evaluation._tasks import BUNDLED
 
@@ -69,8 +70,8 @@ def eval(context: click.Context, /, task: str | None, show: tuple[Path, ...], **
     as the s1 paper defines them, with 95% intervals (paired bootstrap over questions).
 
     TASK is "arithmetic", 40 questions that come with the command; s1_aime24, s1_aime25, s1_math500 or s1_gpqa_diamond
-    (by package lm-eval, which fetches their data); or a file with an object a line: "prompt", "expected", perhaps "id"
-    and "grading": integer, letter, text, math (by package math-verify), or judge (a language model: $S1_JUDGE_MODEL,
+    (by package lm-eval, which fetches their data); or a file of questions, as s1 batch reads it, each with "expected"
+    and perhaps "grading": integer, letter, text, math (by package math-verify), or judge (a language model: $S1_JUDGE_MODEL,
     $S1_JUDGE_URL, $S1_JUDGE_CACHE, $OPENAI_API_KEY).
 
     Settings are all combinations of --max-thinking-tokens, --num-ignore and --ignore-str, and one for each of
@@ -146,6 +147,9 @@ def _plan(name: str, parameters: Mapping[str, Any]) -> _Plan:
     options = asked(parameters)
     check_values(options)
     task = _task(name, parameters["grading"])
+    chat = next((question.id for question in task.questions if not isinstance(question.prompt, str)), None)
+    if chat is not None and parameters["reward_model"]:
+        raise Refused(f"--reward-model: question {chat} is a chat ('messages'), allowed: questions with 'prompt'")
     protocol = _protocol(parameters)
     _refuse_equal_replies(parameters, protocol, options)
     return _Plan(
@@ -181,10 +185,12 @@ def _task(name: str, grading: str | None) -> Task:
     try:
         task = load_task(name)
         if grading is not None:
+            for question in task.questions:
+                check_reference(grading, question.expected)
             task = replace(task, questions=tuple(replace(question, grading=grading) for question in task.questions))
         for kind in {question.grading for question in task.questions} & NEEDS.keys():
             NEEDS[kind]()
-    except (BadTask, ImportError, JudgeFailed) as error:
+    except (ValueError, ImportError, JudgeFailed) as error:
         raise Refused(str(error)) from None
     return task
 

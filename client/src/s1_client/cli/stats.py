@@ -14,6 +14,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from s1_client._jsonl import is_whole, lines_of, read_json
 from s1_client._suggest import how_to_install
 from s1_client.cli._graded_files import files_of, grade_of
 from s1_client.cli._results import Refused
@@ -79,7 +80,7 @@ def _statistics(path: Path, count: Count, limits: Mapping[str, Any]) -> dict[str
     """By the name of each setting or filter; "" where there is one alone."""
     try:
         found = statistics_by_setting(_lines(path), count=count, grade=grade_of(path), **limits)
-    except (BadSample, UnicodeDecodeError) as error:
+    except (BadSample, OSError) as error:
         raise Refused(f"{path}: {error}") from None
     return {"": next(iter(found.values()))} if len(found) == 1 else found or {"": statistics((), count=count)}
 
@@ -89,15 +90,22 @@ def _named(found: Mapping[str, Mapping[str, Stats]]) -> dict[str, Stats]:
 
 
 def _lines(path: Path) -> Iterator[Mapping[str, Any]]:
-    with path.open(encoding="utf-8") as file:
-        for place, line in enumerate(file, 1):
+    """A torn last line, as a run leaves it that was killed or is still writing, is left out, and that is said."""
+    place = 0
+    with path.open("rb") as file:
+        for place, line in lines_of(file):
             try:
-                entry = json.loads(line)
+                entry = read_json(line, is_log=True)
             except ValueError as error:
-                raise BadSample(f"line {place}: not JSON ({error})") from None
+                if is_whole(line) or place == 1:
+                    raise BadSample(f"line {place}: {error}") from None
+                click.echo(f"{path}: its last line, {place}, is torn; it is left out", err=True)
+                return
             if not isinstance(entry, dict):
                 raise BadSample(f"line {place}: not an object")
             yield entry
+    if not place:
+        raise BadSample("no line in it")
 
 
 def _count_of(tokenizer: Path | None, words: list[int]) -> Count:

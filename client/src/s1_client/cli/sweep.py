@@ -12,7 +12,7 @@ from rich.console import Console
 
 from s1_client.cli import _folder
 from s1_client.cli._grid import OWN, Grid, Question, read_questions
-from s1_client.cli._jsonl import check_values, opened
+from s1_client.cli._jsonl import opened
 from s1_client.cli._results import Refused, entries_in, results_at
 from s1_client.cli._run import run
 from s1_client.cli._summary import summarise
@@ -20,6 +20,9 @@ from s1_client.cli._table import table
 from s1_client.cli._tally import Tally
 from s1_client.cli.batch import CONCURRENCY
 from s1_client.cli.options import SectionedCommand, asked, connect, connection_options, refuse_greedy, request_options
+from s1_client.evaluation._graders import NEEDS
+from s1_client.evaluation._judge import JudgeFailed
+from s1_client.evaluation._questions import check_values
 
 SWEEP, REPLIES, SUMMARY, PLOT = "sweep.json", "replies.jsonl", "summary", "sweep"
 
@@ -43,9 +46,11 @@ def integers(least: int) -> Callable[[click.Context, click.Parameter, str | None
 
 @click.command(cls=SectionedCommand)
 @click.argument("question", required=False)
-@click.option("--file", metavar="FILE.jsonl", type=click.Path(exists=True, dir_okay=False, allow_dash=True), help="questions, one a line")
+@click.option(
+    "--file", metavar="FILE", type=click.Path(exists=True, dir_okay=False, allow_dash=True), help="questions: JSON Lines or a JSON array"
+)
 @click.option("--max-thinking-tokens", "budgets", metavar="N,N,…", callback=integers(-1), help="budgets; -1 = what the context allows")
-@click.option("--num-ignore", "ignores", metavar="N,N,…", callback=integers(0), help="how many ends of thinking to refuse")
+@click.option("--num-ignore", "ignores", metavar="N,N,…", callback=integers(0), help="how many ends of thinking to refuse  [default: 0]")
 @click.option("--repeat", "num_repeats", metavar="N", type=click.IntRange(min=1), default=1, show_default=True, help="replies to each")
 @click.option("--out", metavar="DIR", type=click.Path(file_okay=False, path_type=Path), help="default: sweep-… by what is asked")
 @click.option("--concurrency", metavar="N", type=click.IntRange(min=1), default=CONCURRENCY, show_default=True, help="requests at once")
@@ -57,14 +62,11 @@ def integers(least: int) -> Callable[[click.Context, click.Parameter, str | None
 @connection_options
 @click.pass_context
 def sweep(context: click.Context, /, question: str | None, file: str | None, plot_only: Path | None, **parameters: Any) -> None:
-    """Ask QUESTION, or every line of FILE.jsonl, with every budget (--max-thinking-tokens) and every number of
+    """Ask QUESTION, or every question of FILE, with every budget (--max-thinking-tokens) and every number of
     refused ends (--num-ignore), and show what that makes of the answers.
 
-    A line of FILE is an object with "prompt" (text) or "messages" (a chat), perhaps "expected", the right answer,
-    perhaps "id", perhaps request options as in s1 batch.
-
-    Grading is simple: an answer is right if its last number is the expected number, or, where other text is expected,
-    if it contains that as whole words, in upper or lower case.
+    FILE has questions as s1 batch reads them, perhaps with "expected", the right answer, and "grading", how answers
+    are held against it, as in s1 eval.
 
     Prints a table, and writes sweep.png, sweep.svg, summary.json, summary.csv and replies.jsonl (as s1 batch does) into
     DIR. The same command goes on where it stopped; budgets, ignores and repeats may be added to a sweep. Repeat r
@@ -89,21 +91,29 @@ def _read(file: str) -> list[Question]:
         questions, bad = read_questions(lines)
     for one in bad:
         click.echo(f"{file}:{one.line}: {one.problem}", err=True)
+    _check_gradings({question.grading for question in questions})
     if bad or not questions:
         raise Refused(f"{file}: {len(questions)} questions and {len(bad)} bad lines; nothing was asked")
     return questions
 
 
+def _check_gradings(kinds: set[str | None]) -> None:
+    try:
+        for kind in kinds & NEEDS.keys():
+            NEEDS[str(kind)]()
+    except (ImportError, JudgeFailed) as error:
+        raise Refused(str(error)) from None
+
+
 def _grid(questions: list[Question], parameters: Mapping[str, Any]) -> Grid:
     options, num_repeats = asked(parameters), parameters["num_repeats"]
     check_values(options)
-    for name, flag in (("budgets", "--max-thinking-tokens"), ("ignores", "--num-ignore")):
-        if parameters[name] is None:
-            raise click.UsageError(f"{flag} is missing: a sweep is over both")
+    if parameters["budgets"] is None:
+        raise click.UsageError("--max-thinking-tokens is missing: the budgets to sweep over")
     for question in questions if num_repeats > 1 else ():
         refuse_greedy("--repeat", {**options, **question.options})
-    settings = {name: parameters[name] for name in ("budgets", "ignores", "model")}
-    return Grid(questions=questions, options=options, num_repeats=num_repeats, **settings)
+    budgets, ignores, model = parameters["budgets"], parameters["ignores"] or (0,), parameters["model"]
+    return Grid(questions=questions, options=options, num_repeats=num_repeats, budgets=budgets, ignores=ignores, model=model)
 
 
 def _ask(grid: Grid, folder: Path, where: str, parameters: Mapping[str, Any]) -> Tally:
@@ -117,12 +127,17 @@ def _ask(grid: Grid, folder: Path, where: str, parameters: Mapping[str, Any]) ->
 
 def _show(folder: Path, what: Mapping[str, Any]) -> None:
     """The table to stdout; the summary and the plot into the folder."""
-    summary = summarise(what, entries_in(folder / REPLIES))
+    try:
+        summary = summarise(what, entries_in(folder / REPLIES))
+    except (ImportError, JudgeFailed) as error:
+        raise Refused(f"{error}; the replies are kept: s1 sweep --plot-only {folder} grades them again") from None
     _folder.write(folder / f"{SUMMARY}.json", summary.to_json())
     _folder.write(folder / f"{SUMMARY}.csv", summary.to_csv())
     Console().print(table(summary))
     if told := summary.cut_answers():
         click.echo(told)
+    if num_ungraded := sum(row.num_ungraded for row in summary.rows):
+        click.echo(f"{num_ungraded} answers could not be graded; they are in no share of right ones", err=True)
     from s1_client.cli.plot import draw  # imports matplotlib, which takes its time
 
     png, svg = draw(summary, folder / PLOT)

@@ -7,7 +7,7 @@
 from s1_client.evaluation._curves import Curve
 from s1_client.evaluation._graders import GRADERS, VOTES, Grader, Vote
 from s1_client.evaluation._intervals import Comparison, Estimate, compare, interval
-from s1_client.evaluation._judge import Judge, JudgeFailed
+from s1_client.evaluation._judge import Judge, JudgeFailed, Ungraded
 from s1_client.evaluation._math import MissingPackage
 from s1_client.evaluation._metrics import Run, control, performance, scaling
 from s1_client.evaluation._parallel import best_of, majority, pass_at
@@ -45,6 +45,7 @@ __all__ = [
     "Stats",
     "Task",
     "Tree",
+    "Ungraded",
     "Vote",
     "best_of",
     "compare",

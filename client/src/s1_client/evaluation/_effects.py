@@ -15,7 +15,7 @@ Asked = tuple[Setting, Sequence[Sample]]
 def effects(asked: Sequence[Asked]) -> list[str]:
     """A sentence for each setting that did nothing or not what it should, and for settings with equal replies."""
     told = [sentence for setting, samples in asked if samples for sentence in _of(setting, samples)]
-    return [*_of_cut_answers(asked), *told, *_equal(asked)]
+    return [*_of_cut_answers(asked), *told, *_ungraded(asked), *_equal(asked)]
 
 
 def _of_cut_answers(asked: Sequence[Asked]) -> Iterator[str]:
@@ -55,6 +55,14 @@ def _of(setting: Setting, samples: Sequence[Sample]) -> Iterator[str]:
         yield f"{setting.name}: in no tree did the model end an answer, {over}; what counts is unfinished"
     if not _are_told_apart(samples):
         yield f"{setting.name}: the reward model told no two answers apart; the best of them is the first"
+
+
+def _ungraded(asked: Sequence[Asked]) -> Iterator[str]:
+    """How many answers of a setting nobody could grade, and why the first of them."""
+    for setting, samples in asked:
+        reasons = [sample.ungraded for sample in samples if sample.ungraded]
+        if reasons:
+            yield f"{setting.name}: {len(reasons)} of {len(samples)} answers could not be graded and count as wrong; {reasons[0]}"
 
 
 def _of_rejection(setting: Setting, samples: Sequence[Sample]) -> Iterator[str]:

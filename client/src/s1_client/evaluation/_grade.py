@@ -1,45 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether an answer is right, by simple rules that need no second model; and how sure a share of right ones is."""
+"""Whether an answer holds what was expected, by rules that need no second model; and how sure a share of right ones is."""
 
 from __future__ import annotations
 
 import re
-from decimal import Decimal
 
-# Thousands may have commas. A minus belongs to its number, unless it stands behind another one, or a word.
-_NUMBER = re.compile(r"(?:(?<![\w)])-)?(?:\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d{1,3}(?!\d))?", re.ASCII)
+from s1_client.evaluation._number_scan import DENIED
+from s1_client.evaluation._numbers import literal, number_of
+from s1_client.evaluation._stated import plain, stated
+
 _Z = 1.959964  # of a 95% interval
 
 Expected = str | int | float
 
 
 def is_right(answer: str, expected: Expected) -> bool:
-    """A number is expected as the last number of the answer; other text as whole words somewhere in it."""
-    number = number_of(expected)
+    """A number is expected as the number that the answer states; other text as whole words in what it states, unless "not" is before."""
+    number = literal(str(expected))
     if number is not None:
-        found = numbers_in(answer)
-        return bool(found) and found[-1] == number
-    words = r"\s+".join(map(re.escape, str(expected).split()))
-    return re.search(rf"(?<!\w){words}(?!\w)", answer, re.IGNORECASE) is not None
-
-
-def number_of(expected: Expected) -> Decimal | None:
-    """The number that is expected, if it is one."""
-    text = _plain(str(expected)).strip()
-    return _decimal(text) if _NUMBER.fullmatch(text) else None
-
-
-def numbers_in(text: str) -> list[Decimal]:
-    """All numbers, in order."""
-    return [_decimal(found) for found in _NUMBER.findall(_plain(text))]
-
-
-def _plain(text: str) -> str:
-    return text.replace("\N{MINUS SIGN}", "-")
-
-
-def _decimal(text: str) -> Decimal:
-    return Decimal(text.replace(",", ""))
+        return number_of(answer) == number
+    text = stated(answer).text
+    words = r"\s+".join(map(re.escape, plain(str(expected)).split()))
+    found = re.finditer(rf"(?<!\w){words}(?!\w)", text, re.IGNORECASE)
+    return any(not DENIED.search(text, max(0, match.start() - 60), match.start()) for match in found)
 
 
 def wilson(num_right: int, number: int) -> tuple[float, float]:

@@ -18,7 +18,7 @@ from s1_client import InvalidRequest
 from s1_client._settings import DEADLINE_S, MAX_RETRIES
 from s1_client._suggest import unknown
 from s1_client._wire import MODEL, OPTIONS
-from s1_client.cli._jsonl import check_values
+from s1_client.evaluation._questions import check_values
 
 CONCURRENCY = 64
 _CONNECTION: dict[str, tuple[type, Any]] = {

@@ -18,7 +18,8 @@ from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from s1_client.evaluation._tasks import Question
+from s1_client import Prompt
+from s1_client.evaluation._tasks import VARIED, Question
 
 NO_LIMIT = -1
 REBASE = "rebase"
@@ -27,7 +28,7 @@ TOKENS_PER_STEP = 100  # a step's share of the limit when Control is told: the p
 LONG = "Take much time to think. Where you believe that you are done, go over your work again until nothing is left to doubt."
 SHORT = "Think only briefly. Do not go over your work more than is needed."
 _ATTEMPTS_APART = 100_003  # in seeds: more than anybody repeats
-OWN = ("thinking", "max_thinking_tokens", "num_ignore", "ignore_str", "num_samples")  # options that only a setting may say
+OWN = VARIED  # options that only a setting may say
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,9 +51,14 @@ class Setting:
     options: Mapping[str, Any] = field(default_factory=dict)
     suffix: str = ""
 
-    def prompt(self, question: Question) -> str:
-        """The question as this setting asks it."""
-        return f"{question.prompt}\n\n{self.suffix}" if self.suffix else question.prompt
+    def prompt(self, question: Question) -> Prompt:
+        """The question as this setting asks it: of a chat, the last message is."""
+        if not self.suffix:
+            return question.prompt
+        if isinstance(question.prompt, str):
+            return f"{question.prompt}\n\n{self.suffix}"
+        *before, last = question.prompt
+        return [*before, {**last, "content": f"{last['content']}\n\n{self.suffix}"}]
 
     @property
     def most_tokens(self) -> float | None:
@@ -180,11 +186,14 @@ class Slot:
         return {"question": self.question.id, "setting": self.setting.name, "repeat": self.repeat, "attempt": self.attempt}
 
     def options(self, common: Mapping[str, Any]) -> dict[str, Any]:
-        """Of its request. Each repeat and attempt has a seed of its own, or they would be equal."""
-        merged = {**common, **self.setting.options}
+        """Of its request: the setting's count before the question's, and those before the ``common`` ones.
+
+        Each repeat and attempt has a seed of its own, or they would be equal.
+        """
+        merged = {**common, **self.question.options, **self.setting.options}
         shift = self.repeat + _ATTEMPTS_APART * self.attempt
         seeds = {name: merged[name] + shift for name in ("seed", "thinking_seed") if merged.get(name) is not None}
-        return {**merged, **seeds}
+        return {name: value for name, value in {**merged, **seeds}.items() if value is not None}
 
 
 def slots(questions: Sequence[Question], settings: Sequence[Setting], num_repeats: int) -> Iterator[Slot]:

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from s1_client.evaluation._graders import vote_of
+from s1_client.evaluation._judge import Ungraded
 from s1_client.evaluation._protocol import REBASE, Setting, is_accepted
 from s1_client.evaluation._tasks import Question, Task
 from s1_client.evaluation._trees import answer_of, tree_of
@@ -24,7 +25,8 @@ class Sample:
 
     Attributes:
         answer: as it was said; "" without a reply.
-        is_right: a slot without an accepted reply is wrong.
+        is_right: a slot without an accepted reply is wrong, and so is an answer that is ``ungraded``.
+        ungraded: why nobody could say whether the answer is right; "" if somebody could.
         is_accepted: False: every attempt of a rejection was rejected.
         thinking_end: of a tree, how its answer ended (see ``Node``).
         answer_end: "length" if the cap of the answer, or the context, cut it; "" for a tree.
@@ -53,6 +55,7 @@ class Sample:
     num_spent_tokens: int
     said: str
     score: float | None = None
+    ungraded: str = ""
 
     @property
     def is_answer_cut(self) -> bool:
@@ -89,11 +92,19 @@ def collect(
             continue
         question, kind, reply = questions[meta["question"]], kinds[meta["setting"]], entry["reply"]
         new = _of_tree(meta, reply, question) if kind == REBASE else _sample(meta, reply, kind)
-        new = replace(new, is_right=new.is_accepted and question.is_right(new.answer), score=scores.get(str(entry["id"])))
+        new = replace(_graded(new, question), score=scores.get(str(entry["id"])))
         slots.setdefault((new.question, new.setting, new.repeat), {})[meta["attempt"]] = new
         presets.add("" if kind == REBASE else str(reply["result"]["effective"].get("preset", "")))
     samples = [reduce(_joined, [attempts[number] for number in sorted(attempts)]) for attempts in slots.values()]
     return Collected(samples=samples, num_failed=failed, presets=sorted(presets - {""}))
+
+
+def _graded(sample: Sample, question: Question) -> Sample:
+    """Raises MissingPackage and JudgeFailed: nothing can be graded then. No answer is a reason to end."""
+    try:
+        return replace(sample, is_right=sample.is_accepted and question.is_right(sample.answer))
+    except Ungraded as error:
+        return replace(sample, ungraded=str(error))
 
 
 def _sample(meta: Mapping[str, Any], reply: Mapping[str, Any], kind: str) -> Sample:

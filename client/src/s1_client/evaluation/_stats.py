@@ -240,7 +240,10 @@ def _responses(entry: Mapping[str, Any]) -> list[str]:
 
 
 def _texts(nested: Any) -> list[str]:
-    return [nested] if isinstance(nested, str) else [text for part in nested for text in _texts(part)]
+    """Texts in lists; null, as the harness has it where a model gave nothing, is an empty one."""
+    if nested is None or isinstance(nested, str):
+        return [nested or ""]
+    return [text for part in nested for text in _texts(part)]
 
 
 def _of_log(entry: Mapping[str, Any], text: str, count: Count) -> Told:

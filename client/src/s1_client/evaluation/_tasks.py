@@ -1,27 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
 """A task: questions whose right answers are known: one that comes with the package, a recipe (see ``_recipes``), or a file.
 
-A file has a JSON object a line: ``prompt``, ``expected``, and perhaps ``id`` and ``grading`` (a key of
-``GRADERS``). Without ``grading`` it follows from the reference: integer, letter, or text.
+What a file holds is said in ``_questions``; each of its questions has ``expected``.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+from s1_client import Prompt
+from s1_client._jsonl import Item, items
 from s1_client._suggest import how_to_install
 from s1_client.evaluation._grade import Expected
-from s1_client.evaluation._graders import GRADERS
+from s1_client.evaluation._graders import grade
+from s1_client.evaluation._questions import question_of
 from s1_client.evaluation._recipes import NAMES, entries_of
 
-KEYS = ("prompt", "expected", "id", "grading")
 BUNDLED = ("arithmetic",)
+VARIED = ("thinking", "max_thinking_tokens", "num_ignore", "ignore_str", "num_samples")  # options that only a setting may say
+_MAX_PROBLEMS = 10  # that one message tells
 
 
 class BadTask(ValueError):
@@ -34,18 +38,21 @@ class Question:
 
     Attributes:
         id: its name in results.
+        prompt: a text, or a chat.
         expected: the right answer.
         grading: how an answer is held against it, a key of ``GRADERS``.
+        options: of its requests, by name; None leaves one to the server.
     """
 
     id: str
-    prompt: str
+    prompt: Prompt
     expected: Expected
     grading: str
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     def is_right(self, answer: str) -> bool:
-        """Whether an answer is right."""
-        return GRADERS[self.grading](answer, self.expected)
+        """Whether an answer is right. Raises MissingPackage, JudgeFailed and Ungraded."""
+        return grade(self.grading, answer, self.expected)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +64,7 @@ class Task:
 
     def digest(self) -> str:
         """A hash of the questions as they are asked: a mended reference is no other task."""
-        asked = [[question.id, question.prompt] for question in self.questions]
+        asked = [[one.id, one.prompt, *([one.options] if one.options else [])] for one in self.questions]
         return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
 
     def to_dict(self) -> dict[str, Any]:
@@ -75,58 +82,55 @@ def load_task(name: str) -> Task:
     if name in NAMES:
         return Task(name=name, questions=_recipe(name))
     if name in BUNDLED:
-        text = resources.files("s1_client.evaluation.tasks").joinpath(f"{name}.jsonl").read_text(encoding="utf-8")
-        return Task(name=name, questions=read_questions(text.splitlines(), name))
+        with resources.files("s1_client.evaluation.tasks").joinpath(f"{name}.jsonl").open("rb") as file:
+            return Task(name=name, questions=read_questions(file, name))
     try:
-        lines = Path(name).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadTask(f"task: got {name!r}, allowed: {', '.join((*BUNDLED, *NAMES))}, or a file of questions ({error})") from None
-    return Task(name=Path(name).stem, questions=read_questions(lines, name))
+        with Path(name).open("rb") as file:
+            return Task(name=Path(name).stem, questions=read_questions(file, name))
+    except OSError as error:
+        allowed = f"{', '.join((*BUNDLED, *NAMES))}, or a file of questions"
+        raise BadTask(f"task: got {name!r}, allowed: {allowed} ({error.strerror})") from None
 
 
 def _recipe(name: str) -> tuple[Question, ...]:
     try:
-        return tuple(_question(entry, name) for entry in entries_of(name))
+        return tuple(_question(Item(line=number, value=entry), name) for number, entry in enumerate(entries_of(name), 1))
     except ImportError as error:
         raise BadTask(f"task {name} is read by lm-evaluation-harness: {how_to_install('lm-eval')} ({error})") from None
     except OSError as error:
         raise BadTask(f"task {name}: no data: {error}") from None
 
 
-def read_questions(lines: Iterable[str], where: str) -> tuple[Question, ...]:
-    """The questions of a file. Raises BadTask for one that is none, for an id that is there twice, and for no question."""
+def read_questions(file: IO[bytes], where: str) -> tuple[Question, ...]:
+    """The questions of a file. Raises BadTask naming the lines that are none, an id that is there twice, or that there is no question."""
     found: dict[str, Question] = {}
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            try:
-                question = _question(json.loads(line), f"q{number}")
-            except ValueError as error:
-                raise BadTask(f"{where}:{number}: {error}") from None
-            if found.setdefault(question.id, question) is not question:
-                raise BadTask(f"{where}:{number}: id {question.id!r} is there twice")
+    problems: list[str] = []
+    lines: Counter[int] = Counter()
+    for item in items(file):
+        lines[item.line] += 1
+        number = lines[item.line]
+        try:
+            question = _question(item, f"q{item.line}" + (f"-{number}" if number > 1 else ""))
+        except ValueError as error:
+            problems.append(f"{where}:{item.line}: {error}")
+            continue
+        if found.setdefault(question.id, question) is not question:
+            problems.append(f"{where}:{item.line}: id {question.id!r} is there twice")
+    if problems:
+        more = len(problems) - _MAX_PROBLEMS
+        raise BadTask("\n".join([*problems[:_MAX_PROBLEMS], *([f"and {more} more lines"] if more > 0 else [])]))
     if not found:
         raise BadTask(f"{where}: no question")
     return tuple(found.values())
 
 
-def _question(entry: Any, default_id: str) -> Question:
-    if not isinstance(entry, dict) or set(entry) - set(KEYS):
-        raise ValueError(f"allowed: a JSON object with {', '.join(KEYS)}")
-    prompt, expected, given = entry.get("prompt"), entry.get("expected"), entry.get("id", default_id)
-    if not isinstance(prompt, str) or not prompt.strip():
+def _question(item: Item, default_id: str) -> Question:
+    if item.problem is not None:
+        raise ValueError(item.problem)
+    asks = question_of(item.value, item.line, varied=VARIED)
+    if asks.expected is None or asks.grading is None:
+        raise ValueError("expected: missing; an evaluation needs the right answer, a number or text")
+    if isinstance(asks.prompt, str) and not asks.prompt.strip():
         raise ValueError("prompt: allowed: text that is not empty")
-    if isinstance(expected, bool) or not isinstance(expected, str | int | float) or not str(expected).strip():
-        raise ValueError("expected: allowed: a number, or text that is not empty")
-    if isinstance(given, bool) or not isinstance(given, str | int) or not str(given):
-        raise ValueError(f"id: got {given!r}, allowed: text or an integer")
-    grading = entry.get("grading", _grading_of(expected))
-    if grading not in GRADERS:
-        raise ValueError(f"grading: got {grading!r}, allowed: {', '.join(GRADERS)}")
-    return Question(id=str(given), prompt=prompt, expected=expected, grading=grading)
-
-
-def _grading_of(expected: Expected) -> str:
-    text = str(expected).strip()
-    if text.lstrip("+-").isascii() and text.lstrip("+-").isdigit():
-        return "integer"
-    return "letter" if len(text) == 1 and "A" <= text <= "Z" else "text"
+    key = default_id if asks.id is None else str(asks.id)
+    return Question(id=key, prompt=asks.prompt, expected=asks.expected, grading=asks.grading, options=asks.options)

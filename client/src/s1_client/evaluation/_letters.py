@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+r"""The letter of a choice that an answer states, in upper case as the s1 authors compare it. Pure.
+
+    boxed     the letter alone, or with its bracket, dot or text behind: ``\boxed{B}``, ``\boxed{\text{(b)}}``, ``\boxed{B: Paris}``;
+              a box with something else (a formula, a value) says nothing of letters
+    told      the letter that the statement begins with, else the first one of its first sentence with one
+    said      the whole answer, if it is one letter; "B is correct"; the option that it begins with; else the last letter
+
+A letter in a formula, one that is denied ("not B", "B fails"), the article "A" and the pronoun "I" are none. Several letters
+for one answer ("A or B") state nothing.
+"""
+
+from __future__ import annotations
+
+import re
+
+from s1_client.evaluation._stated import statements
+
+_FORMULA = re.compile(r"\$\$?([^$]*)\$\$?|\\\((.*?)\\\)|\\\[(.*?)\\\]", re.DOTALL)
+_WRAPPER = re.compile(
+    r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mathit|bf|rm|boxed|fbox|bm|boldsymbol|mbox)(?![a-zA-Z])|[{}$*_`]|\\[,;:! ]"
+)
+_ALONE = re.compile(r"[\s(\[\"'<]*([A-Za-z])[\s)\]\"'>.:,!]*")
+_OPTION = re.compile(
+    r"\s*(?:(?:option|choice|answer)\s*)?(?:\(([A-Za-z])\)|\[([A-Za-z])\]|([A-Za-z])(?=[):.]|\s[-–—]\s+[^\W\d_]{2}))", re.I
+)
+_LIST = re.compile(r"[\s(]*[A-Za-z][\s)]*(?:(?:,|/|&|\band\b|\bor\b)+[\s(]*[A-Za-z][\s)]*)+\.?")
+_ALSO = re.compile(r"[)\]\"'*]*\s*(?:,?\s*(?:and|or)\s+|[/&]\s*)(?:option\s+|choice\s+)?\(?([A-Z])(?![\w'])")
+_CAPITAL = re.compile(r"(?<![\w'\\^.-])\(?([A-Z])\)?(?![\w'^=]|-\w|\s*[=+<>])")
+_PROSE = re.compile(
+    r" (?!because|since|as\b|is\b|and\b|or\b|not\b|but\b|which|for\b|by\b|was\b|are\b|in\b|from\b|due|given|the\b|must|would)[a-z]"
+)
+_DENIED_BEFORE = re.compile(
+    r"(?:\b(?:not|nor|neither|unlike|except|than|instead of|exclud\w+|eliminat\w+|reject\w*)|n't|\brul\w+ out)"
+    r"(?:\s+(?:equal|to|the|option|choice|answer|is|be|both|either))*[\s(\"'*]*$",
+    re.I,
+)
+_DENIED_BEHIND = re.compile(
+    r"[)\]\"'*]*\s+(?:is|are|was|seems|looks)?\s*"
+    r"(?:n't|not\b|wrong|incorrect|false|out\b|fail|impossible|cannot|can't|does|tempting|(?:a|the) (?:common )?dis)",
+    re.I,
+)
+_CORRECT = re.compile(
+    r"(?<![\w'])\(?([A-Z])\)?\s+(?:is|must be|has to be)\s+(?:the\s+)?(?:only\s+)?(?:correct|right|best|true|answer)\b",
+)
+_CHOSEN = re.compile(
+    r"\b(?:[Cc]hoos\w+|[Cc]hose|[Pp]ick\w*|[Ss]elect\w*|[Gg]o(?:ing)? with|[Oo]ption|[Cc]hoice|[Aa]nswer)"
+    r"(?:\s+is|:)?\s+(?:option\s+|choice\s+)?\(?([A-Z])(?![\w'])"
+)
+_LOWER = re.compile(r"\(([a-z])\)")
+_LABEL = re.compile(r"^[ \t]*\(?[A-Za-z][).:]\s", re.M)
+_SENTENCE = re.compile(r"(?<=[.!?。])\s+|\n+")
+_REASON = re.compile(r"\b(?:because|since)\b", re.I)
+_SEVERAL = ""
+
+
+def letter_of(answer: str) -> str | None:
+    """Return the letter that an answer states, in upper case, if it states one."""
+    for one in statements(answer):
+        letter = _READERS[one.kind](one.text)
+        if letter is not None:
+            return letter or None
+    return None
+
+
+def _boxed(text: str) -> str | None:
+    bare = _WRAPPER.sub("", text).strip()
+    if alone := _ALONE.fullmatch(bare):
+        return alone[1].upper()
+    if _LIST.fullmatch(bare):
+        return _SEVERAL
+    option = _OPTION.match(bare)
+    return _letter(option).upper() if option else None
+
+
+def _told(text: str) -> str | None:
+    for sentence in map(_words, _SENTENCE.split(text)):
+        if alone := _ALONE.fullmatch(sentence):
+            return alone[1].upper()
+        if _LIST.fullmatch(sentence):
+            return _SEVERAL
+        if option := _OPTION.match(sentence):
+            return _unless_several(sentence, option)
+        letters = _capitals(sentence)
+        if letters:
+            return _unless_several(sentence, letters[0])
+        if lower := _LOWER.search(sentence):
+            return lower[1].upper()
+    return None
+
+
+def _said(text: str) -> str | None:
+    words = _words(text)
+    if alone := _ALONE.fullmatch(words):
+        return alone[1].upper()
+    for pattern in (_CORRECT, _CHOSEN):
+        found = [one for one in pattern.finditer(words) if not _is_denied(words, one) and not _is_article(words, one)]
+        if found:
+            return _unless_several(words, found[-1])
+    option = _OPTION.match(words)
+    if option and len(_LABEL.findall(words)) < 2:
+        return _unless_several(words, option)
+    for sentence in reversed(_SENTENCE.split(words)):
+        if letters := _capitals(_before_reason(sentence)) or _capitals(sentence):
+            return letters[-1][1]
+    lower = _LOWER.findall(words)
+    return lower[-1].upper() if lower else None
+
+
+_READERS = {"boxed": _boxed, "told": _told, "said": _said}
+
+
+def _words(text: str) -> str:
+    """Without markup and formulas; a formula that is a letter stays."""
+    return re.sub(r"[*_`]+", "", _FORMULA.sub(_kept, text)).strip()
+
+
+def _kept(formula: re.Match[str]) -> str:
+    letter = _boxed(next((part for part in formula.groups() if part is not None), ""))
+    return f"({letter})" if letter else " … "
+
+
+def _capitals(sentence: str) -> list[re.Match[str]]:
+    return [one for one in _CAPITAL.finditer(sentence) if not _is_article(sentence, one) and not _is_denied(sentence, one)]
+
+
+def _is_article(text: str, found: re.Match[str]) -> bool:
+    """Whether it is a word of prose: "A train" and "I think" hold no letter that was chosen."""
+    return found[1] in "AI" and _PROSE.match(text, found.end(1)) is not None
+
+
+def _is_denied(text: str, found: re.Match[str]) -> bool:
+    start, end = found.span(1)
+    return bool(_DENIED_BEFORE.search(text, max(0, start - 60), start) or _DENIED_BEHIND.match(text, end))
+
+
+def _unless_several(text: str, found: re.Match[str]) -> str:
+    letter = _letter(found).upper()
+    also = _ALSO.match(text, found.end())
+    return _SEVERAL if also and also[1] != letter and not _is_denied(text, also) else letter
+
+
+def _letter(found: re.Match[str]) -> str:
+    return str(next(group for group in found.groups() if group))
+
+
+def _before_reason(sentence: str) -> str:
+    reason = _REASON.search(sentence)
+    return sentence[: reason.start()] if reason else sentence

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+r"""What an answer states as its result. Pure; what the result is worth, as a number or a letter, others say.
+
+In this order, as the s1 authors' grader has it (``\boxed`` before "Answer:", the last of each):
+
+    boxed       the last ``\boxed{…}``, ``\fbox{…}`` or ``\boxed 5``. Boxes with only "," ";" "and" "or" between them are one
+                list. A last box that was cut off states nothing, unless an earlier one begins with what came of it.
+    told        what stands behind "Answer:", "#### " or the heading "Final Answer"; or behind "the answer is"
+    said        the whole answer, if nothing is marked
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["boxed", "told", "said"]
+
+_FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
+_SIGNS = {0x2212: "-", 0x066B: ".", 0x066C: ",", 0x00D7: r"\times ", 0x00F7: r"\div "} | _FULL_WIDTH
+_RAISED = {ord(raised): plain for raised, plain in zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-", strict=True)}
+_RAISED_RUN = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+")
+_NO_ASCII = re.compile(r"[^\x00-\x7f]")
+# What stands between thousands, besides the comma itself: TeX's {,} and thin spaces, spaces that do not break, 8'000, 8_000.
+_THOUSANDS = re.compile(r"(?<=\d)(?:\{,\}|,?\\[,!;: ]|~|['_\u00a0\u2007\u2009\u202f])(?=\d{3}(?!\d))")
+_BRACES = re.compile(r"\\.|[{}]", re.DOTALL)
+_BOX = re.compile(r"\\(?:boxed|fbox)(?![a-zA-Z])\s*")
+_BARE = re.compile(r"(?:(?!\\(?:boxed|fbox))[^\s$])+")
+_SHOWN = re.compile(r"\$\$.*?\$\$|\\\[.*?\\\]|\\begin\{(\w+)\}.*?\\end\{\1\}", re.DOTALL)
+_SENTENCE_END = re.compile(r"(?<=[.!?。])(?=\s)")
+_SPACED_MINUS = re.compile(r"^[ \t]*-[ \t]+(?=[\d.])")
+_MAX_GAP = 40  # characters between the boxes of a list
+_GAP = re.compile(r"(?:[\s$,;&}.]|\\[,;:!()\[\] ]|\\q?quad|\\(?:text|mathrm)\s*\{|\band\b|\bor\b|\b[a-zA-Z]\s*=)*")
+_LISTED = re.compile(r"[,;&]|\band\b|\bor\b")
+_WORD = r"(?:\banswers?\b|\bantwort\b|\brespuesta\b|\br[ée]ponse\b|\bответ\b|答案|答え)"
+_STRONG = re.compile(rf"{_WORD}[*_\s}}\"')]*[:=](?!=)[*_]*|^####(?!#)|^[#*_ \t]*(?:the\s+)?(?:final\s+)?answer[*_ \t#]*$", re.I | re.M)
+_WEAK = re.compile(r"\banswer\b[^.:;\n=!?]{0,60}?\b(?:is|was|equals|be)\b(?:\s*:)?|答案[是为]", re.I)
+
+
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """What an answer states.
+
+    Attributes:
+        text: the result, in ``plain`` text.
+        is_final: whether a mark says so; "the answer is" may be followed by something else.
+    """
+
+    text: str
+    kind: Kind
+    is_final: bool
+
+
+def plain(text: str) -> str:
+    """Return a text with ASCII digits and punctuation, whatever script they had, and no separators of thousands but commas."""
+    if not text.isascii():
+        text = _RAISED_RUN.sub(lambda run: f"^{{{run[0].translate(_RAISED)}}}", text.translate(_SIGNS))
+        text = _NO_ASCII.sub(lambda one: str(unicodedata.decimal(one[0], one[0])), text)
+    return _THOUSANDS.sub("", text)
+
+
+def statements(answer: str) -> Iterator[Stated]:
+    """Yield what an answer states, the more authoritative first. What is final ends the search, whatever it is worth."""
+    text = plain(answer)
+    boxed = _boxed(text)
+    if boxed is not None:
+        yield Stated(boxed, "boxed", is_final=True)
+    if strong := list(_STRONG.finditer(text)):
+        yield Stated(_tail(text[strong[-1].end() :]), "told", is_final=True)
+    behind = len(text)
+    for mark in reversed(list(_WEAK.finditer(text))):
+        yield Stated(_tail(text[mark.end() : behind]), "told", is_final=False)
+        behind = mark.start()
+    yield Stated(text.strip(), "said", is_final=True)
+
+
+def _tail(text: str) -> str:
+    """What stands behind a mark; "- 3" on its line is a number, further down an item of a list."""
+    return _SPACED_MINUS.sub("-", text).strip()
+
+
+def stated(answer: str) -> Stated:
+    """Return the most authoritative statement."""
+    return next(statements(answer))
+
+
+def result_of(one: Stated) -> str:
+    """Return the first formula, line or sentence of what stands behind a mark, which comments on it further down; else all of it."""
+    if one.kind != "told":
+        return one.text
+    shown = _SHOWN.match(one.text)
+    if shown:
+        return shown[0]
+    line, _, rest = one.text.partition("\n")
+    if line.rstrip().endswith(":"):
+        return f"{line}\n{result_of(Stated(rest.strip(), one.kind, one.is_final))}" if rest.strip() else line
+    ends = (end.start() for end in _SENTENCE_END.finditer(line) if line.count("$", 0, end.start()) % 2 == 0)
+    return line[: next(ends, len(line))].strip()
+
+
+def _boxed(text: str) -> str | None:
+    """The content of the last box, or of the list that it ends; "" if it was cut off; None without a box."""
+    closing, boxes = _closing(text), list[tuple[int, int, str | None]]()
+    for box in _BOX.finditer(text):
+        place = box.end()
+        if text[place : place + 1] == "{":
+            end = closing.get(place)
+            boxes.append((box.start(), len(text), None) if end is None else (box.start(), end + 1, text[place + 1 : end].strip()))
+        elif bare := _BARE.match(text, place):
+            boxes.append((box.start(), bare.end(), bare[0].rstrip(".,;")))
+    if not boxes:
+        return None
+    if boxes[-1][2] is None:
+        whole = [box for box in boxes if box[2] is not None]
+        came = text[boxes[-1][0] :].partition("{")[2].strip()
+        return whole[-1][2] if whole and str(whole[-1][2]).startswith(came) else ""
+    return _listed(text, boxes)
+
+
+def _listed(text: str, boxes: list[tuple[int, int, str | None]]) -> str:
+    found = [str(boxes[-1][2])]
+    for (_, end, content), (start, *_) in zip(reversed(boxes[:-1]), reversed(boxes), strict=False):
+        gap = text[end:start]
+        if content is None or len(gap) > _MAX_GAP or not _GAP.fullmatch(gap) or not _LISTED.search(gap):
+            break
+        found.append(content)
+    return ", ".join(dict.fromkeys(reversed(found)))
+
+
+def _closing(text: str) -> dict[int, int]:
+    """The place of each closed brace's end; an escaped one is none."""
+    opened, closing = list[int](), dict[int, int]()
+    for brace in _BRACES.finditer(text):
+        if brace[0] == "{":
+            opened.append(brace.start())
+        elif brace[0] == "}" and opened:
+            closing[opened.pop()] = brace.start()
+    return closing
