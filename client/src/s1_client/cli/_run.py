@@ -14,6 +14,7 @@ import click
 
 from s1_client import Client, Outcome, S1Error
 from s1_client.cli._jsonl import Asked, BadLine
+from s1_client.cli._output import echo
 from s1_client.cli._progress import shown
 from s1_client.cli._results import Results
 from s1_client.cli._tally import MAX_UNREACHED, Tally
@@ -51,7 +52,7 @@ def plan(source: Source, results: Results, where: str) -> Tally:
     tally, again = Tally(), set()
     for item in source:
         if isinstance(item, BadLine):
-            click.echo(f"{where}:{item.line}: {item.problem}", err=True)
+            echo(f"{where}:{item.line}: {item.problem}", err=True)
             tally.num_bad_lines += 1
         elif results.has_reply(item, f"{where}:{item.line}"):
             tally.num_skipped += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from s1_client.cli._summary import Row, Summary, budget_name
 
@@ -24,7 +25,7 @@ def table(summary: Summary) -> Table:
     return shown
 
 
-def _cells(row: Row, *, is_graded: bool) -> list[str]:
+def _cells(row: Row, *, is_graded: bool) -> list[str | Text]:
     return [
         budget_name(row.max_thinking_tokens),
         str(row.num_ignore),
@@ -36,7 +37,7 @@ def _cells(row: Row, *, is_graded: bool) -> list[str]:
         percent(row.share_natural),
         *([_accuracy(row)] if is_graded else []),
         number(row.median_s, ".2f"),
-        f"[red]{row.num_failed}[/]" if row.num_failed else "0",
+        Text(str(row.num_failed), "red" if row.num_failed else ""),
     ]
 
 

@@ -21,6 +21,7 @@ from s1_client import (
     S1Error,
     ServerNotReady,
 )
+from s1_client.cli._output import clean, echo, let_streams_take_any_text
 
 COMMANDS = {
     "ask": "ask one question and watch the model think",
@@ -68,12 +69,20 @@ class _Commands(click.Group):
         command.short_help = COMMANDS[cmd_name]
         return command
 
+    def main(self, *arguments: Any, **settings: Any) -> Any:
+        """Run the command; what it writes is never lost to an encoding."""
+        let_streams_take_any_text()
+        return super().main(*arguments, **settings)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except (S1Error, KeyboardInterrupt) as error:
-            click.echo(f"s1: {str(error) or 'interrupted'}", err=True)
+            echo(f"s1: {str(error) or 'interrupted'}", err=True)
             ctx.exit(exit_code(error))
+        except click.ClickException as error:
+            vars(error)["message"] = clean(error.message)  # it may quote a file
+            raise
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -10,12 +10,12 @@ from dataclasses import asdict
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.text import Text
 
 from s1_client import S1Error
 from s1_client.cli import _checks, _probe
 from s1_client.cli._checks import NOTE, OK, SKIPPED, WRONG, Finding, Hopeless, Patient
+from s1_client.cli._output import show
 from s1_client.cli._server import Server
 from s1_client.cli.options import SectionedCommand, connect, connection_options, settings_of
 
@@ -54,7 +54,6 @@ def _tell(finding: Finding, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(asdict(finding)))
         return
-    console = Console(soft_wrap=True, highlight=False)
-    console.print(Text.assemble((f"{finding.state:8}", STYLES[finding.state]), f"{finding.check:15}", finding.text))
+    show(Text.assemble((f"{finding.state:8}", STYLES[finding.state]), f"{finding.check:15}", finding.text), soft_wrap=True)
     if finding.mend:
-        console.print(Text(f"{'':23}-> {finding.mend}"))
+        show(Text(f"{'':23}-> {finding.mend}"), soft_wrap=True)

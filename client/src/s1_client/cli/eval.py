@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from s1_client.cli import _folder
 from s1_client.cli._eval_table import told
 from s1_client.cli._jsonl import Asked, check_values, digest, digest_of
+from s1_client.cli._output import show
 from s1_client.cli._results import Refused, entries_in, results_at
 from s1_client.cli._run import run
 from s1_client.cli._searches import score_all, scorer_of, scores_in, search_all, search_fields, searches
@@ -275,9 +275,8 @@ def _show(folder: Path) -> None:
     except (ImportError, JudgeFailed) as error:
         raise Refused(f"{error}; the samples are kept: s1 eval --show {folder} grades them again") from None
     _folder.write(folder / SUMMARY, found.to_json())
-    console = Console()
     for part in told(found):
-        console.print(part, soft_wrap=isinstance(part, str), highlight=False, markup=False)
+        show(part, soft_wrap=isinstance(part, str))
     from s1_client.cli._eval_figures import draw_all  # imports matplotlib, which takes its time
 
     figures = draw_all(found, folder)

@@ -15,6 +15,7 @@ import click
 from s1_client import ServerNotReady
 from s1_client._settings import Settings
 from s1_client.cli._levels import Levels
+from s1_client.cli._output import echo
 from s1_client.cli._results import Refused
 from s1_client.cli._server import Server
 from s1_client.cli.options import SectionedCommand, server_options, settings_of
@@ -161,6 +162,6 @@ def _tell(record: Run, made: Plan) -> int:
     """What was wrong, and where the record is; the exit code."""
     found = faults(record, made.scenario.allowed_errors)
     for fault in found:
-        click.echo(f"wrong: {fault}", err=True)
+        echo(f"wrong: {fault}", err=True)
     click.echo(f"{'wrong' if found else 'all is well'}; record: {made.folder / RECORD}")
     return 1 if found else 0

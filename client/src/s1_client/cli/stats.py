@@ -10,9 +10,9 @@ from typing import Any
 
 import click
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
+from s1_client.cli._output import show
 from s1_client.cli._results import Refused
 from s1_client.cli._table import number, percent
 from s1_client.evaluation._stats import BadSample, Count, Stats, statistics
@@ -60,7 +60,7 @@ def stats(files: tuple[Path, ...], tokenizer: Path | None, as_json: bool, **limi
     if as_json:
         click.echo(json.dumps({name: one.to_dict() for name, one in found.items()}, indent=2))
         return
-    Console().print(table(found))
+    show(table(found))
     if words:
         click.echo("counts of logs are words, not tokens: no --tokenizer was given", err=True)
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from s1_client.cli import _folder
 from s1_client.cli._grid import OWN, Grid, Question, read_questions
 from s1_client.cli._jsonl import check_values, opened
+from s1_client.cli._output import echo, show
 from s1_client.cli._results import Refused, entries_in, results_at
 from s1_client.cli._run import run
 from s1_client.cli._summary import summarise
@@ -88,7 +88,7 @@ def _read(file: str) -> list[Question]:
     with opened(file) as lines:
         questions, bad = read_questions(lines)
     for one in bad:
-        click.echo(f"{file}:{one.line}: {one.problem}", err=True)
+        echo(f"{file}:{one.line}: {one.problem}", err=True)
     if bad or not questions:
         raise Refused(f"{file}: {len(questions)} questions and {len(bad)} bad lines; nothing was asked")
     return questions
@@ -120,7 +120,7 @@ def _show(folder: Path, what: Mapping[str, Any]) -> None:
     summary = summarise(what, entries_in(folder / REPLIES))
     _folder.write(folder / f"{SUMMARY}.json", summary.to_json())
     _folder.write(folder / f"{SUMMARY}.csv", summary.to_csv())
-    Console().print(table(summary))
+    show(table(summary))
     from s1_client.cli.plot import draw  # imports matplotlib, which takes its time
 
     png, svg = draw(summary, folder / PLOT)

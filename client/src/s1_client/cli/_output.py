@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is written to stdout and stderr: text that their encoding can hold, and that a terminal shows and does not obey."""
+
+from __future__ import annotations
+
+import codecs
+import io
+import re
+import shutil
+import sys
+import textwrap
+
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.segment import Segment
+
+# Unicode's categories Cc and Cs but for tab and newline; all of Bidi_Control; what has no width and is there to be unseen. Left are
+# the zero-width (non-)joiner and the variation selectors, which Persian, Indic scripts and emoji need.
+_OBEYED = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
+    "\U000e0000-\U000e0fff]"
+)
+_LINE_ENDS = re.compile("[\u2028\u2029]")  # LINE and PARAGRAPH SEPARATOR
+_INDENT = "    "  # of what continues a line
+
+_HANDLER = "s1-spelled"
+_PYTHONS_OWN = ("strict", "surrogateescape", "backslashreplace")  # in most locales, in C, and of stderr
+_ESCAPED_BYTES = {chr(0xDC00 + byte) for byte in range(0x80, 0x100)}
+_ASCII = {
+    **dict.fromkeys("─━╸–−", "-"),
+    **dict.fromkeys("├└", "+"),
+    **dict.fromkeys("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏", "*"),
+    "…": "...",
+    "·": "|",
+    "×": "x",
+    "≤": "<=",
+}  # of what we write ourselves
+
+
+def clean(text: str) -> str:
+    """Text that a terminal shows and does not obey: without control characters but for tabs and newlines, without those
+    that turn the direction of writing, and without those that nobody sees.
+    """
+    return _OBEYED.sub("", _LINE_ENDS.sub("\n", text))
+
+
+def echo(text: str = "", *, err: bool = False) -> None:
+    """Write lines; on a terminal clean, and broken between words."""
+    file = sys.stderr if err else sys.stdout
+    print(_fitted(clean(text)) if file.isatty() else text, file=file, flush=True)
+
+
+def _fitted(text: str) -> str:
+    width = max(shutil.get_terminal_size().columns, 2 * len(_INDENT))
+    breaker = textwrap.TextWrapper(
+        width, subsequent_indent=_INDENT, break_long_words=False, break_on_hyphens=False, replace_whitespace=False
+    )
+    return "\n".join(line if len(line) <= width else breaker.fill(line) for line in text.split("\n"))
+
+
+def show(what: RenderableType, *, soft_wrap: bool = False) -> None:
+    """Draw something of rich's on stdout; nothing in its texts is obeyed. Where that is no terminal, no line ends with blanks."""
+    console = Console(highlight=False, markup=False)
+    if console.is_terminal:
+        console.print(_Clean(what), soft_wrap=soft_wrap)
+        return
+    with console.capture() as captured:
+        console.print(_Clean(what), soft_wrap=soft_wrap)
+    print("\n".join(line.rstrip() for line in captured.get().split("\n")), end="", flush=True)
+
+
+class _Clean:
+    """Something whose text is cleaned when it has been laid out."""
+
+    def __init__(self, whole: RenderableType) -> None:
+        self._whole = whole
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """For rich."""
+        for segment in console.render(self._whole, options):
+            yield segment if segment.control else Segment(clean(segment.text), segment.style)
+
+
+def let_streams_take_any_text() -> None:
+    """Make stdout and stderr spell what their encoding does not hold, in ASCII or as Python's escapes, instead of
+    raising UnicodeEncodeError. Other handlers than Python's own ($PYTHONIOENCODING) stay.
+    """
+    codecs.register_error(_HANDLER, _spelled)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors in _PYTHONS_OWN:
+            stream.reconfigure(errors=_HANDLER)
+
+
+def _spelled(error: UnicodeError) -> tuple[bytes, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return b"".join(map(_in_ascii, error.object[error.start : error.end])), error.end
+
+
+def _in_ascii(char: str) -> bytes:
+    if char in _ESCAPED_BYTES:  # of a file's name, say
+        return char.encode("ascii", "surrogateescape")
+    return (_ASCII.get(char) or char).encode("ascii", "backslashreplace")
