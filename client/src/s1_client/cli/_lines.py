@@ -3,20 +3,24 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import click
+
 PROMPT = "> "
 _HISTORY_LINES = 1000
+_BOM = "\ufeff"
 
 
 def read_lines(words: Sequence[str]) -> Iterator[str]:
-    """Lines to their end; ``words`` are completed. At a prompt Ctrl-C clears the line."""
+    """Lines to their end, without it; ``words`` are completed. At a prompt Ctrl-C clears the line."""
     if not sys.stdin.isatty():
-        yield from (line.removesuffix("\n") for line in sys.stdin)
+        yield from _piped()
         return
     with _editing(words):
         while True:
@@ -27,6 +31,30 @@ def read_lines(words: Sequence[str]) -> Iterator[str]:
                 return
             except KeyboardInterrupt:
                 print(file=sys.stderr)
+            except UnicodeDecodeError as error:
+                print(f"s1: the line is not {error.encoding}", file=sys.stderr)
+
+
+def _piped() -> Iterator[str]:
+    """Raises click.UsageError for a line that cannot be read."""
+    encoding = _piped_encoding()
+    for number, raw in enumerate(sys.stdin.buffer, 1):
+        try:
+            line = raw.decode(encoding)
+        except UnicodeDecodeError as error:
+            raise click.UsageError(f"stdin, line {number}: not {encoding}: byte {raw[error.start]:#04x} at {error.start + 1}") from None
+        yield (line.removeprefix(_BOM) if number == 1 else line).rstrip("\r\n")
+
+
+def piped_text() -> str:
+    """All of a piped stdin, its line ends as newlines. Raises UnicodeDecodeError."""
+    return sys.stdin.buffer.read().decode(_piped_encoding()).removeprefix(_BOM).replace("\r\n", "\n")
+
+
+def _piped_encoding() -> str:
+    """UTF-8, unless the locale, or $PYTHONIOENCODING, names another one that is more than ASCII."""
+    name = codecs.lookup(sys.stdin.encoding).name
+    return "utf-8" if name == "ascii" else name
 
 
 def _prompted() -> str:

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import codecs
 import io
+import os
 import re
 import shutil
 import sys
 import textwrap
+from typing import TextIO
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.segment import Segment
@@ -17,10 +19,12 @@ from rich.segment import Segment
 # the zero-width (non-)joiner and the variation selectors, which Persian, Indic scripts and emoji need.
 _OBEYED = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
-    "\U000e0000-\U000e0fff]"
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
 _LINE_ENDS = re.compile("[\u2028\u2029]")  # LINE and PARAGRAPH SEPARATOR
 _INDENT = "    "  # of what continues a line
+
+_DIM = "\x1b[2m{}\x1b[0m"
 
 _HANDLER = "s1-spelled"
 _PYTHONS_OWN = ("strict", "surrogateescape", "backslashreplace")  # in most locales, in C, and of stderr
@@ -43,10 +47,17 @@ def clean(text: str) -> str:
     return _OBEYED.sub("", _LINE_ENDS.sub("\n", text))
 
 
-def echo(text: str = "", *, err: bool = False) -> None:
-    """Write lines; on a terminal clean, and broken between words."""
+def echo(text: str = "", *, err: bool = False, dim: bool = False) -> None:
+    """Write lines; on a terminal clean, broken between words, and perhaps dim."""
     file = sys.stderr if err else sys.stdout
-    print(_fitted(clean(text)) if file.isatty() else text, file=file, flush=True)
+    if file.isatty():
+        text = _fitted(clean(text))
+    print(_DIM.format(text) if dim and is_alive(file) else text, file=file, flush=True)
+
+
+def is_alive(file: TextIO) -> bool:
+    """Whether it is a terminal that can draw."""
+    return file.isatty() and os.environ.get("TERM", "") not in ("dumb", "unknown")
 
 
 def _fitted(text: str) -> str:

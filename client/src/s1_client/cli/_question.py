@@ -10,6 +10,8 @@ from typing import Any
 
 import click
 
+from s1_client.cli._lines import piped_text
+
 STDIN = "-"
 Messages = list[dict[str, str]]
 
@@ -24,6 +26,8 @@ def read_prompt(question: str | None, file: str | None, messages: str | None) ->
         raise click.UsageError("stdin can be read only once")
     if file is not None:
         question = _read(file).removesuffix("\n")
+    if question is not None and not question.strip():
+        raise click.UsageError("the question is empty")
     if messages is not None:
         return [*read_messages(messages), *([{"role": "user", "content": question}] if question is not None else [])]
     if question is None:
@@ -48,7 +52,7 @@ def _is_message(value: Any) -> bool:
 
 def _read(path: str) -> str:
     try:
-        return sys.stdin.read() if path == STDIN else Path(path).read_text(encoding="utf-8")
+        return piped_text() if path == STDIN else Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise click.UsageError(f"{_name(path)}: {getattr(error, 'strerror', None) or error}") from None
 

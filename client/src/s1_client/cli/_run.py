@@ -41,7 +41,7 @@ def stopped(results: Results, *, is_kept: bool = True) -> Iterator[None]:
         yield
     except (KeyboardInterrupt, S1Error, OSError) as error:
         if is_kept:
-            click.echo(f"stopped; the same command goes on from there: what is in {results.path} is not asked again", err=True)
+            click.echo(f"stopped; the same command goes on from there: what has a reply in {results.path} is not asked again", err=True)
         if isinstance(error, OSError):
             raise click.ClickException(f"{results.path}: {error.strerror}") from error
         raise
