@@ -112,7 +112,7 @@ def test_lines_may_come_from_windows(server, end):
 def test_a_line_that_is_not_utf8_is_refused_with_its_number(server):
     done = CliRunner().invoke(s1, ["chat", "--url", server.url], input=b"how many\nna\xefve\n")
     assert done.exit_code == 2
-    assert "stdin, line 2: not utf-8: byte 0xef at 3" in done.stderr
+    assert "stdin:2: not UTF-8: byte 0xef at 3" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ def stdin(monkeypatch):
     """Put a text into stdin; None: it is a terminal."""
 
     def put(text):
-        stream = io.TextIOWrapper(io.BytesIO((text or "").encode()), encoding="utf-8")
+        stream = io.StringIO(text or "")
         stream.isatty = lambda: text is None
         monkeypatch.setattr("sys.stdin", stream)
 
@@ -43,12 +43,6 @@ def test_an_argument_is_the_question(stdin):
 def test_stdin_is_read_where_it_is_named_or_no_terminal(stdin, question, path):
     stdin("why\nnot\n")
     assert read_prompt(question, path, None) == "why\nnot"
-
-
-def test_stdin_may_come_from_windows(stdin):
-    """A byte order mark and its line ends are not the question."""
-    stdin("\ufeffwhy\r\nnot\r\n")
-    assert read_prompt(None, None, None) == "why\nnot"
 
 
 @pytest.mark.parametrize("question", ["", " \n"])

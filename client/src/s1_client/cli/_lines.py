@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import codecs
 import contextlib
 import os
 import sys
@@ -36,25 +35,13 @@ def read_lines(words: Sequence[str]) -> Iterator[str]:
 
 
 def _piped() -> Iterator[str]:
-    """Raises click.UsageError for a line that cannot be read."""
-    encoding = _piped_encoding()
+    """Lines of UTF-8, as files have it. Raises click.UsageError for a line that is not."""
     for number, raw in enumerate(sys.stdin.buffer, 1):
         try:
-            line = raw.decode(encoding)
+            line = raw.decode()
         except UnicodeDecodeError as error:
-            raise click.UsageError(f"stdin, line {number}: not {encoding}: byte {raw[error.start]:#04x} at {error.start + 1}") from None
+            raise click.UsageError(f"stdin:{number}: not UTF-8: byte {raw[error.start]:#04x} at {error.start + 1}") from None
         yield (line.removeprefix(_BOM) if number == 1 else line).rstrip("\r\n")
-
-
-def piped_text() -> str:
-    """All of a piped stdin, its line ends as newlines. Raises UnicodeDecodeError."""
-    return sys.stdin.buffer.read().decode(_piped_encoding()).removeprefix(_BOM).replace("\r\n", "\n")
-
-
-def _piped_encoding() -> str:
-    """UTF-8, unless the locale, or $PYTHONIOENCODING, names another one that is more than ASCII."""
-    name = codecs.lookup(sys.stdin.encoding).name
-    return "utf-8" if name == "ascii" else name
 
 
 def _prompted() -> str:

@@ -10,8 +10,6 @@ from typing import Any
 
 import click
 
-from s1_client.cli._lines import piped_text
-
 STDIN = "-"
 Messages = list[dict[str, str]]
 
@@ -52,7 +50,7 @@ def _is_message(value: Any) -> bool:
 
 def _read(path: str) -> str:
     try:
-        return piped_text() if path == STDIN else Path(path).read_text(encoding="utf-8-sig")
+        return sys.stdin.read() if path == STDIN else Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise click.UsageError(f"{_name(path)}: {getattr(error, 'strerror', None) or error}") from None
 
