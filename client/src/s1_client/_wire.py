@@ -13,6 +13,7 @@ from tritonclient.utils import deserialize_bytes_tensor, serialize_byte_tensor
 
 from s1_client._errors import InvalidRequest, from_message
 from s1_client._options import Prompt
+from s1_client._ranges import integers_of
 from s1_client._types import (
     AnswerDelta,
     AnswerOpened,
@@ -123,7 +124,8 @@ def _checked(name: str, value: Any, dtype: Any) -> Any:
     if dtype in (np.int32, np.uint64):
         limits = np.iinfo(dtype)
         if not isinstance(value, int | np.integer) or not limits.min <= value <= limits.max:
-            raise InvalidRequest(name, repr(value), f"an integer from {limits.min} to {limits.max}")
+            least, most = integers_of(name, limits.min, limits.max)
+            raise InvalidRequest(name, repr(value), f"an integer from {least} to {most}")
     elif dtype is np.float32 and not isinstance(value, int | float | np.number):
         raise InvalidRequest(name, repr(value), "a number")
     return value

@@ -68,14 +68,16 @@ def _fitted(text: str) -> str:
     return "\n".join(line if len(line) <= width else breaker.fill(line) for line in text.split("\n"))
 
 
-def show(what: RenderableType, *, soft_wrap: bool = False) -> None:
-    """Draw something of rich's on stdout; nothing in its texts is obeyed. Where that is no terminal, no line ends with blanks."""
-    console = Console(highlight=False, markup=False)
+def show(what: RenderableType, *, soft_wrap: bool = False, markup: bool = False) -> None:
+    """Draw something of rich's on stdout; nothing in its texts is obeyed, but rich's own ``markup`` if that is wanted. Where
+    stdout is no terminal, no line ends with blanks.
+    """
+    console = Console(highlight=False)
     if console.is_terminal:
-        console.print(_Clean(what), soft_wrap=soft_wrap)
+        console.print(_Clean(what), soft_wrap=soft_wrap, markup=markup)
         return
     with console.capture() as captured:
-        console.print(_Clean(what), soft_wrap=soft_wrap)
+        console.print(_Clean(what), soft_wrap=soft_wrap, markup=markup)
     print("\n".join(line.rstrip() for line in captured.get().split("\n")), end="", flush=True)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from rich import box
 from rich.table import Table
-from rich.text import Text
 
 from s1_client.cli._summary import Row, Summary, budget_name
 
@@ -25,7 +24,7 @@ def table(summary: Summary) -> Table:
     return shown
 
 
-def _cells(row: Row, *, is_graded: bool) -> list[str | Text]:
+def _cells(row: Row, *, is_graded: bool) -> list[str]:
     return [
         budget_name(row.max_thinking_tokens),
         str(row.num_ignore),
@@ -37,7 +36,7 @@ def _cells(row: Row, *, is_graded: bool) -> list[str | Text]:
         percent(row.share_natural),
         *([_accuracy(row)] if is_graded else []),
         number(row.median_s, ".2f"),
-        Text(str(row.num_failed), "red" if row.num_failed else ""),
+        f"[red]{row.num_failed}[/]" if row.num_failed else "0",
     ]
 
 

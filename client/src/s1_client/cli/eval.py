@@ -9,30 +9,31 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.console import Console
 
 from s1_client.cli import _folder
 from s1_client.cli._eval_table import told
 from s1_client.cli._jsonl import Asked, check_values, digest, digest_of
-from s1_client.cli._output import show
 from s1_client.cli._results import Refused, entries_in, results_at
 from s1_client.cli._run import run
 from s1_client.cli._searches import score_all, scorer_of, scores_in, search_all, search_fields, searches
 from s1_client.cli._tally import Tally
 from s1_client.cli.batch import CONCURRENCY
-from s1_client.cli.options import SectionedCommand, asked, connect, connection_options, request_options
+from s1_client.cli.options import SectionedCommand, asked, completed, connect, connection_options, request_options
 from s1_client.cli.sweep import integers
 from s1_client.evaluation import GRADERS, BadTask, Protocol, Setting, Task, load_task, report
 from s1_client.evaluation._graders import NEEDS
 from s1_client.evaluation._judge import JudgeFailed
 from s1_client.evaluation._protocol import ASKED, LONG, OWN, REBASE, SHORT, Slot, is_accepted, slots
-from s1_client.evaluation._tasks import task_of
+from s1_client.evaluation._recipes import NAMES as RECIPES
+from s1_client.evaluation._tasks import BUNDLED, task_of
 
 SETTINGS, SAMPLES, TREES, SCORES, SUMMARY = "settings.json", "samples.jsonl", "trees.jsonl", "scores.json", "summary.json"
 MAX_ATTEMPTS = 16
 
 
 @click.command(cls=SectionedCommand)
-@click.argument("task", required=False)
+@click.argument("task", required=False, shell_complete=completed((*BUNDLED, *RECIPES)))
 @click.option("--max-thinking-tokens", "budgets", metavar="N,N,…", callback=integers(-1), help="budgets; -1 = what the context allows")
 @click.option("--num-ignore", "ignores", metavar="N,N,…", callback=integers(0), help="how many ends of thinking to refuse  [default: 0]")
 @click.option(
@@ -275,8 +276,9 @@ def _show(folder: Path) -> None:
     except (ImportError, JudgeFailed) as error:
         raise Refused(f"{error}; the samples are kept: s1 eval --show {folder} grades them again") from None
     _folder.write(folder / SUMMARY, found.to_json())
+    console = Console()
     for part in told(found):
-        show(part, soft_wrap=isinstance(part, str))
+        console.print(part, soft_wrap=isinstance(part, str), highlight=False, markup=False)
     from s1_client.cli._eval_figures import draw_all  # imports matplotlib, which takes its time
 
     figures = draw_all(found, folder)

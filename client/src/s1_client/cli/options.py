@@ -7,7 +7,7 @@ Those of a request are made from the table of the wire, so that none is forgotte
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import click
@@ -57,6 +57,14 @@ _SECTIONS: dict[str, dict[str, str]] = {
 _REPEATED = ("ignore_str", "stop_words", "bad_words", "thinking_bad_words")
 _TYPES: dict[str, tuple[Any, str]] = {"INT32": (int, "N"), "UINT64": (int, "N"), "FP32": (float, "X"), "BYTES": (str, "TEXT")}
 
+# What Tab completes. What else is allowed is the server's to say; tests/contract/test_completion.py holds these to it.
+VALUES = {
+    "thinking": ("forced", "free", "off"),
+    "answer_prefix_policy": ("auto", "always", "never"),
+    "on_timeout": ("cancel", "answer"),
+    "preset": ("qwen3", "s1", "s1-eval", "s1-readme", "smollm2"),
+}
+
 _KINDS = {int: "an integer", float: "a number", str: "a text, in quotes that are closed"}
 
 
@@ -83,6 +91,11 @@ class SectionedCommand(click.Command):
                 formatter.write_dl(sections[section])
 
 
+def completed(values: Iterable[str]) -> Callable[[click.Context, click.Parameter, str], list[str]]:
+    """A parameter's ``shell_complete``: those of the values that begin with what is typed."""
+    return lambda _context, _parameter, typed: [value for value in values if value.startswith(typed)]
+
+
 def _add(function: Function, option: click.Option) -> None:
     """As click's own decorators do it; the one that is nearest to the function comes last in the help."""
     vars(function).setdefault("__click_params__", []).append(option)
@@ -97,10 +110,9 @@ def request_options(*, leave_out: tuple[str, ...] = ()) -> Callable[[Function], 
                 if name not in leave_out:
                     kind, metavar = _TYPES[OPTIONS[name]]
                     flag = f"--{name.replace('_', '-')}"
-                    _add(
-                        function,
-                        SectionedOption(flag, name, section=section, type=kind, metavar=metavar, help=text, multiple=name in _REPEATED),
-                    )
+                    shown: dict[str, Any] = {"section": section, "metavar": metavar, "help": text}
+                    shown["shell_complete"] = completed(VALUES.get(name, ()))
+                    _add(function, SectionedOption(flag, name, type=kind, multiple=name in _REPEATED, **shown))
         return function
 
     return add

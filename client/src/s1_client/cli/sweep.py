@@ -120,7 +120,7 @@ def _show(folder: Path, what: Mapping[str, Any]) -> None:
     summary = summarise(what, entries_in(folder / REPLIES))
     _folder.write(folder / f"{SUMMARY}.json", summary.to_json())
     _folder.write(folder / f"{SUMMARY}.csv", summary.to_csv())
-    show(table(summary))
+    show(table(summary), markup=True)
     from s1_client.cli.plot import draw  # imports matplotlib, which takes its time
 
     png, svg = draw(summary, folder / PLOT)
