@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from client.cli.running import call
 from client.cli.terminal import Terminal
 from server.waiting import wait_until
 
@@ -47,3 +48,16 @@ def test_ctrl_c_twice_ends_the_request_and_the_engines_call(asking):
     assert terminal.wait_for_end() == 130
     assert terminal.last_row() == "s1: the request was cancelled"
     wait_until(lambda: len(script.notes("stopped") + script.notes("cancelled")) == 2, seconds=5)
+
+
+def test_a_chat_goes_on_behind_an_empty_answer(triton, scripts, a):
+    """The server refuses a message without text, so that such a turn must not be sent again."""
+    empty, other = scripts.write([a, a, END], [END]), scripts.write([a, a, END], [a, END])
+    arguments = ("chat", "--url", triton.grpc_url, "--model", "s1_scripted", "--answer-prefix-policy", "never", "--num-ignore", "0")
+    done = call(*arguments, input=f"{empty.question}\n{other.question}\n")
+    assert "the answer is empty" in done.stderr
+    assert len(done.stdout.split()) == 1
+
+
+def test_a_chat_with_a_model_that_is_not_there_does_not_begin(triton):
+    assert "model 'nope' is not ready" in call("chat", "--url", triton.grpc_url, "--model", "nope", code=4, input="hi\n").stderr

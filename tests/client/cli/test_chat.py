@@ -250,6 +250,14 @@ def test_lines_of_an_earlier_chat_are_remembered(server, terminal, tmp_path):
         later.wait_for("> how many")
 
 
+def test_help_is_read_in_a_narrow_terminal(server):
+    with Terminal("chat", "--url", server.url, columns=40) as terminal:
+        terminal.wait_for("Ctrl-D")
+        terminal.type("/help\n")
+        terminal.wait_for("as Ctrl-D does")
+        assert "an option of `s1 ask` for the next turns" in " ".join(terminal.text().split())
+
+
 def test_what_is_saved_is_json(terminal, tmp_path):
     terminal.type(f"/save {tmp_path}/chat.json\n")
     terminal.wait_for("0 messages saved")

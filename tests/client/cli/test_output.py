@@ -86,6 +86,22 @@ def test_long_lines_are_broken_between_words_on_a_terminal(monkeypatch):
     assert screen.getvalue() == "one two three four\n    five six\nseven\n"
 
 
+def test_commands_are_read_in_a_terminal_of_40_columns(server):
+    """Words, paths and addresses stay whole."""
+    path = "/no/such/folder/of/questions.jsonl"
+    for arguments, told in (
+        (["doctor", "--url", server.url], "return_perf_metrics in its config"),
+        (["ask", "why", "-m", path], f"{path}: No such file or directory"),
+        (["models", "--url", "127.0.0.1:1"], "127.0.0.1:1"),
+    ):
+        with Terminal(*arguments, columns=40) as terminal:
+            terminal.wait_for_end()
+            assert told in " ".join(terminal.text().split())
+    rows = CliRunner().invoke(s1, ["ask", "--help"], terminal_width=40).stdout.splitlines()
+    assert "          hard cap of the thinking; -1 =" in rows
+    assert max(map(len, rows)) <= 40
+
+
 def test_a_terminal_obeys_neither_a_model_nor_a_server(server):
     server.will_say(
         thinking="".join(OBEYED) + "thought " * 9,

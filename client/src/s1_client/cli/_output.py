@@ -7,7 +7,6 @@ import codecs
 import io
 import os
 import re
-import shutil
 import sys
 import textwrap
 from typing import TextIO
@@ -22,6 +21,7 @@ _OBEYED = re.compile(
     "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
 _LINE_ENDS = re.compile("[\u2028\u2029]")  # LINE and PARAGRAPH SEPARATOR
+_COLUMNS = 80  # of a terminal that does not tell
 _INDENT = "    "  # of what continues a line
 
 _DIM = "\x1b[2m{}\x1b[0m"
@@ -50,8 +50,7 @@ def clean(text: str) -> str:
 def echo(text: str = "", *, err: bool = False, dim: bool = False) -> None:
     """Write lines; on a terminal clean, broken between words, and perhaps dim."""
     file = sys.stderr if err else sys.stdout
-    if file.isatty():
-        text = _fitted(clean(text))
+    text = fitted(text, file)
     print(_DIM.format(text) if dim and is_alive(file) else text, file=file, flush=True)
 
 
@@ -60,12 +59,30 @@ def is_alive(file: TextIO) -> bool:
     return file.isatty() and os.environ.get("TERM", "") not in ("dumb", "unknown")
 
 
-def _fitted(text: str) -> str:
-    width = max(shutil.get_terminal_size().columns, 2 * len(_INDENT))
+def fitted(text: str, file: TextIO, behind: str = "") -> str:
+    """Text for a file, ``behind`` what somebody else writes there; for a terminal it is clean, and broken between words."""
+    if not file.isatty():
+        return text
+    width = _width(file)
+    lines = clean(behind + text).split("\n")
+    whole = "\n".join(line if len(line) <= width else _broken(line, width) for line in lines)
+    return whole.removeprefix(behind.rstrip()).removeprefix(" " if behind else "")
+
+
+def _broken(line: str, width: int) -> str:
+    """Paths and addresses stay whole: they are copied."""
     breaker = textwrap.TextWrapper(
         width, subsequent_indent=_INDENT, break_long_words=False, break_on_hyphens=False, replace_whitespace=False
     )
-    return "\n".join(line if len(line) <= width else breaker.fill(line) for line in text.split("\n"))
+    return breaker.fill(line)
+
+
+def _width(file: TextIO) -> int:
+    try:
+        columns = int(os.environ.get("COLUMNS", 0)) or os.get_terminal_size(file.fileno()).columns
+    except (OSError, ValueError):
+        columns = 0
+    return max(columns or _COLUMNS, 2 * len(_INDENT))
 
 
 def show(what: RenderableType, *, soft_wrap: bool = False, markup: bool = False) -> None:

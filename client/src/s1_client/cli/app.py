@@ -7,6 +7,7 @@ Commands are imported when they are called: drawing a plot costs nothing to who 
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import Any
 
 import click
@@ -21,7 +22,7 @@ from s1_client import (
     S1Error,
     ServerNotReady,
 )
-from s1_client.cli._output import clean, echo, let_streams_take_any_text
+from s1_client.cli._output import clean, echo, fitted, let_streams_take_any_text
 
 COMMANDS = {
     "ask": "ask one question and watch the model think",
@@ -81,7 +82,7 @@ class _Commands(click.Group):
             echo(f"s1: {str(error) or 'interrupted'}", err=True)
             ctx.exit(exit_code(error))
         except click.ClickException as error:
-            vars(error)["message"] = clean(error.message)  # it may quote a file
+            vars(error)["message"] = fitted(clean(error.message), sys.stderr, "Error: ")  # it may quote a file
             raise
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict
@@ -54,6 +55,7 @@ def _tell(finding: Finding, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(asdict(finding)))
         return
-    show(Text.assemble((f"{finding.state:8}", STYLES[finding.state]), f"{finding.check:15}", finding.text), soft_wrap=True)
+    is_whole = not sys.stdout.isatty()  # a terminal would break lines within words
+    show(Text.assemble((f"{finding.state:8}", STYLES[finding.state]), f"{finding.check:15}", finding.text), soft_wrap=is_whole)
     if finding.mend:
-        show(Text(f"{'':23}-> {finding.mend}"), soft_wrap=True)
+        show(Text(f"{'':23}-> {finding.mend}"), soft_wrap=is_whole)

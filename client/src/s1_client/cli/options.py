@@ -68,6 +68,9 @@ VALUES = {
 _KINDS = {int: "an integer", float: "a number", str: "a text, in quotes that are closed"}
 
 
+_NAMES_COLUMNS, _NARROW, _NARROW_NAMES_COLUMNS = 30, 60, 6  # in a narrow terminal texts stand below the options' names
+
+
 class SectionedOption(click.Option):
     """An option that stands in a section of its own in the help."""
 
@@ -88,7 +91,7 @@ class SectionedCommand(click.Command):
                 sections.setdefault(getattr(parameter, "section", "Options"), []).append(record)
         for section in sorted(sections, key=lambda name: name != "Options"):
             with formatter.section(section):
-                formatter.write_dl(sections[section])
+                formatter.write_dl(sections[section], col_max=_NAMES_COLUMNS if formatter.width >= _NARROW else _NARROW_NAMES_COLUMNS)
 
 
 def completed(values: Iterable[str]) -> Callable[[click.Context, click.Parameter, str], list[str]]:
