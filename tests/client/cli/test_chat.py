@@ -250,6 +250,17 @@ def test_lines_of_an_earlier_chat_are_remembered(server, terminal, tmp_path):
         later.wait_for("> how many")
 
 
+def test_a_typed_line_that_is_not_utf8_is_told_and_the_chat_goes_on(server, tmp_path):
+    """Where answers go into a file, and no readline leaves out what it cannot read."""
+    with (tmp_path / "answers").open("w") as answers, Terminal("chat", "--url", server.url, stdout=answers) as terminal:
+        terminal.wait_for(">")
+        terminal.type(b"na\xefve\n")
+        terminal.wait_for("s1: the line is not UTF-8")
+        terminal.type("how many\n")
+        terminal.wait_for("first token")
+    assert [asked.prompt[-1]["content"] for asked in server.requests] == ["how many"]
+
+
 def test_help_is_read_in_a_narrow_terminal(server):
     with Terminal("chat", "--url", server.url, columns=40) as terminal:
         terminal.wait_for("Ctrl-D")

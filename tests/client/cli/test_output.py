@@ -16,7 +16,8 @@ from rich.text import Text
 from client.cli.running import write_lines
 from client.cli.terminal import Terminal
 from s1_client import EngineFailed
-from s1_client.cli._output import clean, echo, show
+from s1_client.cli._output import clean, echo
+from s1_client.cli._shown import show
 from s1_client.cli.app import s1
 from s1_client.testing import FakeServer
 

@@ -24,14 +24,17 @@ def read_lines(words: Sequence[str]) -> Iterator[str]:
     with _editing(words):
         while True:
             try:
-                yield _prompted()
+                line = _prompted()
+                line.encode()  # in the C locale Python lets through what it cannot read
             except EOFError:
                 print(file=sys.stderr)
                 return
             except KeyboardInterrupt:
                 print(file=sys.stderr)
-            except UnicodeDecodeError as error:
-                print(f"s1: the line is not {error.encoding}", file=sys.stderr)
+            except UnicodeError:
+                print("s1: the line is not UTF-8", file=sys.stderr)
+            else:
+                yield line
 
 
 def _piped() -> Iterator[str]:

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is written to stdout and stderr: text that their encoding can hold, and that a terminal shows and does not obey."""
+"""What is written to stdout and stderr: text that their encoding can hold, and that a terminal shows and does not obey.
+
+Standard library only: every command needs it.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,6 @@ import re
 import sys
 import textwrap
 from typing import TextIO
-
-from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
-from rich.segment import Segment
 
 # Unicode's categories Cc and Cs but for tab and newline; all of Bidi_Control; what has no width and is there to be unseen. Left are
 # the zero-width (non-)joiner and the variation selectors, which Persian, Indic scripts and emoji need.
@@ -83,31 +83,6 @@ def _width(file: TextIO) -> int:
     except (OSError, ValueError):
         columns = 0
     return max(columns or _COLUMNS, 2 * len(_INDENT))
-
-
-def show(what: RenderableType, *, soft_wrap: bool = False, markup: bool = False) -> None:
-    """Draw something of rich's on stdout; nothing in its texts is obeyed, but rich's own ``markup`` if that is wanted. Where
-    stdout is no terminal, no line ends with blanks.
-    """
-    console = Console(highlight=False)
-    if console.is_terminal:
-        console.print(_Clean(what), soft_wrap=soft_wrap, markup=markup)
-        return
-    with console.capture() as captured:
-        console.print(_Clean(what), soft_wrap=soft_wrap, markup=markup)
-    print("\n".join(line.rstrip() for line in captured.get().split("\n")), end="", flush=True)
-
-
-class _Clean:
-    """Something whose text is cleaned when it has been laid out."""
-
-    def __init__(self, whole: RenderableType) -> None:
-        self._whole = whole
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """For rich."""
-        for segment in console.render(self._whole, options):
-            yield segment if segment.control else Segment(clean(segment.text), segment.style)
 
 
 def let_streams_take_any_text() -> None:

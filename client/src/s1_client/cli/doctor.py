@@ -16,8 +16,8 @@ from rich.text import Text
 from s1_client import S1Error
 from s1_client.cli import _checks, _probe
 from s1_client.cli._checks import NOTE, OK, SKIPPED, WRONG, Finding, Hopeless, Patient
-from s1_client.cli._output import show
 from s1_client.cli._server import Server
+from s1_client.cli._shown import show
 from s1_client.cli.options import SectionedCommand, connect, connection_options, settings_of
 
 CHECKS = (_checks.reached, _checks.version, _checks.models, _checks.protocol, _checks.limits, _checks.shared_memory, _probe.examined)

@@ -10,8 +10,8 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from s1_client.cli._output import show
 from s1_client.cli._server import OTHER, Server
+from s1_client.cli._shown import show
 from s1_client.cli.options import SectionedCommand, connection_options, settings_of
 
 COLUMNS = ("name", "version", "state", "kind", "reason")

@@ -12,8 +12,8 @@ import click
 from rich import box
 from rich.table import Table
 
-from s1_client.cli._output import show
 from s1_client.cli._results import Refused
+from s1_client.cli._shown import show
 from s1_client.cli._table import number, percent
 from s1_client.evaluation._stats import BadSample, Count, Stats, statistics
 

@@ -12,9 +12,10 @@ import click
 from s1_client.cli import _folder
 from s1_client.cli._grid import OWN, Grid, Question, read_questions
 from s1_client.cli._jsonl import check_values, opened
-from s1_client.cli._output import echo, show
+from s1_client.cli._output import echo
 from s1_client.cli._results import Refused, entries_in, results_at
 from s1_client.cli._run import run
+from s1_client.cli._shown import show
 from s1_client.cli._summary import summarise
 from s1_client.cli._table import table
 from s1_client.cli._tally import Tally
