@@ -45,9 +45,13 @@ HARNESS_PACKAGES = (*OUR_PACKAGES, "-e", "client[lm-eval]", "pyarrow<25")
 
 def main(arguments: list[str]) -> int:
     commands = {"ask": ask, "serve": serve, "test": test, "bench": bench}
+    if arguments and arguments[0] in ("-h", "--help", "help"):
+        print(__doc__)
+        return 0
     if not arguments or arguments[0] not in commands:
         print(__doc__, file=sys.stderr)
-        return 2
+        told = f"no command '{arguments[0]}'" if arguments else "a command is missing"
+        stop(f"{told}; known: {', '.join(commands)}", code=2)
     use_supported_python()
     os.chdir(ROOT)
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # that PyTorch is missing: it is not needed
@@ -212,8 +216,9 @@ def tick(title: str, over: threading.Event) -> None:
         print("\r\033[K", end="", file=sys.stderr)
 
 
-def stop(message: str) -> NoReturn:
-    sys.exit(f"build/local.py: {message}")
+def stop(message: str, code: int = 1) -> NoReturn:
+    print(f"build/local.py: {message}", file=sys.stderr)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -143,6 +143,7 @@ def test_the_embedded_model_brings_its_own_context_and_preset(root):
 @pytest.fixture
 def hf_folder(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"vocab_size": 152064, "max_position_embeddings": 32768}))
+    (tmp_path / "model.safetensors").write_bytes(bytes(8))
     return tmp_path
 
 
@@ -201,6 +202,34 @@ def test_a_number_of_admission_that_is_not_allowed_is_refused_before_triton_star
 
 def test_the_queue_of_a_rendered_engine_holds_the_calls_of_all_replies():
     assert render.MAX_QUEUE_SIZE >= 2 * serving_env.MOST_REPLIES
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "holds no weights"),
+        (b"", "model.safetensors is empty"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "model.safetensors is only a Git LFS pointer"),
+    ],
+)
+def test_a_library_gets_no_folder_whose_weights_are_not_there(hf_folder, content, message):
+    (hf_folder / "model.safetensors").unlink()
+    if content is not None:
+        (hf_folder / "model.safetensors").write_bytes(content)
+    with pytest.raises(ConfigError, match=message):
+        serving_environment(options(engine="vllm_llm", model=str(hf_folder)), 8001, lambda _: None)
+
+
+@pytest.mark.parametrize(
+    ("preset", "message"),
+    [
+        ("nope", "preset 'nope' is unknown; known: qwen3, s1"),
+        ("qwen3", "preset 'qwen3': terminator '</think>' is 3 tokens in this model, not 1"),
+    ],
+)
+def test_a_preset_that_the_model_cannot_have_is_refused_before_triton_starts(root, preset, message):
+    with pytest.raises(ConfigError, match=message):
+        serving_environment(options(engine="embedded_llm", cache=root / ".s1/models", preset=preset), 8001, lambda _: None)
 
 
 @pytest.fixture

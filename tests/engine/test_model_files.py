@@ -149,10 +149,98 @@ def test_a_gguf_of_an_unknown_architecture_is_refused(tmp_path):
         model_files.prepare(str(tmp_path / "x.gguf"), tmp_path / "cache")
 
 
-@pytest.mark.parametrize("source", ["nonsense", "/no/such/file.gguf", "."])
-def test_a_source_that_names_nothing_is_refused(source, tmp_path):
-    with pytest.raises(ConfigError, match="not 'smollm2', a GGUF file, a folder with config.json, or a hub id"):
+@pytest.mark.parametrize("source", ["nonsense", "/no/such.gguf", "./none", "none/such.gguf", "~/none", "a/b/c"])
+def test_a_source_that_names_nothing_is_refused_and_no_hub_is_asked(source, tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: pytest.fail("a hub was asked"))
+    with pytest.raises(
+        ConfigError, match="no such file or folder; allowed: 'smollm2', a GGUF file, a folder with config.json, or a hub id"
+    ):
         model_files.prepare(source, tmp_path)
+
+
+LFS_POINTER = (
+    "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\nsize 9\n"
+)
+
+
+def refused(source, cache):
+    """The sentence; nothing of the model is kept."""
+    with pytest.raises(ConfigError) as error:
+        model_files.prepare(str(source), cache)
+    assert list(cache.iterdir()) == []
+    assert len(str(error.value).splitlines()) == 1
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (LFS_POINTER.encode(), "is only a Git LFS pointer: run 'git lfs pull' in"),
+        (b"", "model.gguf is empty"),
+        (b"\x89PNG\r\n", "is no GGUF file"),
+        (b"GGUF\x03\0\0\0", "is broken, or not as it should be"),
+    ],
+)
+def test_a_file_that_is_no_model_is_refused_in_a_sentence(tmp_path, content, message):
+    (tmp_path / "model.gguf").write_bytes(content)
+    assert message in refused(tmp_path / "model.gguf", tmp_path / "cache")
+
+
+def test_a_gguf_file_that_was_cut_off_anywhere_is_refused_in_a_sentence(tmp_path):
+    """A download that broke: whatever its readers make of it."""
+    writer = GGUFWriter(tmp_path / "whole.gguf", arch="llama")
+    writer.add_context_length(64)
+    writer.add_token_list(["a", "b"])
+    writer.add_tensor("token_embd.weight", np.zeros((4, 32), np.float32))
+    for write in (writer.write_header_to_file, writer.write_kv_data_to_file, writer.write_tensors_to_file, writer.close):
+        write()
+    whole = (tmp_path / "whole.gguf").read_bytes()
+    for length in range(4, len(whole) - 1, 7):
+        (tmp_path / "model.gguf").write_bytes(whole[:length])
+        assert "model.gguf" in refused(tmp_path / "model.gguf", tmp_path / "cache")
+
+
+def test_one_part_of_a_model_is_refused(tmp_path):
+    writer = GGUFWriter(tmp_path / "model-00001-of-00002.gguf", arch="llama")
+    writer.add_uint16("split.count", 2)
+    writer.add_tensor("token_embd.weight", np.zeros((4, 32), np.float32))
+    for write in (writer.write_header_to_file, writer.write_kv_data_to_file, writer.write_tensors_to_file, writer.close):
+        write()
+    assert "is one part of several" in refused(tmp_path / "model-00001-of-00002.gguf", tmp_path / "cache")
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors"])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (LFS_POINTER, "{name} is only a Git LFS pointer"),
+        ("", "{name} is empty"),
+        ("no json", "model '"),
+        ("[]", "model '"),
+        (None, "model '"),
+    ],
+)
+def test_a_folder_with_a_file_that_is_none_is_refused_in_a_sentence(hf_folder, tmp_path, name, content, message):
+    path = hf_folder() / name
+    path.unlink()
+    if content is not None:
+        path.write_text(content)
+    assert message.format(name=name) in refused(path.parent, tmp_path / "cache")
+
+
+def test_a_folder_without_some_of_its_weights_is_refused(hf_folder, tmp_path):
+    """And not served with what is there."""
+    folder = hf_folder()
+    arrays = {name: array for name, array in tensors("LlamaForCausalLM").items() if ".1.mlp." not in name}
+    write_safetensors(folder / "model.safetensors", arrays, "BF16")
+    assert "3 of 20 tensors are missing, the first is blk.1.ffn_gate.weight" in refused(folder, tmp_path / "cache")
+
+
+def test_a_folder_that_holds_a_gguf_file_says_how_to_name_it(tmp_path):
+    (tmp_path / "models").mkdir()
+    assert "it has no config.json, and no GGUF file" in refused(tmp_path / "models", tmp_path / "cache")
+    (tmp_path / "models/a.gguf").touch()
+    assert f"name a file in it, as {tmp_path}/models/a.gguf" in refused(tmp_path / "models", tmp_path / "cache")
 
 
 def test_a_hub_id_is_downloaded_first(hf_folder, tmp_path, monkeypatch):
@@ -167,7 +255,7 @@ def test_a_download_that_fails_is_one_sentence(tmp_path, monkeypatch):
         raise OSError("no route\nmore")
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", fail)
-    with pytest.raises(ConfigError, match="model 'owner/name': cannot be downloaded: no route$"):
+    with pytest.raises(ConfigError, match="model 'owner/name': is no folder here, and cannot be downloaded: no route$"):
         model_files.prepare("owner/name", tmp_path)
 
 

@@ -61,3 +61,16 @@ def test_tritons_other_ports_are_told_from_grpcs(triton):
     said, advice = failed.stderr.splitlines()
     assert said.startswith(f"s1: {http} closed the connection: it is not Triton's gRPC port")
     assert advice.startswith(f"    -> {http} is Triton's HTTP port; gRPC ")
+
+
+def test_a_chat_goes_on_behind_an_empty_answer(triton, scripts, a):
+    """The server refuses a message without text, so that such a turn must not be sent again."""
+    empty, other = scripts.write([a, a, END], [END]), scripts.write([a, a, END], [a, END])
+    arguments = ("chat", "--url", triton.grpc_url, "--model", "s1_scripted", "--answer-prefix-policy", "never", "--num-ignore", "0")
+    done = call(*arguments, input=f"{empty.question}\n{other.question}\n")
+    assert "the answer is empty" in done.stderr
+    assert len(done.stdout.split()) == 1
+
+
+def test_a_chat_with_a_model_that_is_not_there_does_not_begin(triton):
+    assert "model 'nope' is not ready" in call("chat", "--url", triton.grpc_url, "--model", "nope", code=4, input="hi\n").stderr

@@ -17,6 +17,7 @@ from tritonclient.utils import serialize_byte_tensor
 
 from s1_client._access import is_text
 from s1_client._errors import InvalidRequest
+from s1_client._ranges import integers_of
 
 LISTS = ("ignore_str", "stop_words", "bad_words", "thinking_bad_words")  # the fields that may hold several texts
 _DTYPES: dict[str, Any] = {"INT32": np.int32, "UINT64": np.uint64, "FP32": np.float32, "BOOL": np.bool_}
@@ -55,7 +56,8 @@ def _texts(name: str, value: Any) -> list[str]:
 
 def _integer(name: str, value: Any, limits: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or not limits.min <= value <= limits.max:
-        raise InvalidRequest(name, shown(value), f"an integer from {limits.min} to {limits.max}")
+        least, most = integers_of(name, limits.min, limits.max)
+        raise InvalidRequest(name, shown(value), f"an integer from {least} to {most}")
     return int(value)
 
 

@@ -76,7 +76,7 @@ def _let_pass(_number: int, _frame: FrameType | None) -> None:
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m budgetforce.launcher", description="Serve s1 on Triton.")
+    parser = argparse.ArgumentParser(prog="s1 serve", usage="%(prog)s [options] [-- command ...]", description="Serve s1 on Triton.")
     parser.add_argument("--engine", choices=ENGINES, default="embedded_llm", help=ENGINE_HELP)
     parser.add_argument("--model", default="smollm2", help="embedded_llm: smollm2, a GGUF file, a Hugging Face folder or a hub id")
     add_library_options(parser)

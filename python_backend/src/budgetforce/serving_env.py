@@ -10,8 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from budgetforce.engine import model_files
+from budgetforce.engine.model_checks import check_folder
 from budgetforce.engine.token_engine import ModelLimits
 from budgetforce.errors import ConfigError
+from budgetforce.presets import Preset
 
 LIBRARY_ENGINES = ("vllm_llm", "llmapi_llm")  # they load a Hugging Face folder as it is
 ENGINES = ("embedded_llm", "tensorrt_llm", *LIBRARY_ENGINES)
@@ -57,9 +59,10 @@ def add_admission_options(parser: argparse.ArgumentParser) -> None:
 def serving_environment(options: argparse.Namespace, grpc_port: int, show: Callable[[str], None]) -> dict[str, str]:
     """The variables for the engine that ``options`` choose; prepares the embedded model if it has to.
 
-    Raises ConfigError for an engine folder or a model that cannot be used, or a number that is not allowed.
+    Raises ConfigError for an engine folder, a model or a preset that cannot be used, or a number that is not allowed.
     """
     _check_admission_options(options)
+    preset = Preset.load(options.preset) if options.preset else None
     if options.engine == "embedded_llm":
         show(f"preparing model {options.model}")
         files = model_files.prepare(options.model, options.cache.resolve())
@@ -78,6 +81,8 @@ def serving_environment(options: argparse.Namespace, grpc_port: int, show: Calla
         specific = {"S1_TOKENIZER_DIR": str(_required(options.tokenizer, "--tokenizer"))}
         limits = engine_limits(_required(options.engine_dir, "--engine-dir"))
         default_preset = "s1"
+    if preset is not None:
+        _check_fit(preset, Path(specific["S1_TOKENIZER_DIR"]))
     return {
         "S1_ENGINE_MODEL": options.engine,
         "S1_ENGINE_URL": f"127.0.0.1:{grpc_port}",
@@ -97,9 +102,17 @@ def _check_admission_options(options: argparse.Namespace) -> None:
             raise ConfigError(f"--{name.replace('_', '-')}: got {getattr(options, name)}, allowed: {least} to {most}")
 
 
+def _check_fit(preset: Preset, tokenizer: Path) -> None:
+    """Raise ConfigError if a preset's terminators are no tokens of the model's."""
+    from budgetforce.text.tokenizer import ChatTokenizer  # transformers takes seconds: only for a preset that was chosen
+
+    preset.terminator_ids(ChatTokenizer.load(tokenizer))
+
+
 def _library_limits(options: argparse.Namespace) -> ModelLimits:
     if not (Path(options.model) / "config.json").is_file():
         raise ConfigError(f"engine '{options.engine}' needs --model, a Hugging Face folder (got '{options.model}')")
+    check_folder(Path(options.model))
     limits = model_files.hf_limits(Path(options.model))
     max_seq_len = options.max_seq_len or limits.max_seq_len
     if not 2 <= max_seq_len <= limits.max_seq_len:

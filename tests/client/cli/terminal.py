@@ -70,9 +70,9 @@ class Terminal:
                 self._emulator.feed(written)
                 self._lock.notify_all()
 
-    def type(self, text: str) -> None:
+    def type(self, text: str | bytes) -> None:
         """Press keys."""
-        os.write(self._terminal, text.encode())
+        os.write(self._terminal, text if isinstance(text, bytes) else text.encode())
 
     def press_ctrl_c(self) -> None:
         self.type("\x03")

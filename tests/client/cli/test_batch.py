@@ -403,6 +403,7 @@ def test_without_a_server_a_run_stops_soon(server, batch, source, target, error,
     server.says(error=error)
     said = batch("--concurrency", 2, code=code).stderr
     assert f"{MAX_UNREACHED} failed" in said and "130 not ended" in said
+    assert f"what has a reply in {target} is not asked again" in said
     assert "the same command goes on" in said and str(error) in said
     server.says()
     assert "150 done, 0 skipped" in batch().stderr

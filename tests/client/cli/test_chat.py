@@ -63,7 +63,7 @@ def test_the_system_message_is_sent(server, chat):
 def test_an_error_is_a_line_and_the_chat_goes_on_without_the_turn(server, chat):
     server.will_say(thinking=STORY, error=EngineFailed("out of blocks"), error_after=2)
     done = chat("how many", "are you sure")
-    assert done.stderr.splitlines()[:2] == ["word word", "s1: out of blocks"]
+    assert done.stderr.splitlines()[1:3] == ["word word", "s1: out of blocks"]
     assert done.stdout == "fine\n"
     assert server.requests[1].prompt == [{"role": "user", "content": "are you sure"}]
 
@@ -76,7 +76,7 @@ def test_options_hold_for_the_turns_behind_them(server, chat):
 
 def test_a_value_that_the_server_refuses_is_a_line(chat):
     done = chat("/set top_p 7", "how many")
-    assert done.stderr.splitlines() == ["top_p = 7.0", "s1: top_p: got 7.0, allowed: 0 < top_p <= 1"]
+    assert done.stderr.splitlines()[1:] == ["top_p = 7.0", "s1: top_p: got 7.0, allowed: 0 < top_p <= 1"]
 
 
 def test_commands_are_told_of_on_stderr_and_a_space_makes_a_question(server, chat):
@@ -84,6 +84,67 @@ def test_commands_are_told_of_on_stderr_and_a_space_makes_a_question(server, cha
     assert server.requests[0].prompt[-1]["content"] == "/etc is what"
     assert "s1: no command /nonsense" in done.stderr
     assert done.stdout == "fine\n"
+
+
+def test_a_turn_with_an_empty_answer_is_told_and_the_chat_goes_on(server, chat):
+    server.will_say(thinking="hm", answer=" ")
+    done = chat("say nothing", "how many", "are you sure")
+    assert done.exit_code == 0
+    assert "s1: the answer is empty: the chat goes on without this turn" in done.stderr
+    assert [message["content"] for message in server.requests[-1].prompt] == ["how many", "fine", "are you sure"]
+
+
+def test_an_empty_system_message_is_refused_before_every_turn_would_be(server, chat):
+    done = chat("how many", arguments=["--system", " "])
+    assert done.exit_code == 2
+    assert "--system: the text is empty" in done.stderr
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_lines_may_come_from_windows(server, end):
+    typed = end.join(["\ufeffhow many", "/set num_ignore 1", "/quit", "never asked", ""])
+    done = CliRunner().invoke(s1, ["chat", "--url", server.url], input=typed.encode())
+    assert (done.exit_code, done.stdout) == (0, "fine\n")
+    assert [asked.prompt[-1]["content"] for asked in server.requests] == ["how many"]
+
+
+def test_a_line_that_is_not_utf8_is_refused_with_its_number(server):
+    done = CliRunner().invoke(s1, ["chat", "--url", server.url], input=b"how many\nna\xefve\n")
+    assert done.exit_code == 2
+    assert "stdin:2: not UTF-8: byte 0xef at 3" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("lines", "code"),
+    [
+        (["fine", "break", "fine"], 7),
+        (["break", "/set top_p 7", "fine"], 2),
+        (["/nonsense", "fine"], 2),
+        (["fine", "/set num_ignore many"], 2),
+        (["fine", "fine"], 0),
+    ],
+)
+def test_the_exit_code_is_that_of_the_last_line_that_failed(server, chat, lines, code):
+    server.says(to="break", thinking="hm", error=EngineFailed("broke"))
+    assert chat(*lines).exit_code == code
+
+
+def test_where_the_chat_leads_is_told_first(server, chat):
+    first = chat("how many", arguments=["--preset", "qwen3"]).stderr.splitlines()[0]
+    assert first == f"connected: {server.url} · model s1 · preset qwen3"
+    assert chat().stderr == f"connected: {server.url} · model s1 · server's preset\n"
+
+
+def test_without_a_server_it_ends_at_once():
+    done = CliRunner().invoke(s1, ["chat", "--url", "127.0.0.1:1"], input="how many\n")
+    assert (done.exit_code, done.stdout) == (3, "")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_without_the_model_it_ends_at_once(chat):
+    done = chat("how many", arguments=["--model", "other"])
+    assert (done.exit_code, done.stderr) == (4, "s1: model 'other' is not ready; s1 models lists what is there\n")
 
 
 def test_quit_leaves_the_rest_alone(server, chat):
@@ -125,7 +186,8 @@ def test_turns_stand_one_below_the_other(server, terminal):
     terminal.type("and now\n")
     ready(terminal, 2)
     rows = [row for row in terminal.rows() if row]
-    assert rows[:2] == ["> how many", "one[Wait], two"]
+    assert rows[0] == f"connected: {server.url} · model s1 · server's preset · /help · Ctrl-D leaves"
+    assert rows[1:3] == ["> how many", "one[Wait], two"]
     assert "3" in rows
     assert "> and now" in rows
     terminal.type("\x04")
@@ -186,6 +248,25 @@ def test_lines_of_an_earlier_chat_are_remembered(server, terminal, tmp_path):
         later.wait_for(">")
         later.type("\x1b[A\x1b[A")
         later.wait_for("> how many")
+
+
+def test_a_typed_line_that_is_not_utf8_is_told_and_the_chat_goes_on(server, tmp_path):
+    """Where answers go into a file, and no readline leaves out what it cannot read."""
+    with (tmp_path / "answers").open("w") as answers, Terminal("chat", "--url", server.url, stdout=answers) as terminal:
+        terminal.wait_for(">")
+        terminal.type(b"na\xefve\n")
+        terminal.wait_for("s1: the line is not UTF-8")
+        terminal.type("how many\n")
+        terminal.wait_for("first token")
+    assert [asked.prompt[-1]["content"] for asked in server.requests] == ["how many"]
+
+
+def test_help_is_read_in_a_narrow_terminal(server):
+    with Terminal("chat", "--url", server.url, columns=40) as terminal:
+        terminal.wait_for("Ctrl-D")
+        terminal.type("/help\n")
+        terminal.wait_for("as Ctrl-D does")
+        assert "an option of `s1 ask` for the next turns" in " ".join(terminal.text().split())
 
 
 def test_what_is_saved_is_json(terminal, tmp_path):

@@ -45,6 +45,14 @@ def test_stdin_is_read_where_it_is_named_or_no_terminal(stdin, question, path):
     assert read_prompt(question, path, None) == "why\nnot"
 
 
+@pytest.mark.parametrize("question", ["", " \n"])
+def test_an_empty_question_is_refused_before_it_is_asked(stdin, file, question):
+    with pytest.raises(click.UsageError, match="the question is empty"):
+        read_prompt(question, None, None)
+    with pytest.raises(click.UsageError, match="the question is empty"):
+        read_prompt(None, file(question), None)
+
+
 def test_an_argument_leaves_stdin_alone(stdin):
     stdin("something else")
     assert read_prompt("why", None, None) == "why"

@@ -3,10 +3,9 @@
 
 import itertools
 
-import pytest
 from rich.cells import cell_len
 
-from s1_client.cli._rows import Rows, clean
+from s1_client.cli._rows import Rows
 
 
 def rows_of(text, width, step=None):
@@ -79,12 +78,3 @@ def test_styles_stay_with_their_words():
         ("dim", ","),
     ]
     assert (second.plain, second.spans[0].style) == ("no, no", "dim")
-
-
-@pytest.mark.parametrize("text", ["\x1b[31mred", "\x1b]0;title\x07", "\x9b31m", "a\rb", "a\x08b", "\x7f\x00"])
-def test_what_a_terminal_would_obey_is_taken_out(text):
-    assert not any(char < " " or "\x7f" <= char < "\xa0" for char in clean(text))
-
-
-def test_tabs_newlines_and_brackets_stay():
-    assert clean("[bold]\ta\n[/bold]") == "[bold]\ta\n[/bold]"

@@ -21,4 +21,4 @@ def test_without_the_servers_package_it_says_where_that_is(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     done = CliRunner().invoke(s1, ["serve"])
     assert done.exit_code == 1
-    assert "pip install ./python_backend" in done.output
+    assert "python3 build/local.py serve" in done.output

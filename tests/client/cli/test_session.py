@@ -22,6 +22,20 @@ def test_a_turn_is_asked_behind_those_before_it(session):
     assert session.asking("and then") == [*TURN, {"role": "user", "content": "and then"}]
 
 
+@pytest.mark.parametrize("answer", ["", " \n\t"])
+def test_a_turn_with_an_empty_answer_is_not_kept(session, answer):
+    """A server takes no message without text: every later turn would be refused."""
+    assert not session.answered("why", answer)
+    assert session.answered("why", "so")
+    assert session.asking("and then") == [*TURN, {"role": "user", "content": "and then"}]
+
+
+def test_white_space_around_a_command_does_not_matter(session):
+    assert session.obey("/set\tnum_ignore   2 \r") == "num_ignore = 2"
+    with pytest.raises(Left):
+        session.obey("/quit \r")
+
+
 def test_a_question_alone_changes_nothing(session):
     session.asking("why")
     assert session.asking("how") == [{"role": "user", "content": "how"}]

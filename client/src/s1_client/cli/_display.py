@@ -6,14 +6,14 @@ Either is alive on a terminal (``live``) and plain text elsewhere (``plain``).
 
 from __future__ import annotations
 
-import os
 import sys
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, TextIO
+from typing import Any, Protocol
 
 from s1_client import AnswerDelta, AnswerOpened, Done, Event, Injected, Round, RoundEnded, ThinkingDelta
 from s1_client.cli._meter import Meter, account
+from s1_client.cli._output import is_alive
 from s1_client.cli._plain import PlainAnswer, PlainThinking
 
 
@@ -81,10 +81,11 @@ class Answer(Protocol):
 
 
 class ReplyDisplay:
-    """One reply."""
+    """One reply, under a header as soon as there is something of it."""
 
-    def __init__(self, thinking: Thinking, answer: Answer, meter: Meter, refresh_s: float | None = None) -> None:
+    def __init__(self, thinking: Thinking, answer: Answer, meter: Meter, refresh_s: float | None = None, header: str = "") -> None:
         self.refresh_s = refresh_s
+        self._header = header
         self._thinking = thinking
         self._answer = answer
         self._meter = meter
@@ -94,6 +95,7 @@ class ReplyDisplay:
     def add(self, event: Event, at: float) -> None:
         """See Display."""
         self._meter.add(event, at)
+        self._show_header()
         match event:
             case ThinkingDelta(text=text):
                 self._thinking.add(text)
@@ -108,6 +110,11 @@ class ReplyDisplay:
                 self._answer.add(text)
             case Done():
                 self._done(event)
+
+    def _show_header(self) -> None:
+        if self._header:
+            self._thinking.line(self._header, "bold")
+            self._header = ""
 
     def _round_ended(self, ended: Round) -> None:
         if not self._answers:
@@ -183,7 +190,7 @@ class InTurn:
 
 def make_display(options: Mapping[str, Any], started: float, *, hide_thinking: bool = False, header: str = "") -> Display:
     """The display of a reply to a request with these options, for what stdout and stderr are."""
-    err_is_alive, out_is_alive = _is_alive(sys.stderr), _is_alive(sys.stdout)
+    err_is_alive, out_is_alive = is_alive(sys.stderr), is_alive(sys.stdout)
     meter, refresh_s = Meter(options, started), None
     thinking: Thinking = PlainThinking(sys.stderr, hidden=hide_thinking)
     answer: Answer = PlainAnswer(sys.stdout, header)
@@ -198,10 +205,4 @@ def make_display(options: Mapping[str, Any], started: float, *, hide_thinking: b
             answer = PlainAnswer(sys.stdout, header, before=region.stop)
         if out_is_alive:
             answer = live.LiveAnswer(region, live.console(sys.stdout), "" if err_is_alive else header)
-    if header and (out_is_alive or not hide_thinking):
-        thinking.line(header, "bold")
-    return ReplyDisplay(thinking, answer, meter, refresh_s)
-
-
-def _is_alive(file: TextIO) -> bool:
-    return file.isatty() and os.environ.get("TERM", "") not in ("dumb", "unknown")
+    return ReplyDisplay(thinking, answer, meter, refresh_s, header if out_is_alive or not hide_thinking else "")

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from s1_client.cli import _folder
 from s1_client.cli._eval_table import told, told_versus
 from s1_client.cli._results import Refused, entries_in
 from s1_client.cli._searches import scores_in
+from s1_client.cli._shown import show
 from s1_client.evaluation import Protocol, Task
 from s1_client.evaluation._judge import JudgeFailed
 from s1_client.evaluation._protocol import Setting
@@ -106,6 +106,5 @@ def _entries(folder: Path) -> Iterator[Mapping[str, Any]]:
 
 
 def _print(parts: Iterator[Any]) -> None:
-    console = Console()
     for part in parts:
-        console.print(part, soft_wrap=isinstance(part, str), highlight=False, markup=False)
+        show(part, soft_wrap=isinstance(part, str))

@@ -9,24 +9,42 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import click
+
 PROMPT = "> "
 _HISTORY_LINES = 1000
+_BOM = "\ufeff"
 
 
 def read_lines(words: Sequence[str]) -> Iterator[str]:
-    """Lines to their end; ``words`` are completed. At a prompt Ctrl-C clears the line."""
+    """Lines to their end, without it; ``words`` are completed. At a prompt Ctrl-C clears the line."""
     if not sys.stdin.isatty():
-        yield from (line.removesuffix("\n") for line in sys.stdin)
+        yield from _piped()
         return
     with _editing(words):
         while True:
             try:
-                yield _prompted()
+                line = _prompted()
+                line.encode()  # in the C locale Python lets through what it cannot read
             except EOFError:
                 print(file=sys.stderr)
                 return
             except KeyboardInterrupt:
                 print(file=sys.stderr)
+            except UnicodeError:
+                print("s1: the line is not UTF-8", file=sys.stderr)
+            else:
+                yield line
+
+
+def _piped() -> Iterator[str]:
+    """Lines of UTF-8, as files have it. Raises click.UsageError for a line that is not."""
+    for number, raw in enumerate(sys.stdin.buffer, 1):
+        try:
+            line = raw.decode()
+        except UnicodeDecodeError as error:
+            raise click.UsageError(f"stdin:{number}: not UTF-8: byte {raw[error.start]:#04x} at {error.start + 1}") from None
+        yield (line.removeprefix(_BOM) if number == 1 else line).rstrip("\r\n")
 
 
 def _prompted() -> str:

@@ -17,7 +17,8 @@ from rich.text import Text
 from s1_client import Round
 from s1_client.cli._markdown import LastRows, ModelMarkdown, last_part
 from s1_client.cli._meter import Meter
-from s1_client.cli._rows import Rows, clean
+from s1_client.cli._output import clean
+from s1_client.cli._rows import Rows
 
 REFRESH_S = 1 / 12
 THOUGHT, MARK, BAR = "dim", "bold yellow", "cyan"

@@ -11,7 +11,7 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.markdown import Markdown
 from rich.segment import Segment
 
-from s1_client.cli._rows import clean
+from s1_client.cli._output import clean
 
 # Without what would not be seen: rich leaves HTML out, and "[1]: 5" would be where a link leads.
 _PARSER = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"]).disable("reference")

@@ -8,6 +8,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from s1_client.cli._output import clean
 from s1_client.cli._views import Comparison, View, load_name
 from s1_client.loadtest._compare import NUM_DRAWS, SEED
 from s1_client.loadtest._metrics import METRICS, TERMS
@@ -19,7 +20,9 @@ MAX_FAULTS = 12  # at the top of the page; all are in the summary
 def render(title: str, views: Sequence[View], comparisons: Sequence[Comparison], slo: Slo) -> str:
     """The page."""
     loader = PackageLoader("s1_client.cli")
-    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, finalize=_clean, trim_blocks=True, lstrip_blocks=True
+    )
     environment.filters |= {"number": number, "count": "{:,}".format, "percent": _percent, "ratio": _ratio, "load": _load}
     values: dict[str, Any] = {
         "percentiles": [(percent, round(100 / (100 - percent))) for percent in PERCENTILES],
@@ -30,6 +33,11 @@ def render(title: str, views: Sequence[View], comparisons: Sequence[Comparison],
         "seed": SEED,
     }
     return environment.get_template("report.html").render(title=title, views=views, comparisons=comparisons, slo=slo, **values)
+
+
+def _clean(value: Any) -> Any:
+    """Without what would turn or hide text that stands beside it. (Markup is ours, and stays.)"""
+    return clean(value) if type(value) is str else value
 
 
 def number(value: float | None) -> str:

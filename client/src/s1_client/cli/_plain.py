@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TextIO
 
 from s1_client import Event, Injected, Round, ThinkingDelta
-from s1_client.cli._rows import clean
+from s1_client.cli._output import clean
 
 
 class Writer:

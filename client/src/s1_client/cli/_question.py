@@ -25,6 +25,8 @@ def read_prompt(question: str | None, file: str | None, messages: str | None) ->
         raise click.UsageError("stdin can be read only once")
     if file is not None:
         question = _question(file)
+    if question is not None and not question.strip():
+        raise click.UsageError("the question is empty")
     if messages is not None:
         return [*read_messages(messages), *([{"role": "user", "content": question}] if question is not None else [])]
     if question is None:

@@ -12,17 +12,13 @@ from collections.abc import Iterator
 from rich.cells import get_character_cell_size
 from rich.text import Text
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and newline
+from s1_client.cli._output import clean
+
 _WORD = re.compile("[^ ]+")
 _TAB = " " * 4
 _JOINER, _EMOJI_STYLE = "\u200d", "\ufe0f"  # the second makes the character before it wide on some terminals
 _PICTURES = range(0x1F000, 0x1FB00)  # flags, tones of skin and the like: terminals differ
 _NEVER_FIRST = "、。，．！？；：）」』】》"  # of a row
-
-
-def clean(text: str) -> str:
-    """Text that a terminal shows and does not obey: without control characters, but for tabs and newlines."""
-    return _CONTROL.sub("", text)
 
 
 class Rows:

@@ -14,6 +14,7 @@ import click
 
 from s1_client import Client, Outcome, S1Error
 from s1_client.cli._jsonl import Asked, BadLine
+from s1_client.cli._output import echo
 from s1_client.cli._progress import shown
 from s1_client.cli._results import Results
 from s1_client.cli._tally import MAX_UNREACHED, Tally
@@ -40,7 +41,7 @@ def stopped(results: Results, *, is_kept: bool = True) -> Iterator[None]:
         yield
     except (KeyboardInterrupt, S1Error, OSError) as error:
         if is_kept:
-            click.echo(f"stopped; the same command goes on from there: what is in {results.path} is not asked again", err=True)
+            click.echo(f"stopped; the same command goes on from there: what has a reply in {results.path} is not asked again", err=True)
         if isinstance(error, OSError):
             raise click.ClickException(f"{results.path}: {error.strerror}") from error
         raise
@@ -51,7 +52,7 @@ def plan(source: Source, results: Results, where: str) -> Tally:
     tally, again = Tally(), set()
     for item in source:
         if isinstance(item, BadLine):
-            click.echo(f"{where}:{item.line}: {item.problem}", err=True)
+            echo(f"{where}:{item.line}: {item.problem}", err=True)
             tally.num_bad_lines += 1
         elif results.has_reply(item, f"{where}:{item.line}"):
             tally.num_skipped += 1

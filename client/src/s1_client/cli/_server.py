@@ -8,6 +8,7 @@ from typing import Any
 
 from tritonclient.grpc import service_pb2
 
+from s1_client import ServerNotReady
 from s1_client._settings import Settings
 from s1_client._stream import Connection
 
@@ -49,6 +50,11 @@ class Server:
     def has_ready(self, model: str) -> bool:
         """Whether a model is loaded and takes requests."""
         return bool(self._ask("ModelReady", service_pb2.ModelReadyRequest(name=model)).ready)
+
+    def require(self, model: str) -> None:
+        """Raise S1Error unless the server answers and the model takes requests."""
+        if not self.has_ready(model):
+            raise ServerNotReady(f"model '{model}' is not ready; s1 models lists what is there")
 
     def config(self, model: str) -> Any:
         """A loaded model's configuration."""

@@ -37,17 +37,21 @@ class Session:
         """What to send to ask this."""
         return [*self._system, *self._turns, {"role": "user", "content": question}]
 
-    def answered(self, question: str, answer: str) -> None:
-        """A turn that came to its end."""
-        self._turns += [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+    def answered(self, question: str, answer: str) -> bool:
+        """Keep a turn that came to its end, and say whether it was kept: a server takes no message without text, so that
+        an empty answer would make every later turn fail.
+        """
+        if answer.strip():
+            self._turns += [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+        return bool(answer.strip())
 
     def obey(self, line: str) -> str:
         """Do what a line "/name rest" says; what to tell of it. Raises Left, and click.UsageError if it cannot be done."""
-        name, _, rest = line.partition(" ")
+        name, *more = line.split(maxsplit=1)
         if name not in COMMANDS:
             raise click.UsageError(f"no command {name}; /help lists them, and a space before a / makes it a question")
         _, _, command = COMMANDS[name]
-        return command(self, rest.strip())
+        return command(self, "".join(more).strip())
 
     def set(self, rest: str) -> str:
         """Option and value."""

@@ -8,6 +8,7 @@ import re
 from xml.etree import ElementTree as ET
 
 from s1_client.cli._figures import Drawn
+from s1_client.cli._output import clean
 from s1_client.cli._style import COLOURS, GREY, INK, LIGHT
 
 SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
@@ -23,7 +24,7 @@ def inline_svg(drawn: Drawn, prefix: str) -> str:
     ET.register_namespace("xlink", XLINK)
     text = io.StringIO()
     drawn.figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
-    root = ET.fromstring(text.getvalue())  # noqa: S314  # matplotlib's own
+    root = ET.fromstring(clean(text.getvalue()))  # noqa: S314  # matplotlib's own
     for useless in (*root.findall(f"{{{SVG}}}metadata"), root.find(f"{{{SVG}}}defs")):  # the style there would be the whole page's
         if useless is not None:
             root.remove(useless)

@@ -7,6 +7,7 @@ Commands are imported when they are called: drawing a plot costs nothing to who 
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import Any
 
 import click
@@ -21,6 +22,7 @@ from s1_client import (
     S1Error,
     ServerNotReady,
 )
+from s1_client.cli._output import clean, echo, fitted, let_streams_take_any_text
 from s1_client.cli.options import connection_advice
 
 COMMANDS = {
@@ -69,14 +71,22 @@ class _Commands(click.Group):
         command.short_help = COMMANDS[cmd_name]
         return command
 
+    def main(self, *arguments: Any, **settings: Any) -> Any:
+        """Run the command; what it writes is never lost to an encoding."""
+        let_streams_take_any_text()
+        return super().main(*arguments, **settings)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except (S1Error, KeyboardInterrupt) as error:
-            click.echo(f"s1: {str(error) or 'interrupted'}", err=True)
+            echo(f"s1: {str(error) or 'interrupted'}", err=True)
             if isinstance(error, ConnectionFailed) and (advice := connection_advice(ctx)):
-                click.echo(f"    -> {advice}", err=True)
+                echo(f"    -> {advice}", err=True)
             ctx.exit(exit_code(error))
+        except click.ClickException as error:
+            vars(error)["message"] = fitted(clean(error.message), sys.stderr, "Error: ")  # it may quote a file
+            raise
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

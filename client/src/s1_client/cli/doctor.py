@@ -4,19 +4,20 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.text import Text
 
 from s1_client import ConnectionFailed, S1Error
 from s1_client.cli import _checks, _probe
 from s1_client.cli._checks import NOTE, OK, SKIPPED, WRONG, Finding, Hopeless, Patient
 from s1_client.cli._server import Server
+from s1_client.cli._shown import show
 from s1_client.cli.options import SectionedCommand, connect, connection_options, settings_of
 
 CHECKS = (_checks.reached, _checks.version, _checks.models, _checks.protocol, _checks.limits, _checks.shared_memory, _probe.examined)
@@ -56,7 +57,7 @@ def _tell(finding: Finding, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(asdict(finding)))
         return
-    console = Console(soft_wrap=True, highlight=False)
-    console.print(Text.assemble((f"{finding.state:8}", STYLES[finding.state]), f"{finding.check:15}", finding.text))
+    is_whole = not sys.stdout.isatty()  # a terminal would break lines within words
+    show(Text.assemble((f"{finding.state:8}", STYLES[finding.state]), f"{finding.check:15}", finding.text), soft_wrap=is_whole)
     if finding.mend:
-        console.print(Text(f"{'':23}-> {finding.mend}"))
+        show(Text(f"{'':23}-> {finding.mend}"), soft_wrap=is_whole)

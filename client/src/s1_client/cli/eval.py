@@ -19,7 +19,7 @@ from s1_client.cli._run import run
 from s1_client.cli._searches import score_all, scorer_of, search_all, search_fields, searches
 from s1_client.cli._tally import Tally
 from s1_client.cli.batch import CONCURRENCY
-from s1_client.cli.options import SectionedCommand, asked, connect, connection_options, refuse_greedy, request_options
+from s1_client.cli.options import SectionedCommand, asked, completed, connect, connection_options, refuse_greedy, request_options
 from s1_client.cli.sweep import integers
 from s1_client.evaluation import GRADERS, Protocol, Setting, Task, load_task
 from s1_client.evaluation._graders import NEEDS, check_reference
@@ -33,7 +33,7 @@ MAX_ATTEMPTS = 16
 
 
 @click.command(cls=SectionedCommand)
-@click.argument("task", required=False)
+@click.argument("task", required=False, shell_complete=completed((*BUNDLED, *RECIPES)))
 @click.option("--max-thinking-tokens", "budgets", metavar="N,N,…", callback=integers(-1), help="budgets; -1 = what the context allows")
 @click.option("--num-ignore", "ignores", metavar="N,N,…", callback=integers(0), help="how many ends of thinking to refuse  [default: 0]")
 @click.option(

@@ -15,9 +15,10 @@ import click
 from s1_client import ServerNotReady
 from s1_client._settings import Settings
 from s1_client.cli._levels import Levels
+from s1_client.cli._output import echo
 from s1_client.cli._results import Refused
 from s1_client.cli._server import Server
-from s1_client.cli.options import SectionedCommand, server_options, settings_of
+from s1_client.cli.options import SectionedCommand, completed, server_options, settings_of
 from s1_client.loadtest import _perf_analyzer, _scenario
 from s1_client.loadtest._counters import read_counters
 from s1_client.loadtest._perf_analyzer import Unsuitable
@@ -55,7 +56,7 @@ def _list(context: click.Context, _parameter: click.Parameter, is_wanted: bool) 
 
 
 @click.command(cls=SectionedCommand)
-@click.argument("scenario")
+@click.argument("scenario", shell_complete=completed(_scenario.shipped()))
 @click.option("--list", is_flag=True, is_eager=True, expose_value=False, callback=_list, help="the scenarios that there are")
 @click.option("--driver", type=click.Choice(["client", "perf_analyzer"]), default="client", show_default=True, help="who makes the load")
 @click.option("--perf-analyzer", "program", metavar="PATH", help="NVIDIA's program  [default: the one on PATH]")
@@ -161,6 +162,6 @@ def _tell(record: Run, made: Plan) -> int:
     """What was wrong, and where the record is; the exit code."""
     found = faults(record, made.scenario.allowed_errors)
     for fault in found:
-        click.echo(f"wrong: {fault}", err=True)
+        echo(f"wrong: {fault}", err=True)
     click.echo(f"{'wrong' if found else 'all is well'}; record: {made.folder / RECORD}")
     return 1 if found else 0

@@ -7,10 +7,11 @@ import json
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from s1_client.cli._server import OTHER, Server
+from s1_client.cli._shown import show
 from s1_client.cli.options import SectionedCommand, connection_options, settings_of
 
 COLUMNS = ("name", "version", "state", "kind", "reason")
@@ -28,7 +29,7 @@ def models(as_json: bool, **parameters: Any) -> None:
         for row in rows:
             click.echo(json.dumps(row))
     else:
-        Console(width=None).print(_table(rows))
+        show(_table(rows))
 
 
 def _row(server: Server, model: Any) -> dict[str, str]:
@@ -42,5 +43,5 @@ def _table(rows: list[dict[str, str]]) -> Table:
     for column in COLUMNS:
         table.add_column(column)
     for row in rows:
-        table.add_row(*(row[column] for column in COLUMNS))
+        table.add_row(*(Text(row[column]) for column in COLUMNS))
     return table

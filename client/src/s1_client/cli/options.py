@@ -7,7 +7,7 @@ Those of a request are made from the table of the wire, so that none is forgotte
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import click
@@ -59,7 +59,18 @@ _REPEATED = ("ignore_str", "stop_words", "bad_words", "thinking_bad_words")
 _TYPES: dict[str, tuple[Any, str]] = {"INT32": (int, "N"), "UINT64": (int, "N"), "FP32": (float, "X"), "BYTES": (str, "TEXT")}
 
 _PARAMETERS = "s1_client.connection"  # where click keeps those of the connection that a command makes
+# What Tab completes. What else is allowed is the server's to say; tests/contract/test_completion.py holds these to it.
+VALUES = {
+    "thinking": ("forced", "free", "off"),
+    "answer_prefix_policy": ("auto", "always", "never"),
+    "on_timeout": ("cancel", "answer"),
+    "preset": ("qwen3", "s1", "s1-eval", "s1-readme", "smollm2"),
+}
+
 _KINDS = {int: "an integer", float: "a number", str: "a text, in quotes that are closed"}
+
+
+_NAMES_COLUMNS, _NARROW, _NARROW_NAMES_COLUMNS = 30, 60, 6  # in a narrow terminal texts stand below the options' names
 
 
 class SectionedOption(click.Option):
@@ -82,7 +93,12 @@ class SectionedCommand(click.Command):
                 sections.setdefault(getattr(parameter, "section", "Options"), []).append(record)
         for section in sorted(sections, key=lambda name: name != "Options"):
             with formatter.section(section):
-                formatter.write_dl(sections[section])
+                formatter.write_dl(sections[section], col_max=_NAMES_COLUMNS if formatter.width >= _NARROW else _NARROW_NAMES_COLUMNS)
+
+
+def completed(values: Iterable[str]) -> Callable[[click.Context, click.Parameter, str], list[str]]:
+    """A parameter's ``shell_complete``: those of the values that begin with what is typed."""
+    return lambda _context, _parameter, typed: [value for value in values if value.startswith(typed)]
 
 
 def _add(function: Function, option: click.Option) -> None:
@@ -99,10 +115,9 @@ def request_options(*, leave_out: tuple[str, ...] = ()) -> Callable[[Function], 
                 if name not in leave_out:
                     kind, metavar = _TYPES[OPTIONS[name]]
                     flag = f"--{name.replace('_', '-')}"
-                    _add(
-                        function,
-                        SectionedOption(flag, name, section=section, type=kind, metavar=metavar, help=text, multiple=name in _REPEATED),
-                    )
+                    shown: dict[str, Any] = {"section": section, "metavar": metavar, "help": text}
+                    shown["shell_complete"] = completed(VALUES.get(name, ()))
+                    _add(function, SectionedOption(flag, name, type=kind, multiple=name in _REPEATED, **shown))
         return function
 
     return add

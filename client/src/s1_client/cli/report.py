@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from s1_client.cli._output import clean
 from s1_client.cli._results import Refused
 from s1_client.cli.loadtest import RECORD
 from s1_client.loadtest._compare import NUM_DRAWS, SEED, Ratio, compare
@@ -106,8 +107,10 @@ def _write(where: Path, runs: Sequence[Run], pairs: Sequence[tuple[Run, Run]], s
 
 def _names(runs: Sequence[Run]) -> list[str]:
     """Labels, and where two are equal what tells them apart."""
-    labels = [run.label for run in runs]
-    told = [f"{run.label} ({run.driver}, {run.started_at})" if labels.count(run.label) > 1 else run.label for run in runs]
+    labels = [clean(run.label) for run in runs]
+    told = [
+        f"{label} ({run.driver}, {run.started_at})" if labels.count(label) > 1 else label for label, run in zip(labels, runs, strict=True)
+    ]
     return [f"{name} #{number + 1}" if told.count(name) > 1 else name for number, name in enumerate(told)]
 
 

@@ -26,6 +26,8 @@ class _Untouched(click.Command):
 def serve(ctx: click.Context) -> None:
     """Serve s1 on this machine; `s1 serve --help` has the launcher's options."""
     if importlib.util.find_spec(LAUNCHER.partition(".")[0]) is None:
-        raise click.ClickException("the server is a package of its own: pip install ./python_backend, or docker compose up")
+        raise click.ClickException(
+            "the server is not installed here; in a clone of the project: python3 build/local.py serve, or docker compose up"
+        )
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, "-m", LAUNCHER, *ctx.args])  # noqa: S606  # every signal is the launcher's

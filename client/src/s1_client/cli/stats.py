@@ -5,19 +5,20 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from s1_client._jsonl import is_whole, lines_of, read_json
 from s1_client._suggest import how_to_install
 from s1_client.cli._graded_files import files_of, grade_of
 from s1_client.cli._results import Refused
+from s1_client.cli._shown import show
 from s1_client.cli._table import number, percent
 from s1_client.evaluation._stats import BadSample, Count, Stats, statistics, statistics_by_setting
 
@@ -69,9 +70,8 @@ def stats(paths: tuple[Path, ...], tokenizer: Path | None, as_json: bool, **limi
     if as_json:
         click.echo(json.dumps({name: one.to_dict() for name, one in _named(found).items()}, indent=2))
         return
-    console = Console()
-    for shown in _tables(found, console.width):
-        console.print(shown, highlight=False, markup=False)
+    for shown in _tables(found, shutil.get_terminal_size().columns):
+        show(shown)
     if words:
         click.echo("counts of logs are words, not tokens: no --tokenizer was given", err=True)
 

