@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 _NUM_IDS_TO_SETTLE = 2  # the first ends the prefill; the second comes of the decode step that copies
 
@@ -47,9 +48,13 @@ class StartGuard:
         self._started: dict[int, _Started] = {}
         self._unsettled: dict[int, _Started] = {}
 
-    def may_start(self, prompt: tuple[int, ...]) -> bool:
-        """Return whether no unsettled call would get the same partly filled block and other ids to write into it."""
-        return not any(self._share_open_block(prompt, other.prompt) for other in self._unsettled.values())
+    def may_start(self, prompt: tuple[int, ...], held_back: Sequence[tuple[int, ...]] = ()) -> bool:
+        """Return whether no unsettled call would get the same partly filled block and other ids to write into it.
+
+        Nor one of those held back before: else calls that come later could keep them waiting for ever.
+        """
+        others = chain((other.prompt for other in self._unsettled.values()), held_back)
+        return not any(self._share_open_block(prompt, other) for other in others)
 
     def start(self, key: int, prompt: tuple[int, ...]) -> None:
         """Note that a call was given to the pipeline."""
