@@ -88,10 +88,12 @@ class StartGuard:
         return any(end in self._ends or end in self._older_ends for end in ends)
 
     def _num_common(self, one: tuple[int, ...], other: tuple[int, ...]) -> int:
+        """Length of the longest common beginning: block by block, then by ids."""
         shortest, size = min(len(one), len(other)), self._block_size
-        block_start = next((n for n in range(0, shortest, size) if one[n : n + size] != other[n : n + size]), 0)
-        pairs = zip(one[block_start:], other[block_start:], strict=False)
-        return next((block_start + n for n, (left, right) in enumerate(pairs) if left != right), shortest)
+        block_starts = range(0, shortest, size)
+        start = next((n for n in block_starts if one[n : n + size] != other[n : n + size]), block_starts[-1])
+        pairs = zip(one[start:], other[start:], strict=False)
+        return next((start + n for n, (left, right) in enumerate(pairs) if left != right), shortest)
 
     def _remember_end(self, ids: Sequence[int]) -> None:
         if len(ids) % self._block_size:
