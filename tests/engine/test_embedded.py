@@ -110,14 +110,15 @@ def test_calls_wait_in_order_until_their_longest_fits_the_cache():
     assert engine._pipeline.computed[0] == [0, 1]
 
 
-def test_a_call_that_the_pipeline_holds_back_waits_and_nobody_overtakes_it():
+def test_a_call_that_the_pipeline_holds_back_waits_and_keeps_its_place():
+    """Others start meanwhile; the pipeline is told whom they would overtake."""
     engine = engine_that_says(*range(10, 30))
-    engine._pipeline.held_back = {(4, 5)}
-    held, _ = engine.submit(call((4, 5)))
-    behind, _ = engine.submit(call())
-    assert engine.step() == []
+    engine._pipeline.held_back = {(4, 5), (6,)}
+    first, behind, second = (engine.submit(call(ids))[0] for ids in ((4, 5), (1, 2), (6,)))
+    assert [progress.key for progress in engine.step()] == [behind]
+    assert engine._pipeline.were_held_back == [(4, 5), (4, 5)]
     engine._pipeline.held_back.clear()
-    assert [progress.key for progress in engine.step()] == [held, behind]
+    assert [progress.key for progress in engine.step()] == [behind, first, second]
 
 
 def test_a_waiting_call_can_be_cancelled():

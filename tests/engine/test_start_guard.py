@@ -81,6 +81,13 @@ def test_a_dropped_call_holds_its_block_for_one_more_step():
     assert one.may_start((*STEM, 12))
 
 
+def test_a_call_does_not_overtake_one_that_it_would_then_keep_waiting():
+    one = guard_after(STEM)
+    one.start(7, (*STEM, 10))
+    assert not one.may_start((*STEM, 10), [(*STEM, 11)])
+    assert one.may_start((1, 2), [(*STEM, 11)])
+
+
 def test_ends_are_remembered_as_long_as_the_pool_can_hold_them():
     """A pool of 2 blocks of 4 ids: 8 newer ends forget an end no earlier, and 16 do."""
     one = guard(num_pool_blocks=2)

@@ -10,7 +10,7 @@ A pipeline has one mask for a call: bad words for the whole of it, or ``end_id``
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -25,8 +25,8 @@ class TokenPipeline(Protocol):
     block_size: int
     num_blocks: int
 
-    def may_add(self, call: TokenCall) -> bool:
-        """Whether the call may be added before the next step; if not, it may be after a few steps."""
+    def may_add(self, call: TokenCall, held_back: Sequence[TokenCall]) -> bool:
+        """Whether the call may be added before the next step, ahead of these; if not, it may be after a few steps."""
         ...
 
     def add(self, key: int, call: TokenCall) -> None: ...
@@ -113,20 +113,27 @@ class EmbeddedEngine:
         """The pipeline goes with its last reference."""
 
     def _admit(self) -> list[Progress]:
-        refused = []
-        while self._waiting and self._may_start(self._waiting[0][1].call):
+        """Start what fits, in order; only a call that the pipeline holds back for a moment is overtaken."""
+        refused: list[Progress] = []
+        held_back: list[tuple[int, _Live]] = []
+        while self._waiting and self._fits(self._waiting[0][1].call):
             key, live = self._waiting.popleft()
-            live.usage.num_reused_blocks = self._resident.count(live.call.input_ids)
-            try:
-                self._pipeline.add(key, live.call)
-            except RuntimeError as error:
-                refused.append(Progress(key=key, finished=True, error=_failure(error)))
-                continue
-            self._live[key] = live
+            if not self._pipeline.may_add(live.call, [other.call for _, other in held_back]):
+                held_back.append((key, live))
+            elif (error := self._start(key, live)) is not None:
+                refused.append(Progress(key=key, finished=True, error=error))
+        self._waiting.extendleft(reversed(held_back))
         return refused
 
-    def _may_start(self, call: TokenCall) -> bool:
-        return self._fits(call) and self._pipeline.may_add(call)
+    def _start(self, key: int, live: _Live) -> EngineFailed | None:
+        """Give a call to the pipeline; the error if it is refused."""
+        live.usage.num_reused_blocks = self._resident.count(live.call.input_ids)
+        try:
+            self._pipeline.add(key, live.call)
+        except RuntimeError as error:
+            return _failure(error)
+        self._live[key] = live
+        return None
 
     def _fits(self, call: TokenCall) -> bool:
         """Whether the longest this call can grow fits beside the longest that all others can: nothing is ever evicted."""

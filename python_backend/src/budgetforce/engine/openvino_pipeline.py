@@ -10,6 +10,7 @@ everything is validated before); ``stop_token_ids`` do two jobs, they end a call
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ import openvino_genai  # noqa: E402
 
 BLOCK_SIZE = 32  # ids in a KV block of OpenVINO's CPU plug-in
 # By default keys are quantised by channel over a block, so an id that is added rewrites its whole block: two calls that
-# add the same ids to one block at the same time spoil it (3 in 1,000 of such pairs on two threads).
+# add the same ids to one block at the same time spoil it (about 1 of 1,000 such pairs on two threads).
 _KV_CACHE = {"KEY_CACHE_QUANT_MODE": "BY_TOKEN"}
 
 
@@ -56,8 +57,8 @@ class OpenVinoPipeline:
         self._handles: dict[int, openvino_genai.GenerationHandle] = {}
         self._guard = StartGuard(block_size=BLOCK_SIZE, num_pool_blocks=num_kv_blocks)
 
-    def may_add(self, call: TokenCall) -> bool:
-        return self._guard.may_start(call.input_ids)
+    def may_add(self, call: TokenCall, held_back: Sequence[TokenCall]) -> bool:
+        return self._guard.may_start(call.input_ids, [other.input_ids for other in held_back])
 
     def add(self, key: int, call: TokenCall) -> None:
         prompt = openvino.Tensor(np.array([call.input_ids], np.int64))  # [1, n]; int32 breaks the pipeline

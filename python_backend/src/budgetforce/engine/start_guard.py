@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 _NUM_IDS_TO_SETTLE = 2  # the first ends the prefill; the second comes of the decode step that copies
 
@@ -47,9 +48,13 @@ class StartGuard:
         self._started: dict[int, _Started] = {}
         self._unsettled: dict[int, _Started] = {}
 
-    def may_start(self, prompt: tuple[int, ...]) -> bool:
-        """Return whether no unsettled call would get the same partly filled block and other ids to write into it."""
-        return not any(self._share_open_block(prompt, other.prompt) for other in self._unsettled.values())
+    def may_start(self, prompt: tuple[int, ...], held_back: Sequence[tuple[int, ...]] = ()) -> bool:
+        """Return whether no unsettled call would get the same partly filled block and other ids to write into it.
+
+        Nor one of those held back before: else calls that come later could keep them waiting for ever.
+        """
+        others = chain((other.prompt for other in self._unsettled.values()), held_back)
+        return not any(self._share_open_block(prompt, other) for other in others)
 
     def start(self, key: int, prompt: tuple[int, ...]) -> None:
         """Note that a call was given to the pipeline."""
@@ -83,10 +88,12 @@ class StartGuard:
         return any(end in self._ends or end in self._older_ends for end in ends)
 
     def _num_common(self, one: tuple[int, ...], other: tuple[int, ...]) -> int:
+        """Length of the longest common beginning: block by block, then by ids."""
         shortest, size = min(len(one), len(other)), self._block_size
-        block_start = next((n for n in range(0, shortest, size) if one[n : n + size] != other[n : n + size]), 0)
-        pairs = zip(one[block_start:], other[block_start:], strict=False)
-        return next((block_start + n for n, (left, right) in enumerate(pairs) if left != right), shortest)
+        block_starts = range(0, shortest, size)
+        start = next((n for n in block_starts if one[n : n + size] != other[n : n + size]), block_starts[-1])
+        pairs = zip(one[start:], other[start:], strict=False)
+        return next((start + n for n, (left, right) in enumerate(pairs) if left != right), shortest)
 
     def _remember_end(self, ids: Sequence[int]) -> None:
         if len(ids) % self._block_size:
