@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from budgetforce.building import manifest, planner, weights
+from budgetforce.building import manifest, pipeline, planner, weights
 from budgetforce.building.__main__ import main
 from budgetforce.building.step_commands import HELP
 from budgetforce.building.verify import config_parameters, read_config
@@ -221,6 +221,15 @@ def test_gpus_that_the_engine_does_not_fit_are_refused_before_the_download(bench
     assert not bench.calls
     assert not bench.results
     assert bench.run("all", "--skip-plan") == 0
+
+
+def test_a_machine_with_little_memory_is_told_of_it_and_not_refused(bench, stderr, monkeypatch):
+    """The plan's figure for a host is an estimate, and a container may have swap."""
+    monkeypatch.setattr(pipeline, "host_memory_bytes", lambda: 10**6)
+    assert bench.run("all") == 0
+    told = stderr()
+    assert "convert: by the plan it needs 5 GB of host memory, this machine has 0" in told
+    assert told.index("build: by the plan it needs") < told.index("tokenizer: ")
 
 
 def test_weights_that_cannot_be_quantised_here_are_refused_before_the_download(bench, stderr, monkeypatch):
