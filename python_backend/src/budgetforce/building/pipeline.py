@@ -228,6 +228,7 @@ class Build:
         return _say(f"{stage.name}: {duration(time.monotonic() - started)}, {stage.folder}")
 
     def _convert(self, result: Result) -> None:
+        self._needs(self.tokenizer, "download")
         if self.source.files is None:
             self._needs(self.model, "download")
         command = convert_command(self.spec, self.tools, self.weights, result.folder)
@@ -235,6 +236,7 @@ class Build:
         expect(result.folder, checkpoint_files(self.spec.tp), "convert")
 
     def _build(self, result: Result) -> None:
+        self._needs(self.tokenizer, "download")  # the manifest tells of it, behind minutes of building
         self._needs(self.checkpoint, "convert")
         self._use(self._build_command(result.folder), "build")
         expect(result.folder, engine_files(self.spec.tp), "build")
