@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from budgetforce.building import manifest, planner, weights
+from budgetforce.building import manifest, pipeline, planner, weights
 from budgetforce.building.__main__ import main
 from budgetforce.building.step_commands import HELP
 from budgetforce.building.verify import config_parameters, read_config
@@ -70,6 +70,9 @@ def test_the_steps_one_by_one_are_all_of_it(bench):
 
 
 def test_a_step_without_its_input_says_what_to_run(bench, stderr):
+    for step in ("convert", "build"):
+        assert bench.run(step) == 1
+        assert "run download first, or all" in stderr()
     assert bench.run("download") == 0
     assert bench.run("build") == 1
     assert "run convert first, or all" in stderr()
@@ -223,6 +226,15 @@ def test_gpus_that_the_engine_does_not_fit_are_refused_before_the_download(bench
     assert bench.run("all", "--skip-plan") == 0
 
 
+def test_a_machine_with_little_memory_is_told_of_it_and_not_refused(bench, stderr, monkeypatch):
+    """The plan's figure for a host is an estimate, and a container may have swap."""
+    monkeypatch.setattr(pipeline, "host_memory_bytes", lambda: 10**6)
+    assert bench.run("all") == 0
+    told = stderr()
+    assert "convert: by the plan it needs 5 GB of host memory, this machine has 0" in told
+    assert told.index("build: by the plan it needs") < told.index("tokenizer: ")
+
+
 def test_weights_that_cannot_be_quantised_here_are_refused_before_the_download(bench, stderr, monkeypatch):
     monkeypatch.setattr(planner, "QUANTIZE_GPU_FACTOR", 1e6)
     assert bench.run("all", "--variant", "fp8") == 1
@@ -272,7 +284,6 @@ def test_the_pinned_version_of_another_packaging_will_do(bench, monkeypatch, tmp
     site.mkdir(parents=True)
     (site / "METADATA").write_text("Metadata-Version: 2.1\nName: tensorrt_llm\nVersion: 1.2.1+cu131\n")
     monkeypatch.syspath_prepend(str(site.parent))
-    assert bench.run("convert") == 1  # for the download alone
     assert bench.run("download") == 0
     assert bench.run("convert") == 0
 

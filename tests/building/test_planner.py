@@ -295,6 +295,9 @@ def test_the_plan_says_how_compose_builds_and_serves_it(capsys, root, tmp_path):
     assert all(f"${{{name}" in compose for name in COMPOSE.values())
     (tmp_path / "config.json").write_text(json.dumps({**asdict(QWEN2_5_32B), "architectures": ["Qwen2ForCausalLM"]}))
     assert "docker compose" not in run(capsys, "--gpus", "2xH100", "--model", str(tmp_path))[1]
+    out = run(capsys, "--gpus", "2xH100", "--config", str(tmp_path))[1]
+    assert "Build and serve it: S1_MODEL=MODEL docker compose up\nBuild it" in out
+    assert out.endswith("all --work WORK --model MODEL\n")
 
 
 def test_a_model_whose_shape_is_not_known_is_not_taken_for_another(capsys):
@@ -313,7 +316,7 @@ def test_the_batch_size_that_was_asked_for_has_a_row(capsys, batch, row):
 
 def test_how_many_replies_a_minute_is_told(capsys):
     """32 sequences of 4,096 tokens in the mean: 14.7 ms a step, 2,180 tokens/s at most, 69 % of them."""
-    assert "32 replies of 8,192 tokens at once, each answered by the next: 11.0 a minute at 69%" in run(capsys, "--gpus", "2xH100")[1]
+    assert "32 replies of 8,192 tokens at once: 11.0 replies a minute at 69%" in run(capsys, "--gpus", "2xH100")[1]
     assert "a minute" not in run(capsys, "--gpus", "2x80GB")[1]
 
 

@@ -122,10 +122,13 @@ def test_the_example_shows_each_default(compose, root):
     assert {name: told[name] for name in defaults} == {name: "" if value == "/dev/null" else value for name, value in defaults.items()}
 
 
-@pytest.mark.parametrize("name", ["README.md", "build/README.md"])
-def test_the_docs_name_settings_that_there_are(root, name):
-    section = (root / name).read_text().partition("## In containers")[2].partition("\n## ")[0]
-    told = set(re.findall(r"`((?:S1|HF|COMPOSE)_[A-Z0-9_]+)`", section))
+@pytest.mark.parametrize(
+    ("name", "title"),
+    [("README.md", "In containers"), *(("build/README.md", title) for title in ("In containers", "Sizing", "Rolling out", "On two GPUs"))],
+)
+def test_the_docs_name_settings_that_there_are(root, name, title):
+    section = (root / name).read_text().partition(f"## {title}\n")[2].partition("\n## ")[0]
+    told = set(re.findall(r"`((?:S1|COMPOSE)_[A-Z0-9_]+|HF_TOKEN_FILE)[=`]", section))
     assert section
     assert told <= dict(KNOB.findall((root / ".env.example").read_text())).keys()
 

@@ -69,6 +69,11 @@ def look(run: Runner | None = None, environment: Mapping[str, str] = os.environ)
     )
 
 
+def host_memory_bytes() -> int:
+    """Memory of the machine, whatever a container may use of it."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
 def _run(command: Sequence[str]) -> str:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=NVIDIA_SMI_TIMEOUT_S, check=True)

@@ -23,8 +23,8 @@ from pathlib import Path
 
 from budgetforce.building import manifest, planner, preflight, weights
 from budgetforce.building.commands import Tools, build_command, check_calibration, convert_command
-from budgetforce.building.gpus import MIB, Gpu
-from budgetforce.building.machine import Machine, look
+from budgetforce.building.gpus import GB, MIB, Gpu
+from budgetforce.building.machine import Machine, host_memory_bytes, look
 from budgetforce.building.plan_command import quantise_refusal, refusal
 from budgetforce.building.render import MODEL, engine_parameters, render_config
 from budgetforce.building.spec import IMAGE, TENSORRT_LLM_VERSION, EngineSpec, ModelShape
@@ -120,16 +120,23 @@ class Build:
         if not steps or not self._gpu.memory_bytes:
             return
         plan, all_gpus = self.plan, sum(gpu.total_mib for gpu in self.machine.gpus) * MIB
-        if "convert" in steps and self.spec.variant != "bf16":
-            check_calibration(self.tools.calibration)
-            if Path(self.tools.calibration).is_absolute() and not Path(self.tools.calibration).is_dir():
-                raise BuildFailed(f"calibration: {self.tools.calibration} is not a folder")
+        self._check_calibration(steps)
         if self._skip_plan:
             return
         if "convert" in steps and plan.quantize_gpu_bytes > all_gpus:
             raise BuildFailed(f"{quantise_refusal(plan, all_gpus)} (--skip-plan tries it all the same)")
         if "build" in steps and not plan.fits:
             raise BuildFailed(f"{refusal(plan)}\n--skip-plan builds it all the same.")
+        for step in steps:
+            if (need := self._cost(step).host_bytes) > (have := host_memory_bytes()):
+                _say(f"{step}: by the plan it needs {need / GB:.0f} GB of host memory, this machine has {have / GB:.0f}")
+
+    def _check_calibration(self, steps: Sequence[str]) -> None:
+        calibration = self.tools.calibration
+        if "convert" in steps and self.spec.variant != "bf16":
+            check_calibration(calibration)
+            if Path(calibration).is_absolute() and not Path(calibration).is_dir():
+                raise BuildFailed(f"calibration: {calibration} is not a folder")
 
     # --- steps ---------------------------------------------------------------------------
 
@@ -221,6 +228,7 @@ class Build:
         return _say(f"{stage.name}: {duration(time.monotonic() - started)}, {stage.folder}")
 
     def _convert(self, result: Result) -> None:
+        self._needs(self.tokenizer, "download")
         if self.source.files is None:
             self._needs(self.model, "download")
         command = convert_command(self.spec, self.tools, self.weights, result.folder)
@@ -228,6 +236,7 @@ class Build:
         expect(result.folder, checkpoint_files(self.spec.tp), "convert")
 
     def _build(self, result: Result) -> None:
+        self._needs(self.tokenizer, "download")  # the manifest tells of it, behind minutes of building
         self._needs(self.checkpoint, "convert")
         self._use(self._build_command(result.folder), "build")
         expect(result.folder, engine_files(self.spec.tp), "build")
@@ -243,10 +252,13 @@ class Build:
             raise BuildFailed(f"{stage.folder} is not there, or was made from something else: run {step} first, or all")
 
     def _use(self, command: Sequence[str], step: str) -> None:
-        names = (step, "quantise") if step == "convert" else (step,)
-        cost = next(stage for stage in self.plan.stages if stage.name in names)
+        cost = self._cost(step)
         weights.check_disk(step, self.work, cost.disk_bytes)
         Run(stage=step, command=command, log=self.work / "logs" / f"{step}.log", estimate_s=cost.seconds)()
+
+    def _cost(self, step: str) -> planner.StageCost:
+        names = (step, "quantise") if step == "convert" else (step,)
+        return next(stage for stage in self.plan.stages if stage.name in names)
 
     @cached_property
     def plan(self) -> planner.Plan:

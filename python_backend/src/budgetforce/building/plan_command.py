@@ -7,7 +7,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -50,14 +50,16 @@ def _run(options: argparse.Namespace) -> int:
         print(json.dumps(as_json(made, num_gpus), indent=2))
     else:
         print("\n".join(table(made, num_gpus)))
-        text = "\n".join(_next_steps(options.preset, made.spec)) if made.fits else refusal(made)
+        text = "\n".join(_next_steps(options, made.spec)) if made.fits else refusal(made)
         print(f"\n{text}", file=sys.stdout if made.fits else sys.stderr)
     return 0 if made.fits else 1
 
 
-def _next_steps(preset: str, spec: EngineSpec) -> Iterator[str]:
+def _next_steps(options: argparse.Namespace, spec: EngineSpec) -> Iterator[str]:
     """The command that builds and serves it by Compose, and the one that builds it alone."""
-    before = EngineSpec.load(preset)
+    preset, before = options.preset, EngineSpec.load(options.preset)
+    if options.config and not options.model:
+        spec = replace(spec, model="MODEL")  # a config alone does not say whose it is
     changed = {name: value for name, value in asdict(spec).items() if value != getattr(before, name)}
     settings = [] if preset == DEFAULT_PRESET else [f"S1_ENGINE_PRESET={preset}"]
     settings += [f"{COMPOSE[name]}={value}" for name, value in changed.items()]
@@ -172,7 +174,7 @@ def _decodes(made: Plan) -> Iterator[str]:
         yield f"{one.num_sequences:<11}{one.context_tokens:>10,}{one.step_s * 1e3:>11.2f}{rate:>10,.1f}{rate * ACHIEVED:>8,.0f}"
     if found and (replies := replies_per_minute(made)):
         num, rate = replies
-        yield f"{num} replies of {TYPICAL_TOKENS:,} tokens at once, each answered by the next: {rate:.1f} a minute at {ACHIEVED:.0%}"
+        yield f"{num} replies of {TYPICAL_TOKENS:,} tokens at once: {rate:.1f} replies a minute at {ACHIEVED:.0%}"
 
 
 def _found_decodes(made: Plan) -> list[Decode]:
