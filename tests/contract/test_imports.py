@@ -79,7 +79,7 @@ def test_a_part_imports_only_what_it_may(root, where):
 def test_tritons_module_is_imported_only_by_the_shells(root):
     """Everything else runs, and is tested, without Triton."""
     users = {path.name for path in files(root, SERVER) if PB_UTILS in set(imported(path))}
-    assert users == {"door.py", "ports.py", "metrics.py", "model.py", "engine_model.py", "triton_bls.py"}
+    assert users == {"request_reader.py", "ports.py", "metrics.py", "model.py", "engine_model.py", "triton_bls.py"}
 
 
 def test_the_library_needs_no_package_of_the_command(root):

@@ -15,10 +15,10 @@ from budgetforce.config import OrchestratorConfig
 from budgetforce.errors import ConfigError
 from budgetforce.serving import hosts
 from budgetforce.serving import model as model_module
-from budgetforce.serving.door import Door
 from budgetforce.serving.incoming import Incoming
 from budgetforce.serving.model import BudgetForcingModel
 from budgetforce.serving.ports import ReplyPort
+from budgetforce.serving.request_reader import RequestReader
 from server.waiting import wait_until
 
 END, EOS = 2, 0
@@ -394,4 +394,4 @@ def test_a_pattern_of_headers_that_is_none_keeps_the_model_from_loading():
         engine_model="x", engine_url="x", tokenizer_dir="x", preset="smollm2", max_context_tokens=1, vocab_rows=1, forwarded_headers="("
     )
     with pytest.raises(ConfigError, match="forwarded_headers"):
-        Door(config, [])
+        RequestReader(config, [])

@@ -52,9 +52,8 @@ def _refuse_stop_words_of_the_prefix(request: ReplyRequest, preset: Preset) -> N
         return
     for word in request.stop_words:
         if word in prefix:
-            raise InvalidRequest(
-                "stop_words", word, f"none that is in answer_prefix, which is {shorten(prefix)} and is put before the answer"
-            )
+            allowed = f"a text that does not occur in answer_prefix ({shorten(prefix)}), which stands before the answer"
+            raise InvalidRequest("stop_words", word, allowed)
 
 
 def refuse_recounted_penalties(request: ReplyRequest, forcing: ForcingPlan, thinking: Sampling) -> None:

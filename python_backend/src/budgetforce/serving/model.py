@@ -15,12 +15,12 @@ from budgetforce.engine.endpoint import endpoint_of
 from budgetforce.engine.triton_bls import BlsEngine
 from budgetforce.engine.triton_grpc import GrpcEngine
 from budgetforce.presets import Preset
-from budgetforce.serving.door import Door
 from budgetforce.serving.hosts import ConcurrentHost, HereExecutor, Host, SerialHost
 from budgetforce.serving.metrics import Metrics
 from budgetforce.serving.orchestrator import Orchestrator
 from budgetforce.serving.planning import Planner
 from budgetforce.serving.ports import constants
+from budgetforce.serving.request_reader import RequestReader
 from budgetforce.text.tokenizer import ChatTokenizer
 
 NUM_SENDERS = 4  # a send waits for the server most of its time; more make smaller messages, not earlier ones
@@ -33,7 +33,7 @@ class BudgetForcingModel:
     def initialize(self, args: dict[str, str]) -> None:
         model_config = json.loads(args["model_config"])
         config = from_parameters(OrchestratorConfig, model_config["parameters"])
-        self._door = Door(config, [tensor["name"] for tensor in model_config["input"]])
+        self._reader = RequestReader(config, [tensor["name"] for tensor in model_config["input"]])
         self._tokenizer = ChatTokenizer.load(Path(config.tokenizer_dir))
         limits = OF_MODEL.get(config.engine_model, NO_LIMITS)
         self._planner = Planner(self._tokenizer, Preset.load(config.preset), config.max_context_tokens, config.vocab_rows, limits)
@@ -45,7 +45,7 @@ class BudgetForcingModel:
 
     def execute(self, requests: list[pb_utils.InferenceRequest]) -> None:
         for request in requests:
-            self._host.take(self._door.let_in(request))
+            self._host.take(self._reader.read(request))
 
     def finalize(self) -> None:
         self._host.close()

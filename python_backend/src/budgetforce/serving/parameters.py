@@ -57,8 +57,8 @@ def _read(parameters: str) -> dict[str, Any]:
         raise InvalidRequest("request parameters", f"{len(parameters)} characters", f"at most {MAX_BYTES}")
     try:
         read: dict[str, Any] = json.loads(parameters or "{}")
-    except ValueError:  # Triton writes none for a number that is not finite
-        raise InvalidRequest("request parameters", parameters, "finite numbers, strings and booleans") from None
+    except ValueError:
+        raise InvalidRequest("request parameters", parameters, "numbers, strings and booleans that JSON can hold") from None
     return read
 
 

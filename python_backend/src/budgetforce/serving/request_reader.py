@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Triton's requests as the orchestrator takes them: copied, and refused where size or company is wrong.
+"""Triton's requests as the orchestrator takes them: copied, and refused for their size or for what is no tensor.
 
 This happens on the one thread that Triton hands requests to, so it is quick; what takes time in
 proportion to a request is left to the orchestrator's workers.
@@ -25,8 +25,8 @@ from budgetforce.serving.ports import ReplyPort, request_id_of
 SEQUENCE_FLAGS = 1 | 2  # TRITONSERVER_REQUEST_FLAG_SEQUENCE_START, _END
 
 
-class Door:
-    """Where requests come in."""
+class RequestReader:
+    """Reads requests of Triton."""
 
     def __init__(self, config: OrchestratorConfig, fields: Sequence[str]) -> None:
         """``fields``: the names of the model's input tensors. Raises ConfigError for a pattern that is none."""
@@ -38,7 +38,7 @@ class Door:
             allowed = f"a regular expression ({error})"
             raise ConfigError(f"parameter 'forwarded_headers': got '{config.forwarded_headers}', allowed: {allowed}") from error
 
-    def let_in(self, request: pb_utils.InferenceRequest) -> Incoming:
+    def read(self, request: pb_utils.InferenceRequest) -> Incoming:
         """A copy of all that is needed of a request, which does not outlive ``execute``."""
         incoming = Incoming(
             request_id=uuid.uuid4().hex, inputs={}, outlet=ReplyPort(request.get_response_sender()), arrived=time.monotonic()
@@ -47,7 +47,7 @@ class Door:
             request_id = request_id_of(request)
             check_request_id(name_of(request_id))
             incoming.request_id = request_id or incoming.request_id
-            self._refuse_company(request, request_id)
+            self._refuse_what_is_no_tensor(request, request_id)
             incoming.inputs = self._inputs(request)
         except InvalidRequest as refusal:
             incoming.refusal = refusal.with_traceback(None)  # which leads to this frame, and so to the values and around in a circle
@@ -59,7 +59,7 @@ class Door:
             self._bounds.check(name, values)
         return {name: values.tolist() for name, values in arrays.items()}
 
-    def _refuse_company(self, request: pb_utils.InferenceRequest, request_id: str) -> None:
+    def _refuse_what_is_no_tensor(self, request: pb_utils.InferenceRequest, request_id: str) -> None:
         """Refuse what KServe's protocol and Triton's HTTP API let a request have that is no tensor."""
         refuse_parameters(_parameters_of(request), self._fields, request_id=request_id, forwarded=self._forwarded)
         if request.timeout():
