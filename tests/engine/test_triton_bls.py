@@ -100,6 +100,18 @@ def take(engine, num=100):
     return asyncio.run(collect())
 
 
+def test_only_ids_are_a_sign_of_life(triton):
+    """Triton answers with an error in the place of a process that is dead, and with an empty end."""
+    engine = BlsEngine("engine")
+    triton.answers = [Response(), Response(error=pb_utils.TritonError("Stub process is not healthy."))]
+    with pytest.raises(EngineFailed):
+        take(engine)
+    assert engine.heard_at == 0.0
+    triton.answers = [Response(5)]
+    take(engine)
+    assert engine.heard_at > 0.0
+
+
 def test_a_call_is_read_to_its_end(triton):
     triton.answers = [Response(5), Response(6, 7), Response()]
     assert take(BlsEngine("engine")) == [5, 6, 7]

@@ -169,7 +169,7 @@ class TritonServer:
         while (ended := self._ranks.ended()) is None:
             if self._stubs is not None and (died := self._stubs.died()) is not None:
                 self._is_broken = True
-                return f"{died}\n{self.log_errors()}"
+                return died if self.log is None else f"{died} (log: {self.log})"
             time.sleep(RANK_CHECK_S)
         return self._account(f"{ended}, by itself")
 
