@@ -127,7 +127,7 @@ def test_lines_of_a_pipe_are_read():
     reader, writer = os.pipe()
     os.write(writer, b"1\n2")
     os.close(writer)
-    with open(reader, "rb") as file:
+    with os.fdopen(reader, "rb") as file:
         assert list(lines_of(file)) == [(1, b"1\n"), (2, b"2")]
 
 
