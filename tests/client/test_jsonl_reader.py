@@ -3,6 +3,7 @@
 
 import io
 import json
+import os
 import re
 
 import pytest
@@ -120,6 +121,14 @@ def test_what_programs_write_may_hold_nan_and_lone_surrogates_but_no_key_twice()
 def test_lines_are_numbered_as_an_editor_does_and_keep_their_ends():
     """The end says whether the last line is torn."""
     assert list(lines_of(io.BytesIO(b"\xef\xbb\xbf1\n\n2\r\n3"))) == [(1, b"1\n"), (3, b"2\r\n"), (4, b"3")]
+
+
+def test_lines_of_a_pipe_are_read():
+    reader, writer = os.pipe()
+    os.write(writer, b"1\n2")
+    os.close(writer)
+    with os.fdopen(reader, "rb") as file:
+        assert list(lines_of(file)) == [(1, b"1\n"), (2, b"2")]
 
 
 def test_a_file_of_one_text(tmp_path):

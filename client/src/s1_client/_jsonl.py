@@ -49,8 +49,9 @@ class Item:
 
 
 def lines_of(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Yield (number from 1, line with its end) of all lines that are not blank, from the start of the file."""
-    file.seek(0)
+    """Yield (number from 1, line with its end) of all lines that are not blank, from the start of the file; of a pipe, what is left."""
+    if file.seekable():
+        file.seek(0)
     for number, raw in enumerate(file, 1):
         line = raw.removeprefix(_BOM) if number == 1 else raw
         if line.strip():
@@ -63,7 +64,7 @@ def is_whole(line: bytes) -> bool:
 
 
 def items(file: IO[bytes]) -> Iterator[Item]:
-    """Yield the items of JSON Lines, or of a file that is one JSON array or objects over several lines.
+    """Yield the items of JSON Lines in a file that can be read twice, or of a file that is one JSON array or objects over several lines.
 
     It is the latter if the first line that is not blank begins with "[" or is "{". A file whose first line is neither
     JSON nor the beginning of it (CSV, say) has one item, whose problem tells the format.

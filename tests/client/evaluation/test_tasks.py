@@ -4,6 +4,7 @@
 import hashlib
 import io
 import json
+import os
 
 import pytest
 
@@ -128,6 +129,15 @@ def test_a_line_separator_in_a_prompt_is_no_end_of_a_line(tmp_path):
     path.write_bytes(b"\xef\xbb\xbf" + json.dumps({"prompt": prompt, "expected": 1}, ensure_ascii=False).encode() + b"\r\n\r\n")
     (question,) = load_task(str(path)).questions
     assert question.prompt == prompt
+
+
+def test_a_pipe_is_a_task():
+    """As a shell's <(command) is."""
+    reader, writer = os.pipe()
+    os.write(writer, b'[{"prompt": "a", "expected": 1},\n{"prompt": "b", "expected": 2}]')
+    os.close(writer)
+    assert [one.prompt for one in load_task(f"/dev/fd/{reader}").questions] == ["a", "b"]
+    os.close(reader)
 
 
 def test_a_task_that_is_not_there_is_refused_naming_those_that_are(tmp_path):

@@ -7,6 +7,7 @@ What a file holds is said in ``_questions``; each of its questions has ``expecte
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -85,11 +86,11 @@ def load_task(name: str) -> Task:
         with resources.files("s1_client.evaluation.tasks").joinpath(f"{name}.jsonl").open("rb") as file:
             return Task(name=name, questions=read_questions(file, name))
     try:
-        with Path(name).open("rb") as file:
-            return Task(name=Path(name).stem, questions=read_questions(file, name))
+        file = io.BytesIO(Path(name).read_bytes())  # a pipe can be read only once
     except OSError as error:
         allowed = f"{', '.join((*BUNDLED, *NAMES))}, or a file of questions"
         raise BadTask(f"task: got {name!r}, allowed: {allowed} ({error.strerror})") from None
+    return Task(name=Path(name).stem, questions=read_questions(file, name))
 
 
 def _recipe(name: str) -> tuple[Question, ...]:
