@@ -25,7 +25,17 @@ def test_a_task_is_evaluated(triton, tmp_path):
     assert "budget 0 and budget 12 cannot be told apart" in said or "budget 12 is " in said
     assert {"scaling.png", "scaling.svg", "tokens.png", "tokens.svg"} < {path.name for path in folder.iterdir()}
     assert "0 done, 16 skipped" in call(*arguments).stderr
-    assert "16" in call("stats", folder / "samples.jsonl").stdout
+    columns = json.loads(call("stats", "--json", folder).stdout)
+    assert {name.partition(": ")[2]: one["accuracy"] for name, one in columns.items()} == {
+        name: row["accuracy"]["value"] for name, row in rows.items()
+    }
+
+
+def test_first_words_of_a_thought_that_do_not_fit_are_told(client):
+    """Those of the small model's preset have five tokens."""
+    found = {budget: client.think("What is 2 + 3?", max_thinking_tokens=budget, num_ignore=0, max_tokens=4) for budget in (4, 12)}
+    assert [reply.result.effective["thinking_prefix"] for reply in found.values()] == [None, "I need to figure out"]
+    assert not found[4].thinking.startswith("I need to figure out") and found[12].thinking.startswith("I need to figure out")
 
 
 def test_lm_evaluation_harness_asks_a_server(triton, tmp_path):
