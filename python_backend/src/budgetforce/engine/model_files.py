@@ -109,14 +109,16 @@ def _make(source: str, out: Path) -> None:
 
 
 def _convert(path: Path, out: Path) -> None:
-    from budgetforce.engine import gguf_files
-
     if path.is_dir():
         check_folder(path, ["*.safetensors"])
+    else:
+        check_gguf(path)
+    from budgetforce.engine import gguf_files  # takes seconds: behind the checks
+
+    if path.is_dir():
         limits = gguf_files.from_hf_folder(path, out / "model.gguf")
         _copy_tokenizer(path, out / "tokenizer")
     else:
-        check_gguf(path)
         limits = gguf_files.requantise(path, out / "model.gguf")
         gguf_files.extract_tokenizer(path, out / "tokenizer")
     (out / "model.json").write_text(json.dumps(asdict(limits)))
