@@ -16,7 +16,9 @@ from budgetforce import launcher, serving_env
 from budgetforce.building import render
 from budgetforce.config import OrchestratorConfig
 from budgetforce.errors import ConfigError
+from budgetforce.security import Security
 from budgetforce.serving_env import LIBRARY_ENGINES, engine_limits, serving_environment
+from budgetforce.triton_server import Ports
 
 
 @pytest.mark.parametrize(
@@ -258,8 +260,9 @@ def test_a_reason_not_to_start_is_a_sentence_and_exit_code_1(capsys, tmp_path):
 def test_a_process_of_the_server_that_died_ends_the_launcher_with_a_reason_and_exit_code_1(capsys):
     """So that a container is started again. Triton itself still runs then."""
     died = "the process of model 's1' (instance s1_0_0, pid 7) died, and Triton starts no other"
-    ports = SimpleNamespace(metrics=8002)
-    server = SimpleNamespace(ports=ports, grpc_url="g", http_url="h", wait=lambda: died, process=SimpleNamespace(returncode=None))
+    ports = Ports(host="127.0.0.1", http=8000, grpc=8001, metrics=8002)
+    urls = {"grpc_url": "g", "http_url": "h"}
+    server = SimpleNamespace(ports=ports, security=Security(), wait=lambda: died, process=SimpleNamespace(returncode=None), **urls)
     assert launcher._serve_until_it_ends(server) == 1
     assert died in capsys.readouterr().err
 
