@@ -111,12 +111,12 @@ def test_calls_wait_in_order_until_their_longest_fits_the_cache():
 
 
 def test_a_call_that_the_pipeline_holds_back_waits_and_keeps_its_place():
-    """Others start meanwhile; the pipeline is told whom they would overtake."""
+    """Others start meanwhile. The pipeline is asked in order, so it knows whom they would overtake."""
     engine = engine_that_says(*range(10, 30))
     engine._pipeline.held_back = {(4, 5), (6,)}
     first, behind, second = (engine.submit(call(ids))[0] for ids in ((4, 5), (1, 2), (6,)))
     assert [progress.key for progress in engine.step()] == [behind]
-    assert engine._pipeline.were_held_back == [(4, 5), (4, 5)]
+    assert engine._pipeline.offered == [first, behind, second]
     engine._pipeline.held_back.clear()
     assert [progress.key for progress in engine.step()] == [behind, first, second]
 

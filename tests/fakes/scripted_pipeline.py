@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from budgetforce.engine.token_engine import TokenCall
 
@@ -15,7 +15,7 @@ class ScriptedPipeline:
         computed: keys computed at each step.
         broken: makes the next step fail.
         held_back: prompts that may not be added yet.
-        were_held_back: prompts that it was told it had held back, with each call that was offered behind them.
+        offered: keys of the calls that were offered, in order.
     """
 
     def __init__(self, script: Callable[[TokenCall], list[int]], *, block_size: int = 4, num_blocks: int = 100) -> None:
@@ -23,13 +23,13 @@ class ScriptedPipeline:
         self.computed: list[list[int]] = []
         self.broken = False
         self.held_back: set[tuple[int, ...]] = set()
-        self.were_held_back: list[tuple[int, ...]] = []
+        self.offered: list[int] = []
         self.reused_ids: int | None = None
         self._script = script
         self._running: dict[int, list[int]] = {}
 
-    def may_add(self, call: TokenCall, held_back: Sequence[TokenCall]) -> bool:
-        self.were_held_back += [other.input_ids for other in held_back]
+    def may_add(self, key: int, call: TokenCall) -> bool:
+        self.offered.append(key)
         return call.input_ids not in self.held_back
 
     def add(self, key: int, call: TokenCall) -> None:

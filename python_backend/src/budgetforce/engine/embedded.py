@@ -10,7 +10,7 @@ A pipeline has one mask for a call: bad words for the whole of it, or ``end_id``
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -25,8 +25,10 @@ class TokenPipeline(Protocol):
     block_size: int
     num_blocks: int
 
-    def may_add(self, call: TokenCall, held_back: Sequence[TokenCall]) -> bool:
-        """Whether the call may be added before the next step, ahead of these; if not, it may be after a few steps."""
+    def may_add(self, key: int, call: TokenCall) -> bool:
+        """Whether the call may be added before the next step; if not, it may be after a few steps. Until the
+        next step the pipeline remembers whom it held back, and lets no call pass that would make it wait longer.
+        """
         ...
 
     def add(self, key: int, call: TokenCall) -> None: ...
@@ -116,12 +118,15 @@ class EmbeddedEngine:
         """Start what fits, in order; only a call that the pipeline holds back for a moment is overtaken."""
         refused: list[Progress] = []
         held_back: list[tuple[int, _Live]] = []
-        while self._waiting and self._fits(self._waiting[0][1].call):
+        num_free = self._num_free_blocks()
+        while self._waiting and (num_blocks := self._num_blocks(self._waiting[0][1].call)) <= num_free:
             key, live = self._waiting.popleft()
-            if not self._pipeline.may_add(live.call, [other.call for _, other in held_back]):
+            if not self._pipeline.may_add(key, live.call):
                 held_back.append((key, live))
             elif (error := self._start(key, live)) is not None:
                 refused.append(Progress(key=key, finished=True, error=error))
+            else:
+                num_free -= num_blocks
         self._waiting.extendleft(reversed(held_back))
         return refused
 
@@ -135,12 +140,12 @@ class EmbeddedEngine:
         self._live[key] = live
         return None
 
-    def _fits(self, call: TokenCall) -> bool:
-        """Whether the longest this call can grow fits beside the longest that all others can: nothing is ever evicted."""
-        reserved = sum(self._num_blocks(live.call) for live in self._live.values())
-        return reserved + self._num_blocks(call) <= self._pipeline.num_blocks
+    def _num_free_blocks(self) -> int:
+        """Blocks that are left when every call has grown as long as it can: no running call is ever evicted."""
+        return self._pipeline.num_blocks - sum(self._num_blocks(live.call) for live in self._live.values())
 
     def _num_blocks(self, call: TokenCall) -> int:
+        """Blocks of the call when it has grown as long as it can."""
         return -(-(len(call.input_ids) + call.max_new_tokens) // self._pipeline.block_size) + 1  # +1: copy on write
 
     def _advance(self, key: int, ids: list[int]) -> Progress:

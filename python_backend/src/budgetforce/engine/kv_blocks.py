@@ -14,6 +14,11 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 
 
+def extend_hash(prefix_hash: int, ids: tuple[int, ...]) -> int:
+    """Return the hash of a prefix and the ids behind it; the empty prefix has the hash 0."""
+    return hash((prefix_hash, ids))
+
+
 class ResidentBlocks:
     """The prefixes whose blocks are resident, in blocks of ``block_size`` ids.
 
@@ -47,5 +52,5 @@ class ResidentBlocks:
     def _keys(self, ids: Sequence[int]) -> Iterator[int]:
         key = 0
         for end in range(self.block_size, len(ids) + 1, self.block_size):
-            key = hash((key, tuple(ids[end - self.block_size : end])))
+            key = extend_hash(key, tuple(ids[end - self.block_size : end]))
             yield key

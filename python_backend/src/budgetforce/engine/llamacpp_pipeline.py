@@ -19,7 +19,6 @@ traps, all measured (xllamacpp 2026.10.11549):
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,7 +110,7 @@ class LlamaCppPipeline:
         # What the cache of each free slot begins with; the slot left the longest ago comes first.
         self._free: dict[int, list[int]] = {slot: [] for slot in range(num_slots)}
 
-    def may_add(self, call: TokenCall, held_back: Sequence[TokenCall]) -> bool:  # noqa: ARG002  # no two slots share KV
+    def may_add(self, key: int, call: TokenCall) -> bool:  # noqa: ARG002  # no two slots share KV
         return True
 
     def add(self, key: int, call: TokenCall) -> None:

@@ -10,7 +10,6 @@ everything is validated before); ``stop_token_ids`` do two jobs, they end a call
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -57,8 +56,8 @@ class OpenVinoPipeline:
         self._handles: dict[int, openvino_genai.GenerationHandle] = {}
         self._guard = StartGuard(block_size=BLOCK_SIZE, num_pool_blocks=num_kv_blocks)
 
-    def may_add(self, call: TokenCall, held_back: Sequence[TokenCall]) -> bool:
-        return self._guard.may_start(call.input_ids, [other.input_ids for other in held_back])
+    def may_add(self, key: int, call: TokenCall) -> bool:
+        return self._guard.may_start(key, call.input_ids)
 
     def add(self, key: int, call: TokenCall) -> None:
         prompt = openvino.Tensor(np.array([call.input_ids], np.int64))  # [1, n]; int32 breaks the pipeline

@@ -7,33 +7,74 @@ goes on from there, and a prefill writes into it in place: only a decode step co
 block first. Two calls that go on with different ids overwrite each other's KV, and the spoilt
 block stays in the cache for later calls. From its second id on a call has the block for itself.
 (Upstream: restore_cached_blocks, allocate and append_slots in cache/block_manager.hpp.)
+
+As in the cache, a block is known by the hash of all ids before it, so each id is hashed once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
-from itertools import chain
+from typing import TypeVar
+
+from budgetforce.engine.kv_blocks import extend_hash
 
 _NUM_IDS_TO_SETTLE = 2  # the first ends the prefill; the second comes of the decode step that copies
 
+_Block = tuple[int, ...]
+_Item = TypeVar("_Item")
+_Blocks = dict[int, _Block]  # a prompt's blocks by the hash of all ids before each; the last may be filled in part
+
 
 @dataclass(slots=True)
-class _Started:
-    prompt: tuple[int, ...]
-    ids: list[int]  # the prompt and what was sampled
-    is_dropped: bool = False
+class _Tail:
+    """The last block of a call that runs, and the hash of all ids before it."""
 
-    @property
-    def is_settled(self) -> bool:
-        return len(self.ids) >= len(self.prompt) + _NUM_IDS_TO_SETTLE
+    prefix_hash: int
+    open_ids: list[int]
+    num_sampled: int = 0
+
+
+class _Ends:
+    """Places inside a block where a prompt ended or a call may end, the least recently used first.
+
+    Args:
+        max_ends: the number of ends that are remembered.
+    """
+
+    def __init__(self, max_ends: int) -> None:
+        self._max_ends = max_ends
+        self._ends: OrderedDict[int, int] = OrderedDict()  # hash of all ids up to the end -> hash of those before its block
+        self._num_in_block: dict[int, int] = {}
+
+    def add(self, prefix_hash: int, ids: _Block) -> None:
+        end = extend_hash(prefix_hash, ids)
+        if end not in self._ends:
+            _add_one(self._num_in_block, prefix_hash)
+        self._ends[end] = prefix_hash
+        self._ends.move_to_end(end)
+        if len(self._ends) > self._max_ends:
+            _subtract_one(self._num_in_block, self._ends.popitem(last=False)[1])
+
+    def blocks_among(self, blocks: _Blocks) -> Set[int]:
+        """Return those of the prompt's blocks that may hold an end."""
+        return self._num_in_block.keys() & blocks.keys()
+
+    def use_first(self, prefix_hash: int, block: _Block) -> int:
+        """Return how many ids of the block lie before its first end, 0 if no end is in it; the end counts as used."""
+        for num_ids in range(1, len(block) + 1):
+            if (end := extend_hash(prefix_hash, block[:num_ids])) in self._ends:
+                self._ends.move_to_end(end)
+                return num_ids
+        return 0
 
 
 class StartGuard:
     """Tells whether a call may start beside those that started just before.
 
-    Ends of prompts and calls are remembered as hashes: a false match only delays a start. A block of
-    the pool has had at most ``block_size`` ends, so as many as the pool can hold are never forgotten.
+    Of several ends in one block only the first of a call counts: whoever shares a later one shares that, too. A block of the
+    pool has had at most ``block_size`` ends, and a start uses those on its way, so as many as the pool can hold are remembered.
 
     Args:
         block_size: ids in a KV block.
@@ -42,64 +83,114 @@ class StartGuard:
 
     def __init__(self, *, block_size: int, num_pool_blocks: int) -> None:
         self._block_size = block_size
-        self._max_ends = block_size * num_pool_blocks
-        self._ends: set[int] = set()
-        self._older_ends: set[int] = set()
-        self._started: dict[int, _Started] = {}
-        self._unsettled: dict[int, _Started] = {}
+        self._ends = _Ends(block_size * num_pool_blocks)
+        self._asked: dict[int, _Blocks] = {}  # since the last step
+        self._asked_before: dict[int, _Blocks] = {}
+        self._running: dict[int, _Tail] = {}
+        self._unsettled: dict[int, _Blocks] = {}
+        self._held_back: list[tuple[int, _Block]] = []
+        # The blocks of calls unsettled or held back, by the hash before them, each with the number of such calls.
+        self._written: defaultdict[int, dict[_Block, int]] = defaultdict(dict)
 
-    def may_start(self, prompt: tuple[int, ...], held_back: Sequence[tuple[int, ...]] = ()) -> bool:
+    def may_start(self, key: int, prompt: tuple[int, ...]) -> bool:
         """Return whether no unsettled call would get the same partly filled block and other ids to write into it.
 
-        Nor one of those held back before: else calls that come later could keep them waiting for ever.
+        Nor one held back since the last step: else calls that come later could keep it waiting for ever.
         """
-        others = chain((other.prompt for other in self._unsettled.values()), held_back)
-        return not any(self._share_open_block(prompt, other) for other in others)
+        blocks = self._cut_once(key, prompt)
+        open_blocks = [(prefix_hash, blocks[prefix_hash]) for prefix_hash in self._ends.blocks_among(blocks)]
+        if not any(self._is_contested(*block) for block in open_blocks):
+            return True
+        self._held_back += open_blocks
+        self._add_written(open_blocks)
+        return False
 
     def start(self, key: int, prompt: tuple[int, ...]) -> None:
         """Note that a call was given to the pipeline."""
-        self._started[key] = self._unsettled[key] = _Started(prompt, list(prompt))
-        self._remember_end(prompt)
+        blocks = self._unsettled[key] = self._cut_once(key, prompt)
+        self._add_written(blocks.items())
+        for prefix_hash in self._ends.blocks_among(blocks):
+            self._ends.use_first(prefix_hash, blocks[prefix_hash])
+        prefix_hash, last = next(reversed(blocks.items()))
+        if len(last) == self._block_size:
+            self._running[key] = _Tail(extend_hash(prefix_hash, last), [])
+        else:
+            self._running[key] = _Tail(prefix_hash, list(last))
+            self._ends.add(prefix_hash, last)
 
     def drop(self, key: int) -> None:
         """Note that a call was dropped. The pipeline still holds its blocks during the next step."""
-        self._started.pop(key).is_dropped = True
+        del self._running[key]
 
     def advance(self, sampled: Mapping[int, Sequence[int]]) -> None:
         """Note that a step is over, and the ids that it sampled, by key."""
-        gone = [key for key, call in self._unsettled.items() if call.is_dropped]
+        self._asked_before, self._asked = self._asked, {}
+        self._remove_written(self._held_back)
+        self._held_back = []
+        gone = self._unsettled.keys() - self._running.keys()
         for key, ids in sampled.items():
-            call = self._started[key]
+            tail = self._running[key]
             for token_id in ids:
-                call.ids.append(token_id)
-                self._remember_end(call.ids)
-            if call.is_settled and key in self._unsettled:
-                gone.append(key)
+                self._append(tail, token_id)
+            if key in self._unsettled and tail.num_sampled >= _NUM_IDS_TO_SETTLE:
+                gone.add(key)
         for key in gone:
-            del self._unsettled[key]
+            self._remove_written(self._unsettled.pop(key).items())
 
-    def _share_open_block(self, one: tuple[int, ...], other: tuple[int, ...]) -> bool:
-        """Whether the two prompts part inside a block, behind an end that is inside it, too."""
-        num_common = self._num_common(one, other)
-        if num_common == min(len(one), len(other)):
-            return False  # they write the same ids
-        block_start = num_common - num_common % self._block_size
-        ends = (self._end(one, length) for length in range(block_start + 1, num_common + 1))
-        return any(end in self._ends or end in self._older_ends for end in ends)
+    def _append(self, tail: _Tail, token_id: int) -> None:
+        tail.num_sampled += 1
+        tail.open_ids.append(token_id)
+        if len(tail.open_ids) == 1:
+            self._ends.add(tail.prefix_hash, (token_id,))
+        if len(tail.open_ids) == self._block_size:
+            tail.prefix_hash = extend_hash(tail.prefix_hash, tuple(tail.open_ids))
+            tail.open_ids = []
 
-    def _num_common(self, one: tuple[int, ...], other: tuple[int, ...]) -> int:
-        """Length of the longest common beginning: block by block, then by ids."""
-        shortest, size = min(len(one), len(other)), self._block_size
-        block_starts = range(0, shortest, size)
-        start = next((n for n in block_starts if one[n : n + size] != other[n : n + size]), block_starts[-1])
-        pairs = zip(one[start:], other[start:], strict=False)
-        return next((start + n for n, (left, right) in enumerate(pairs) if left != right), shortest)
+    def _cut_once(self, key: int, prompt: tuple[int, ...]) -> _Blocks:
+        """Return the prompt's blocks; those of a call that was asked about before the last step, or since, are not cut again."""
+        if key not in self._asked:
+            self._asked[key] = self._asked_before[key] if key in self._asked_before else self._cut(prompt)
+        return self._asked[key]
 
-    def _remember_end(self, ids: Sequence[int]) -> None:
-        if len(ids) % self._block_size:
-            self._ends.add(self._end(ids, len(ids)))
-        if len(self._ends) > self._max_ends:
-            self._older_ends, self._ends = self._ends, set()
+    def _cut(self, prompt: tuple[int, ...]) -> _Blocks:
+        blocks: _Blocks = {}
+        prefix_hash = 0
+        for start in range(0, len(prompt), self._block_size):
+            blocks[prefix_hash] = block = prompt[start : start + self._block_size]
+            prefix_hash = extend_hash(prefix_hash, block)
+        return blocks
 
-    def _end(self, ids: Sequence[int], length: int) -> int:
-        return hash((length, *ids[length - length % self._block_size : length]))
+    def _is_contested(self, prefix_hash: int, block: _Block) -> bool:
+        """Whether the block of another call parts from this one, behind an end that both have."""
+        others = self._written.get(prefix_hash)
+        if others is None or others.keys() == {block}:
+            return False
+        num_ids = self._ends.use_first(prefix_hash, block)
+        return num_ids > 0 and any(other[:num_ids] == block[:num_ids] and _do_part(other, block) for other in others)
+
+    def _add_written(self, blocks: Iterable[tuple[int, _Block]]) -> None:
+        for prefix_hash, block in blocks:
+            _add_one(self._written[prefix_hash], block)
+
+    def _remove_written(self, blocks: Iterable[tuple[int, _Block]]) -> None:
+        for prefix_hash, block in blocks:
+            _subtract_one(self._written[prefix_hash], block)
+            if not self._written[prefix_hash]:
+                del self._written[prefix_hash]
+
+
+def _do_part(one: _Block, other: _Block) -> bool:
+    """Whether two blocks with the same ids before them have different ids; where one ends, the other goes on from it."""
+    num_common = min(len(one), len(other))
+    return one[:num_common] != other[:num_common]
+
+
+def _add_one(counts: dict[_Item, int], item: _Item) -> None:
+    counts[item] = counts.get(item, 0) + 1
+
+
+def _subtract_one(counts: dict[_Item, int], item: _Item) -> None:
+    """Count one less, and forget the item when none is left."""
+    counts[item] -= 1
+    if not counts[item]:
+        del counts[item]
