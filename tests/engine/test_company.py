@@ -72,3 +72,23 @@ def test_two_continuations_of_an_end_inside_a_block_do_not_spoil_each_other(open
             keys[progress.key] += progress.ids
     assert list(keys.values()) == expected
     assert [run(engine, one)[0] for one in pair] == expected
+
+
+def test_reuse_is_not_over_reported_when_a_small_pool_fills_for_the_first_time(copying):
+    """The blocks that were never found again are the first to go, though they are the youngest. One id a step tells the truth."""
+    weights, limits = copying
+    pipeline = OpenVinoPipeline(weights, num_kv_blocks=40, max_num_batched_tokens=1)
+    engine, draw = EmbeddedEngine(lambda: pipeline, limits), random.Random(1)
+    hot, warm, young, last = (random_ids(draw, num_blocks * BLOCK_SIZE + 3) for num_blocks in (15, 14, 7, 8))
+    reported, reused = [], []
+    for prompt in (hot, hot, warm, warm, young, last, young):
+        _, usage = engine.submit(TokenCall(input_ids=prompt, max_new_tokens=1))
+        num_steps = 0
+        while engine.has_work():
+            engine.step()
+            num_steps += 1
+        reported.append(usage.num_reused_blocks)
+        reused.append((len(prompt) - num_steps) // BLOCK_SIZE)
+    assert reused == [0, 15, 0, 14, 0, 0, 0]
+    assert all(told <= true for told, true in zip(reported, reused, strict=True)), (reported, reused)
+    assert reported[:4] == [0, 15, 0, 14]

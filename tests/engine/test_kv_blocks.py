@@ -41,3 +41,34 @@ def test_only_half_of_the_pool_is_remembered_least_recently_used_first():
     resident.add([2] * 4)
     assert resident.count([*IDS[:4], 9]) == 1
     assert resident.count([1] * 5) == 0
+
+
+def test_while_the_pool_fills_for_the_first_time_blocks_never_found_again_are_forgotten_first():
+    """OpenVINO gives them the pool's own age, however young they are."""
+    resident = blocks(num_pool_blocks=4)
+    for prompt in ([1] * 5, [2] * 5):
+        resident.add(prompt)
+        assert resident.count(prompt) == 1
+    resident.add(young := [3] * 5)
+    assert resident.count(young) == 0
+    assert resident.count([1] * 5) == resident.count([2] * 5) == 1
+
+
+def test_once_every_block_of_the_pool_was_used_the_young_are_remembered():
+    resident = blocks(num_pool_blocks=4)
+    for token_id in range(4):
+        resident.add([token_id] * 5)
+        resident.count([token_id] * 5)
+    resident.add([5] * 5)
+    resident.add([6] * 5)
+    assert resident.count([5] * 5) == resident.count([6] * 5) == 1
+
+
+def test_a_block_that_is_computed_again_is_no_younger():
+    """The end of a call gives its blocks no new timestamp."""
+    resident = blocks(num_pool_blocks=4)
+    resident.add(IDS[:4])
+    resident.add([1] * 4)
+    resident.add(IDS[:4])
+    resident.add([2] * 4)
+    assert resident.count([*IDS[:4], 9]) == 0

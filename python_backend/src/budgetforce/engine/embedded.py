@@ -10,7 +10,7 @@ A pipeline has one mask for a call: bad words for the whole of it, or ``end_id``
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -73,6 +73,7 @@ class EmbeddedEngine:
 
     def _start_pipeline(self) -> None:
         self._pipeline = self._build_pipeline()
+        self._num_allocated = 0  # blocks that ended calls took from the pool, at most
         self._resident = ResidentBlocks(block_size=self._pipeline.block_size, num_pool_blocks=self._pipeline.num_blocks)
 
     def submit(self, call: TokenCall) -> tuple[int, KvUsage]:
@@ -160,18 +161,24 @@ class EmbeddedEngine:
 
     def _note_prefill(self, key: int, live: _Live) -> None:
         """The prompt has been computed: what the pipeline says of the reuse goes before our own lower bound."""
-        self._resident.add(live.call.input_ids)
+        self._note_computed(live.call.input_ids)
         num_reused_ids = self._pipeline.num_reused_ids(key)
         if num_reused_ids is not None:
             live.usage.num_reused_blocks = num_reused_ids // self._pipeline.block_size
 
+    def _note_computed(self, ids: Sequence[int]) -> None:
+        self._resident.add(ids, is_evicting=self._num_allocated > self._num_free_blocks())
+
     def _drop(self, key: int) -> None:
-        del self._live[key]
+        live = self._live.pop(key)
         self._pipeline.drop(key)
+        # One more id may come in the next step, and one block is copied on write.
+        num_blocks = -(-(live.ending.context_len + 1) // self._pipeline.block_size) + 1
+        self._num_allocated += num_blocks - live.usage.num_reused_blocks
 
     def _retire(self, key: int, live: _Live) -> None:
         self._drop(key)
-        self._resident.add(live.ending.computed_ids())
+        self._note_computed(live.ending.computed_ids())
 
     def _fail_all(self, failure: EngineFailed) -> list[Progress]:
         keys = [key for key, live in self._live.items() if not live.is_cancelled] + [key for key, _ in self._waiting]
