@@ -167,7 +167,7 @@ def test_a_single_attempt_of_a_rejection_needs_no_temperature(evaluate):
 
 @pytest.mark.parametrize(("name", "meant"), [("aime24", "s1_aime24"), ("arithmatic", "arithmetic"), ("s1_math5000", "s1_math500")])
 def test_a_misspelt_task_has_a_suggestion(name, meant):
-    assert f"did you mean {meant}?" in call("eval", name, "--max-thinking-tokens", "4", code=2).stderr
+    assert f"did you mean '{meant}'" in call("eval", name, "--max-thinking-tokens", "4", code=2).stderr
 
 
 @pytest.mark.parametrize(

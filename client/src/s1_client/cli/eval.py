@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 import click
 
+from s1_client._suggest import suggestion
 from s1_client.cli import _folder
 from s1_client.cli._eval_show import COMPARISON, SAMPLES, SCORES, SETTINGS, TREES, show_one, show_two
 from s1_client.cli._jsonl import Asked, digest, digest_of
@@ -179,9 +179,8 @@ def _refuse_equal_replies(parameters: Mapping[str, Any], protocol: Protocol, opt
 def _task(name: str, grading: str | None) -> Task:
     """With what its grading needs."""
     known = (*BUNDLED, *RECIPES)
-    near = difflib.get_close_matches(name, known, n=1) or [one for one in known if name in one]
-    if name not in known and near and not Path(name).exists():
-        raise Refused(f"task: got {name!r}, which is neither a task nor a file; did you mean {near[0]}?")
+    if name not in known and (near := suggestion(name, known)) and not Path(name).exists():
+        raise Refused(f"task: got {name!r}, which is neither a task nor a file; {near}")
     try:
         task = load_task(name)
         if grading is not None:

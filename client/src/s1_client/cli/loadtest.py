@@ -143,7 +143,7 @@ def _metrics_url(settings: Settings, given: str | None) -> str | None:
     url = given or f"http://{settings.address.rpartition(':')[0]}:{METRICS_PORT}/metrics"
     try:
         read_counters(url)
-    except (OSError, ValueError) as error:
+    except OSError as error:
         if given:
             raise Refused(f"--metrics-url: {given}: {error}") from error
         click.echo(f"no metrics at {url}: the record goes without the server's counters (--metrics-url)", err=True)

@@ -14,6 +14,7 @@ import click
 
 from s1_client import TLS, Client
 from s1_client._settings import DEADLINE_S, MAX_RETRIES, Settings, make_settings
+from s1_client._values import LISTS
 from s1_client._wire import OPTIONS
 from s1_client.cli._port import advice
 
@@ -55,7 +56,6 @@ _SECTIONS: dict[str, dict[str, str]] = {
         "priority": "among requests that wait for room, higher ones go first",
     },
 }
-_REPEATED = ("ignore_str", "stop_words", "bad_words", "thinking_bad_words")
 _TYPES: dict[str, tuple[Any, str]] = {"INT32": (int, "N"), "UINT64": (int, "N"), "FP32": (float, "X"), "BYTES": (str, "TEXT")}
 
 _PARAMETERS = "s1_client.connection"  # where click keeps those of the connection that a command makes
@@ -117,7 +117,7 @@ def request_options(*, leave_out: tuple[str, ...] = ()) -> Callable[[Function], 
                     flag = f"--{name.replace('_', '-')}"
                     shown: dict[str, Any] = {"section": section, "metavar": metavar, "help": text}
                     shown["shell_complete"] = completed(VALUES.get(name, ()))
-                    _add(function, SectionedOption(flag, name, type=kind, multiple=name in _REPEATED, **shown))
+                    _add(function, SectionedOption(flag, name, type=kind, multiple=name in LISTS, **shown))
         return function
 
     return add
@@ -136,7 +136,7 @@ def option_value(name: str, text: str) -> Any:
     kind, _ = _TYPES[OPTIONS[name]]
     try:
         first, *more = words = shlex.split(text)
-        if name in _REPEATED:
+        if name in LISTS:
             return words
         return kind(text if more else first)
     except ValueError:
