@@ -20,7 +20,7 @@ from s1_client.evaluation._judge import JudgeFailed
 from s1_client.evaluation._protocol import Setting
 from s1_client.evaluation._report import Graded, graded
 from s1_client.evaluation._tasks import task_of
-from s1_client.evaluation._versus import Evaluation, versus
+from s1_client.evaluation._versus import Evaluation, paired, versus
 
 SETTINGS, SAMPLES, TREES, SCORES, SUMMARY = "settings.json", "samples.jsonl", "trees.jsonl", "scores.json", "summary"
 COMPARISON = "comparison"
@@ -73,7 +73,7 @@ def show_two(first: Path, second: Path, out: Path) -> None:
     _print(told_versus(found))
     from s1_client.cli._eval_figures import draw_versus
 
-    figures = draw_versus({one.name: one.graded.report for one in evaluations}, out)
+    figures = draw_versus({one.name: one.graded.report for one in paired(*evaluations)}, out)
     click.echo(f"figure: {', '.join(map(str, figures)) or 'none'}; comparison: {out / COMPARISON}.json")
 
 

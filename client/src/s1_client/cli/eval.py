@@ -151,7 +151,7 @@ def _plan(name: str, parameters: Mapping[str, Any]) -> _Plan:
     if chat is not None and parameters["reward_model"]:
         raise Refused(f"--reward-model: question {chat} is a chat ('messages'), allowed: questions with 'prompt'")
     protocol = _protocol(parameters)
-    _refuse_equal_replies(parameters, protocol, options)
+    _refuse_equal_replies(parameters, protocol, options, {question.id: question.options for question in task.questions})
     return _Plan(
         task=task,
         protocol=protocol,
@@ -163,7 +163,9 @@ def _plan(name: str, parameters: Mapping[str, Any]) -> _Plan:
     )
 
 
-def _refuse_equal_replies(parameters: Mapping[str, Any], protocol: Protocol, options: Mapping[str, Any]) -> None:
+def _refuse_equal_replies(
+    parameters: Mapping[str, Any], protocol: Protocol, options: Mapping[str, Any], questions: Mapping[str | int, Mapping[str, Any]]
+) -> None:
     """Whatever asks one thing several times needs a temperature. Raises UsageError."""
     asks_again = {
         "--repeat": parameters["num_repeats"] > 1 and any(setting.kind in ASKED for setting in protocol.settings()),
@@ -171,9 +173,11 @@ def _refuse_equal_replies(parameters: Mapping[str, Any], protocol: Protocol, opt
     }
     for flag, is_given in asks_again.items():
         if is_given:
-            refuse_greedy(flag, options)
-    if protocol.widths and options.get("temperature") == 0:  # a search has one of its own, unless it is told another
-        refuse_greedy("--rebase", options)
+            refuse_greedy(flag, options, questions)
+    if protocol.widths:  # a search thinks nothing, and has a temperature of its own, unless it is told another
+        for key, own in questions.items():
+            told = {**options, **own}.get("temperature")
+            refuse_greedy("--rebase", {}, {key: {"temperature": 1.0 if told is None else told}})
 
 
 def _task(name: str, grading: str | None) -> Task:
