@@ -14,6 +14,7 @@ from s1_client._suggest import suggestion
 from s1_client.cli import _folder
 from s1_client.cli._eval_show import COMPARISON, SAMPLES, SCORES, SETTINGS, TREES, show_one, show_two
 from s1_client.cli._jsonl import Asked, digest, digest_of
+from s1_client.cli._output import echo
 from s1_client.cli._results import Refused, entries_in, results_at
 from s1_client.cli._run import run
 from s1_client.cli._searches import score_all, scorer_of, search_all, search_fields, searches
@@ -245,9 +246,7 @@ def _ask(plan: _Plan, folder: Path, parameters: Mapping[str, Any]) -> Tally:
         rejected = _rejected(plan, samples, attempt)
         if not rejected or tally.exit_code:
             break
-        click.echo(
-            f"attempt {attempt + 1} of {plan.max_attempts}: {len(rejected)} thoughts were rejected and are asked for again", err=True
-        )
+        echo(f"attempt {attempt + 1} of {plan.max_attempts}: {len(rejected)} thoughts were rejected and are asked for again", err=True)
         with results_at(samples) as results, connect(parameters) as client:
             again = list(plan.asked(attempt, rejected))
             tally = run(client, again, results, where=plan.task.name, concurrency=parameters["concurrency"])

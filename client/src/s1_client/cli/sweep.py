@@ -142,4 +142,4 @@ def _show(folder: Path, what: Mapping[str, Any]) -> None:
     from s1_client.cli.plot import draw  # imports matplotlib, which takes its time
 
     png, svg = draw(summary, folder / PLOT)
-    click.echo(f"plot: {png}, {svg}; figures: {folder / SUMMARY}.csv; replies: {folder / REPLIES}")
+    echo(f"plot: {png}, {svg}; figures: {folder / SUMMARY}.csv; replies: {folder / REPLIES}")
