@@ -20,7 +20,7 @@ def read_counters(url: str | None) -> dict[str, float] | None:
         with _HTTP.open(url, timeout=_TIMEOUT_S) as answer:
             return counters_in(answer.read().decode())
     except (ValueError, http.client.HTTPException) as error:  # no URL, a host that cannot be (UnicodeError), no HTTP, no text
-        raise OSError(f"{type(error).__name__}: {error}") from error
+        raise OSError(str(error) or type(error).__name__) from error
 
 
 def counters_in(text: str) -> dict[str, float]:
