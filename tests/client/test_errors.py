@@ -13,7 +13,7 @@ def test_an_error_is_a_line_of_json():
     assert error.to_dict() == {"error": "Overloaded", "message": "full", "retryable": True, "request_id": "r"}
 
 
-@pytest.mark.parametrize("details", ["5", "null", "[1]", '"text"', "no JSON", "[" * 100_000])
+@pytest.mark.parametrize("details", ["5", "null", "[1]", '"text"', "no JSON", pytest.param("[" * 100_000, id="deep")])
 def test_a_second_line_that_is_no_json_object_is_part_of_the_message(details):
     error = from_message(f"something\n{details}")
     assert (type(error), str(error), error.request_id) == (ServerFailed, f"something\n{details}", None)
