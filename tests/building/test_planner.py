@@ -3,6 +3,7 @@
 
 import itertools
 import json
+import os
 import re
 import subprocess
 import sys
@@ -246,6 +247,29 @@ def test_a_plan_needs_nothing_but_python(root, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env={})
     assert (done.returncode, done.stderr) == (0, "")
     assert "323,712 tokens" in done.stdout
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_a_plan_that_nobody_reads_to_its_end_ends_quietly(root, form, unbuffered):
+    """As behind ``| head``: with the exit code that the command s1 has then."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-S", str(root / "build/engine.py"), "plan", "--gpus", "2xH100", *form]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, env={"PYTHONUNBUFFERED": unbuffered})
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_a_broken_pipe_elsewhere_is_not_hidden(monkeypatch):
+    def broken(*_):
+        raise BrokenPipeError
+
+    monkeypatch.setattr("budgetforce.building.plan_command.planned", broken)
+    reader, writer = os.pipe()
+    monkeypatch.setattr(sys, "stdout", os.fdopen(writer, "w"))
+    with pytest.raises(BrokenPipeError), os.fdopen(reader), sys.stdout:
+        main(["plan", "--gpus", "2xH100"])
 
 
 def test_all_gpus_are_used_if_tp_does_not_say_otherwise(capsys):

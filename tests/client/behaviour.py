@@ -235,6 +235,28 @@ def test_answer_now_may_be_said_before_anything_has_come(client, served):
     assert stream.reply().thinking_end == "answer_now"
 
 
+@pytest.mark.parametrize("way", ["read to its end", "closed", "cancelled"])
+def test_a_request_that_is_over_does_not_hide_another_programs_of_its_name(client, connect, served, way):
+    """Its stream is kept, as a program does that still wants the reply."""
+    question = served.says(thinking=STORY, delay_ms=5)
+    over = client.stream(question, request_id="same", max_tokens=9, **({"max_thinking_tokens": 9} if way == "read to its end" else {}))
+    first_thought(over)
+    if way == "closed":
+        over.close()
+        wait_until(lambda: served.was_stopped(question), seconds=60)
+    elif way == "cancelled":
+        over.cancel()
+        with pytest.raises(Cancelled):
+            list(over)
+    else:
+        over.reply()
+    running = connect().stream(served.says(thinking=STORY, delay_ms=5), request_id="same", max_tokens=9)
+    first_thought(running)
+    client.cancel("same")
+    with pytest.raises(Cancelled):
+        list(running)
+
+
 # --- deadlines ------------------------------------------------------------------------------------
 
 

@@ -6,7 +6,9 @@ import pytest
 from s1_client._access import headers_of, read_url
 
 
-@pytest.mark.parametrize("host", ["a", "a.b-c_d.example.", "127.0.0.1", "[::1]", "[2001:db8::7]", "[fe80::1%eth0]", "xn--mnchen-3ya.de"])
+@pytest.mark.parametrize(
+    "host", ["a", "a.b-c_d.example.", "127.0.0.1", "[::1]", "[2001:db8::7]", "[fe80::1%eth0]", "xn--mnchen-3ya.de", "a" * 63]
+)
 @pytest.mark.parametrize("scheme", ["", "grpc", "grpcs"])
 def test_a_host_a_port_and_perhaps_a_scheme_are_an_address(host, scheme):
     assert read_url(f"{scheme}://{host}:8001" if scheme else f"{host}:8001") == (scheme, f"{host}:8001")
@@ -39,6 +41,9 @@ def test_a_host_a_port_and_perhaps_a_scheme_are_an_address(host, scheme):
     ("me@a:1", "is no host name or address"),
     ("a..b:1", "is no host name or address"),
     ("-a:1", "is no host name or address"),
+    ("a" * 64 + ".com:1", "is no host name or address"),
+    ("grpcs://b." + "a" * 64 + ":1", "is no host name or address"),
+    ("a." * 127 + "a:1", "is no host name or address"),
     (":8001", "no host"),
     ("http://a:8000", "the address of gRPC is wanted, by default port 8001"),
     ("https://a:8000", "the address of gRPC is wanted"),

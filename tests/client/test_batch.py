@@ -2,11 +2,12 @@
 """Which of many requests run, and in which order their outcomes are handed on. (With servers: behaviour.py.)"""
 
 import itertools
+import threading
 
 import pytest
 
 from s1_client import Outcome, Request
-from s1_client._batch import _AHEAD, Window
+from s1_client._batch import _AHEAD, Window, map_requests
 
 
 def window(requests, *, concurrency, ordered=True):
@@ -54,3 +55,19 @@ def test_outcomes_that_wait_for_their_turn_are_bounded():
 def test_one_at_least_runs(concurrency):
     with pytest.raises(ValueError, match=f"concurrency: got {concurrency!r}, allowed: "):
         window([], concurrency=concurrency)
+
+
+def test_an_unexpected_error_of_a_worker_reaches_whoever_waits_for_outcomes():
+    """In a thread of its own, for a fault would let it wait for ever."""
+
+    def ask(prompt, **_):
+        raise ZeroDivisionError(prompt)
+
+    def iterate():
+        with pytest.raises(ZeroDivisionError, match="hi"):
+            list(map_requests(ask, ["hi"], concurrency=1, ordered=True, progress=None))
+        raised.set()
+
+    raised = threading.Event()
+    threading.Thread(target=iterate, daemon=True).start()
+    assert raised.wait(60)

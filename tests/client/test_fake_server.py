@@ -3,11 +3,13 @@
 
 import itertools
 
+import grpc
 import pytest
 
 from client.behaviour import *  # noqa: F403  # the tests
+from client.blocking import BlockingClient
 from client.network import *  # noqa: F403  # those with a bad network
-from s1_client import EngineFailed
+from s1_client import AccessDenied, Client, EngineFailed
 from s1_client.testing import FakeServer
 
 
@@ -41,3 +43,18 @@ def server(request):
 @pytest.fixture
 def served(server):
     return Served(server)
+
+
+@pytest.mark.parametrize("make", [Client, BlockingClient])
+def test_whether_a_server_is_ready_that_refuses_the_secret_is_not_told(make):
+    """False would let a program wait for what never comes."""
+
+    class Guard(grpc.ServerInterceptor):
+        def intercept_service(self, continuation, details):  # gRPC's signature
+            reason = "This protocol is restricted, expecting header 'triton-grpc-protocol-s1-secret'"
+            return grpc.unary_unary_rpc_method_handler(lambda _, context: context.abort(grpc.StatusCode.UNAVAILABLE, reason))
+
+    with FakeServer(interceptors=[Guard()]) as server, make(server.url) as client, pytest.raises(AccessDenied, match="wants a secret"):
+        client.is_ready()
+    with make("127.0.0.1:1", connect_timeout_s=1) as client:
+        assert client.is_ready() is False

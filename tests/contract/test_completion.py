@@ -8,7 +8,7 @@ from budgetforce import presets
 from budgetforce.core import ThinkingMode
 from budgetforce.serving.request import ON_TIMEOUT
 from s1_client.cli.app import COMMANDS, s1
-from s1_client.cli.options import VALUES
+from s1_client.cli.options import PRESET_TEMPERATURES, VALUES
 
 
 def completions(*arguments, typed=""):
@@ -22,6 +22,10 @@ def test_the_values_are_the_servers():
         "on_timeout": list(ON_TIMEOUT),
         "preset": presets.names(),
     } == {name: list(values) for name, values in VALUES.items()}
+
+
+def test_the_temperatures_of_presets_are_the_presets_own():
+    assert {name: presets.Preset.load(name).sampling.get("temperature", 0.0) for name in presets.names()} == PRESET_TEMPERATURES
 
 
 @pytest.mark.parametrize("command", ["ask", "chat", "batch"])

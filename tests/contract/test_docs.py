@@ -207,3 +207,12 @@ def test_ci_runs_exactly_the_readmes_second_command(root):
     command = "python3 build/local.py test"
     assert command in (root / "README.md").read_text()
     assert (root / ".ci/run").read_text().strip().splitlines()[-1] == f"exec {command}"
+
+
+def test_nobody_is_told_to_install_the_client_from_a_registry_that_has_it_not(root):
+    """Pages, help texts and messages; a package's own extras (pyproject.toml) are named so."""
+    parts = ("client", "python_backend", "build", "model_repository")
+    files = [*root.glob("*.md"), *(path for part in parts for end in ("*.md", "*.py") for path in sorted((root / part).rglob(end)))]
+    assert len(files) > 200
+    told = re.compile(r"s1-client\[|s1_client\[|pip install ['\"]?s1[-_]client")
+    assert [str(path) for path in files if told.search(path.read_text())] == []

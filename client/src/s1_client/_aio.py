@@ -13,7 +13,7 @@ from tritonclient.grpc import service_pb2
 from s1_client._aio_stream import AsyncConnection, AsyncStream
 from s1_client._base import BaseClient
 from s1_client._batch import Outcome, Request, Window
-from s1_client._errors import S1Error
+from s1_client._errors import AccessDenied, S1Error
 from s1_client._options import CallOptions, Prompt
 from s1_client._types import Reply
 
@@ -80,17 +80,19 @@ class AsyncClient(BaseClient):
 
     async def answer_now(self, request_id: str) -> None:
         """See ``Client.answer_now``."""
-        await self._connection.command("answer_now", self._connection.id_of(request_id), self._settings.model)
+        await self._connection.command("answer_now", self._connection.running.id_of(request_id), self._settings.model)
 
     async def cancel(self, request_id: str) -> None:
         """See ``Client.cancel``."""
-        await self._connection.command("cancel", self._connection.id_of(request_id), self._settings.model)
+        await self._connection.command("cancel", self._connection.running.id_of(request_id), self._settings.model)
 
     async def is_ready(self) -> bool:
         """See ``Client.is_ready``."""
         try:
             request = service_pb2.ModelReadyRequest(name=self._settings.model)
             return bool((await self._connection.ask("ModelReady", request, self._settings.connect_timeout_s)).ready)
+        except AccessDenied:
+            raise
         except S1Error:
             return False
 

@@ -9,14 +9,13 @@ import random
 import time
 from types import TracebackType
 from typing import Any
-from weakref import WeakValueDictionary
 
 import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from s1_client import _wire
 from s1_client._errors import Cancelled, ConnectionFailed, InvalidRequest, S1Error
-from s1_client._exchange import CANCELS_SAFELY, PATIENCE_S, Exchange, version_of
+from s1_client._exchange import CANCELS_SAFELY, PATIENCE_S, Exchange, Running, version_of
 from s1_client._settings import Settings
 from s1_client._status import from_status
 from s1_client._types import Event, Reply
@@ -31,7 +30,7 @@ class AsyncConnection:
         self._stub: Any = None
         self._infer: Any = None
         self._version: tuple[int, ...] | None = None
-        self._named: WeakValueDictionary[str, Exchange] = WeakValueDictionary()
+        self.running = Running()
         self._is_closed = False
         self._leaving: set[asyncio.Task[None]] = set()
 
@@ -72,15 +71,6 @@ class AsyncConnection:
             return await getattr(self._open(), method)(request, timeout=timeout_s, metadata=self._settings.metadata)
         except grpc.RpcError as error:
             raise self.failure(error) from error
-
-    def add(self, exchange: Exchange) -> None:
-        """Remember a request by its name."""
-        self._named[exchange.request_id] = exchange
-
-    def id_of(self, request_id: str) -> str:
-        """See ``Connection.id_of``."""
-        own = self._named.get(request_id)
-        return request_id if own is None else own.wire_id
 
     async def command(self, command: str, request_id: str, model: str) -> None:
         """Tell a running request something. Raises S1Error, InvalidRequest if none of that id runs."""
@@ -127,7 +117,7 @@ class AsyncStream:
         self._loop = asyncio.get_running_loop()
         self._reading: asyncio.Future[Any] | None = None
         self._call: Any = connection.stream(*exchange.attempt(time.monotonic()))
-        connection.add(exchange)
+        connection.running.add(exchange)
         self._is_over = False
 
     def __aiter__(self) -> AsyncStream:
@@ -145,11 +135,15 @@ class AsyncStream:
                 if event is not None:
                     await self._tell_what_waits()
                     return event
-                self._is_over = True
+                self._end()
         except asyncio.CancelledError:
             self._abandon()
             raise
         raise StopAsyncIteration
+
+    def _end(self) -> None:
+        self._is_over = True
+        self._connection.running.remove(self._exchange)
 
     async def _next_event(self) -> Event | None:
         while (message := await self._read()) is not grpc.aio.EOF:
@@ -189,15 +183,15 @@ class AsyncStream:
             return
         delay_s = self._exchange.retry_delay_s(error, time.monotonic(), random.random())  # noqa: S311  # no secret
         if delay_s is None:
-            self._is_over = True
+            self._end()
             raise self._exchange.failure(error)
         if await self._is_cancelled_within(delay_s):
-            self._is_over = True
+            self._end()
             raise self._exchange.failure(Cancelled("the request was cancelled between two attempts")) from error
         try:
             self._call = self._connection.stream(*self._exchange.attempt(time.monotonic()))
         except S1Error as over:  # there is no time left, or this client has been closed
-            self._is_over = True
+            self._end()
             raise self._exchange.failure(over) from error
 
     async def _is_cancelled_within(self, delay_s: float) -> bool:
@@ -239,7 +233,7 @@ class AsyncStream:
     def _abandon(self) -> asyncio.Task[None] | None:
         if self._is_over:
             return None
-        self._is_over = True
+        self._end()
         self._was_cancelled.set()
         return self._connection.in_background(self._leave())
 

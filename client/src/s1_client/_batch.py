@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -113,16 +113,16 @@ def map_requests(
 
 
 def _run(window: Window, ask: Callable[..., Replies], concurrency: int, progress: Callable[[Outcome], None]) -> Iterator[Outcome]:
-    ended: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
+    ended: queue.SimpleQueue[Future[Outcome]] = queue.SimpleQueue()
     running = _Running(ask)
     pool = ThreadPoolExecutor(concurrency, thread_name_prefix="s1-map")
     try:
         while True:
             for index, request in window.start():
-                pool.submit(running.outcome, index, request, ended.put)
+                pool.submit(running.outcome, index, request).add_done_callback(ended.put)
             if not window.num_running:
                 return
-            outcome = ended.get()
+            outcome = ended.get().result()  # raises what a worker did not expect
             progress(outcome)
             yield from window.end(outcome)
     finally:
@@ -138,12 +138,12 @@ class _Running:
         self._streams: dict[int, Replies] = {}
         self._is_stopped = False
 
-    def outcome(self, index: int, request: Request, ended: Callable[[Outcome], None]) -> None:
-        """Run a request to its end, and tell ``ended``."""
+    def outcome(self, index: int, request: Request) -> Outcome:
+        """Run a request to its end, and return what came of it."""
         try:
-            ended(Outcome(index=index, request=request, replies=self._replies(index, request)))
+            return Outcome(index=index, request=request, replies=self._replies(index, request))
         except (S1Error, TypeError) as error:
-            ended(Outcome(index=index, request=request, error=error))
+            return Outcome(index=index, request=request, error=error)
 
     def _replies(self, index: int, request: Request) -> tuple[Reply, ...]:
         self._streams[index] = stream = self._ask(request.prompt, request_id=request.id, **request.options)

@@ -11,7 +11,7 @@ from tritonclient.grpc import service_pb2
 
 from s1_client._base import BaseClient
 from s1_client._batch import Outcome, Request, map_requests
-from s1_client._errors import S1Error
+from s1_client._errors import AccessDenied, S1Error
 from s1_client._options import CallOptions, Prompt
 from s1_client._stream import Connection, Stream
 from s1_client._types import Reply
@@ -90,19 +90,24 @@ class Client(BaseClient):
 
         Raises InvalidRequest if none of that id runs, or several of other programs do.
         """
-        self._connection.command("answer_now", self._connection.id_of(request_id), self._settings.model)
+        self._connection.command("answer_now", self._connection.running.id_of(request_id), self._settings.model)
 
     def cancel(self, request_id: str) -> None:
         """End the running request of that id; whoever reads it gets ``Cancelled``. Of several, as for ``answer_now``.
 
         Raises InvalidRequest if none of that id runs, or several of other programs do.
         """
-        self._connection.command("cancel", self._connection.id_of(request_id), self._settings.model)
+        self._connection.command("cancel", self._connection.running.id_of(request_id), self._settings.model)
 
     def is_ready(self) -> bool:
-        """Whether the server is there and has the model loaded."""
+        """Whether the server is there and has the model loaded.
+
+        Raises AccessDenied if the server wants another secret or token: waiting will not help then.
+        """
         try:
             request = service_pb2.ModelReadyRequest(name=self._settings.model)
             return bool(self._connection.ask("ModelReady", request, self._settings.connect_timeout_s).ready)
+        except AccessDenied:
+            raise
         except S1Error:
             return False

@@ -109,7 +109,7 @@ class EngineFailed(ServerFailed):
 
 
 _INVALID = re.compile(r"INVALID_ARGUMENT: field '(.+?)': got (.*), allowed: (.*)", re.S)
-_RETRY_AFTER = re.compile(r".*; retry after ([\d.]+) s", re.S)
+_RETRY_AFTER = re.compile(r".*; retry after (\d+(?:\.\d+)?) s", re.S)
 _NOT_SERVING = ("unknown model", "is not ready", "is stopping", "is not healthy")  # Triton's own words; the last: its process is dead
 _OF_CODE: dict[str, type[S1Error]] = {
     "OVERLOADED": Overloaded,
@@ -127,14 +127,20 @@ def from_message(message: str) -> S1Error:
     if invalid is not None:
         return InvalidRequest(*invalid.groups())
     said, _, details = message.rpartition("\n")
-    try:
-        told = json.loads(details) if said else {}
-    except ValueError:
-        told = {}
+    told = _object(details) if said else {}
     error = _of_code(said if told else message)
     error.retryable = told.get("retryable", error.retryable)
     error.request_id, error.so_far = told.get("request_id"), told.get("so_far", ())
     return error
+
+
+def _object(text: str) -> dict[str, Any]:
+    """Return the JSON object that the text is; {} for any other text."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def _of_code(said: str) -> S1Error:

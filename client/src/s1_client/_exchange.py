@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import numbers
+import threading
 import uuid
 from collections.abc import Mapping
 from typing import Any
@@ -104,6 +105,32 @@ class Exchange:
 
     def _no_more_time(self) -> DeadlineExceeded:
         return DeadlineExceeded(f"deadline_s {self._settings.deadline_s:g} was over")
+
+
+class Running:
+    """The requests of a client that run, by the names that callers gave them. Any thread may call it."""
+
+    def __init__(self) -> None:
+        self._exchanges: dict[str, list[Exchange]] = {}
+        self._lock = threading.RLock()  # a stream's __del__ may take an ended one out in the middle of any method
+
+    def add(self, exchange: Exchange) -> None:
+        """Remember a request that begins."""
+        with self._lock:
+            self._exchanges.setdefault(exchange.request_id, []).append(exchange)
+
+    def remove(self, exchange: Exchange) -> None:
+        """Forget a request that is over: its name may be that of another program's. Without effect on one that is not there."""
+        with self._lock:
+            left = [one for one in self._exchanges.pop(exchange.request_id, []) if one is not exchange]
+            if left:
+                self._exchanges[exchange.request_id] = left
+
+    def id_of(self, request_id: str) -> str:
+        """Return the id that reaches this client's own latest running request of that name: another program's may have the same one."""
+        with self._lock:
+            own = self._exchanges.get(request_id)
+            return own[-1].wire_id if own else request_id
 
 
 def version_of(told: str) -> tuple[int, ...]:

@@ -9,14 +9,13 @@ import threading
 import time
 from types import TracebackType
 from typing import Any
-from weakref import WeakValueDictionary
 
 import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from s1_client import _wire
 from s1_client._errors import Cancelled, ConnectionFailed, InvalidRequest, S1Error
-from s1_client._exchange import CANCELS_SAFELY, PATIENCE_S, Exchange, version_of
+from s1_client._exchange import CANCELS_SAFELY, PATIENCE_S, Exchange, Running, version_of
 from s1_client._settings import Settings
 from s1_client._status import from_status
 from s1_client._types import Event, Reply
@@ -36,7 +35,7 @@ class Connection:
         self._settings = settings
         self._is_closed = False
         self._version: tuple[int, ...] | None = None
-        self._named: WeakValueDictionary[str, Exchange] = WeakValueDictionary()
+        self.running = Running()
 
     def close(self) -> None:
         """Requests that still run are cancelled."""
@@ -62,15 +61,6 @@ class Connection:
             raise self.failure(error) from error
         except ValueError as error:
             raise ConnectionFailed("this client has been closed") from error
-
-    def add(self, exchange: Exchange) -> None:
-        """Remember a request by its name."""
-        self._named[exchange.request_id] = exchange
-
-    def id_of(self, request_id: str) -> str:
-        """Return the id that reaches this client's own latest request of that name: another program's may have the same one."""
-        own = self._named.get(request_id)
-        return request_id if own is None else own.wire_id
 
     def command(self, command: str, request_id: str, model: str) -> None:
         """Tell a running request something. Raises S1Error, InvalidRequest if none of that id runs."""
@@ -109,7 +99,7 @@ class Stream:
         self._was_cancelled = threading.Event()
         self._reading = threading.RLock()  # a call does not bear two readers, and another thread may close
         self._call: Any = connection.stream(*exchange.attempt(time.monotonic()))
-        connection.add(exchange)
+        connection.running.add(exchange)
         self._is_over = False
 
     def __iter__(self) -> Stream:
@@ -126,8 +116,12 @@ class Stream:
             if event is not None:
                 self._tell_what_waits()
                 return event
-            self._is_over = True
+            self._end()
         raise StopIteration
+
+    def _end(self) -> None:
+        self._is_over = True
+        self._connection.running.remove(self._exchange)
 
     def _next_event(self) -> Event | None:
         try:
@@ -149,15 +143,15 @@ class Stream:
             return
         delay_s = self._exchange.retry_delay_s(error, time.monotonic(), random.random())  # noqa: S311  # no secret
         if delay_s is None:
-            self._is_over = True
+            self._end()
             raise self._exchange.failure(error)
         if self._was_cancelled.wait(delay_s):
-            self._is_over = True
+            self._end()
             raise self._exchange.failure(Cancelled("the request was cancelled between two attempts")) from error
         try:
             self._call = self._connection.stream(*self._exchange.attempt(time.monotonic()))
         except S1Error as over:  # there is no time left, or this client has been closed
-            self._is_over = True
+            self._end()
             raise self._exchange.failure(over) from error
 
     def _tell_what_waits(self) -> None:
@@ -191,7 +185,7 @@ class Stream:
     def close(self) -> None:
         """Leave: what has not come is not wanted any more, and the engine is free for others."""
         if not self._is_over:
-            self._is_over = True
+            self._end()
             self._was_cancelled.set()
             self._leave()
 

@@ -7,11 +7,17 @@ import difflib
 from collections.abc import Collection, Iterable
 
 
-def suggestion(name: str, known: Iterable[str]) -> str:
-    """A question that names the nearest known names; "" if none is near."""
+def nearest(name: str, known: Iterable[str]) -> list[str]:
+    """Return at most two known names: that begin with the name or resemble it, else that contain it."""
     names = list(known)
     longer = [other for other in names if len(name) > 2 and other.startswith(name)]
-    near = [f"'{other}'" for other in dict.fromkeys([*longer, *difflib.get_close_matches(name, names)])][:2]
+    near = [*longer, *difflib.get_close_matches(name, names)] or [other for other in names if len(name) > 2 and name in other]
+    return list(dict.fromkeys(near))[:2]
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """A question that names the nearest known names; "" if none is near."""
+    near = [f"'{other}'" for other in nearest(name, known)]
     return f"did you mean {' or '.join(near)}?" if near else ""
 
 

@@ -133,8 +133,8 @@ def test_the_engine_and_what_it_was_built_from_are_told():
             return self._manifest
 
     def told(server, engine):
-        patient = _checks.Patient(settings=None, server=server, client=None)
-        return [(one.check, one.state) for one in _probe.engine(patient, made(engine_model=engine))]
+        context = _checks.DoctorContext(settings=None, server=server, client=None)
+        return [(one.check, one.state) for one in _probe.engine(context, made(engine_model=engine))]
 
     assert told(Server(True), "embedded_llm") == [("engine", "ok")]
     assert told(Server(True), "tensorrt_llm") == [("engine", "ok"), ("manifest", "note")]
@@ -147,7 +147,7 @@ def test_the_engine_and_what_it_was_built_from_are_told():
 def test_little_shared_memory_is_wrong_and_a_far_one_is_not_looked_at(monkeypatch):
     def found(address):
         settings = type("Settings", (), {"address": address})
-        (finding,) = _checks.shared_memory(_checks.Patient(settings=settings, server=None, client=None))
+        (finding,) = _checks.shared_memory(_checks.DoctorContext(settings=settings, server=None, client=None))
         return finding.state
 
     for free_mb, state in ((64, "wrong"), (2048, "ok")):

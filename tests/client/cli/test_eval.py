@@ -160,6 +160,20 @@ def test_equal_replies_are_refused_before_anything_is_asked(server, folder, task
     assert server.requests == [] and not folder.exists()
 
 
+def test_a_questions_own_temperature_decides_whether_its_repeats_are_equal(server, folder, tmp_path):
+    """Over the command's, as in a sweep."""
+    repeats = ("--max-thinking-tokens", "4", "--repeat", 2, "--url", server.url)
+    warm, cold = tmp_path / "warm.jsonl", tmp_path / "cold.jsonl"
+    write_lines(warm, {"prompt": "easy", "expected": 42, "temperature": 0.7})
+    call("eval", warm, *repeats, "--out", folder)
+    assert [round(one.options["temperature"], 3) for one in server.requests] == [0.7, 0.7]
+    write_lines(cold, {"prompt": "easy", "expected": 42, "id": "q7", "temperature": 0})
+    for command in ("eval", cold), ("sweep", "--file", cold):
+        refused = call(*command, *repeats, "--temperature", 0.7, "--out", tmp_path / "cold", code=2).stderr
+        assert "--repeat: question q7: at temperature 0 all replies" in " ".join(refused.split())
+    assert len(server.requests) == 2
+
+
 def test_a_single_attempt_of_a_rejection_needs_no_temperature(evaluate):
     _, rows = evaluate("--rejection", "3", "--max-attempts", 1)
     assert rows["rejection 3"]["num_unaccepted"] == 2
@@ -167,7 +181,7 @@ def test_a_single_attempt_of_a_rejection_needs_no_temperature(evaluate):
 
 @pytest.mark.parametrize(("name", "meant"), [("aime24", "s1_aime24"), ("arithmatic", "arithmetic"), ("s1_math5000", "s1_math500")])
 def test_a_misspelt_task_has_a_suggestion(name, meant):
-    assert f"did you mean {meant}?" in call("eval", name, "--max-thinking-tokens", "4", code=2).stderr
+    assert f"did you mean '{meant}'" in call("eval", name, "--max-thinking-tokens", "4", code=2).stderr
 
 
 @pytest.mark.parametrize(

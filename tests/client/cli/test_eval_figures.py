@@ -108,3 +108,15 @@ def test_equal_reports_are_equal_files(tmp_path):
     paths = [_eval_figures.draw_all(made("budget 16"), folder) for folder in (tmp_path / "a", tmp_path / "b") if folder.mkdir() is None]
     assert [path.name for path in paths[0]] == ["scaling.png", "scaling.svg", "tokens.png", "tokens.svg"]
     assert [path.read_bytes() for path in paths[0]] == [path.read_bytes() for path in paths[1]]
+
+
+def test_no_text_in_a_figure_is_obeyed_by_what_shows_it(tmp_path):
+    """Names of tasks, models and folders, and ignore strings, are texts of others."""
+    odd = "\x1b[31m\u202eHm"
+    protocol = Protocol(budgets=(16, 64), ignores=(1,), ignore_strs=(odd,))
+    kept = [line for setting in protocol.settings() for line in entries(setting.name, *[reply(thought=16)] * 2)]
+    found = report(replace(TASK, name=odd), protocol.settings(), kept, model=odd)
+    paths = [*_eval_figures.draw_all(found, tmp_path), *_eval_figures.draw_versus({odd: found}, tmp_path)]
+    texts = {path.name: path.read_text() for path in paths if path.suffix == ".svg"}
+    assert {"scaling.svg", "tokens.svg", "comparison.svg"} <= texts.keys()
+    assert all("Hm" in text and "\u202e" not in text and "\x1b" not in text and "&#27;" not in text for text in texts.values())

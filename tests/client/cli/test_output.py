@@ -4,9 +4,11 @@
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import unicodedata
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -16,6 +18,7 @@ from rich.text import Text
 from client.cli.running import write_lines
 from client.cli.terminal import Terminal
 from s1_client import EngineFailed
+from s1_client.cli import app
 from s1_client.cli._output import clean, echo
 from s1_client.cli._shown import show
 from s1_client.cli.app import s1
@@ -31,6 +34,13 @@ def server():
     with FakeServer() as server:
         server.says(thinking=NOT_ASCII, answer=NOT_ASCII)
         yield server
+
+
+def test_lines_for_people_are_written_by_echo_which_cleans_them():
+    """They may hold names of files and texts of others; click's own echo is left for what programs read."""
+    sources = sorted(Path(app.__file__).parent.glob("*.py"))
+    calls = [call for path in sources for call in re.findall(r"click\.s?echo\(.*", path.read_text())]
+    assert calls and [call for call in calls if not call.startswith("click.echo(json.dumps(")] == []
 
 
 # --- what a terminal would obey -------------------------------------------------------------------

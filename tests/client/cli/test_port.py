@@ -116,3 +116,11 @@ def test_commands_say_which_port_it_is():
             assert failed.stderr.splitlines()[1].startswith(f"    -> {advice}")
             (found,) = call("doctor", "--json", "--url", address, code=1).stdout.splitlines()
             assert json.loads(found)["mend"].startswith(advice)
+
+
+@pytest.mark.parametrize("host", ["a" * 64 + ".com", "a..b"])
+@pytest.mark.parametrize("command", [["ask", "hi"], ["doctor"], ["loadtest", "smoke"]])
+def test_a_host_that_no_name_server_can_be_asked_for_is_refused(command, host, tmp_path, monkeypatch):
+    """Python's resolver raises UnicodeError for it, which is no OSError."""
+    monkeypatch.chdir(tmp_path)
+    assert "is no host name or address" in call(*command, "--url", f"{host}:8001", code=2).stderr

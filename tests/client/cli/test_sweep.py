@@ -173,12 +173,25 @@ def test_repeats_have_seeds_of_their_own(sweep, server, folder):
     assert rows(folder)[5, 0]["num_replies"] == 3
 
 
-@pytest.mark.parametrize("temperature", [(), ("--temperature", 0)])
-def test_equal_repeats_are_refused(sweep, server, temperature):
-    assert "all replies to a question are the same; add --temperature X" in " ".join(
-        sweep("why", "--repeat", 2, *temperature, code=2).stderr.split()
-    )
+@pytest.mark.parametrize(("options", "said"), [
+    ((), "the temperature of the server's default preset is not known here, and at 0 all replies"),
+    (("--preset", "mine"), "the temperature of preset mine is not known here, and at 0 all replies"),
+    (("--temperature", 0), "at temperature 0 all replies"),
+    (("--temperature", 0, "--preset", "qwen3"), "at temperature 0 all replies"),
+    (("--thinking-temperature", 0, "--temperature", 0), "at temperature 0 all replies"),
+    (("--preset", "s1"), "at temperature 0, that of preset s1, all replies"),
+])  # fmt: skip
+def test_equal_repeats_are_refused(sweep, server, options, said):
+    told = " ".join(sweep("why", "--repeat", 2, *options, code=2).stderr.split())
+    assert f"--repeat: {said} to a question are the same; add --temperature X, allowed: X > 0" in told
+    assert ("or --preset qwen3" in told) == ("not known" in said)
     assert server.requests == []
+
+
+@pytest.mark.parametrize("options", [("--preset", "qwen3"), ("--preset", "s1", "--thinking-temperature", 1), ("--thinking-temperature", 1)])
+def test_repeats_that_are_sampled_are_asked(sweep, server, options):
+    sweep("why", "--repeat", 2, *options, grid=("--max-thinking-tokens", "5", "--num-ignore", "0"))
+    assert len(server.requests) == 2
 
 
 def test_a_temperature_of_each_question_is_enough_for_repeats(sweep, server, folder):

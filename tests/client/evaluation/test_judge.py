@@ -128,6 +128,9 @@ def test_its_failures_are_told(api, tmp_path, monkeypatch):
         GRADERS["judge"]("Answer: a", "b")
     with pytest.raises(JudgeFailed, match="judge http://127.0.0.1:1: URLError"):
         Judge(model="m", url="http://127.0.0.1:1").is_same("a", "b")
+    for host in ("a b", "a" * 64 + ".com"):  # neither of Python's errors is an OSError
+        with pytest.raises(JudgeFailed, match=f"judge http://{host}: "):
+            Judge(model="m", url=f"http://{host}").is_same("a", "b")
     (tmp_path / "other").write_text("[]\n")
     with pytest.raises(JudgeFailed, match="not a file of verdicts"):
         Judge(model="m", cache=tmp_path / "other").is_same("a", "b")

@@ -7,7 +7,7 @@ from dataclasses import replace
 from client.evaluation.made import TASK, entries, reply
 from s1_client.evaluation import Protocol, Task
 from s1_client.evaluation._report import graded
-from s1_client.evaluation._versus import Evaluation, versus
+from s1_client.evaluation._versus import Evaluation, paired, versus
 
 
 def evaluation(name, grades, *, budgets=(16,), task=TASK, options=None, model="s1"):
@@ -39,6 +39,17 @@ def test_only_questions_of_one_text_are_paired():
     (pair,) = found.pairs
     assert (found.num_questions, pair.comparison.num_questions, pair.accuracies) == (6, 6, (0, 0))
     assert "a: 2 of its 8 questions are not in both and are left out" in found.notes
+
+
+def test_thinking_is_of_the_shared_questions_as_accuracies_are():
+    """Of each model's own questions it would be a figure of other questions beside the accuracy."""
+    lines = entries("budget 16", *(reply("7", thought=thought) for thought in (2, 4, 16, 16)))
+    first = replace(evaluation("a", ""), graded=graded(TASK, Protocol(budgets=(16,)).settings(), lines, model="s1", scores={}))
+    second = evaluation("b", "11", task=Task(name="made", questions=TASK.questions[:2]))
+    (pair,) = versus(first, second).pairs
+    assert (pair.accuracies, pair.thinking_tokens) == ((1, 1), (3, 16))
+    (drawn, _) = (one.graded.report.rows for one in paired(first, second))
+    assert [(row.mean_thinking_tokens, row.num_questions) for row in drawn] == [(3, 2)]
 
 
 def test_what_else_differs_is_told():

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+import pytest
+
 from s1_client.loadtest._counters import counters_in, read_counters, went_on
 
 TEXT = """# HELP s1_requests_total Requests that have ended
@@ -26,3 +28,11 @@ def test_what_was_added_is_told_and_new_ones_began_at_nought():
 
 def test_without_metrics_there_are_no_counters():
     assert went_on(read_counters(None), read_counters(None)) is None
+
+
+@pytest.mark.parametrize(
+    "url", ["metrics", "http://a b/metrics", f"http://{'a' * 64}.com/metrics", "http://a..b/metrics", "http://a:x/metrics"]
+)
+def test_an_address_that_cannot_be_is_an_error_of_the_connection(url):
+    with pytest.raises(OSError, match=r"\w"):
+        read_counters(url)

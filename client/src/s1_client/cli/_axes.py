@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from s1_client.cli._output import clean
 from s1_client.cli._points import Placed
 from s1_client.cli._style import DPI, GREY, LIGHT, NUMBERS, steps
 
@@ -33,8 +34,8 @@ def save(figure: Figure, stem: Path) -> tuple[Path, Path]:
 
 def tell(axes: Axes, title: str, said: str) -> None:
     """The title, and under it in small what one has to know to read the figure, in as many lines as its width needs."""
-    lines = wrap(said, _LETTERS_PER_LINE)
-    axes.set_title(title + "\n" * len(lines), loc="left", fontweight="bold")
+    lines = wrap(clean(said), _LETTERS_PER_LINE)
+    axes.set_title(clean(title) + "\n" * len(lines), loc="left", fontweight="bold")
     style: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "fontsize": 9, "color": GREY}
     axes.annotate("\n".join(lines), (0, 1), (0, 6), in_layout=False, **style)  # in the layout a long line would squeeze the axes
 

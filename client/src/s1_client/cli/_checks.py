@@ -35,13 +35,13 @@ class Finding:
     mend: str = ""
 
 
-class Hopeless(Exception):
-    """Nothing further can be checked; the finding has been told."""
+class StopChecks(Exception):
+    """Raised by a check behind which no other can be done; its finding has been told."""
 
 
 @dataclass(slots=True, kw_only=True)
-class Patient:
-    """What is looked at."""
+class DoctorContext:
+    """The server that `s1 doctor` checks, and the two ways to reach it."""
 
     settings: Settings
     server: Server
@@ -53,22 +53,22 @@ def failure(check: str, error: S1Error, mend: str = "") -> Finding:
     return Finding(check=check, state=WRONG, text=f"{type(error).__name__}: {error}", mend=mend)
 
 
-def reached(patient: Patient) -> Iterator[Finding]:
+def reached(ctx: DoctorContext) -> Iterator[Finding]:
     """Something answers at the address, and lets us in."""
-    settings = patient.settings
+    settings = ctx.settings
     try:
-        live = patient.server.is_live
+        live = ctx.server.is_live
     except S1Error as error:
         yield failure("server", error, advice(settings))
-        raise Hopeless from error
+        raise StopChecks from error
     yield Finding(
         check="server", state=OK if live else WRONG, text=f"answers at {settings.address}, {'with' if settings.tls else 'without'} TLS"
     )
 
 
-def version(patient: Patient) -> Iterator[Finding]:
+def version(ctx: DoctorContext) -> Iterator[Finding]:
     """Triton's own."""
-    told = patient.server.version
+    told = ctx.server.version
     if version_of(told) >= CANCELS_SAFELY:
         yield Finding(check="version", state=OK, text=f"Triton {told}")
     else:
@@ -78,33 +78,33 @@ def version(patient: Patient) -> Iterator[Finding]:
         yield Finding(check="version", state=NOTE, text=text)
 
 
-def models(patient: Patient) -> Iterator[Finding]:
+def models(ctx: DoctorContext) -> Iterator[Finding]:
     """The model is loaded, and so is all else."""
-    name = patient.settings.model
-    if not patient.server.has_ready(name):
-        yield Finding(check="model", state=WRONG, text=f"'{name}' is not ready{_reason(patient, name)}", mend="s1 models; the server's log")
-        raise Hopeless
-    state = OK if patient.server.is_ready else NOTE
+    name = ctx.settings.model
+    if not ctx.server.has_ready(name):
+        yield Finding(check="model", state=WRONG, text=f"'{name}' is not ready{_reason(ctx, name)}", mend="s1 models; the server's log")
+        raise StopChecks
+    state = OK if ctx.server.is_ready else NOTE
     text = f"'{name}' is ready" if state == OK else f"'{name}' is ready, but not all that the server was told to load"
     yield Finding(check="model", state=state, text=text, mend="" if state == OK else "s1 models")
 
 
-def _reason(patient: Patient, name: str) -> str:
+def _reason(ctx: DoctorContext, name: str) -> str:
     try:
         return next(
-            (f": {model.state} {model.reason}" for model in patient.server.models if model.name == name), ": there is none of that name"
+            (f": {model.state} {model.reason}" for model in ctx.server.models if model.name == name), ": there is none of that name"
         )
     except S1Error:
         return ""
 
 
-def protocol(patient: Patient) -> Iterator[Finding]:
+def protocol(ctx: DoctorContext) -> Iterator[Finding]:
     """The model has the fields that this client knows."""
-    name = patient.settings.model
-    if patient.server.kind(name) != BUDGET_FORCING:
+    name = ctx.settings.model
+    if ctx.server.kind(name) != BUDGET_FORCING:
         yield Finding(check="fields", state=WRONG, text=f"'{name}' does not force budgets: it is another model", mend="--model; s1 models")
-        raise Hopeless
-    missing = sorted(set(OPTIONS) - {tensor.name for tensor in patient.server.config(name).input})
+        raise StopChecks
+    missing = sorted(set(OPTIONS) - {tensor.name for tensor in ctx.server.config(name).input})
     if missing:
         text = f"the server does not know {', '.join(missing)}: it is older than this client"
         yield Finding(check="fields", state=NOTE, text=text, mend="use client and server of one version")
@@ -112,17 +112,17 @@ def protocol(patient: Patient) -> Iterator[Finding]:
         yield Finding(check="fields", state=OK, text=f"all {len(OPTIONS)} request options")
 
 
-def limits(patient: Patient) -> Iterator[Finding]:
+def limits(ctx: DoctorContext) -> Iterator[Finding]:
     """How much it takes at once."""
-    told = {name: patient.server.parameter(patient.settings.model, name) for name in ("max_replies", "max_waiting")}
+    told = {name: ctx.server.parameter(ctx.settings.model, name) for name in ("max_replies", "max_waiting")}
     if all(told.values()):
         text = f"{told['max_replies']} replies run at once, {told['max_waiting']} requests wait"
         yield Finding(check="limits", state=OK, text=text)
 
 
-def shared_memory(patient: Patient) -> Iterator[Finding]:
+def shared_memory(ctx: DoctorContext) -> Iterator[Finding]:
     """Triton and its Python models talk through it; a container's default is too little."""
-    host = patient.settings.address.rpartition(":")[0]
+    host = ctx.settings.address.rpartition(":")[0]
     if host not in ("127.0.0.1", "localhost", "[::1]") or not SHARED_MEMORY.is_dir():
         yield Finding(
             check="shared memory", state=SKIPPED, text="is on the server's machine: df -h /dev/shm there", mend="--shm-size, shm_size"

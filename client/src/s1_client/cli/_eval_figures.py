@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 
 from s1_client.cli._axes import SHARE, SIZE_INCHES, save, scale_x, scale_y, tell
 from s1_client.cli._lines_drawn import draw_lines, label_points
+from s1_client.cli._output import clean
 from s1_client.cli._points import lines_apart
 from s1_client.cli._style import COLOURS, GREY, LIGHT, new_figure, styled
 from s1_client.evaluation._intervals import Estimate
@@ -113,11 +114,12 @@ def tokens(report: Report) -> Figure | None:
         return None
     figure = new_figure((7.2, 1.6 + 0.28 * len(rows)))
     axes = figure.add_subplot()
-    names = [row.setting for row in rows]
+    places = range(len(rows))
     thinking = [row.mean_thinking_tokens or 0.0 for row in rows]
-    axes.barh(names, thinking, color=COLOURS[0], height=0.65, label="thinking")
+    axes.barh(places, thinking, color=COLOURS[0], height=0.65, label="thinking")
     answers = [row.mean_answer_tokens or 0.0 for row in rows]
-    axes.barh(names, answers, left=thinking, color=COLOURS[4], height=0.65, label="answer", hatch="///", edgecolor="white", linewidth=0)
+    axes.barh(places, answers, left=thinking, color=COLOURS[4], height=0.65, label="answer", hatch="///", edgecolor="white", linewidth=0)
+    axes.set_yticks(places, [clean(row.setting) for row in rows])
     axes.invert_yaxis()
     axes.set_xlabel("tokens per reply (mean)")
     axes.grid(axis="x", color=LIGHT, linewidth=0.6)

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import click
-
 from s1_client.cli import _folder
 from s1_client.cli._eval_table import told, told_versus
+from s1_client.cli._output import echo
 from s1_client.cli._results import Refused, entries_in
 from s1_client.cli._searches import scores_in
 from s1_client.cli._shown import show
@@ -20,7 +19,7 @@ from s1_client.evaluation._judge import JudgeFailed
 from s1_client.evaluation._protocol import Setting
 from s1_client.evaluation._report import Graded, graded
 from s1_client.evaluation._tasks import task_of
-from s1_client.evaluation._versus import Evaluation, versus
+from s1_client.evaluation._versus import Evaluation, paired, versus
 
 SETTINGS, SAMPLES, TREES, SCORES, SUMMARY = "settings.json", "samples.jsonl", "trees.jsonl", "scores.json", "summary"
 COMPARISON = "comparison"
@@ -58,7 +57,7 @@ def show_one(folder: Path) -> None:
 
     figures = draw_all(found, folder)
     files = f"summary: {folder / SUMMARY}.json, {folder / SUMMARY}.csv; samples: {folder / SAMPLES}"
-    click.echo(f"figures: {', '.join(map(str, figures)) or 'none'}; {files}")
+    echo(f"figures: {', '.join(map(str, figures)) or 'none'}; {files}")
 
 
 def show_two(first: Path, second: Path, out: Path) -> None:
@@ -73,8 +72,8 @@ def show_two(first: Path, second: Path, out: Path) -> None:
     _print(told_versus(found))
     from s1_client.cli._eval_figures import draw_versus
 
-    figures = draw_versus({one.name: one.graded.report for one in evaluations}, out)
-    click.echo(f"figure: {', '.join(map(str, figures)) or 'none'}; comparison: {out / COMPARISON}.json")
+    figures = draw_versus({one.name: one.graded.report for one in paired(*evaluations)}, out)
+    echo(f"figure: {', '.join(map(str, figures)) or 'none'}; comparison: {out / COMPARISON}.json")
 
 
 def _names(first: Path, second: Path) -> tuple[str, str]:

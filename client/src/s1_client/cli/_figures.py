@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 
+from s1_client.cli._output import clean
 from s1_client.cli._style import COLOURS, INK, LIGHT, MARKERS, NUMBERS, label_ends, log_ticks, new_figure
 from s1_client.loadtest._metrics import METRICS, values_of
 from s1_client.loadtest._record import Run
@@ -199,7 +200,7 @@ def _stacked(levels: Sequence[LevelSummary], parts: Mapping[str, Sequence[float]
             "hatch": ("", "//", "..", "xx")[number % 4],
             "edgecolor": "#ffffff",
         }
-        axes.bar(range(len(levels)), heights, 0.62, bottom, label=name, linewidth=0, **style)
+        axes.bar(range(len(levels)), heights, 0.62, bottom, label=clean(name), linewidth=0, **style)
         bottom += np.asarray(heights, dtype=float)
     _categories(axes, levels)
     axes.set_ylim(0, max(1.0, *bottom) * 1.05)

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from statistics import median
 from types import TracebackType
 
-import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from s1_client.cli._output import echo
 from s1_client.loadtest._metrics import METRICS, TIMES, num_sampled_tokens, values_of, with_all_times
 from s1_client.loadtest._observed import Observed
 from s1_client.loadtest._record import Level
@@ -49,7 +49,7 @@ class Levels:
     def level_ended(self, level: Level) -> None:
         """What came of it."""
         self._progress.stop() if self._progress.live.is_started else None
-        click.echo(f"{self._name:{self._width}}  {line(level)}")
+        echo(f"{self._name:{self._width}}  {line(level)}")
         self._progress.start()
 
 

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import ScaledTranslation, Transform
 
 from s1_client.cli._labels import Box, dots, place
+from s1_client.cli._output import clean
 from s1_client.cli._points import Line, Placed
 from s1_client.cli._style import GREY
 
@@ -24,7 +25,7 @@ _MARGIN_POINTS = 2.0  # around a label, so that two beside each other do not rea
 def draw_lines(figure: Figure, axes: Axes, lines: Sequence[Line[Any]], gid: str = "") -> None:
     """Draw them, with intervals where points have one. ``gid`` stands before a line's name in the SVG's ids."""
     for line in lines:
-        _draw_line(axes, line, _shifted(figure, axes, line), f"{gid}{line.name}".replace(" ", "_"))
+        _draw_line(axes, line, _shifted(figure, axes, line), f"{gid}{clean(line.name)}".replace(" ", "_"))
 
 
 def _shifted(figure: Figure, axes: Axes, line: Line[Any]) -> Transform:
@@ -35,7 +36,7 @@ def _draw_line(axes: Axes, line: Line[Any], shifted: Transform, gid: str) -> Non
     xs, ys = [point.x for point in line.points], [point.y for point in line.points]
     style: dict[str, Any] = {"marker": line.marker, "markersize": _MARKER_POINTS, "markeredgecolor": "white", "markeredgewidth": 0.8}
     common: dict[str, Any] = {"color": line.colour, "transform": shifted, "clip_on": False}  # a marker at 0% or 100% is seen whole
-    axes.plot(xs, ys, label=line.name, linewidth=1.6, zorder=3, gid=gid, **common, **style)
+    axes.plot(xs, ys, label=clean(line.name), linewidth=1.6, zorder=3, gid=gid, **common, **style)
     hollow = [point for point in line.points if point.is_hollow]
     if hollow:
         open_style = {**style, "markerfacecolor": "white", "markeredgecolor": line.colour, "markeredgewidth": 1.4, "linestyle": "none"}
@@ -77,7 +78,7 @@ def label_points(axes: Axes, lines: Sequence[Line[Any]]) -> None:
         is_shared = sum(map(one.is_beside, marked)) > 1
         offset = ((there.x - one.box.x + one.apart) / pixels, (there.y - one.box.y) / pixels)
         text: dict[str, Any] = {"color": GREY if is_shared else one.line.colour, "fontsize": _LABEL_SIZE, "ha": "center", "va": "center"}
-        axes.annotate(one.point.label, (one.point.x, one.point.y), offset, textcoords="offset points", annotation_clip=False, **text)
+        axes.annotate(clean(one.point.label), (one.point.x, one.point.y), offset, textcoords="offset points", annotation_clip=False, **text)
 
 
 def _frame(axes: Axes) -> Box:

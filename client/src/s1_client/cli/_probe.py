@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from s1_client import AnswerOpened, ConnectionFailed, Event, Reply, S1Error
-from s1_client.cli._checks import NOTE, OK, WRONG, Finding, Hopeless, Patient, failure
+from s1_client.cli._checks import NOTE, OK, WRONG, DoctorContext, Finding, StopChecks, failure
 
 NUM_THINKING_TOKENS = 96
 # What the engine has in its KV cache when the thought goes on is more than a block of any engine.
@@ -25,24 +25,24 @@ class Probe:
     events: Sequence[Event] = field(default_factory=list)
 
 
-def ask(patient: Patient) -> Probe:
+def ask(ctx: DoctorContext) -> Probe:
     """A short thought whose end is refused, or that is cut, and an answer. Raises S1Error."""
-    with patient.client.stream(QUESTION, max_thinking_tokens=NUM_THINKING_TOKENS, num_ignore=1, max_tokens=4) as stream:
+    with ctx.client.stream(QUESTION, max_thinking_tokens=NUM_THINKING_TOKENS, num_ignore=1, max_tokens=4) as stream:
         events = list(stream)
         return Probe(stream.reply(), events)
 
 
-def examined(patient: Patient) -> Iterator[Finding]:
-    """All that a reply shows. Raises Hopeless if there is none."""
+def examined(ctx: DoctorContext) -> Iterator[Finding]:
+    """All that a reply shows. Raises StopChecks if there is none."""
     try:
-        probe = ask(patient)
+        probe = ask(ctx)
     except S1Error as error:
         mend = "" if isinstance(error, ConnectionFailed) else f"look for request {error.request_id} in the server's log"
         yield failure("reply", error, mend)
-        raise Hopeless from error
+        raise StopChecks from error
     yield reply(probe.reply)
     yield account(probe.reply)
-    yield from engine(patient, probe.reply)
+    yield from engine(ctx, probe.reply)
     yield from tokenizer(probe)
     yield kv_reuse(probe.reply)
     yield context(probe.reply)
@@ -68,14 +68,14 @@ def account(reply: Reply) -> Finding:
     return Finding(check="account", state=WRONG, text=text, mend="a bug of the server: report it with what s1 ask --json prints")
 
 
-def engine(patient: Patient, reply: Reply) -> Iterator[Finding]:
+def engine(ctx: DoctorContext, reply: Reply) -> Iterator[Finding]:
     """Which engine computed it, and how that was built."""
     name = str(reply.result.effective.get("engine_model", ""))
     if not name:
         return
     try:
-        ready = patient.server.has_ready(name)
-        manifest = patient.server.parameter(name, "engine_manifest") if ready else None
+        ready = ctx.server.has_ready(name)
+        manifest = ctx.server.parameter(name, "engine_manifest") if ready else None
     except S1Error:  # on a server of its own
         yield Finding(check="engine", state=OK, text=f"'{name}', on another server")
         return

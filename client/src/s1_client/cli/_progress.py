@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from s1_client.cli._output import echo
 from s1_client.cli._tally import Tally
 
 PERIOD_S = 10.0
@@ -27,7 +27,7 @@ def shown(tally: Tally, console: Console | None = None, period_s: float = PERIOD
         with _bar(tally, started, console) if console.is_terminal else _lines(tally, started, period_s) as changed:
             yield changed
     finally:
-        click.echo(tally.summary(time.monotonic() - started), err=True)
+        echo(tally.summary(time.monotonic() - started), err=True)
 
 
 @contextmanager
@@ -51,7 +51,7 @@ def _lines(tally: Tally, started: float, period_s: float) -> Iterator[Callable[[
 
     def tell() -> None:
         while not is_over.wait(period_s):
-            click.echo(tally.progress(time.monotonic() - started), err=True)
+            echo(tally.progress(time.monotonic() - started), err=True)
 
     teller = threading.Thread(target=tell, name="s1-progress", daemon=True)
     teller.start()

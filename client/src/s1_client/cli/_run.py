@@ -41,7 +41,7 @@ def stopped(results: Results, *, is_kept: bool = True) -> Iterator[None]:
         yield
     except (KeyboardInterrupt, S1Error, OSError) as error:
         if is_kept:
-            click.echo(f"stopped; the same command goes on from there: what has a reply in {results.path} is not asked again", err=True)
+            echo(f"stopped; the same command goes on from there: what has a reply in {results.path} is not asked again", err=True)
         if isinstance(error, OSError):
             raise click.ClickException(f"{results.path}: {error.strerror}") from error
         raise
@@ -61,7 +61,7 @@ def plan(source: Source, results: Results, where: str) -> Tally:
             if results.has_error(item):
                 again.add(str(item.key))
     if results.is_torn:
-        click.echo(f"{results.path}: its last line is torn, as a killed run leaves it; it is dropped", err=True)
+        echo(f"{results.path}: its last line is torn, as a killed run leaves it; it is dropped", err=True)
     results.begin(again)
     return tally
 

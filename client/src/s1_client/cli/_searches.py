@@ -20,6 +20,7 @@ from s1_client import Client, Outcome, S1Error
 from s1_client._jsonl import read_file
 from s1_client.cli._folder import write
 from s1_client.cli._jsonl import Asked, digest_of
+from s1_client.cli._output import echo
 from s1_client.cli._progress import shown
 from s1_client.cli._results import Refused, Results, line_with
 from s1_client.cli._run import plan, stopped
@@ -147,4 +148,4 @@ def score_all(entries: Iterable[Mapping[str, Any]], path: Path, scorer: Scorer, 
         known.update(zip(missing, scorer(prompts[question], list(missing.values())), strict=True))
         write(path, json.dumps(scores, indent=1) + "\n")
     if answers:
-        click.echo(f"{sum(map(len, answers.values()))} answers scored by {reward_model}", err=True)
+        echo(f"{sum(map(len, answers.values()))} answers scored by {reward_model}", err=True)

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from s1_client import ConnectionFailed, S1Error
 from s1_client.cli import _checks, _probe
-from s1_client.cli._checks import NOTE, OK, SKIPPED, WRONG, Finding, Hopeless, Patient
+from s1_client.cli._checks import NOTE, OK, SKIPPED, WRONG, DoctorContext, Finding, StopChecks
 from s1_client.cli._server import Server
 from s1_client.cli._shown import show
 from s1_client.cli.options import SectionedCommand, connect, connection_options, settings_of
@@ -33,23 +33,23 @@ def doctor(ctx: click.Context, /, as_json: bool, **parameters: Any) -> None:
     settings = settings_of(parameters)
     states = set()
     with closing(Server(settings)) as server, connect(parameters) as client:
-        for finding in examine(Patient(settings=settings, server=server, client=client)):
+        for finding in examine(DoctorContext(settings=settings, server=server, client=client)):
             states.add(finding.state)
             _tell(finding, as_json)
     ctx.exit(1 if WRONG in states else 0)
 
 
-def examine(patient: Patient) -> Iterator[Finding]:
+def examine(ctx: DoctorContext) -> Iterator[Finding]:
     """All checks, up to one behind which nothing further can be looked at."""
     try:
         for check in CHECKS:
             try:
-                yield from check(patient)
+                yield from check(ctx)
             except S1Error as error:
                 yield _checks.failure(check.__name__.replace("_", " "), error)
                 if isinstance(error, ConnectionFailed):
                     return  # or every check behind it says the same
-    except Hopeless:
+    except StopChecks:
         return
 
 

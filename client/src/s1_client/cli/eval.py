@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,9 +10,11 @@ from typing import Any
 
 import click
 
+from s1_client._suggest import suggestion
 from s1_client.cli import _folder
 from s1_client.cli._eval_show import COMPARISON, SAMPLES, SCORES, SETTINGS, TREES, show_one, show_two
 from s1_client.cli._jsonl import Asked, digest, digest_of
+from s1_client.cli._output import echo
 from s1_client.cli._results import Refused, entries_in, results_at
 from s1_client.cli._run import run
 from s1_client.cli._searches import score_all, scorer_of, search_all, search_fields, searches
@@ -151,7 +152,7 @@ def _plan(name: str, parameters: Mapping[str, Any]) -> _Plan:
     if chat is not None and parameters["reward_model"]:
         raise Refused(f"--reward-model: question {chat} is a chat ('messages'), allowed: questions with 'prompt'")
     protocol = _protocol(parameters)
-    _refuse_equal_replies(parameters, protocol, options)
+    _refuse_equal_replies(parameters, protocol, options, {question.id: question.options for question in task.questions})
     return _Plan(
         task=task,
         protocol=protocol,
@@ -163,7 +164,9 @@ def _plan(name: str, parameters: Mapping[str, Any]) -> _Plan:
     )
 
 
-def _refuse_equal_replies(parameters: Mapping[str, Any], protocol: Protocol, options: Mapping[str, Any]) -> None:
+def _refuse_equal_replies(
+    parameters: Mapping[str, Any], protocol: Protocol, options: Mapping[str, Any], questions: Mapping[str | int, Mapping[str, Any]]
+) -> None:
     """Whatever asks one thing several times needs a temperature. Raises UsageError."""
     asks_again = {
         "--repeat": parameters["num_repeats"] > 1 and any(setting.kind in ASKED for setting in protocol.settings()),
@@ -171,17 +174,18 @@ def _refuse_equal_replies(parameters: Mapping[str, Any], protocol: Protocol, opt
     }
     for flag, is_given in asks_again.items():
         if is_given:
-            refuse_greedy(flag, options)
-    if protocol.widths and options.get("temperature") == 0:  # a search has one of its own, unless it is told another
-        refuse_greedy("--rebase", options)
+            refuse_greedy(flag, options, questions)
+    if protocol.widths:  # a search thinks nothing, and has a temperature of its own, unless it is told another
+        for key, own in questions.items():
+            told = {**options, **own}.get("temperature")
+            refuse_greedy("--rebase", {}, {key: {"temperature": 1.0 if told is None else told}})
 
 
 def _task(name: str, grading: str | None) -> Task:
     """With what its grading needs."""
     known = (*BUNDLED, *RECIPES)
-    near = difflib.get_close_matches(name, known, n=1) or [one for one in known if name in one]
-    if name not in known and near and not Path(name).exists():
-        raise Refused(f"task: got {name!r}, which is neither a task nor a file; did you mean {near[0]}?")
+    if name not in known and (near := suggestion(name, known)) and not Path(name).exists():
+        raise Refused(f"task: got {name!r}, which is neither a task nor a file; {near}")
     try:
         task = load_task(name)
         if grading is not None:
@@ -242,9 +246,7 @@ def _ask(plan: _Plan, folder: Path, parameters: Mapping[str, Any]) -> Tally:
         rejected = _rejected(plan, samples, attempt)
         if not rejected or tally.exit_code:
             break
-        click.echo(
-            f"attempt {attempt + 1} of {plan.max_attempts}: {len(rejected)} thoughts were rejected and are asked for again", err=True
-        )
+        echo(f"attempt {attempt + 1} of {plan.max_attempts}: {len(rejected)} thoughts were rejected and are asked for again", err=True)
         with results_at(samples) as results, connect(parameters) as client:
             again = list(plan.asked(attempt, rejected))
             tally = run(client, again, results, where=plan.task.name, concurrency=parameters["concurrency"])

@@ -51,7 +51,7 @@ def _list(context: click.Context, _parameter: click.Parameter, is_wanted: bool) 
     """Show the scenarios that there are, and leave."""
     if is_wanted:
         for name, path in _scenario.shipped().items():
-            click.echo(f"{name:13} {_scenario.read(path).about}")
+            echo(f"{name:13} {_scenario.read(path).about}")
         context.exit()
 
 
@@ -143,10 +143,10 @@ def _metrics_url(settings: Settings, given: str | None) -> str | None:
     url = given or f"http://{settings.address.rpartition(':')[0]}:{METRICS_PORT}/metrics"
     try:
         read_counters(url)
-    except (OSError, ValueError) as error:
+    except OSError as error:
         if given:
             raise Refused(f"--metrics-url: {given}: {error}") from error
-        click.echo(f"no metrics at {url}: the record goes without the server's counters (--metrics-url)", err=True)
+        echo(f"no metrics at {url}: the record goes without the server's counters (--metrics-url)", err=True)
         return None
     return url
 
@@ -163,5 +163,5 @@ def _tell(record: Run, made: Plan) -> int:
     found = faults(record, made.scenario.allowed_errors)
     for fault in found:
         echo(f"wrong: {fault}", err=True)
-    click.echo(f"{'wrong' if found else 'all is well'}; record: {made.folder / RECORD}")
+    echo(f"{'wrong' if found else 'all is well'}; record: {made.folder / RECORD}")
     return 1 if found else 0

@@ -14,6 +14,7 @@ import click
 
 from s1_client import TLS, Client
 from s1_client._settings import DEADLINE_S, MAX_RETRIES, Settings, make_settings
+from s1_client._values import LISTS
 from s1_client._wire import OPTIONS
 from s1_client.cli._port import advice
 
@@ -55,16 +56,17 @@ _SECTIONS: dict[str, dict[str, str]] = {
         "priority": "among requests that wait for room, higher ones go first",
     },
 }
-_REPEATED = ("ignore_str", "stop_words", "bad_words", "thinking_bad_words")
 _TYPES: dict[str, tuple[Any, str]] = {"INT32": (int, "N"), "UINT64": (int, "N"), "FP32": (float, "X"), "BYTES": (str, "TEXT")}
 
 _PARAMETERS = "s1_client.connection"  # where click keeps those of the connection that a command makes
+PRESET_TEMPERATURES = {"qwen3": 0.6, "s1": 0.0, "s1-eval": 0.0, "s1-readme": 0.0, "smollm2": 0.0}
+_DECIDE_EQUALITY = {"preset", "temperature", "thinking_temperature"}
 # What Tab completes. What else is allowed is the server's to say; tests/contract/test_completion.py holds these to it.
 VALUES = {
     "thinking": ("forced", "free", "off"),
     "answer_prefix_policy": ("auto", "always", "never"),
     "on_timeout": ("cancel", "answer"),
-    "preset": ("qwen3", "s1", "s1-eval", "s1-readme", "smollm2"),
+    "preset": tuple(PRESET_TEMPERATURES),
 }
 
 _KINDS = {int: "an integer", float: "a number", str: "a text, in quotes that are closed"}
@@ -117,7 +119,7 @@ def request_options(*, leave_out: tuple[str, ...] = ()) -> Callable[[Function], 
                     flag = f"--{name.replace('_', '-')}"
                     shown: dict[str, Any] = {"section": section, "metavar": metavar, "help": text}
                     shown["shell_complete"] = completed(VALUES.get(name, ()))
-                    _add(function, SectionedOption(flag, name, type=kind, multiple=name in _REPEATED, **shown))
+                    _add(function, SectionedOption(flag, name, type=kind, multiple=name in LISTS, **shown))
         return function
 
     return add
@@ -136,7 +138,7 @@ def option_value(name: str, text: str) -> Any:
     kind, _ = _TYPES[OPTIONS[name]]
     try:
         first, *more = words = shlex.split(text)
-        if name in _REPEATED:
+        if name in LISTS:
             return words
         return kind(text if more else first)
     except ValueError:
@@ -149,14 +151,32 @@ def asked(parameters: Mapping[str, Any]) -> dict[str, Any]:
     return {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
 
 
-def refuse_greedy(flag: str, options: Mapping[str, Any]) -> None:
+def refuse_greedy(flag: str, options: Mapping[str, Any], questions: Mapping[str | int, Mapping[str, Any]]) -> None:
     """Refuse to ask for several replies that would be equal, as the server refuses several equal samples of one request.
 
-    Raises UsageError unless ``options`` give a temperature above 0: of a preset's own the command does not know.
+    ``options`` are those of all questions, ``questions`` the own options of each by its id. Raises UsageError unless each has
+    a temperature above 0, given or of a preset that is named: which preset is the server's default is not known here.
     """
-    if not (options.get("temperature") or options.get("thinking_temperature")):
-        said = "at temperature 0" if options.get("temperature") == 0 else "without a temperature, of a greedy preset"
-        raise click.UsageError(f"{flag}: {said}, all replies to a question are the same; add --temperature X, allowed: X > 0")
+    for key, own in questions.items():
+        whose = f"question {key}: " if own.keys() & _DECIDE_EQUALITY else ""
+        if problem := _greedy({**options, **own}):
+            raise click.UsageError(f"{flag}: {whose}{problem}")
+
+
+def _greedy(options: Mapping[str, Any]) -> str:
+    """Why replies with these options are equal, or may be; "" if they differ."""
+    preset, answer, thinking = (options.get(name) for name in ("preset", "temperature", "thinking_temperature"))
+    is_of_preset = answer is None
+    answer = PRESET_TEMPERATURES.get(preset or "") if answer is None else answer
+    thinking = answer if thinking is None else thinking
+    if answer or thinking:
+        return ""
+    equal = "all replies to a question are the same; add --temperature X, allowed: X > 0"
+    if answer is not None:
+        return f"at temperature 0{f', that of preset {preset},' if is_of_preset else ''} {equal}"
+    whose = f"preset {preset}" if preset else "the server's default preset"
+    samples = " or ".join(f"--preset {name}" for name, temperature in PRESET_TEMPERATURES.items() if temperature)
+    return f"the temperature of {whose} is not known here, and at 0 {equal}, or {samples}"
 
 
 def connection_options(function: Function) -> Function:

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from s1_client.cli._output import clean
+from s1_client.cli._output import clean, echo
 from s1_client.cli._results import Refused
 from s1_client.cli.loadtest import RECORD
 from s1_client.loadtest._compare import NUM_DRAWS, SEED, Ratio, compare
@@ -58,7 +58,7 @@ def report(run_folder: Path, other_folder: Path | None, max_ttft_ms: float, max_
         _write(where, [run for group in groups for run in group], pairs, slo, rest["title"])
     except OSError as error:
         raise Refused(f"{where}: {error.strerror}") from error
-    click.echo(f"report: {where / PAGE}; figures: {where / SUMMARY}")
+    echo(f"report: {where / PAGE}; figures: {where / SUMMARY}")
 
 
 def _runs_in(folder: Path) -> list[Run]:
@@ -102,7 +102,7 @@ def _write(where: Path, runs: Sequence[Run], pairs: Sequence[tuple[Run, Run]], s
     _put(where / PAGE, render(title or f"Load test: {', '.join(names)}", views, comparisons, slo))
     _put(where / SUMMARY, json.dumps(_as_json(summaries, pairs, ratios, slo), indent=1) + "\n")
     for name, summary in zip(names, summaries, strict=True):
-        click.echo(f"{name}: {'did not pass' if summary.faults else 'passed'} its checks")
+        echo(f"{name}: {'did not pass' if summary.faults else 'passed'} its checks")
 
 
 def _names(runs: Sequence[Run]) -> list[str]:

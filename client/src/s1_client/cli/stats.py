@@ -17,6 +17,7 @@ from rich.table import Table
 from s1_client._jsonl import is_whole, lines_of, read_json
 from s1_client._suggest import how_to_install
 from s1_client.cli._graded_files import files_of, grade_of
+from s1_client.cli._output import echo
 from s1_client.cli._results import Refused
 from s1_client.cli._shown import show
 from s1_client.cli._table import number, percent
@@ -73,7 +74,7 @@ def stats(paths: tuple[Path, ...], tokenizer: Path | None, as_json: bool, **limi
     for shown in _tables(found, shutil.get_terminal_size().columns):
         show(shown)
     if words:
-        click.echo("counts of logs are words, not tokens: no --tokenizer was given", err=True)
+        echo("counts of logs are words, not tokens: no --tokenizer was given", err=True)
 
 
 def _statistics(path: Path, count: Count, limits: Mapping[str, Any]) -> dict[str, Stats]:
@@ -99,7 +100,7 @@ def _lines(path: Path) -> Iterator[Mapping[str, Any]]:
             except ValueError as error:
                 if is_whole(line) or place == 1:
                     raise BadSample(f"line {place}: {error}") from None
-                click.echo(f"{path}: its last line, {place}, is torn; it is left out", err=True)
+                echo(f"{path}: its last line, {place}, is torn; it is left out", err=True)
                 return
             if not isinstance(entry, dict):
                 raise BadSample(f"line {place}: not an object")

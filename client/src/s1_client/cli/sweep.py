@@ -111,8 +111,8 @@ def _grid(questions: list[Question], parameters: Mapping[str, Any]) -> Grid:
     check_values(options)
     if parameters["budgets"] is None:
         raise click.UsageError("--max-thinking-tokens is missing: the budgets to sweep over")
-    for question in questions if num_repeats > 1 else ():
-        refuse_greedy("--repeat", {**options, **question.options})
+    if num_repeats > 1:
+        refuse_greedy("--repeat", options, {question.key: question.options for question in questions})
     budgets, ignores, model = parameters["budgets"], parameters["ignores"] or (0,), parameters["model"]
     return Grid(questions=questions, options=options, num_repeats=num_repeats, budgets=budgets, ignores=ignores, model=model)
 
@@ -142,4 +142,4 @@ def _show(folder: Path, what: Mapping[str, Any]) -> None:
     from s1_client.cli.plot import draw  # imports matplotlib, which takes its time
 
     png, svg = draw(summary, folder / PLOT)
-    click.echo(f"plot: {png}, {svg}; figures: {folder / SUMMARY}.csv; replies: {folder / REPLIES}")
+    echo(f"plot: {png}, {svg}; figures: {folder / SUMMARY}.csv; replies: {folder / REPLIES}")

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import http.client
 import json
 import re
 import urllib.error
@@ -101,7 +102,7 @@ class Judge:
         except urllib.error.HTTPError as error:
             kind = Ungraded if error.code in _OF_THE_TEXTS else JudgeFailed
             raise kind(f"judge {self.url}: HTTP {error.code}: {error.read(300).decode(errors='replace')}") from None
-        except (OSError, ValueError, LookupError, TypeError) as error:
+        except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError) as error:
             raise JudgeFailed(f"judge {self.url}: {type(error).__name__}: {error}") from None
 
     def _known(self) -> dict[str, bool]:

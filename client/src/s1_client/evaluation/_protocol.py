@@ -167,7 +167,7 @@ def limit_name(limit: int) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slot:
-    """A place for one reply: a question at a setting, for the so manieth time; ``attempt`` counts rejected ones before it."""
+    """A place for one reply: the n-th repeat of a question at a setting; ``attempt`` counts rejected ones before it."""
 
     question: Question
     setting: Setting

@@ -19,11 +19,11 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Any
 
 from s1_client import InvalidRequest, Prompt
 from s1_client._chats import chat_of, short
+from s1_client._suggest import suggestion
 from s1_client._wire import OPTIONS, infer_request
 from s1_client.evaluation._grade import Expected
 from s1_client.evaluation._graders import GRADERS, check_reference, grading_of
@@ -81,8 +81,8 @@ def _object(value: Any) -> dict[str, Any]:
         raise ValueError(f"got {short(value)}, allowed: a JSON object, or a string, the prompt")  # noqa: TRY004  # a value of a file
     unknown = next((key for key in value if key not in KEYS), None)
     if unknown is not None:
-        near = [_ELSEWHERE[unknown]] if unknown in _ELSEWHERE else get_close_matches(unknown, KEYS, 1)
-        raise ValueError(f"unknown key '{unknown}'{f', did you mean {near[0]!r}?' if near else ''}; known: {', '.join(KEYS)}")
+        near = f"did you mean '{_ELSEWHERE[unknown]}'?" if unknown in _ELSEWHERE else suggestion(unknown, KEYS)
+        raise ValueError(f"unknown key '{unknown}'{f', {near}' if near else ''}; known: {', '.join(KEYS)}")
     return value
 
 

@@ -7,8 +7,8 @@ import csv
 import io
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from statistics import fmean
 from types import MappingProxyType
@@ -20,7 +20,7 @@ from s1_client.evaluation._graders import vote_of
 from s1_client.evaluation._intervals import Comparison, Estimate, compare, estimate
 from s1_client.evaluation._parallel import best_of, majority, pass_at, powers_up_to
 from s1_client.evaluation._protocol import Setting
-from s1_client.evaluation._samples import Sample, collect
+from s1_client.evaluation._samples import Collected, Sample, collect
 from s1_client.evaluation._tasks import Question, Task
 
 
@@ -134,10 +134,18 @@ def _row_of(data: Mapping[str, Any]) -> Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Graded:
-    """A report, and setting -> question -> share of its samples that are right."""
+    """A report, setting -> question -> share of its samples that are right, and what both were made of."""
 
     report: Report
     shares: Mapping[str, Mapping[str, float]]
+    task: Task
+    settings: Sequence[Setting]
+    collected: Collected
+
+    def among(self, questions: Mapping[str, Collection[str]]) -> Graded:
+        """Return the same over these questions of each setting alone."""
+        kept = [one for one in self.collected.samples if one.question in questions[one.setting]]
+        return _graded(self.task, self.settings, replace(self.collected, samples=kept), self.report.model)
 
 
 def report(
@@ -159,7 +167,10 @@ def graded(
     task: Task, settings: Sequence[Setting], entries: Iterable[Mapping[str, Any]], *, model: str, scores: Mapping[str, float]
 ) -> Graded:
     """The same with what each question came to."""
-    collected = collect(task, settings, entries, scores)
+    return _graded(task, settings, collect(task, settings, entries, scores), model)
+
+
+def _graded(task: Task, settings: Sequence[Setting], collected: Collected, model: str) -> Graded:
     groups: dict[str, list[Sample]] = defaultdict(list)
     for sample in sorted(collected.samples, key=lambda sample: sample.repeat):
         groups[sample.setting].append(sample)
@@ -176,7 +187,7 @@ def graded(
         effects=effects(asked),
         comparisons=_comparisons(rows, shares),
     )
-    return Graded(report=found, shares=shares)
+    return Graded(report=found, shares=shares, task=task, settings=settings, collected=collected)
 
 
 def _scores(samples: Sequence[Sample]) -> dict[str, float]:

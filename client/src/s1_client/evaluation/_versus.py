@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from statistics import fmean
 from typing import Any
 
@@ -26,7 +26,7 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
-    """A setting that both evaluations asked. Accuracies (0 to 1) are over the shared questions alone."""
+    """A setting that both evaluations asked. Accuracies (0 to 1) and mean thinking tokens are over the shared questions alone."""
 
     setting: str
     accuracies: tuple[float, float]
@@ -65,8 +65,21 @@ def versus(first: Evaluation, second: Evaluation) -> Versus:
         models=(first.graded.report.model, second.graded.report.model),
         num_questions=len(shared),
         notes=list(_notes(first, second, shared)),
-        pairs=list(_pairs(first, second, shared)),
+        pairs=list(_pairs(*paired(first, second))),
     )
+
+
+def paired(first: Evaluation, second: Evaluation) -> tuple[Evaluation, Evaluation]:
+    """Return both with the figures of the shared questions alone: those with a sample in both, of settings that both asked."""
+    shared, shares = _shared(first.task, second.task), (first.graded.shares, second.graded.shares)
+    questions = {
+        name: shared.intersection(*(of_one[name] for of_one in shares if name in of_one)) for name in shares[0].keys() | shares[1].keys()
+    }
+    return _among(first, questions), _among(second, questions)
+
+
+def _among(one: Evaluation, questions: Mapping[str, Collection[str]]) -> Evaluation:
+    return replace(one, graded=one.graded.among(questions))
 
 
 def _shared(first: Task, second: Task) -> set[str]:
@@ -75,29 +88,20 @@ def _shared(first: Task, second: Task) -> set[str]:
     return {question.id for question in second.questions if prompts.get(question.id) == question.prompt}
 
 
-def _pairs(first: Evaluation, second: Evaluation, shared: set[str]) -> Iterator[Pair]:
+def _pairs(first: Evaluation, second: Evaluation) -> Iterator[Pair]:
     rows = {row.setting: row for row in first.graded.report.rows}
     for row in second.graded.report.rows:
         if row.setting in rows:
             one, other = (f"{evaluation.name}: {row.setting}" for evaluation in (first, second))
-            before, after = (_of(evaluation.graded.shares.get(row.setting, {}), shared) for evaluation in (first, second))
+            before, after = (evaluation.graded.shares.get(row.setting, {}) for evaluation in (first, second))
             comparison = compare(one, other, {one: before, other: after})
             if comparison is not None:
-                both = before.keys() & after.keys()
                 yield Pair(
                     setting=row.setting,
-                    accuracies=(_mean(before, both), _mean(after, both)),
+                    accuracies=(fmean(before.values()), fmean(after.values())),
                     thinking_tokens=(rows[row.setting].mean_thinking_tokens, row.mean_thinking_tokens),
                     comparison=comparison,
                 )
-
-
-def _of(shares: Mapping[str, float], shared: set[str]) -> dict[str, float]:
-    return {question: share for question, share in shares.items() if question in shared}
-
-
-def _mean(scores: Mapping[str, float], questions: Collection[str]) -> float:
-    return fmean(scores[question] for question in questions)
 
 
 def _notes(first: Evaluation, second: Evaluation, shared: set[str]) -> Iterator[str]:

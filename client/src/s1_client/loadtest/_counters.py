@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import http.client
 import re
 import urllib.request
 
@@ -12,11 +13,14 @@ _TYPE, _SAMPLE = re.compile(r"# TYPE (\w+) counter"), re.compile(r"(\w+)(\{.*\})
 
 
 def read_counters(url: str | None) -> dict[str, float] | None:
-    """All counters at http://…/metrics, by name and labels; None without ``url``. Raises OSError."""
+    """All counters at http://…/metrics, by name and labels; None without ``url``. Raises OSError, for an address that is none as well."""
     if url is None:
         return None
-    with _HTTP.open(url, timeout=_TIMEOUT_S) as answer:
-        return counters_in(answer.read().decode())
+    try:
+        with _HTTP.open(url, timeout=_TIMEOUT_S) as answer:
+            return counters_in(answer.read().decode())
+    except (ValueError, http.client.HTTPException) as error:  # no URL, a host that cannot be (UnicodeError), no HTTP, no text
+        raise OSError(str(error) or type(error).__name__) from error
 
 
 def counters_in(text: str) -> dict[str, float]:

@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from typing import Any
 
 from s1_client._errors import InvalidRequest
+from s1_client._suggest import nearest
+from s1_client._values import LISTS
 from s1_client._wire import OPTIONS
 
-LISTS = ("ignore_str", "stop_words", "bad_words", "thinking_bad_words")
 MAX_TEXT_BYTES, MAX_NAME_BYTES, MAX_ID_BYTES = 1 << 20, 256, 512
 MAX_WORDS, MAX_WORDS_BYTES, MAX_MESSAGES = 512, 16384, 2048
 _TEXTS = ("text_input", "messages", "answer_prefix")
@@ -22,7 +22,7 @@ def refuse_parameters(request: Any) -> None:
     for name in sorted(request.parameters):
         if name.startswith("triton_"):
             continue
-        near = difflib.get_close_matches(name.lower(), OPTIONS, 1)
+        near = nearest(name.lower(), OPTIONS)
         allowed = "nothing: there is no such field" + (f"; did you mean {near[0]}?" if near else "")
         if name in OPTIONS:
             allowed = f"nothing as a request parameter: {name} is an input tensor"

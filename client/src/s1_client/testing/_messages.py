@@ -22,8 +22,9 @@ from s1_client._errors import (
     ServerNotReady,
 )
 from s1_client._types import Done, Event, Injected, RoundEnded
+from s1_client._values import LISTS
 from s1_client._wire import OPTIONS
-from s1_client.testing._bounds import LISTS, MAX_MESSAGES, check_size, check_sizes, refuse_parameters
+from s1_client.testing._bounds import MAX_MESSAGES, check_size, check_sizes, refuse_parameters
 from s1_client.testing._forcing import result_json
 
 _DTYPES: dict[str, Any] = {"INT32": np.int32, "UINT64": np.uint64, "FP32": np.float32, "BOOL": np.bool_}
