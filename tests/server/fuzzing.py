@@ -105,14 +105,14 @@ class Fuzzer:
         request = service_pb2.ModelInferRequest(model_name=self.model, id=draw.choice(IDS[:4]))
         for field, values in self._good_values(draw):
             add(request, field.name, field.datatype, values)
-        for mutate in draw.choices(OF_VALUES, k=draw.choice((0, 1, 1, 2))) + draw.choices(OF_TENSORS, k=draw.choice((0, 0, 0, 1, 2))):
+        for mutate in draw.choices(OF_VALUES, k=draw.choice((0, 0, 1, 1, 2))) + draw.choices(OF_TENSORS, k=draw.choice((0, 0, 0, 1, 2))):
             mutate(draw, request, self.fields)
         return request
 
     def http_request(self, number: int) -> Body:
         draw = random.Random(f"{self.seed}/http/{number}")
         body: dict[str, Any] = {field.name: values if field.is_list else values[0] for field, values in self._good_values(draw)}
-        for mutate in draw.choices(BODY_MUTATIONS, k=draw.choice((0, 1, 1, 2))):
+        for mutate in draw.choices(BODY_MUTATIONS, k=draw.choice((0, 0, 1, 1, 2))):
             mutate(draw, body, self.fields)
         content = json.dumps(body, ensure_ascii=draw.random() < 0.5).encode("utf-8", "surrogatepass")
         if draw.random() < 0.2:

@@ -140,6 +140,7 @@ TRITONS = re.compile(  # its words for a message that is malformed, or does not 
     r"|(data-type is|already exists in request|batch size does not match|has no shape|contents field must not be specified)"
     r"|(unable to find data for input|All input dimensions should be specified|request has 0 inputs|shared memory)"
     r"|(invalid|failed to get) model version|unknown model|invalid value (type )?for '.*' parameter|parameter '.*' has invalid type"
+    r"|can not convert input '.*' to tensor with proper shape"
     r"|failed to parse the request JSON|attempt to (access|get) |generate expects model to produce exactly 1 response",
     re.DOTALL,
 )

@@ -142,16 +142,16 @@ def test_grace_ends_a_cut_thought_with_its_sentence(client, tokenizer):
 
 
 def test_thinking_off_is_an_answer_alone(client):
-    reply = client.think("What is the capital of France?", thinking="off", max_tokens=12)
+    reply = client.think("What is 2 + 2?", thinking="off", max_tokens=12)
     assert (reply.thinking, reply.result.thinking_end) == ("", "off")
-    assert "Paris" in reply.answer
+    assert "4" in reply.answer
 
 
 def test_thinking_free_is_what_the_model_makes_of_it(client):
     """This one was never trained to think: it answers, and the reply says that there was no thought."""
-    reply = client.think("What is the capital of France?", thinking="free", max_tokens=12)
+    reply = client.think("What is 2 + 2?", thinking="free", max_tokens=12)
     assert (reply.thinking, reply.result.thinking_end) == ("", "absent")
-    assert "Paris" in reply.answer
+    assert "4" in reply.answer
 
 
 @pytest.mark.parametrize("preset", ["s1", "s1-eval", "s1-readme"])
