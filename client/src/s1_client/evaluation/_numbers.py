@@ -126,7 +126,8 @@ def _read(text: str) -> _Sentence:
 def _direct(first: _Sentence, others: Iterable[_Sentence]) -> Decimal | None:
     """What the first sentence begins with, or what it comes to with the equations behind it; None for a list of several."""
     equations = takewhile(lambda one: "=" in one.text and not set(_WORDS.findall(one.text.lower())) - FILLERS, others)
-    text = "; ".join(one.reasonless.text.strip(". ") for one in (first, *equations))
+    is_begun = any(one.is_result and one.value is not None for one in first.found)
+    text = "; ".join(one.reasonless.text.strip(". ") for one in (first, *(equations if is_begun else ())))
     kept = [one for one in scanned(text) if not one.is_denied]
     if not kept:
         return None
