@@ -115,13 +115,14 @@ def test_a_question_may_say_how_it_is_graded(sweep, server, questions, folder):
     assert "allowed with grading letter: one letter" in sweep("--file", questions, code=2).stderr
 
 
-def test_answers_that_a_judge_gives_no_verdict_on_are_counted(sweep, questions, folder, api, monkeypatch):  # noqa: F811
+def test_answers_that_a_judge_gives_no_verdict_on_count_as_wrong_and_are_told(sweep, questions, folder, api, monkeypatch):  # noqa: F811
     monkeypatch.setattr(api, "says", "perhaps")
     write_lines(questions, {"prompt": "x", "expected": "seven", "grading": "judge"}, {"prompt": "y", "expected": 42})
     told = sweep("--file", questions, grid=("--max-thinking-tokens", "4"))
     row = rows(folder)[4, 0]
-    assert (row["num_graded"], row["num_right"], row["num_ungraded"]) == (1, 1, 1)
-    assert "1 answers could not be graded; they are in no share" in told.stderr
+    assert (row["num_graded"], row["num_right"], row["num_ungraded"]) == (2, 1, 1)
+    assert row["accuracy"] == 0.5
+    assert "1 answers could not be graded and count as wrong" in told.stderr
 
 
 def test_what_a_grading_needs_is_told_before_anything_is_asked(sweep, server, questions, monkeypatch):

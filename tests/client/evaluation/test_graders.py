@@ -8,6 +8,8 @@ tex         ways to write the same in TeX
 harness     issues of lm-evaluation-harness and of other graders: what they read wrongly
 """
 
+import time
+
 import pytest
 
 from s1_client.evaluation import GRADERS, VOTES, _graders
@@ -52,6 +54,41 @@ INTEGERS = [
     ("harness", "It is 6 times 7.\n#### 42", 42, [7, 6]),
     ("harness", "The answer is **204**, 3 digits.", 204, [3]),
     ("harness", r"The answer is \boxed{1}. Yes, it is \boxed{1} because of 7.", 1, [7]),
+    # --- a solution behind the mark, as a server puts the mark in
+    ("replies", "Final Answer: There are 3 roots whose sum is 5. Multiplying gives 10. Thus the answer is 50.", 50, [3, 5, 10]),
+    ("replies", "Final Answer: First case gives 12. Second case gives 30. In total, 12 + 30 = 42.", 42, [12, 30]),
+    ("replies", "Final Answer: OI is 5. R is 13. AB·AC = 468.", 468, [5, 13]),
+    ("replies", "Final Answer: Of 2024 values, 809 work.", 809, [2024]),
+    ("replies", r"Final Answer: We find $\log_2(xyz) = -\frac{25}{8}$. Hence $m + n = 33$.", 33, [8, 25]),
+    ("replies", "Final Answer: log_2(xyz) is -25/8. Hence m + n = 33.", 33, [8, 25]),
+    ("replies", "Final Answer: Let us add.\n\nThe first sum is 12.\n\nTherefore, the answer is $\\frac{3}{4}$.", None, [12, 3, 4]),
+    ("replies", "Final Answer: 204. It follows from 3 cases and 17 values", 204, [3, 17]),
+    ("replies", "Final Answer: 204. The answer is odd, as 3 is. So x = 5.", 204, [3, 5]),
+    ("replies", "Final Answer: 204! The number of cases is 3.", 204, [3]),
+    ("replies", "Final Answer: The sum of all bases b>9 for which 17_b is a divisor of 97_b is 70.", 70, [9, 17, 97]),
+    ("aime", "Final Answer: We get s = 2.5 and t = 24. So the walk takes 204 minutes", 204, [24]),
+    ("aime", "Final Answer: We let $s$ be the speed. Then $9/s+t=4$. Solving, $t=24$. So it takes 204 minutes", 204, [4, 24]),
+    ("aime", "Final Answer: After 3 hours P = 809/2024. Therefore 809.", 809, [3, 2024]),
+    # --- equations that follow from each other, and lists
+    ("aime", r"Final Answer: $\frac{1}{115}$, so $m+n = 116$.", 116, [1, 115]),
+    ("aime", "Final Answer: a=3, b=4\n\nSo the answer is 7", 7, [3, 4]),
+    ("replies", "Final Answer: 12 + 3 = 15, so 15 * 2 = 30.", 30, [15, 2]),
+    ("replies", "Final Answer: 12 + 3 = 15\n15 * 2 = 30", 30, [15, 2]),
+    ("replies", "Final Answer: 12 + 3 = 15. So 15 * 2 = 30. It has 2 digits", 30, [15, 2]),
+    ("replies", "Final Answer: x = 3, y = 4, so x + y = 7", 7, [3, 4]),
+    ("aime", "Final Answer: m=25, n=8, so the answer is 33.", 33, [25, 8]),
+    ("aime", "Final Answer: $p = 5$, $q = 11$; $p+q = 16$", 16, [5, 11]),
+    ("aime", "Final Answer: N = 5694, so Q + R = 5 + 694 = 699.", 699, [5694, 5, 694]),
+    ("aime", r"Final Answer: $\frac{m}{n} = \frac{3}{4}$, so $m + n = 7$", 7, [3, 4]),
+    ("replies", "Final Answer: 204. x = 5, y = 4.", 204, [5, 4]),
+    ("replies", "Final Answer: 204.\n\n12 * 17 = 204\n3 + 5 = 8", 204, [8]),
+    ("replies", "Final Answer: 15 = 12 + 3\n3 = 1 + 2", 15, [3, 12]),
+    ("replies", "Final Answer: x = 3, y = 4", None, [3, 4]),
+    ("replies", "Final Answer: x = 3 or x = -3", None, [3, -3]),
+    ("replies", "Final Answer: 204 - the number of ways is 12 times 17", 204, [12, 17]),
+    ("replies", "Final Answer: 5! = 120", 120, [5]),
+    ("replies", "Final Answer: C(5,2) = 10", 10, [5, 2]),
+    ("harness", "<think>7</think> so <answer>25</answer> of 30", 25, [7, 30]),
     # --- boxes
     ("tex", r"so $\boxed 5$", 5, []),
     ("tex", r"\boxed 5.", 5, []),
@@ -80,12 +117,25 @@ INTEGERS = [
     ("aime", r"\boxed{x = 5}", 5, []),
     ("aime", r"\boxed{204 \text{ minutes}}", 204, []),
     ("aime", r"\boxed{\textbf{204}}", 204, []),
+    ("tex", r"\boxed{\bf 25}", 25, []),
+    ("tex", r"\boxed{\large 25}", 25, []),
+    ("tex", r"\boxed{\underline{25}}", 25, []),
+    ("tex", r"\boxed{\color{red}25}", 25, []),
+    ("tex", r"\boxed{\textcolor{red}{25}}", 25, []),
+    ("tex", r"\boxed{25cm}", 25, []),
+    ("tex", r"\boxed{25cm^2}", 25, [2]),
     ("aime", r"\boxed{5040 \equiv 40 \pmod{1000}}", 40, [1000, 5040]),
     ("tex", r"\boxed{8{,}000}", 8000, [0, 8]),
     ("tex", r"Answer: $8\,000$", 8000, [0, 8]),
     ("tex", r"\boxed{1\,234\,567}", 1234567, [567]),
     ("tex", r"\boxed{8,\!000}", 8000, [0]),
     ("tex", r"\boxed{8~000}", 8000, [0]),
+    ("tex", r"\boxed{11,\! 111,\! 100}", 11111100, [100]),
+    ("tex", r"\boxed{8\!000}", 8000, [0]),
+    ("tex", r"\boxed{3,\ 100}", None, [3, 100, 3100]),
+    ("tex", r"\boxed{3,\,100}", None, [3, 100, 3100]),
+    ("tex", r"\boxed{(10,\ 200)}", None, [10, 200, 10200]),
+    ("tex", r"\boxed{5,\ 120}", None, [5120]),
     ("replies", "8,000", 8000, [0]),
     ("replies", "8\N{NO-BREAK SPACE}000", 8000, [0]),
     ("replies", "8\N{NARROW NO-BREAK SPACE}000", 8000, [0]),
@@ -117,6 +167,8 @@ INTEGERS = [
     ("tex", r"\boxed{2\pi}", None, [2]),
     ("tex", r"\boxed{3x^2}", None, [2, 3]),
     ("tex", r"\boxed{x > 5}", None, [5]),
+    ("tex", r"\boxed{k \geq 25}", None, [25]),
+    ("tex", r"\boxed{3m^2}", None, [3]),
     ("tex", r"\boxed{1010_2}", None, [2, 1010]),
     ("tex", r"\boxed{5!}", None, [5]),
     ("tex", r"\boxed{2\frac{1}{2}}", None, [1, 2]),
@@ -177,6 +229,25 @@ LETTERS = [
     ("replies", "**C** because ΔG = RT ln K", "C", "GRTK"),
     ("replies", "c) 5 m/s", "C", ""),
     ("replies", "both", None, "B"),
+    # --- a solution behind the mark, as a server puts the mark in
+    ("replies", "Final Answer: Product A is benzene. The answer is B", "B", "A"),
+    ("replies", "Final Answer: The molecule A is chiral. So option C.", "C", "A"),
+    ("replies", "Final Answer: The star has mass M. Therefore, the answer is A.", "A", "M"),
+    ("replies", "Final Answer: Only statement A is true, so B", "B", "A"),
+    ("replies", "Final Answer: Compound B is an acid. C is correct, as A would react.", "C", "AB"),
+    ("replies", "Final Answer: B. The answer is not A. So option C fails.", "B", "AC"),
+    ("replies", "Final Answer: It is B.\n\nThe molecule A is chiral.", "B", "A"),
+    ("replies", "Final Answer: A and B are wrong, C is correct", "C", "AB"),
+    # --- words with one letter
+    ("replies", "Final Answer: I would choose C", "C", "I"),
+    ("replies", "I would say the answer is D", "D", "I"),
+    ("replies", "The answer is A only", "A", ""),
+    ("replies", "Final Answer: A only.", "A", ""),
+    ("replies", "The answer is A while B is wrong", "A", "B"),
+    ("replies", "The answer is A when B is false", "A", "B"),
+    ("replies", "The answer is A that says so", "A", ""),
+    ("replies", "Final Answer: A theory of I and C", "C", "A"),
+    ("harness", "<answer>B</answer>", "B", "A"),
     # --- formulas
     ("tex", r"The area is $A = \pi r^2$, which gives C", "C", "A"),
     ("tex", r"Answer: by $E = mc^2$ it is C", "C", "E"),
@@ -197,6 +268,45 @@ LETTERS = [
     ("replies", "**B) Paris**", "B", ""),
     ("replies", "Answer\N{FULLWIDTH COLON}B", "B", "A"),
     ("replies", "答案：\N{FULLWIDTH LATIN CAPITAL LETTER B}", "B", ""),
+]
+
+LONGEST = 130_000  # characters of 32,000 tokens
+REPEATED = ["\\boxed{", "Answer:", "\\frac{", "not ", "{", "(", "$", "1,", "^{", "A or ", "answer is ", "9 "]
+REPEATED += [
+    "9",
+    "\\boxed",
+    "=5 ",
+    "=5, ",
+    "x = 3, so ",
+    "is 5. ",
+    "so B ",
+    "A is ",
+    "the answer is 5",
+    "1 000 ",
+    "5!",
+    "<answer>",
+    "f(",
+    "* ",
+    "- ",
+]
+REPEATED += [
+    "_",
+    "a",
+    " ",
+    "\n",
+    "\\boxed{1} and ",
+    "\\(",
+    "\\[",
+    "\\begin{a}",
+    "2^",
+    "[",
+    "\\sqrt[",
+    "**",
+    "Final Answer",
+    "not the ",
+    "9\n",
+    "{\n",
+    "so x. ",
 ]
 
 
@@ -231,27 +341,45 @@ def test_minus_nought_is_nought():
     assert VOTES["integer"]("-0") == VOTES["integer"]("0.0") == "0"
 
 
-@pytest.mark.parametrize("text", ["\\boxed{", "Answer:", "\\frac{", "not ", "{", "(", "$", "1,", "^{", "A or ", "answer is ", "9 "])
+@pytest.mark.parametrize("text", REPEATED[:12])
 @pytest.mark.parametrize("kind", ["integer", "letter", "text"])
 def test_an_answer_that_repeats_itself_is_graded_wrong(kind, text):
     assert not GRADERS[kind](text * 500, "B" if kind == "letter" else 7)
 
 
-@pytest.mark.parametrize(("text", "number"), [("\n", 100_000), ("9", 100_000), ("\\boxed", 60_000)])
-def test_no_answer_takes_the_square_of_its_length(text, number):
-    """Models repeat themselves until they are cut. These take a second; by the square it would be more than a test may take."""
-    assert not GRADERS["integer"](text * number, 7) and not GRADERS["letter"](text * number, "B")
+@pytest.mark.parametrize("kind", ["integer", "letter"])
+@pytest.mark.parametrize("text", REPEATED)
+def test_no_answer_takes_the_square_of_its_length(kind, text):
+    """Models repeat themselves until they are cut, at 32,000 tokens. By the square this is minutes, else a fraction of a second."""
+    start = time.process_time()
+    VOTES[kind]("Final Answer: " + text * (LONGEST // len(text)))
+    assert time.process_time() - start < 10
+
+
+def test_the_result_of_a_long_answer_takes_no_square_of_its_length():
+    start = time.process_time()
+    for text in REPEATED:
+        VOTES["text"](text * (LONGEST // len(text)))
+    assert time.process_time() - start < 30
 
 
 @pytest.mark.parametrize(
     ("answer", "result"),
     [
-        ("Answer: $x = 3.5$. It is less than 4. Really", "$x = 3.5$."),
-        ("Answer: $1.\\ 2$ and so. More", "$1.\\ 2$ and so."),
+        ("Answer: $x = 3.5$. It is less than 4. Really", "$x = 3.5$"),
+        ("Answer: $1.\\ 2$ and so. More", "$1.\\ 2$ and so"),
         ("Answer:\n$$\nx = 7\n$$\nbecause", "$$\nx = 7\n$$"),
         ("Answer: The roots are:\n\n$2$ and $3$\n\nmore", "The roots are:\n$2$ and $3$"),
         (r"it is \boxed{a. b}", "a. b"),
         ("one. two", "one. two"),
+        ("The answer is 0.5.", "0.5"),
+        ("So the answer is **1/2**.", "1/2"),
+        ("Final Answer: (1,2).", "(1,2)"),
+        ("Final Answer: **42**", "42"),
+        ("Final Answer: Evelyn. The answer is found by comparing slopes", "Evelyn"),
+        ("Final Answer: The answer is $p - q$.", "$p - q$"),
+        ("Final Answer: The answer is $x_1$, as I said.", "$x_1$, as I said"),
+        ("Final Answer: We compare all of the slopes. So the answer is Evelyn.", "Evelyn"),
     ],
 )
 def test_the_result_is_the_first_sentence_or_formula_behind_a_mark(answer, result):
@@ -260,6 +388,7 @@ def test_the_result_is_the_first_sentence_or_formula_behind_a_mark(answer, resul
 
 def test_texts_vote_without_regard_to_case_and_white_space():
     assert VOTES["text"]("Answer:  New\t York") == VOTES["text"]("new york") == "new york"
+    assert VOTES["text"]("Answer: 5.") == VOTES["text"]("Answer: **5**") == VOTES["text"]("5.") == "5"
     assert VOTES["text"]("  ") is None
 
 

@@ -40,6 +40,18 @@ def process():
         ("Answer:\n$$\n\\frac{1}{2}\n$$\nas $x = 3$", "0.5"),
         ("Answer\N{FULLWIDTH COLON}\N{FULLWIDTH DIGIT TWO}", "2"),
         (r"\boxed{204}. So the result is \boxed{20", "204"),
+        ("The answer is 0.5.", "0.5"),
+        ("So the answer is 1/2.", "0.5"),
+        ("The final answer is 2.5 cm.", "2.5"),
+        ("The answer is 1,234.", "1234"),
+        ("Final Answer: 5.", "5"),
+        ("Final Answer: (1,2).", "(1,2)"),
+        ("Final Answer: **42**", "42"),
+        ("Final Answer: The answer is $p - q$.", "p - q"),
+        ("Final Answer: The roots are $1$, $-2$.", "1, -2"),
+        ("Final Answer: The number of factors is 9.", "9"),
+        (r"\boxed{3,\ 100}", "3, 100"),
+        (r"\boxed{11,\! 111,\! 100}", r"11,\!111,\!100"),
     ],
 )
 def test_the_same(answer, reference):

@@ -7,7 +7,7 @@ import datasets
 import pytest
 from lm_eval.tasks import TaskManager
 
-from s1_client.evaluation import BadTask, load_task
+from s1_client.evaluation import GRADERS, BadTask, load_task
 from s1_client.evaluation._recipes import FOLDER
 from s1_client.evaluation.recipes import functions
 
@@ -62,6 +62,14 @@ def test_a_recipe_asks_and_grades(load, name, answer):
     assert task.process_results(doc, ["Answer: 24 and Z"]) == {"exact_match": 0}
     assert task.doc_to_text(doc).startswith("Which?\n\nA) " if name == "s1_gpqa_diamond" else "How many?")
     assert task.config.generation_kwargs == {"until": [], "do_sample": False}
+
+
+def test_a_fault_in_a_grader_ends_no_run(load, monkeypatch, caplog):
+    """The answer counts as wrong, and the log says why."""
+    monkeypatch.setitem(GRADERS, "integer", lambda answer, expected: 1 // 0)
+    task, _ = load("s1_aime24")
+    assert task.process_results(task.eval_docs[0], ["Answer: 23"]) == {"exact_match": 0}
+    assert "ZeroDivisionError" in caplog.text
 
 
 def test_the_choices_of_gpqa_are_shuffled_and_stay_so():

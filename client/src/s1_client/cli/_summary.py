@@ -26,9 +26,9 @@ class Row:
         mean_ends_refused: how often "Wait" was put in.
         share_cut: thinking ended by the budget; other ends are in ``thinking_ends``.
         share_answers_cut: the answer ended at its cap, or with the context; other ends are in ``answer_ends``.
-        num_graded: replies whose right answer is known, and that could be held against it.
-        num_ungraded: those that could not (see ``Ungraded``); they are in no share.
-        accuracy: right ones among them, with its 95% interval.
+        num_graded: replies whose right answer is known.
+        num_ungraded: those among them that nobody could hold against it (see ``Ungraded``); they count as wrong.
+        accuracy: right ones among those that are graded, with its 95% interval.
         median_s: from the start of a reply to its last token, on the server.
     """
 
@@ -124,9 +124,9 @@ class _Collected:
         try:
             is_right = _grade(reply["answer"], question)
         except Ungraded:
+            is_right = False
             self.num_ungraded += 1
-        else:
-            self.grades += [] if is_right is None else [is_right]
+        self.grades += [] if is_right is None else [is_right]
 
     def row(self, budget: int, ignore: int) -> Row:
         number, num_graded, num_right = len(self.thinking), len(self.grades), sum(self.grades)
@@ -172,14 +172,14 @@ def summarise(sweep: Mapping[str, Any], entries: Iterable[Mapping[str, Any]]) ->
 
 
 def grades_of(sweep: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], bool | None]:
-    """Return what tells whether the reply of a line of this sweep is right; None where nobody can say."""
+    """Return what tells whether the reply of a line of this sweep is right; None where no right answer is known."""
     questions = {str(question["key"]): question for question in sweep["questions"]}
 
     def grade_line(entry: Mapping[str, Any]) -> bool | None:
         try:
             return _grade(entry["reply"]["answer"], questions.get(str(entry["meta"]["question"]), {}))
         except Ungraded:
-            return None
+            return False
 
     return grade_line
 

@@ -138,7 +138,7 @@ def _show(folder: Path, what: Mapping[str, Any]) -> None:
     if told := summary.cut_answers():
         echo(told)
     if num_ungraded := sum(row.num_ungraded for row in summary.rows):
-        echo(f"{num_ungraded} answers could not be graded; they are in no share of right ones", err=True)
+        echo(f"{num_ungraded} answers could not be graded and count as wrong", err=True)
     from s1_client.cli.plot import draw  # imports matplotlib, which takes its time
 
     png, svg = draw(summary, folder / PLOT)

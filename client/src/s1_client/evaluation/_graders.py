@@ -24,7 +24,7 @@ from s1_client.evaluation._grade import Expected, is_right
 from s1_client.evaluation._judge import Judge, JudgeFailed, Ungraded
 from s1_client.evaluation._letters import letter_of
 from s1_client.evaluation._numbers import literal, number_of
-from s1_client.evaluation._stated import plain, result_of, stated
+from s1_client.evaluation._stated import is_prose, plain, result_of, stated
 
 Grader = Callable[[str, Expected], bool]
 Vote = Callable[[str], str | None]
@@ -51,7 +51,8 @@ def is_same_formula(answer: str, reference: Expected) -> bool:
     result = result_of(one)
     if not result:
         return False
-    return _verifier().is_same(plain(str(reference)), f"\\boxed{{{result}}}" if one.kind != "said" else result)
+    is_whole = one.kind == "boxed" or (one.kind == "told" and not is_prose(result))  # math-verify looks for formulas in a sentence
+    return _verifier().is_same(plain(str(reference)), f"\\boxed{{{result}}}" if is_whole else result)
 
 
 def is_judged_same(answer: str, reference: Expected) -> bool:

@@ -3,8 +3,9 @@ r"""The letter of a choice that an answer states, in upper case as the s1 author
 
     boxed     the letter alone, or with its bracket, dot or text behind: ``\boxed{B}``, ``\boxed{\text{(b)}}``, ``\boxed{B: Paris}``;
               a box with something else (a formula, a value) says nothing of letters
-    told      the letter that the statement begins with, else the first one of its first sentence with one
-    said      the whole answer, if it is one letter; "B is correct"; the option that it begins with; else the last letter
+    told      the letter that the statement begins with; else what "the answer is" in it says; else as "said"
+    said      the whole answer, if it is one letter; "so B."; "B is correct"; "option B"; the option that it begins with; else the
+              last letter
 
 A letter in a formula, one that is denied ("not B", "B fails"), the article "A" and the pronoun "I" are none. Several letters
 for one answer ("A or B") state nothing.
@@ -14,9 +15,10 @@ from __future__ import annotations
 
 import re
 
-from s1_client.evaluation._stated import statements
+from s1_client.evaluation._number_scan import FILLERS
+from s1_client.evaluation._stated import statements, weakly_told
 
-_FORMULA = re.compile(r"\$\$?([^$]*)\$\$?|\\\((.*?)\\\)|\\\[(.*?)\\\]", re.DOTALL)
+_FORMULA = re.compile(r"\$\$?([^$]*)\$\$?|\\\(((?:(?!\\[()]).)*)\\\)|\\\[((?:(?!\\[\[\]]).)*)\\\]", re.DOTALL)
 _WRAPPER = re.compile(
     r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mathit|bf|rm|boxed|fbox|bm|boldsymbol|mbox)(?![a-zA-Z])|[{}$*_`]|\\[,;:! ]"
 )
@@ -27,16 +29,20 @@ _OPTION = re.compile(
 _LIST = re.compile(r"[\s(]*[A-Za-z][\s)]*(?:(?:,|/|&|\band\b|\bor\b)+[\s(]*[A-Za-z][\s)]*)+\.?")
 _ALSO = re.compile(r"[)\]\"'*]*\s*(?:,?\s*(?:and|or)\s+|[/&]\s*)(?:option\s+|choice\s+)?\(?([A-Z])(?![\w'])")
 _CAPITAL = re.compile(r"(?<![\w'\\^.-])\(?([A-Z])\)?(?![\w'^=]|-\w|\s*[=+<>])")
-_PROSE = re.compile(
-    r" (?!because|since|as\b|is\b|and\b|or\b|not\b|but\b|which|for\b|by\b|was\b|are\b|in\b|from\b|due|given|the\b|must|would)[a-z]"
+# Behind the letter A no noun follows; the article A stands before no vowel.
+_LETTER_A = re.compile(
+    r" (?!(?:[ai]\w*|e(?!u)\w*|o(?!ne\b)\w*|because|since|but|not|for|by|was|were|from|due|given|the|this|that|these|must|would|should"
+    r"|could|can|cannot|will|while|when|where|which|who|whose|with|than|then|so|to|has|have|does|did|seems|being)\b)[a-z]"
 )
+_LETTER_I = re.compile(r" (?!(?:is|was|because|since|and|or|but|not)\b)[a-z]")  # behind the pronoun I a verb follows
+_PROSE = {"A": _LETTER_A, "I": _LETTER_I}
 _DENIED_BEFORE = re.compile(
     r"(?:\b(?:not|nor|neither|unlike|except|than|instead of|exclud\w+|eliminat\w+|reject\w*)|n't|\brul\w+ out)"
     r"(?:\s+(?:equal|to|the|option|choice|answer|is|be|both|either))*[\s(\"'*]*$",
     re.I,
 )
 _DENIED_BEHIND = re.compile(
-    r"[)\]\"'*]*\s+(?:is|are|was|seems|looks)?\s*"
+    r"[)\]\"'*]*(?:\s+and\s+\(?[A-Z]\)?(?=\s+are\b))?\s+(?:is|are|was|seems|looks)?\s*"
     r"(?:n't|not\b|wrong|incorrect|false|out\b|fail|impossible|cannot|can't|does|tempting|(?:a|the) (?:common )?dis)",
     re.I,
 )
@@ -47,6 +53,11 @@ _CHOSEN = re.compile(
     r"\b(?:[Cc]hoos\w+|[Cc]hose|[Pp]ick\w*|[Ss]elect\w*|[Gg]o(?:ing)? with|[Oo]ption|[Cc]hoice|[Aa]nswer)"
     r"(?:\s+is|:)?\s+(?:option\s+|choice\s+)?\(?([A-Z])(?![\w'])"
 )
+_CONCLUDED = re.compile(r"\b(?:[Ss]o|[Tt]hus|[Tt]herefore|[Hh]ence)\b,?\s+(?:it\s+is\s+)?\(?([A-Z])\)?(?=\s*(?:[.!]|\n|$))")
+# What may stand before the letter that a statement begins with.
+_LEAD = FILLERS | {"is", "must", "be", "would", "should", "i", "think", "say", "choose", "pick", "select"}
+_LEAD |= {"option", "choice", "correct", "right", "best", "my"}
+_HEAD_WORDS = re.compile(r"[^\W\d_]+")
 _LOWER = re.compile(r"\(([a-z])\)")
 _LABEL = re.compile(r"^[ \t]*\(?[A-Za-z][).:]\s", re.M)
 _SENTENCE = re.compile(r"(?<=[.!?。])\s+|\n+")
@@ -74,18 +85,22 @@ def _boxed(text: str) -> str | None:
 
 
 def _told(text: str) -> str | None:
-    for sentence in map(_words, _SENTENCE.split(text)):
-        if alone := _ALONE.fullmatch(sentence):
-            return alone[1].upper()
-        if _LIST.fullmatch(sentence):
-            return _SEVERAL
-        if option := _OPTION.match(sentence):
-            return _unless_several(sentence, option)
-        letters = _capitals(sentence)
-        if letters:
-            return _unless_several(sentence, letters[0])
-        if lower := _LOWER.search(sentence):
-            return lower[1].upper()
+    letter = _direct(next(filter(None, map(_words, _SENTENCE.split(text))), ""))
+    told = (letter for tail in weakly_told(text) if (letter := _told(tail)) is not None)
+    return letter if letter is not None else next(told, None) or _said(text)
+
+
+def _direct(sentence: str) -> str | None:
+    """The letter that a sentence begins with."""
+    if alone := _ALONE.fullmatch(sentence):
+        return alone[1].upper()
+    if _LIST.fullmatch(sentence):
+        return _SEVERAL
+    if option := _OPTION.match(sentence):
+        return _unless_several(sentence, option)
+    letters = _capitals(sentence)
+    if letters and _LEAD.issuperset(_HEAD_WORDS.findall(sentence[: letters[0].start()].lower())):
+        return _unless_several(sentence, letters[0])
     return None
 
 
@@ -93,7 +108,7 @@ def _said(text: str) -> str | None:
     words = _words(text)
     if alone := _ALONE.fullmatch(words):
         return alone[1].upper()
-    for pattern in (_CORRECT, _CHOSEN):
+    for pattern in (_CONCLUDED, _CORRECT, _CHOSEN):
         found = [one for one in pattern.finditer(words) if not _is_denied(words, one) and not _is_article(words, one)]
         if found:
             return _unless_several(words, found[-1])
@@ -126,7 +141,7 @@ def _capitals(sentence: str) -> list[re.Match[str]]:
 
 def _is_article(text: str, found: re.Match[str]) -> bool:
     """Whether it is a word of prose: "A train" and "I think" hold no letter that was chosen."""
-    return found[1] in "AI" and _PROSE.match(text, found.end(1)) is not None
+    return found[1] in _PROSE and _PROSE[found[1]].match(text, found.end(1)) is not None
 
 
 def _is_denied(text: str, found: re.Match[str]) -> bool:

@@ -15,14 +15,16 @@ _MARKUP = tuple(
     (re.compile(pattern), new)
     for pattern, new in (
         (r"\\(?:left|right|displaystyle|big[lr]?|Big[lr]?)(?![a-zA-Z])|\\[,;:! ]|~|\\q?quad", " "),
+        (r"\\(?:bf|rm|it|sf|tt|bfseries|small|normalsize|large|Large|LARGE|huge|Huge)(?![a-zA-Z])|\\(?:text)?color\s*\{[^{}]*\}", " "),
         (r"\\p?mod\s*\{[^{}]*\}|\(\s*(?:\\?mod|modulo)\b[^()]*\)|\\bmod\s*\d+", " "),
         (r"(?<=\d)\s*(?:\\times|\\cdot|\*|x)\s*10\s*(?:\^|\*\*)\s*\{?\s*([+-]?\d{1,3})(?!\d)\s*\}?", r"e\1"),
         (r"(?<=\d)\*\*(?=\d)", "^"),
         (r"(?<=\d)\s*x\s*(?=\d)", " * "),
         (r"\\(?:text|mathrm|textrm|mbox|operatorname)\s*\{([^{}\d]*)\}(?:\s*\^\s*(?:\{[^{}]*\}|\w))?", r" \1 "),
-        (r"\\(?:text|textbf|textit|mathbf|mathrm|mathit|bm|boldsymbol|mbox)\s*\{([^{}]*)\}", r"\1"),
+        (r"\\(?:text|textbf|textit|mathbf|mathrm|mathit|bm|boldsymbol|mbox|underline)\s*\{([^{}]*)\}", r"\1"),
         (r"\^\s*\{?\s*\\(?:circ|degree)\s*\}?|°|\\degree|\\?%|\\?\$|[€£¥]|\\[()\[\]]|\*\*|__|`", " "),
-        (r"\b(?:cm|mm|km|m|ft|in|yd|mi)\s*\^\s*\{?[23]\}?", " unit "),
+        (r"(?:(?<![a-zA-Z])(?:cm|mm|km|ft|yd)|\b(?:m|in|mi))\s*\^\s*\{?[23]\}?", " unit "),
+        (r"(?<=\d)(?:cm|mm|km|kg|ft|yd|lb|mph|min|sec)(?![a-zA-Z])", " unit "),
         (r"\\(?:times|cdot|div|pm|mp|ast)(?![a-zA-Z])|\b(?:plus|minus|times|multiplied by|divided by)\b", " * "),
         (r"\\(?:leq?|geq?|lt|gt|neq?)(?![a-zA-Z])|[<>≤≥≠]", " * "),
         (r"\\(?:approx|equiv|sim|simeq|Rightarrow|implies|rightarrow|to|colon)(?![a-zA-Z])|≈|≡|⇒|→|=+>?", " = "),
@@ -33,9 +35,10 @@ _MARKUP = tuple(
 _FORMULAS = tuple(
     re.compile(pattern)
     for pattern in (
-        rf"\\[dtc]?(?:frac|binom)(?:\s*{_ARGUMENT}){{1,2}}|\\sqrt\s*(?:\[[^\]]*\])?\s*{_ARGUMENT}",
+        rf"\\[dtc]?(?:frac|binom)(?:\s*{_ARGUMENT}){{1,2}}|\\sqrt\s*(?:\[[^\][]*\])?\s*{_ARGUMENT}",
         rf"(?<![a-zA-Z0-9.)ƒ])[a-zA-Z0-9.)ƒ]+\s*\^\s*(?:-?{_ARGUMENT}[0-9]*|\([^()]*\))",
         rf"(?<![0-9ƒ])[0-9ƒ]+\s*_\s*{_ARGUMENT}",
+        r"(?<![a-zA-Z0-9ƒ])(?:[a-zA-Z]|gcd|lcm|max|min)\([^()\n]{0,200}\)",
     )
 )
 _COMMAND = re.compile(r"\\[a-zA-Z]+|[½¼¾⅓⅔√πΠ]")
@@ -47,7 +50,9 @@ _TOKEN = re.compile(
 _SPACED = re.compile(r"(?<![\d.,])\d{1,3}(?: \d{3})+(?![\d,]|\.\d)")  # 8 000
 _BULLET = re.compile(r"^[ \t]*[-+*][ \t]+", re.M)
 _DASHED = re.compile(r"\s+[^\W\d_]{2}")
-DENIED = re.compile(r"(?:\bnot|n't|\brather than|\binstead of|\bunlike|\bnever)(?:\s+(?:equal|to|the|=|exactly|just|only))*[\s(]*$", re.I)
+_DENYING = r"(?:\bnot|n't|\brather than|\binstead of|\bunlike|\bnever)(?:\s+(?:equal|to|the|=|exactly|just|only))*[\s(]*"
+DENIED = re.compile(f"{_DENYING}$", re.I)
+_DENIAL = re.compile(_DENYING, re.I)
 _ORDINALS = ("st", "nd", "rd", "th")
 _VARIABLES = frozenset("xyznki")
 FILLERS = frozenset(("about", "approximately", "exactly", "only", "just", "simply", "a", "the", "total", "of", "it", "that", "this", "so"))
@@ -110,6 +115,7 @@ class _Scan:
     def __init__(self, text: str, *, is_math: bool) -> None:
         self.found: list[Found] = []
         self._text = text
+        self._denied = {denial.end() for denial in _DENIAL.finditer(text)}
         self._is_math = is_math
         self._item = 0
         self._is_open = False  # the last of ``found`` can go on
@@ -134,8 +140,7 @@ class _Scan:
             is_formula = self._operator in ("*", "/", "^") or (self._operator and self._is_variable)
             if value is not None and self._operator == "-":
                 value = value.copy_negate()  # unlike -value exact
-            denied = DENIED.search(self._text, max(0, start - 60), start) is not None
-            self.found.append(Found(None if is_formula else value, self._item, start, self._is_related, denied))
+            self.found.append(Found(None if is_formula else value, self._item, start, self._is_related, start in self._denied))
         self._is_open, self._is_variable, self._operator, self._is_related = True, False, "", False
 
     def _sign(self, token: re.Match[str]) -> None:

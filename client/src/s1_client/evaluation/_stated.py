@@ -24,19 +24,26 @@ _SIGNS = {0x2212: "-", 0x066B: ".", 0x066C: ",", 0x00D7: r"\times ", 0x00F7: r"\
 _RAISED = {ord(raised): plain for raised, plain in zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-", strict=True)}
 _RAISED_RUN = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+")
 _NO_ASCII = re.compile(r"[^\x00-\x7f]")
-# What stands between thousands, besides the comma itself: TeX's {,} and thin spaces, spaces that do not break, 8'000, 8_000.
-_THOUSANDS = re.compile(r"(?<=\d)(?:\{,\}|,?\\[,!;: ]|~|['_\u00a0\u2007\u2009\u202f])(?=\d{3}(?!\d))")
+# What stands between thousands, besides the comma itself: TeX's {,} and thin spaces, spaces that do not break, 8'000, 8_000. A
+# comma with a space behind it stands between the items of a list, in TeX as well.
+_THOUSANDS = re.compile(r"(?<=\d)(?:\{,\}|,\\! ?|\\[,!; ]|~|['_\u00a0\u2007\u2009\u202f])(?=\d{3}(?!\d))")
+_CLOSING_TAG = re.compile(r"</answer>", re.I)
 _BRACES = re.compile(r"\\.|[{}]", re.DOTALL)
 _BOX = re.compile(r"\\(?:boxed|fbox)(?![a-zA-Z])\s*")
 _BARE = re.compile(r"(?:(?!\\(?:boxed|fbox))[^\s$])+")
 _SHOWN = re.compile(r"\$\$.*?\$\$|\\\[.*?\\\]|\\begin\{(\w+)\}.*?\\end\{\1\}", re.DOTALL)
 _SENTENCE_END = re.compile(r"(?<=[.!?。])(?=\s)")
 _SPACED_MINUS = re.compile(r"^[ \t]*-[ \t]+(?=[\d.])")
+_MATHS = re.compile(r"\$[^$]*\$|\\\((?:(?!\\[()]).)*\\\)")
+_WORDS = re.compile(r"[^\W\d_]{2,}")
+_MIN_WORDS = 4  # of a sentence; "Evelyn" and "New York" are results
 _MAX_GAP = 40  # characters between the boxes of a list
 _GAP = re.compile(r"(?:[\s$,;&}.]|\\[,;:!()\[\] ]|\\q?quad|\\(?:text|mathrm)\s*\{|\band\b|\bor\b|\b[a-zA-Z]\s*=)*")
 _LISTED = re.compile(r"[,;&]|\band\b|\bor\b")
 _WORD = r"(?:\banswers?\b|\bantwort\b|\brespuesta\b|\br[ée]ponse\b|\bответ\b|答案|答え)"
-_STRONG = re.compile(rf"{_WORD}[*_\s}}\"')]*[:=](?!=)[*_]*|^####(?!#)|^[#*_ \t]*(?:the\s+)?(?:final\s+)?answer[*_ \t#]*$", re.I | re.M)
+_STRONG = re.compile(
+    rf"{_WORD}[*_\s}}\"')]*[:=](?!=)[*_]*|<answer>|^####(?!#)|^[#*_ \t]*(?:the\s+)?(?:final\s+)?answer[*_ \t#]*$", re.I | re.M
+)
 _WEAK = re.compile(r"\banswer\b[^.:;\n=!?]{0,60}?\b(?:is|was|equals|be)\b(?:\s*:)?|答案[是为]", re.I)
 
 
@@ -59,7 +66,7 @@ def plain(text: str) -> str:
     if not text.isascii():
         text = _RAISED_RUN.sub(lambda run: f"^{{{run[0].translate(_RAISED)}}}", text.translate(_SIGNS))
         text = _NO_ASCII.sub(lambda one: str(unicodedata.decimal(one[0], one[0])), text)
-    return _THOUSANDS.sub("", text)
+    return _CLOSING_TAG.sub("", _THOUSANDS.sub("", text))
 
 
 def statements(answer: str) -> Iterator[Stated]:
@@ -70,11 +77,17 @@ def statements(answer: str) -> Iterator[Stated]:
         yield Stated(boxed, "boxed", is_final=True)
     if strong := list(_STRONG.finditer(text)):
         yield Stated(_tail(text[strong[-1].end() :]), "told", is_final=True)
+    for tail in weakly_told(text):
+        yield Stated(tail, "told", is_final=False)
+    yield Stated(text.strip(), "said", is_final=True)
+
+
+def weakly_told(text: str) -> Iterator[str]:
+    """Yield what stands behind each "the answer is", the last one first."""
     behind = len(text)
     for mark in reversed(list(_WEAK.finditer(text))):
-        yield Stated(_tail(text[mark.end() : behind]), "told", is_final=False)
+        yield _tail(text[mark.end() : behind])
         behind = mark.start()
-    yield Stated(text.strip(), "said", is_final=True)
 
 
 def _tail(text: str) -> str:
@@ -88,17 +101,40 @@ def stated(answer: str) -> Stated:
 
 
 def result_of(one: Stated) -> str:
-    """Return the first formula, line or sentence of what stands behind a mark, which comments on it further down; else all of it."""
-    if one.kind != "told":
+    """Return the first formula, line or sentence of what stands behind a mark, which comments on it further down; else all of it.
+
+    Behind a mark a whole sentence may lead to "the answer is …" further down: then that is the result. What prose puts around a
+    result, a full stop or stars, is no part of it.
+    """
+    if one.kind == "boxed":
         return one.text
-    shown = _SHOWN.match(one.text)
+    if one.kind == "said":
+        return _bare(one.text)
+    first = _first(one.text)
+    if len(_WORDS.findall(_MATHS.sub("", first))) >= _MIN_WORDS or _WEAK.search(first):
+        first = next((_first(tail) for tail in weakly_told(one.text) if tail), first)
+    return _bare(first)
+
+
+def is_prose(result: str) -> bool:
+    """Whether a result is a sentence around a formula or a number."""
+    return len(_WORDS.findall(_MATHS.sub("", result))) > 1 and ("$" in result or any(map(str.isdigit, result)))
+
+
+def _first(text: str) -> str:
+    """The first formula, line or sentence; with the next one, if it ends with a colon."""
+    shown = _SHOWN.match(text)
     if shown:
         return shown[0]
-    line, _, rest = one.text.partition("\n")
+    line, _, rest = text.partition("\n")
     if line.rstrip().endswith(":"):
-        return f"{line}\n{result_of(Stated(rest.strip(), one.kind, one.is_final))}" if rest.strip() else line
+        return f"{line}\n{_first(rest.strip())}" if rest.strip() else line
     ends = (end.start() for end in _SENTENCE_END.finditer(line) if line.count("$", 0, end.start()) % 2 == 0)
     return line[: next(ends, len(line))].strip()
+
+
+def _bare(text: str) -> str:
+    return text.strip("*_ \n\t").rstrip("*_.,; \n\t")
 
 
 def _boxed(text: str) -> str | None:

@@ -10,7 +10,8 @@ from typing import Any
 import datasets
 
 from s1_client.evaluation import lm_eval_model
-from s1_client.evaluation._graders import GRADERS
+from s1_client.evaluation._graders import grade
+from s1_client.evaluation._judge import Ungraded
 from s1_client.evaluation._samples import CUT
 from s1_client.evaluation._tasks import load_task
 
@@ -44,12 +45,20 @@ def answer_of(doc: Mapping[str, Any]) -> str:
 def _graded(kind: str, reference: str, results: Sequence[str]) -> dict[str, float]:
     """Whether the answer is right, and the tokens of its reply and whether it was cut, where the model tells them."""
     [answer] = results
-    found = {"exact_match": float(GRADERS[kind](str(answer), reference))}
+    found = {"exact_match": float(_is_right(kind, str(answer), reference))}
     if isinstance(answer, lm_eval_model.Answer):
         result = answer.reply["result"]
         found |= {name: result["usage"][name] for name in ("num_thinking_tokens", "num_answer_tokens")}
         found["answer_cut"] = float(result["answer_end"] == CUT)
     return found
+
+
+def _is_right(kind: str, answer: str, reference: str) -> bool:
+    """An answer that nobody can grade is wrong, and ends no run; the log says why."""
+    try:
+        return grade(kind, answer, reference)
+    except Ungraded:
+        return False
 
 
 def shuffled(docs: datasets.Dataset) -> datasets.Dataset:
