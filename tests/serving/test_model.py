@@ -202,7 +202,7 @@ def test_of_two_programs_that_chose_one_name_each_is_told_alone(model, engine, t
 def test_a_name_that_two_programs_chose_is_no_address(model, engine, tokenizer):
     begun = begin(model, engine, tokenizer, MINE, YOURS)
     refused = str(tell(model, "cancel", "id").error)
-    assert 'got "id", allowed: the id of one running request: 2 programs gave theirs this name' in refused
+    assert 'got "id", allowed: an id of one running request: 2 running requests have this name' in refused
     assert not any(one.sender.finished.is_set() for one in begun)
 
 
