@@ -62,7 +62,7 @@ class Incoming:
     inputs: Mapping[str, Sequence[Any]]
     outlet: Outlet
     arrived: float
-    refusal: InvalidRequest | None = None
+    refusal: BudgetForceError | None = None
     reply: Reply | None = None
     task: asyncio.Task[None] | None = None
     ended_by: BudgetForceError | None = None
