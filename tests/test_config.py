@@ -65,3 +65,11 @@ def test_a_variable_that_may_be_missing_is_empty_then(monkeypatch):
     assert from_parameters(OrchestratorConfig, values).engine_ca == ""
     monkeypatch.setenv("S1_TEST_CA", "/ca.pem")
     assert from_parameters(OrchestratorConfig, values).engine_ca == "/ca.pem"
+
+
+@pytest.mark.parametrize(("value", "max_replies"), [(None, 256), ("", 256), ("32", 32)])
+def test_a_variable_that_is_missing_or_empty_has_the_default_that_stands_behind_it(monkeypatch, value, max_replies):
+    if value is not None:
+        monkeypatch.setenv("S1_TEST_REPLIES", value)
+    config = from_parameters(OrchestratorConfig, parameters(**GOOD, max_replies="${S1_TEST_REPLIES:-256}"))
+    assert config.max_replies == max_replies

@@ -182,9 +182,11 @@ def test_the_numbers_of_admission_reach_every_model_that_names_them(root, hf_fol
     asked = options(engine="vllm_llm", model=str(hf_folder), max_replies=32, max_waiting=0)
     environment = serving_environment(asked, 8001, lambda _: None)
     assert (environment["S1_MAX_REPLIES"], environment["S1_MAX_WAITING"]) == ("32", "0")
-    for config in ("s1/config.pbtxt", "s1/configs/bls.pbtxt", "vllm_llm/config.pbtxt", "llmapi_llm/config.pbtxt"):
-        assert "${S1_MAX_REPLIES}" in (root / "model_repository" / config).read_text()
     defaults = launcher._parse([])
+    for config in ("s1/config.pbtxt", "s1/configs/bls.pbtxt", "vllm_llm/config.pbtxt", "llmapi_llm/config.pbtxt"):
+        text = (root / "model_repository" / config).read_text()
+        assert f"${{S1_MAX_REPLIES:-{defaults.max_replies}}}" in text  # a plain tritonserver sets none
+        assert (f"${{S1_MAX_WAITING:-{defaults.max_waiting}}}" in text) == config.startswith("s1/")
     known = {field.name: field.default for field in fields(OrchestratorConfig)}
     assert (defaults.max_replies, defaults.max_waiting) == (known["max_replies"], known["max_waiting"])
 

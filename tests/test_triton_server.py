@@ -107,11 +107,33 @@ def test_a_server_with_a_dead_process_gets_no_time_to_drain(running_server, monk
     assert one._drain_file.read_text() == "0\n"
 
 
-def test_draining_a_server_that_does_not_answer_is_not_tried_for_long(running_server, monkeypatch):
+def test_a_look_that_fails_does_not_end_the_drain(running_server, monkeypatch):
+    """It counts as a look at which the server was not quiet."""
+    looks = iter(["quiet", "failed", "cut", "quiet", "quiet"])
+
     def ask(_):
+        look = next(looks)
+        if look == "failed":
+            raise TimeoutError
+        return "s1_draining{} 1\ns1_requests_open{} 0\n" if look == "quiet" else "s1_requests_open{} "
+
+    one = running_server()
+    one.drain_s = 45
+    monkeypatch.setattr(TritonServer, "_ask", staticmethod(ask))
+    one._drain()
+    assert next(looks, None) is None
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_draining_a_server_that_never_answers_ends_with_its_time_or_the_server(running_server, monkeypatch, ends):
+    def ask(_):
+        if ends:
+            one._ranks.ended = lambda: "Triton ended with code 1"
         raise ConnectionRefusedError
 
     one = running_server()
+    one.drain_s = 600 if ends else 0.01
+    monkeypatch.setattr("budgetforce.triton_server.DRAIN_END_S", 0.0)
     monkeypatch.setattr(TritonServer, "_ask", staticmethod(ask))
     one._drain()
 

@@ -104,7 +104,7 @@ def test_only_ids_are_a_sign_of_life(triton):
     """Triton answers with an error in the place of a process that is dead, and with an empty end."""
     engine = BlsEngine("engine")
     triton.answers = [Response(), Response(error=pb_utils.TritonError("Stub process is not healthy."))]
-    with pytest.raises(EngineFailed):
+    with pytest.raises(EngineUnavailable, match="engine 'engine': Stub process is not healthy."):
         take(engine)
     assert engine.heard_at == 0.0
     triton.answers = [Response(5)]

@@ -21,7 +21,7 @@ class Logger:
     def log_info(message: str) -> None:
         Logger.lines.append(message)
 
-    log_error = log_info
+    log_error = log_warn = log_info
 
 
 class TritonError(Exception):

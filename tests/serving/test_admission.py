@@ -70,8 +70,8 @@ def test_a_higher_priority_goes_first_and_equals_keep_their_order():
 class Samples:
     """Requests whose samples run until they are told to end; the order in which samples began."""
 
-    def __init__(self, *, max_replies, max_kv_tokens=0):
-        self.admission = Admission(Limits(max_replies=max_replies, max_kv_tokens=max_kv_tokens, max_waiting=10))
+    def __init__(self, *, max_replies, max_kv_tokens=0, max_waiting=10):
+        self.admission = Admission(Limits(max_replies=max_replies, max_kv_tokens=max_kv_tokens, max_waiting=max_waiting))
         self.begun, self._ends = [], {}
 
     async def request(self, name, num_samples, *, num_tokens=1, priority=0):
@@ -134,29 +134,52 @@ def test_a_request_of_many_samples_is_not_starved_by_small_ones_that_keep_coming
     """When none of its samples runs, its turn is that of the time at which it came."""
 
     async def scenario():
-        room = Samples(max_replies=1)
-        await room.request("small 1", 1)
-        with pytest.raises(InvalidRequest):
-            await (await room.request("large", 2))
         room = Samples(max_replies=2)
+        await room.request("first", 2)
         await room.request("large", 2)
         for number in (1, 2, 3):
             await room.request(f"small {number}", 1)
-        assert room.begun == ["large", "small 1"]
-        await room.end_one("large")
-        assert room.begun[2:] == ["large"]
-        await room.end_one("large")
-        assert room.begun[3:] == ["small 2"]
+        for ended, begun in (("first", "large"), ("first", "small 1"), ("large", "large"), ("large", "small 2")):
+            await room.end_one(ended)
+            assert room.begun.pop() == begun
+        assert room.begun == ["first"] * 2
 
     asyncio.run(scenario())
 
 
-def test_a_high_priority_does_not_take_what_is_kept_free_with_its_further_samples():
+def test_what_is_kept_free_is_for_new_requests_of_no_lower_priority():
     async def scenario():
         room = Samples(max_replies=8)
         await room.request("high", 8, priority=5)
         await room.request("low", 1)
-        assert room.begun == ["high"] * 7 + ["low"]
+        assert room.begun == ["high"] * 7
+        await room.request("equal", 1, priority=5)
+        assert room.begun[7:] == ["equal"]
+
+    asyncio.run(scenario())
+
+
+def test_the_samples_of_a_high_priority_are_not_starved_by_a_flood_of_new_low_ones():
+    async def scenario():
+        room = Samples(max_replies=16, max_waiting=100)
+        for _ in range(40):
+            await room.request("low", 1)
+        await room.request("high", 4, priority=5)
+        for _ in range(6):
+            await room.end_one("low")
+        assert room.begun == ["low"] * 16 + ["high"] * 4 + ["low"] * 2  # the two places that were kept free
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("num_places", range(1, 8))
+def test_where_there_are_fewer_than_eight_places_none_is_kept_free(num_places):
+    """The samples of a request that is alone need not go one after the other."""
+
+    async def scenario():
+        room = Samples(max_replies=num_places, max_kv_tokens=10 * num_places)
+        await room.request("alone", num_places, num_tokens=10 * num_places)
+        assert room.begun == ["alone"] * num_places
 
     asyncio.run(scenario())
 

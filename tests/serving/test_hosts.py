@@ -65,6 +65,7 @@ def make_orchestrator(tokenizer, engine, transport, drain_file):
         senders=HereExecutor(),
         workers=HereExecutor(),
         log_error=print,
+        log_warning=print,
     )
 
 

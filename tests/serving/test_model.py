@@ -12,7 +12,7 @@ import triton_python_backend_utils as pb_utils
 from scripted_engine import ScriptedEngine
 
 from budgetforce.config import OrchestratorConfig
-from budgetforce.errors import ConfigError
+from budgetforce.errors import BudgetForceError, ConfigError, DeadlineExceeded, EngineFailed, EngineUnavailable, Stopping
 from budgetforce.serving import hosts
 from budgetforce.serving import model as model_module
 from budgetforce.serving.incoming import Incoming
@@ -202,7 +202,7 @@ def test_of_two_programs_that_chose_one_name_each_is_told_alone(model, engine, t
 def test_a_name_that_two_programs_chose_is_no_address(model, engine, tokenizer):
     begun = begin(model, engine, tokenizer, MINE, YOURS)
     refused = str(tell(model, "cancel", "id").error)
-    assert 'got "id", allowed: the id of one running request: 2 programs gave theirs this name' in refused
+    assert 'got "id", allowed: an id of one running request: 2 running requests have this name' in refused
     assert not any(one.sender.finished.is_set() for one in begun)
 
 
@@ -218,11 +218,12 @@ def test_a_server_that_is_to_stop_refuses_new_requests_and_obeys_commands(model,
     (tmp_path / "drain").write_text("600\n")
     while model.is_ready():
         pass
-    new = request("new")
-    model.execute([new])
-    assert new.sender.finished.wait(5)
-    assert str(new.sender.responses[-1].error).startswith("STOPPING: the server is stopping, and takes no more requests\n")
-    assert '"retryable": true' in str(new.sender.responses[-1].error)
+    for request_id in ("new", "id"):  # one that runs, too: another server may take it
+        new = request(request_id)
+        model.execute([new])
+        assert new.sender.finished.wait(5)
+        assert str(new.sender.responses[-1].error).startswith("STOPPING: the server is stopping, and takes no more requests\n")
+        assert '"retryable": true' in str(new.sender.responses[-1].error)
     engine.enqueue([EOS])
     engine.hanging = set()
     assert json.loads(tell(model, "answer_now", "id").output_tensors[-1].as_numpy().flat[0])["num_told"] == 1
@@ -322,6 +323,44 @@ def test_a_bug_of_ours_is_a_sentence_to_the_client_and_a_traceback_in_the_log(mo
     assert message.startswith("INTERNAL: unexpected error")
     assert "ZeroDivisionError" not in message
     assert "ZeroDivisionError" in pb_utils.Logger.lines[0]
+
+
+def test_a_request_that_cannot_be_read_ends_alone_with_a_line_in_the_log(model, engine, tokenizer):
+    """The requests that Triton hands over with it are served."""
+    pb_utils.Logger.lines.clear()
+    (a,) = tokenizer.encode("a")
+    engine.enqueue([a, END], [a, EOS])
+    broken, whole = request("broken"), request("whole")
+    broken.inputs = lambda: 1 / 0
+    model.execute([broken, whole])
+    assert broken.sender.finished.wait(5)
+    assert whole.sender.finished.wait(5)
+    assert str(broken.sender.responses[-1].error).startswith("INTERNAL: unexpected error; the server's log has it under request id broken")
+    assert whole.sender.texts("event")[-1] == "done"
+    assert 's1: request "broken":' in pb_utils.Logger.lines[0]
+    assert "ZeroDivisionError" in pb_utils.Logger.lines[0]
+
+
+FAILURES = [EngineFailed("out of blocks"), EngineUnavailable("gone"), DeadlineExceeded("over"), Stopping("soon"), BudgetForceError("a bug")]
+
+
+@pytest.mark.parametrize("error", FAILURES, ids=[error.code for error in FAILURES])
+def test_a_request_that_fails_leaves_a_line_with_its_name_its_error_and_how_far_it_got(model, engine, tokenizer, error):
+    pb_utils.Logger.lines.clear()
+    (one,) = begin(model, engine, tokenizer, MINE)
+    (incoming,) = model._host._running.values()
+    model._host._loop.call_soon_threadsafe(incoming.end, error)
+    assert one.sender.finished.wait(5)
+    assert pb_utils.Logger.lines == [f's1: request "id" after 1 rounds and 6 tokens: {error}']
+
+
+def test_what_callers_do_is_counted_and_not_logged(model, engine, tokenizer):
+    pb_utils.Logger.lines.clear()
+    (one,) = begin(model, engine, tokenizer, "id")
+    tell(model, "cancel", "id")
+    tell(model, "cancel", "no such id")
+    assert one.sender.finished.wait(5)
+    assert pb_utils.Logger.lines == []
 
 
 def test_the_model_is_ready_as_long_as_the_engine_answers(model):

@@ -65,19 +65,21 @@ def test_a_stream_sends_the_first_piece_at_once_and_what_piles_up_together(wire)
     assert len(wire.sent) <= 3
 
 
-def test_settling_waits_for_the_send_under_way_and_sends_nothing_more(wire):
+def test_settling_sends_what_is_held_back_behind_the_send_under_way_and_nothing_more(wire):
+    """The client gets what the error's account says has come."""
+
     async def scenario(pool):
         sink = StreamSink(wire.send, pool)
         wire.gate.clear()
-        sink.put(think("a"))
+        sink.put(think("many", *range(1000)))
         await asyncio.get_running_loop().run_in_executor(None, wire.begun.acquire)
-        sink.put(think("b"))
+        sink.put(think("a", 1))
         asyncio.get_running_loop().call_later(0.01, wire.gate.set)
         await sink.settle()
-        assert wire.sent == [([think("a")], False)]
+        assert [pieces for pieces, _ in wire.sent] == [[think("many", *range(1000))], [think("a", 1)]]
 
     run(scenario)
-    assert len(wire.sent) == 1
+    assert len(wire.sent) == 2
 
 
 def test_a_send_that_fails_is_told_to_whoever_goes_on(wire):
@@ -135,6 +137,8 @@ def test_the_longer_a_reply_the_more_is_in_a_message(wire, monkeypatch):
 
 
 def test_what_is_held_back_leaves_with_the_end_of_a_round_and_after_a_while(wire, monkeypatch):
+    monkeypatch.setattr(sinks, "MAX_HELD_S", 600.0)
+
     async def scenario(pool):
         sink = StreamSink(wire.send, pool)
 
@@ -155,6 +159,34 @@ def test_what_is_held_back_leaves_with_the_end_of_a_round_and_after_a_while(wire
         monkeypatch.setattr(sinks, "MAX_HELD_S", 0.0)
         await put(think("d", 4))
         assert wire.sent[3][0] == [think("cd", 3, 4)]
+
+    run(scenario)
+
+
+def test_what_is_held_back_leaves_though_the_engine_goes_silent(wire, monkeypatch):
+    """No further piece comes to send it with; also when another message has left meanwhile."""
+    monkeypatch.setattr(sinks, "MAX_HELD_S", 0.05)
+
+    def text():
+        return "".join(piece.thinking for pieces, _ in wire.sent[1:] for piece in pieces)
+
+    async def until_sent(expected):
+        async with asyncio.timeout(30):
+            while text() != expected:
+                await asyncio.sleep(0.005)
+
+    async def scenario(pool):
+        sink = StreamSink(wire.send, pool)
+        sink.put(think("many", *range(1000)))
+        await sink.ready()
+        sink.put(think("a", 1))
+        await until_sent("a")
+        sink.put(think("b", 2))
+        sink.put(Piece(event="round_ended", round="1"))
+        sink.put(think("c", 3))
+        await sink.ready()
+        sink.put(think("d", 4))
+        await until_sent("abcd")
 
     run(scenario)
 

@@ -33,7 +33,7 @@ from s1_client._types import (
 from s1_client._values import check_text, shown, tensor_bytes, values_of
 
 MODEL = "s1"
-_RANDOM_PART = re.compile(r"~[0-9a-f]{32}\Z")
+_RANDOM_PART = re.compile(r"(?<!^)~[0-9a-f]{32}\Z")
 # Tensor type of every option, as model_repository/s1/config.pbtxt has it.
 _SAMPLING = {
     "bad_words": "BYTES",

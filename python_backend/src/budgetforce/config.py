@@ -2,8 +2,8 @@
 """Model parameters out of a config.pbtxt: strings in, one frozen object out, unknown keys refused by name.
 
 A value may name environment variables as ``${NAME}``; the launcher sets those of the shipped
-configs. One that is not set is an error: a server never runs on a guess. ``${NAME:-}`` is one
-that may be missing, and is empty then.
+configs. One that is not set is an error: a server never runs on a guess. ``${NAME:-default}``, as in a
+shell, is one that may be missing or empty, and has the default then.
 """
 
 from __future__ import annotations
@@ -155,9 +155,11 @@ def _share(name: str, text: str) -> float:
 
 def _expand(name: str, text: str) -> str:
     def replace(match: re.Match[str]) -> str:
-        variable, may_be_missing = match.groups()
-        if variable not in os.environ and not may_be_missing:
+        variable, default = match.groups()
+        if default is not None:
+            return os.environ.get(variable) or default
+        if variable not in os.environ:
             raise ConfigError(f"parameter '{name}': environment variable {variable} is not set")
-        return os.environ.get(variable, "")
+        return os.environ[variable]
 
-    return re.sub(r"\$\{(\w+)(:-)?\}", replace, text)
+    return re.sub(r"\$\{(\w+)(?::-([^}]*))?\}", replace, text)

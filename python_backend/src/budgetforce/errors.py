@@ -128,6 +128,11 @@ class EngineFailed(BudgetForceError):
     code = "ENGINE_FAILED"
 
 
+def unexpected_error(request_id: str) -> BudgetForceError:
+    """Return the error for the caller after a bug of ours, whose traceback is in the log."""
+    return BudgetForceError(f"unexpected error; the server's log has it under request id {request_id}")
+
+
 class Verbatim(str):
     """A text that is already written as it should appear."""
 

@@ -5,6 +5,7 @@
 
 Ready is: Triton says so, ``s1``'s process lives (gauge ``s1_heartbeat_timestamp_seconds``), its engine
 answered when it was last asked (``s1_engine_ready``), and the server is not about to stop (``s1_draining``).
+With transport bls ``s1`` has no heartbeat and no sign that it is to stop: only Triton's word and the engine's last answer count.
 Triton goes on showing the last gauges of a process that is dead, and until 26.01 says that its model is
 ready. From 26.03 on the model itself says not ready when the engine does not answer, and /v2/health/ready
 follows; before, it does not, so this asks for both. Standard library only.

@@ -45,7 +45,8 @@ def add_admission_options(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=MAX_REPLIES,
         metavar="N",
-        help="replies that run at once, each sample of a request being one (default: %(default)s)",
+        help="replies that run at once, each sample of a request being one; of 8 or more, one request alone gets at most 7/8 "
+        "(default: %(default)s)",
     )
     parser.add_argument(
         "--max-waiting",

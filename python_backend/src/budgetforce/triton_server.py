@@ -34,7 +34,7 @@ EXIT_TIMEOUT_S = 10  # Triton waits this long for running requests
 ORDERLY_END_S = EXIT_TIMEOUT_S + 5.0  # and then unloads its models
 BROKEN_END_S = 3.0  # of a server with a dead stub, whose requests never end
 FOLLOW_S = 5.0  # what the other ranks have when rank 0 has ended
-DRAIN_S = 15.0  # and we before it is told to stop; both fit into the 30 s that a container usually has
+DRAIN_S = 15.0  # for running replies before Triton is told to stop. What follows takes up to 23 s more: a stop needs 40 s in all
 DRAIN_END_S = 3.0  # for s1 to end what runs after that
 DRAIN_CHECK_S, QUIET_CHECKS = 0.3, 2  # metrics are up to a quarter of a second old
 OPEN_REQUESTS = ("s1_requests_open{", 'nv_inference_pending_request_count{model="s1')
@@ -279,22 +279,26 @@ class TritonServer:
         that is told to stop refuses its own models' calls at once, so that a reply of several engine calls could not
         finish; and it waits for replies that run.
         """
-        is_alive = self._was_ready and self._ranks is not None and self._ranks.ended() is None
-        if not self.drains or not is_alive:  # else another server may have the ports
-            return
+        if not self.drains or not self._was_ready or self._ranks is None or self._ranks.ended() is not None:
+            return  # another server may have the ports of one that does not run
         drain_s = 0 if self._is_broken else self.drain_s
         until, num_quiet = time.monotonic() + drain_s + DRAIN_END_S, 0
-        with contextlib.suppress(Exception):  # whatever the answers: stopping goes on
+        try:
             self._drain_file.write_text(f"{drain_s}\n")
-            while time.monotonic() < until and num_quiet < QUIET_CHECKS:
-                time.sleep(DRAIN_CHECK_S)
-                num_quiet = num_quiet + 1 if self._is_quiet() else 0
+        except OSError:
+            return  # s1 cannot be told; stopping goes on
+        while time.monotonic() < until and num_quiet < QUIET_CHECKS and self._ranks.ended() is None:
+            time.sleep(DRAIN_CHECK_S)
+            num_quiet = num_quiet + 1 if self._is_quiet() else 0
 
     def _is_quiet(self) -> bool:
-        """Whether every ``s1`` knows that it drains, and no request is open."""
-        lines = self._ask(f"http://{self.ports.http_host}:{self.ports.metrics}/metrics").splitlines()
-        num_open = sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(OPEN_REQUESTS))
-        return num_open == 0 and all(float(line.rpartition(" ")[2]) for line in lines if line.startswith("s1_draining{"))
+        """Whether every ``s1`` knows that it drains, and no request is open. False if the metrics could not be read."""
+        try:
+            lines = self._ask(f"http://{self.ports.http_host}:{self.ports.metrics}/metrics").splitlines()
+            num_open = sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(OPEN_REQUESTS))
+            return num_open == 0 and all(float(line.rpartition(" ")[2]) for line in lines if line.startswith("s1_draining{"))
+        except Exception:  # noqa: BLE001  # a busy server may miss a look; the next one may succeed
+            return False
 
     def _post(self, path: str) -> urllib.request.Request:
         url, headers = f"{self.http_url}/v2/{path}", self.security.http_headers()

@@ -211,11 +211,14 @@ class _Service(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
             yield self._told(command, request.id)
 
     def _told(self, command: str, request_id: str) -> Any:
-        name = name_of(request_id)
-        running = [one for wire_id, one in list(self._running.items()) if request_id in (wire_id, name_of(wire_id))]
-        if len(running) != 1:
-            raise InvalidRequest("request id", f'"{name}"', "the id of one running request" if running else "that of a running request")
-        (one,) = running
+        name, running = name_of(request_id), dict(self._running)
+        found = [running[request_id]] if request_id in running else [one for wire, one in running.items() if name_of(wire) == request_id]
+        if not found:
+            raise InvalidRequest("request id", f'"{name}"', "that of a running request")
+        if len(found) > 1:
+            allowed = f"an id of one running request: {len(found)} running requests have this name"
+            raise InvalidRequest("request id", f'"{name}"', allowed)
+        (one,) = found
         one.asked.told.append(command)
         one.tell(command)
         return told_message(name)

@@ -7,6 +7,10 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from budgetforce.errors import BudgetForceError, EngineFailed, EngineUnavailable, InvalidRequest
+
+_PROCESS_DIED = "is not healthy"  # Triton's words when the model's process has died
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
@@ -58,6 +62,16 @@ class EngineDelta:
 
     ids: tuple[int, ...]
     kv_reused_blocks: int | None = None
+
+
+def error_of(message: str, model_name: str) -> BudgetForceError:
+    """Return the error that an engine model's error message stands for; EngineFailed if nothing in it is known."""
+    told = InvalidRequest.parse(message) or EngineUnavailable.parse(message)
+    if told is not None:
+        return told
+    kind = EngineUnavailable if _PROCESS_DIED in message else EngineFailed
+    first_line, _, _ = message.partition("\n")
+    return kind(f"engine '{model_name}': {first_line}")
 
 
 class Engine(Protocol):

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
-from budgetforce.engine.base import EngineCall, EngineDelta
+from budgetforce.engine.base import EngineCall, EngineDelta, error_of
 from budgetforce.engine.tensors import OUTPUTS, Array, call_tensors, read_delta, stop_tensors
-from budgetforce.errors import BudgetForceError, EngineFailed, EngineUnavailable, InvalidRequest
+from budgetforce.errors import EngineUnavailable
 
 KEPT_S = 3.0  # until 24.11 a stub may crash when Triton's thread drops the last reference to a finished stream
 
@@ -79,11 +79,7 @@ class BlsEngine:
 
     def _raise_error(self, response: Any) -> None:
         if response.has_error():
-            raise self._explain(response.error().message())
-
-    def _explain(self, message: str) -> BudgetForceError:
-        told = InvalidRequest.parse(message) or EngineUnavailable.parse(message)
-        return told or EngineFailed(f"engine '{self._model_name}': {message.splitlines()[0]}")
+            raise error_of(response.error().message(), self._model_name)
 
     def _finish(self, call: EngineCall, responses: Any, *, is_over: bool) -> None:
         """Stop the call if it runs, read it to its end (else it would hold its memory for ever), and keep it a while."""

@@ -15,11 +15,11 @@ from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 from budgetforce.engine import kserve
-from budgetforce.engine.base import EngineCall, EngineDelta
+from budgetforce.engine.base import EngineCall, EngineDelta, error_of
 from budgetforce.engine.endpoint import Endpoint
 from budgetforce.engine.grpc_calls import CallFailed, GrpcCall, GrpcCalls
 from budgetforce.engine.tensors import OUTPUTS, Array, call_tensors, stop_tensors
-from budgetforce.errors import BudgetForceError, EngineFailed, EngineUnavailable, InvalidRequest
+from budgetforce.errors import BudgetForceError, EngineFailed, EngineUnavailable
 
 _SERVICE = "inference.GRPCInferenceService"
 _SWEEP_S = 1.0  # how often silent calls are looked for
@@ -145,16 +145,12 @@ class GrpcEngine:
             raise EngineUnavailable(f"engine '{self.model_name}' at {self._address}: {error}") from error
 
     async def _explain(self, message: str) -> BudgetForceError:
-        told = InvalidRequest.parse(message) or EngineUnavailable.parse(message)
-        if told is not None:
-            return told
-        if "is not healthy" in message:  # Triton's words when the model's process has died
-            return EngineUnavailable(f"engine '{self.model_name}': {message.splitlines()[0]}")
-        if not await self.is_ready():
+        error = error_of(message, self.model_name)
+        if isinstance(error, EngineFailed) and not await self.is_ready():
             return EngineUnavailable(
                 f"engine model '{self.model_name}' is not loaded at {self._address}; load it, or choose another engine"
             )
-        return EngineFailed(f"engine '{self.model_name}': {message.splitlines()[0]}")
+        return error
 
     def _stream_request(self, request_id: str, tensors: Mapping[str, Array]) -> bytes:
         request = kserve.ModelInferRequest(model_name=self.model_name, id=request_id)

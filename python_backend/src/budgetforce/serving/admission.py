@@ -3,9 +3,10 @@
 
 What is admitted is a sample, with the tokens that it can come to hold in the KV cache (its share of prompt, budgets and
 answer). Room goes to the highest priority; then to the request with the fewest samples running, so that a request of many
-samples does not overtake others; then to the request that came first, so that nobody starves. An eighth of the room is
-kept free for requests that have no sample running: a new one need not wait for a sample of a large one to end.
-A full waiting room turns requests away at once.
+samples does not overtake others; then to the request that came first, so that nobody starves. An eighth of the room (of
+fewer than 8 places: nothing) is kept free for requests that have no sample running: a new one need not wait for a sample of a
+large one to end. No room goes to a request while one of a higher priority waits, else a flood of new requests would take
+the room that the further samples of that one wait for. A full waiting room turns requests away at once.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class _Request:
 
     @property
     def rank(self) -> tuple[int, int, int]:
-        """Who has the lowest goes first."""
+        """Sort key of waiters: room goes to the request with the lowest rank."""
         return -self.priority, self.num_running, self.number
 
 
@@ -65,6 +66,8 @@ class Admission:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
+        self._num_kept_replies = limits.max_replies // _KEPT_FREE
+        self._num_kept_tokens = limits.max_kv_tokens // _KEPT_FREE if self._num_kept_replies else 0
         self._num_replies = self._num_tokens = 0
         self._waiters: list[_Waiter] = []
         self._numbers = itertools.count()
@@ -142,20 +145,23 @@ class Admission:
             waiter.admitted.set_result(None)
 
     def _next(self) -> _Waiter | None:
-        """The waiter whose turn it is, if it fits: of all, or of those for whom room is kept free."""
+        """The waiter whose turn it is, if it fits: of those with the highest priority, or of those among them for whom room is
+        kept free.
+        """
         waiters = [waiter for waiter in self._waiters if not waiter.admitted.cancelled()]
-        return self._best(waiters) or self._best(waiter for waiter in waiters if not waiter.request.num_running)
+        highest = max((waiter.request.priority for waiter in waiters), default=0)
+        first = [waiter for waiter in waiters if waiter.request.priority == highest]
+        return self._best(first) or self._best(waiter for waiter in first if not waiter.request.num_running)
 
     def _best(self, waiters: Iterable[_Waiter]) -> _Waiter | None:
         best = min(waiters, key=lambda waiter: waiter.request.rank, default=None)
         return best if best is not None and self._fits(best.request) else None
 
     def _fits(self, request: _Request) -> bool:
-        limits, num_tokens = self._limits, self._num_tokens + request.num_tokens
-        share = (_KEPT_FREE - 1) / _KEPT_FREE if request.num_running else 1
-        if limits.max_kv_tokens and num_tokens > limits.max_kv_tokens * share:
-            return False
-        return self._num_replies + 1 <= limits.max_replies * share
+        limits, is_further = self._limits, request.num_running > 0
+        num_replies = self._num_replies + 1 + is_further * self._num_kept_replies
+        num_tokens = self._num_tokens + request.num_tokens + is_further * self._num_kept_tokens
+        return num_replies <= limits.max_replies and (not limits.max_kv_tokens or num_tokens <= limits.max_kv_tokens)
 
     def _overloaded(self) -> Overloaded:
         limits, num_waiting = self._limits, self.num_waiting

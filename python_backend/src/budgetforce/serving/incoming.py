@@ -16,7 +16,7 @@ from budgetforce.serving.sinks import Piece
 
 # Behind the name that a caller chose, our client sends a random part, new for each attempt. So two programs that chose one
 # name have two ids, and each ends its own request.
-_RANDOM_PART = re.compile(r"~[0-9a-f]{32}\Z")
+_RANDOM_PART = re.compile(r"(?<!^)~[0-9a-f]{32}\Z")
 
 
 def name_of(request_id: str) -> str:
@@ -62,7 +62,7 @@ class Incoming:
     inputs: Mapping[str, Sequence[Any]]
     outlet: Outlet
     arrived: float
-    refusal: InvalidRequest | None = None
+    refusal: BudgetForceError | None = None
     reply: Reply | None = None
     task: asyncio.Task[None] | None = None
     ended_by: BudgetForceError | None = None
@@ -73,7 +73,10 @@ class Incoming:
         return name_of(self.request_id)
 
     def hears(self, command: str) -> bool:
-        """Whether it is not over; to answer, it has to run already."""
+        """Return whether ``command`` can still have an effect.
+
+        A request that is not over can be cancelled; to be told to answer, its reply must have begun.
+        """
         return command == "cancel" if self.reply is None else not self.reply.is_over
 
     def end(self, error: BudgetForceError | None = None) -> None:
@@ -104,8 +107,8 @@ class RunningRequests:
     async def make_way_for(self, incoming: Incoming, ask: Callable[[Outlet], asyncio.Future[bool]]) -> None:
         """Raise InvalidRequest if another request of that id runs.
 
-        One whose client has gone (``ask`` tells, on a sender's thread) is ended: a client that lost its connection may be
-        back with the same id before its first request is known to be nobody's.
+        A running request whose client has gone (``ask`` tells, on a sender's thread) is ended: a client that lost its
+        connection may send the same id again before the server has noticed the loss.
         """
         while (other := self._by_id.get(incoming.request_id)) is not None and other.hears("cancel"):
             if not await ask(other.outlet):
@@ -127,14 +130,17 @@ class RunningRequests:
                 del self._by_id[incoming.request_id]
 
     def find(self, request_id: str, command: str) -> Incoming:
-        """Return the running request of that id that hears ``command``: of just that id, or the only one of that name.
+        """Return the running request that hears ``command``: the one with exactly this id, else the only one of this name.
 
-        Raises InvalidRequest if there is none, or more than one.
+        Raises InvalidRequest if there is none, or if several have this name and none has exactly this id.
         """
-        name = name_of(request_id)
-        found = [one for one in self if request_id in (one.request_id, one.name) and one.hears(command)]
-        if not found:
-            raise InvalidRequest("request id", name, "that of a running request")
-        if len(found) > 1:
-            raise InvalidRequest("request id", name, f"the id of one running request: {len(found)} programs gave theirs this name")
-        return found[0]
+        exact = self._by_id.get(request_id)
+        if exact is not None and exact.hears(command):
+            return exact
+        named = [running for running in self if running.name == request_id and running.hears(command)]
+        if not named:
+            raise InvalidRequest("request id", name_of(request_id), "that of a running request")
+        if len(named) > 1:
+            allowed = f"an id of one running request: {len(named)} running requests have this name"
+            raise InvalidRequest("request id", request_id, allowed)
+        return named[0]

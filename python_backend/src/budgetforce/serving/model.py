@@ -66,6 +66,7 @@ class BudgetForcingModel:
             senders=ThreadPoolExecutor(NUM_SENDERS, thread_name_prefix="s1-send"),
             workers=ThreadPoolExecutor(NUM_WORKERS, thread_name_prefix="s1-text"),
             log_error=pb_utils.Logger.log_error,
+            log_warning=pb_utils.Logger.log_warn,
         )
 
     def _over_bls(self, config: OrchestratorConfig) -> Orchestrator:
@@ -78,4 +79,5 @@ class BudgetForcingModel:
             senders=here,
             workers=here,
             log_error=pb_utils.Logger.log_error,
+            log_warning=pb_utils.Logger.log_warn,
         )

@@ -20,7 +20,17 @@ from typing import Any, TypeVar
 
 from budgetforce.config import OrchestratorConfig
 from budgetforce.engine.base import Engine
-from budgetforce.errors import BudgetForceError, DeadlineExceeded, EngineUnavailable, InvalidRequest, Stopping
+from budgetforce.errors import (
+    BudgetForceError,
+    Cancelled,
+    DeadlineExceeded,
+    EngineUnavailable,
+    InvalidRequest,
+    Overloaded,
+    Stopping,
+    shorten,
+    unexpected_error,
+)
 from budgetforce.serving.admission import Admission, Admitted, Limits
 from budgetforce.serving.deadline import NEVER, Deadline
 from budgetforce.serving.incoming import Incoming, RunningRequests
@@ -32,6 +42,8 @@ from budgetforce.text.tokenizer import ChatTokenizer
 
 T = TypeVar("T")
 
+_COUNTED_ONLY = {InvalidRequest.code, Overloaded.code, Cancelled.code}  # the callers' doing: the metrics tell how many
+
 
 @dataclass(slots=True, kw_only=True)
 class Orchestrator:
@@ -40,7 +52,7 @@ class Orchestrator:
     Attributes:
         senders: where responses are sent.
         workers: where requests are read, and chats rendered and tokenised.
-        log_error: takes a message for the operator.
+        log_error, log_warning: take a message for the operator.
         num_open: requests that have come and not ended.
         ends: how many requests have ended in which way: "done", or an error's code.
         found_engine_gone: when a request last ended because it was, on ``time.monotonic()``'s clock.
@@ -54,6 +66,7 @@ class Orchestrator:
     senders: Executor
     workers: Executor
     log_error: Callable[[str], None]
+    log_warning: Callable[[str], None]
     num_open: int = 0
     ends: Counter[str] = field(default_factory=Counter)
     found_engine_gone: float = -math.inf
@@ -75,10 +88,19 @@ class Orchestrator:
                 self.found_engine_gone = time.monotonic()
             self.ends["done" if error is None else error.code] += 1
             if error is not None:
+                self._log_end(incoming, error)
                 message = error.report(incoming.name, incoming.so_far)
                 await asyncio.get_running_loop().run_in_executor(self.senders, incoming.outlet.fail, error, message)
         finally:
             self.num_open -= 1
+
+    def _log_end(self, incoming: Incoming, error: BudgetForceError) -> None:
+        """Leave a line on a request that failed: its name, its error and how far it got; never what was asked."""
+        if error.code in _COUNTED_ONLY:
+            return
+        num_rounds = sum(sample["num_rounds"] for sample in incoming.so_far)
+        num_tokens = sum(sample["usage"]["num_output_ids"] for sample in incoming.so_far)
+        self.log_warning(f"s1: request {shorten(incoming.name)} after {num_rounds} rounds and {num_tokens} tokens: {error}")
 
     async def _end_of(self, incoming: Incoming) -> BudgetForceError | None:
         """Run one request; the error that it ends with, if it does not end with a result."""
@@ -96,8 +118,8 @@ class Orchestrator:
         except asyncio.CancelledError:
             return incoming.cancelled_by
         except Exception:  # noqa: BLE001  # a bug of ours: the operator gets the traceback, the client a sentence
-            self.log_error(f"s1: request {incoming.name}:\n{traceback.format_exc()}")
-            return BudgetForceError(f"unexpected error; the server's log has it under request id {incoming.name}")
+            self.log_error(f"s1: request {shorten(incoming.name)}:\n{traceback.format_exc()}")
+            return unexpected_error(incoming.name)
         return None
 
     def drain(self, seconds: float) -> None:
@@ -112,9 +134,13 @@ class Orchestrator:
 
     async def _check_admissible(self, incoming: Incoming) -> None:
         """Raise Stopping if the server takes no more requests, InvalidRequest if one of that id runs."""
+        self._refuse_if_draining()  # before the id is looked at: elsewhere the same request may succeed
         await self._running.make_way_for(
             incoming, lambda outlet: asyncio.get_running_loop().run_in_executor(self.senders, outlet.is_cancelled)
         )
+        self._refuse_if_draining()  # it may have been told meanwhile
+
+    def _refuse_if_draining(self) -> None:
         if self.is_draining:
             raise Stopping("the server is stopping, and takes no more requests")
 

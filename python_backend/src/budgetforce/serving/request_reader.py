@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Triton's requests as the orchestrator takes them: copied, and refused for their size or for what is no tensor.
+"""Copies Triton's requests for the orchestrator, and refuses those with tensors that are too large, unknown parameters, or
+KServe's timeout and sequences.
 
 This happens on the one thread that Triton hands requests to, so it is quick; what takes time in
 proportion to a request is left to the orchestrator's workers.
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import re
 import time
+import traceback
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,7 +18,7 @@ from typing import Any
 import triton_python_backend_utils as pb_utils
 
 from budgetforce.config import OrchestratorConfig
-from budgetforce.errors import ConfigError, InvalidRequest
+from budgetforce.errors import ConfigError, InvalidRequest, shorten, unexpected_error
 from budgetforce.serving.bounds import Bounds, check_request_id
 from budgetforce.serving.incoming import Incoming, name_of
 from budgetforce.serving.parameters import refuse_parameters
@@ -29,7 +31,10 @@ class RequestReader:
     """Reads requests of Triton."""
 
     def __init__(self, config: OrchestratorConfig, fields: Sequence[str]) -> None:
-        """``fields``: the names of the model's input tensors. Raises ConfigError for a pattern that is none."""
+        """``fields``: the names of the model's input tensors.
+
+        Raises ConfigError if ``forwarded_headers`` is not a regular expression.
+        """
         self._fields = fields
         self._bounds = Bounds(max_text_bytes=config.max_text_bytes, max_words=config.max_words, max_words_bytes=config.max_words_bytes)
         try:
@@ -39,7 +44,9 @@ class RequestReader:
             raise ConfigError(f"parameter 'forwarded_headers': got '{config.forwarded_headers}', allowed: {allowed}") from error
 
     def read(self, request: pb_utils.InferenceRequest) -> Incoming:
-        """A copy of all that is needed of a request, which does not outlive ``execute``."""
+        """Copy what is needed of a request, which does not outlive ``execute``. Whatever is wrong with it becomes its
+        ``refusal``: an exception here would lose the requests that Triton handed over with it.
+        """
         incoming = Incoming(
             request_id=uuid.uuid4().hex, inputs={}, outlet=ReplyPort(request.get_response_sender()), arrived=time.monotonic()
         )
@@ -47,10 +54,13 @@ class RequestReader:
             request_id = request_id_of(request)
             check_request_id(name_of(request_id))
             incoming.request_id = request_id or incoming.request_id
-            self._refuse_what_is_no_tensor(request, request_id)
+            self._check_beside_tensors(request, request_id)
             incoming.inputs = self._inputs(request)
         except InvalidRequest as refusal:
             incoming.refusal = refusal.with_traceback(None)  # which leads to this frame, and so to the values and around in a circle
+        except Exception:  # noqa: BLE001  # a bug of ours, or a tensor that Triton cannot hand over
+            pb_utils.Logger.log_error(f"s1: request {shorten(incoming.name)}:\n{traceback.format_exc()}")
+            incoming.refusal = unexpected_error(incoming.name)
         return incoming
 
     def _inputs(self, request: pb_utils.InferenceRequest) -> Mapping[str, Sequence[Any]]:
@@ -59,8 +69,10 @@ class RequestReader:
             self._bounds.check(name, values)
         return {name: values.tolist() for name, values in arrays.items()}
 
-    def _refuse_what_is_no_tensor(self, request: pb_utils.InferenceRequest, request_id: str) -> None:
-        """Refuse what KServe's protocol and Triton's HTTP API let a request have that is no tensor."""
+    def _check_beside_tensors(self, request: pb_utils.InferenceRequest, request_id: str) -> None:
+        """Raise InvalidRequest for request parameters, a timeout or a sequence, which KServe's protocol and Triton's HTTP API
+        let a request have beside its tensors.
+        """
         refuse_parameters(_parameters_of(request), self._fields, request_id=request_id, forwarded=self._forwarded)
         if request.timeout():
             raise InvalidRequest("timeout", request.timeout(), "nothing as a request parameter: timeout_ms is the field for it")

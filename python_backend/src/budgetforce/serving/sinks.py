@@ -6,8 +6,9 @@ meanwhile leaves together with the next. So there is more in a message when the 
 
 Whether the client reads cannot be seen: Triton takes what is sent and keeps it, some 2.5 kB a message, until the client
 does (24.10: until the stream ends, read or not). So what a reply can cost there is bounded by the number of its messages:
-one carries a 256th of the reply so far, or what has come within a second. Beginnings and ends of phases and rounds are not
-held back. A reply of n ids within t seconds is at most 256 (1 + ln(n / 256)) + t messages, and three for each of its rounds.
+one carries a 256th of the reply so far, or what has come within a quarter of a second. Beginnings and ends of phases and
+rounds are not held back. A reply of n ids within t seconds is at most 256 (1 + ln(n / 256)) + 4 t messages, and three for each
+of its rounds.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from itertools import groupby
 from typing import Protocol
 
 LEAST_SHARE = 256  # a message carries one in so many of the ids that were sent before it ...
-MAX_HELD_S = 1.0  # ... or is the first for so long
+MAX_HELD_S = 0.25  # ... or is the first for so long, since a person may be watching
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +68,7 @@ class Sink(Protocol):
         ...
 
     async def settle(self) -> None:
-        """Wait for a send under way, and send what was held back; nothing is sent afterwards."""
+        """Send what was held back, behind a send that is under way, and wait for it; nothing is sent afterwards."""
         ...
 
 
@@ -88,6 +89,7 @@ class StreamSink:
         self._events: dict[int, str] = {}  # the last one, by sample
         self._is_due = False  # what is unsent is to leave
         self._sent_at = time.monotonic()
+        self._timer_runs = False  # the event loop's alone
         self._num_results_left = num_samples
         self._is_idle = True
         self._waiters: list[asyncio.Future[None]] = []
@@ -99,17 +101,46 @@ class StreamSink:
                 raise self._failure
             self._unsent.append(piece)
             self._num_unsent_ids += len(piece.ids)
-            self._is_due = self._is_due or self._makes_due(piece)
-            begins = self._is_due and self._is_idle
-            self._is_idle = self._is_idle and not begins
+            begins = self._makes_due(piece) and self._become_due()
+            held_s = 0.0 if self._is_due else self._held_s
         if begins:
             self._executor.submit(self._drain)
+        if held_s > 0:
+            self._send_after(held_s)
 
     def _makes_due(self, piece: Piece) -> bool:
         is_beginning = self._events.get(piece.index) != piece.event
         self._events[piece.index] = piece.event
         is_enough = self._num_unsent_ids * LEAST_SHARE >= self._num_sent_ids
-        return is_beginning or is_enough or time.monotonic() - self._sent_at >= MAX_HELD_S
+        return is_beginning or is_enough or self._held_s <= 0
+
+    def _become_due(self) -> bool:
+        """Let all that is unsent leave; return whether a drain has to be started for it."""
+        begins = self._is_idle
+        self._is_due, self._is_idle = True, False
+        return begins
+
+    @property
+    def _held_s(self) -> float:
+        """Seconds that a piece may be held back from now on."""
+        return self._sent_at + MAX_HELD_S - time.monotonic()
+
+    def _send_after(self, seconds: float) -> None:
+        """Send what is held back then: an engine that goes silent brings no further piece to send it with."""
+        if not self._timer_runs:
+            self._timer_runs = True
+            self._loop.call_later(seconds, self._send_held)
+
+    def _send_held(self) -> None:
+        self._timer_runs = False
+        with self._lock:
+            is_held = bool(self._unsent) and not self._is_due
+            held_s = self._held_s if is_held else 0.0  # another message may have left since
+            begins = is_held and held_s <= 0 and self._become_due()
+        if begins:
+            self._executor.submit(self._drain)
+        if held_s > 0:
+            self._send_after(held_s)
 
     async def ready(self) -> None:
         with self._lock:
@@ -149,11 +180,7 @@ class StreamSink:
 
     async def settle(self) -> None:
         with self._lock:
-            begins = self._is_idle and bool(self._unsent)  # held back: they have come, and belong to what the client has
-            if begins:
-                self._is_due, self._is_idle = True, False
-            else:
-                self._unsent.clear()
+            begins = bool(self._unsent) and self._become_due()  # they have come, and belong to what the client has
         if begins:
             self._executor.submit(self._drain)
         await self.ready()
