@@ -102,7 +102,7 @@ class Fuzzer:
 
     def grpc_request(self, number: int) -> Any:
         draw = random.Random(f"{self.seed}/grpc/{number}")
-        request = service_pb2.ModelInferRequest(model_name=self.model, id=draw.choice(IDS[:4]))
+        request = service_pb2.ModelInferRequest(model_name=self.model, id=draw.choice(("",) * 8 + IDS[1:4]))
         for field, values in self._good_values(draw):
             add(request, field.name, field.datatype, values)
         for mutate in draw.choices(OF_VALUES, k=draw.choice((0, 0, 1, 1, 2))) + draw.choices(OF_TENSORS, k=draw.choice((0, 0, 0, 1, 2))):
