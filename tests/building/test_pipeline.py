@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -17,6 +16,7 @@ from budgetforce.building import manifest, pipeline, planner, weights
 from budgetforce.building.__main__ import main
 from budgetforce.building.step_commands import HELP
 from budgetforce.building.verify import config_parameters, read_config
+from server.waiting import wait_until
 
 CONVERT, BUILD = "convert_checkpoint.py", "trtllm-build"
 FAILURES = {
@@ -134,9 +134,9 @@ def test_a_build_that_is_killed_goes_on_from_there(bench, stage):
     command = [sys.executable, "-m", "budgetforce.building", *bench.options("all")]
     with subprocess.Popen(command, env={**os.environ, **bench.environment}, stderr=subprocess.DEVNULL) as process:
         partial = bench.work / ("checkpoint.partial" if stage == "convert" else "engine.partial") / "config.json"
-        wait_until(partial.exists, 60)
+        wait_until(partial.exists, seconds=60)
         process.kill()
-    wait_until(lambda: not running(bench.folder), 5)  # the tool ends with it
+    wait_until(lambda: not running(bench.folder), seconds=5)  # the tool ends with it
     assert partial.exists()
     bench.fail("")
     assert bench.run("all") == 0
@@ -148,19 +148,12 @@ def test_ctrl_c_ends_the_tool_and_leaves_nothing(bench):
     bench.fail("convert hang")
     command = [sys.executable, "-m", "budgetforce.building", *bench.options("all")]
     with subprocess.Popen(command, env={**os.environ, **bench.environment}, stderr=subprocess.PIPE, text=True) as process:
-        wait_until((bench.work / "checkpoint.partial" / "config.json").exists, 60)
+        wait_until((bench.work / "checkpoint.partial" / "config.json").exists, seconds=60)
         process.send_signal(signal.SIGINT)
         assert "Traceback" not in process.stderr.read()
         assert process.wait() == 130
     assert not running(bench.folder)
     assert bench.results == {"tokenizer"}
-
-
-def wait_until(condition, limit_s):
-    deadline = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def running(folder):

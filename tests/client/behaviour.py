@@ -324,9 +324,9 @@ def test_what_is_too_large_is_refused_with_its_size(client, options, value, allo
 @pytest.mark.parametrize(
     ("name", "allowed"),
     [
-        ("max_thinking_token", "nothing: there is no such field; did you mean max_thinking_tokens?"),
+        ("max_thinking_token", "the name of an existing field; did you mean max_thinking_tokens?"),
         ("max_tokens", "nothing as a request parameter: max_tokens is an input tensor"),
-        ("beam_width", "nothing: there is no such field"),
+        ("beam_width", "the name of an existing field"),
     ],
 )
 def test_a_request_parameter_is_refused_by_name(served, name, allowed):

@@ -6,8 +6,7 @@ from __future__ import annotations
 import json
 import os
 import re
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,13 +116,6 @@ class Notes:
     def open_calls(self) -> set[object]:
         """Those that have begun and not come to an end."""
         return self.calls("begun") - self.calls(*ENDS)
-
-
-def wait_until(happened: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.1)
 
 
 # --- how a request ends ---------------------------------------------------------------------------

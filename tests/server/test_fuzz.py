@@ -26,7 +26,8 @@ from tritonclient.grpc import service_pb2_grpc
 from budgetforce.triton_server import TritonServer
 from s1_client import Client
 from server.fuzzing import Body, Fuzzer, read_fields
-from server.soaking import MAX_REPLIES, MODEL, Notes, Outcome, processes_of, scripted_server, tensors_of, wait_until
+from server.soaking import MAX_REPLIES, MODEL, Notes, Outcome, processes_of, scripted_server, tensors_of
+from server.waiting import wait_until
 
 NUM_REQUESTS = int(os.environ.get("S1_FUZZ_REQUESTS", "10000"))
 NUM_HTTP = NUM_REQUESTS * 3 // 20
@@ -162,7 +163,7 @@ def test_the_log_has_no_traceback(server: TritonServer, tally: Tally) -> None:
 
 
 def test_no_engine_call_is_left_and_there_is_room_for_as_many_replies_as_ever(server: TritonServer, folder: Path, tally: Tally) -> None:
-    wait_until(lambda: not Notes.read(folder / "scripts").open_calls())
+    wait_until(lambda: not Notes.read(folder / "scripts").open_calls(), seconds=60)
     with Client(server.grpc_url, model=MODEL, deadline_s=PATIENCE_S) as client:
         replies = client.samples("hello", num_samples=MAX_REPLIES, temperature=1.0, max_thinking_tokens=20, max_tokens=3)
     assert len(replies) == MAX_REPLIES

@@ -100,7 +100,7 @@ def refusal(post, path, body):
 )
 @pytest.mark.parametrize("path", ["generate", "generate_stream"])
 def test_a_key_that_is_no_field_is_refused_by_name(post, path, extra, name, value, meant):
-    sentence = f"INVALID_ARGUMENT: field '{name}': got {value}, allowed: nothing: there is no such field{meant}"
+    sentence = f"INVALID_ARGUMENT: field '{name}': got {value}, allowed: the name of an existing field{meant}"
     assert refusal(post, f"/v2/models/s1/{path}", {**BODY, **extra, "id": "mine"}) == (400, sentence)
 
 

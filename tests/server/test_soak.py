@@ -38,8 +38,8 @@ from server.soaking import (
     shared_regions,
     survives_leaving,
     tensors_of,
-    wait_until,
 )
+from server.waiting import wait_until
 
 SECONDS = float(os.environ.get("S1_SOAK_SECONDS", "60"))
 WARM_UP = 0.25  # of the time: what is taken then is kept
@@ -384,7 +384,7 @@ def watch(server: TritonServer, over: threading.Event, resident: dict[int, list[
 
 
 def wait_until_idle(folder: Path) -> None:
-    wait_until(lambda: not Notes.read(folder / "scripts").open_calls())
+    wait_until(lambda: not Notes.read(folder / "scripts").open_calls(), seconds=60)
 
 
 def more_than(early: dict[int, Holdings], late: dict[int, Holdings]) -> list[str]:

@@ -3,17 +3,19 @@
 
 import asyncio
 import json
+from dataclasses import replace
 
 import pytest
 from collecting_sink import CollectingSink
 from scripted_engine import ScriptedEngine
 
-from budgetforce.core import ThinkingMode
+from budgetforce.core import Phase, ThinkingMode
 from budgetforce.engine.base import Sampling
 from budgetforce.errors import EngineFailed, InvalidRequest
 from budgetforce.presets import Preset
 from budgetforce.serving.calls import EngineCalls, call_seed
 from budgetforce.serving.deadline import NEVER
+from budgetforce.serving.engine_refusals import in_the_callers_terms
 from budgetforce.serving.exchange import Exchange
 from budgetforce.serving.planning import Planner
 from budgetforce.serving.request import ReplyRequest
@@ -170,6 +172,15 @@ def test_what_the_engine_refuses_is_the_callers_field(exchange, word, tensor, op
     with pytest.raises(InvalidRequest) as refused:
         run(exchange(engine, **options))
     assert (refused.value.field, refused.value.value, refused.value.allowed) == (field, value, "less")
+
+
+def test_bad_words_of_a_preset_that_the_engine_refuses_are_named(tokenizer):
+    preset = replace(Preset.load("smollm2"), sampling={"bad_words": ("a", "b c")})
+    request = ReplyRequest(messages=({"role": "user", "content": "hi"},), prompt_field="text_input", num_ignore=0)
+    plan = Planner(tokenizer, preset, 1000).plan(request)
+    assert (plan.effective["bad_words"], plan.effective["thinking_bad_words"]) == (("a", "b c"), ("a", "b c"))
+    refused = in_the_callers_terms(InvalidRequest("bad_words_list", 7, "one id each"), plan, Phase.THINKING)
+    assert (refused.field, refused.value, refused.allowed) == ("bad_words", "b c", "one token each")
 
 
 def test_an_engines_error_reaches_the_caller(exchange, word):

@@ -363,6 +363,14 @@ def test_what_callers_do_is_counted_and_not_logged(model, engine, tokenizer):
     assert pb_utils.Logger.lines == []
 
 
+@pytest.mark.parametrize(("name", "is_told"), [("tensorrt_llm", False), ("my_engine", True)])
+def test_an_engine_of_a_name_whose_limits_are_unknown_leaves_a_line_in_the_log(name, is_told):
+    """Its library may cut a top_k silently."""
+    pb_utils.Logger.lines.clear()
+    model_module._limits_of(name)
+    assert any(f"engine model '{name}' is none of embedded_llm, tensorrt_llm" in line for line in pb_utils.Logger.lines) == is_told
+
+
 def test_the_model_is_ready_as_long_as_the_engine_answers(model):
     """Triton asks since 26.03; the answer is a flag."""
     assert model.is_ready()

@@ -42,11 +42,11 @@ def refused(parameters, **settings):
 def test_a_name_that_is_no_fields_is_refused_with_the_one_that_was_perhaps_meant(name, meant):
     refusal = refused({name: 3})
     assert (refusal.field, refusal.value) == (name, 3)
-    assert refusal.allowed == f"nothing: there is no such field; did you mean {meant}?"
+    assert refusal.allowed == f"the name of an existing field; did you mean {meant}?"
 
 
 def test_a_name_that_is_like_none_is_refused_without_a_guess():
-    assert refused({"beam_width": 2}).allowed == "nothing: there is no such field"
+    assert refused({"beam_width": 2}).allowed == "the name of an existing field"
 
 
 def test_a_fields_own_name_is_refused_as_a_parameter():

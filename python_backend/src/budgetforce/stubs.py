@@ -32,7 +32,10 @@ class Stubs:
     _lost: set[str] = field(default_factory=set)
 
     def died(self) -> str | None:
-        """Say which stub was seen running, and has not been at the last two looks. Each call is a look."""
+        """Return a sentence that names a stub that has died, else None. Each call looks at the processes once.
+
+        A stub has died if an earlier call saw it run, and neither this call nor the one before did.
+        """
         self._look()
         lost = {instance for instance, (pid, _) in self._known.items() if not is_running(pid, self.session)}
         for instance in sorted(lost & self._lost):  # not at once: it may be on its way out in good order

@@ -23,7 +23,7 @@ def refuse_parameters(request: Any) -> None:
         if name.startswith("triton_"):
             continue
         near = nearest(name.lower(), OPTIONS)
-        allowed = "nothing: there is no such field" + (f"; did you mean {near[0]}?" if near else "")
+        allowed = "the name of an existing field" + (f"; did you mean {near[0]}?" if near else "")
         if name in OPTIONS:
             allowed = f"nothing as a request parameter: {name} is an input tensor"
         raise InvalidRequest(name, str(request.parameters[name]).partition(": ")[2].strip(), allowed)

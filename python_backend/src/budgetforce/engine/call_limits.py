@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an engine library takes in one call, where it would change a larger value without a word, or die of it."""
+"""What an engine library takes in one call, where it would silently change a larger value, or end with all its calls."""
 
 from __future__ import annotations
 
@@ -26,4 +26,10 @@ NO_LIMITS = CallLimits()
 VLLM = CallLimits(max_banned_ids=1024)  # MAX_NUM_LOGIT_BIAS_TOKENS of vllm/v1/worker/gpu/sample/logit_bias.py, 0.32.0
 TENSORRT_LLM = CallLimits(max_top_k=1024)  # TOP_K_MAX of cpp/tensorrt_llm/layers/topKSamplingLayer.cu: a warning in the log alone
 
-OF_MODEL: Mapping[str, CallLimits] = {"tensorrt_llm": TENSORRT_LLM, "vllm_llm": VLLM}
+# By the name of the engine's model, which is all that s1 knows of it; of another name the operator is told at start.
+OF_MODEL: Mapping[str, CallLimits] = {
+    "embedded_llm": NO_LIMITS,
+    "tensorrt_llm": TENSORRT_LLM,
+    "vllm_llm": VLLM,
+    "llmapi_llm": NO_LIMITS,
+}

@@ -48,8 +48,9 @@ class Endpoint:
 
 
 def endpoint_of(config: OrchestratorConfig) -> Endpoint:
-    """The engine's, its files read. Raises ConfigError for an address that is none, and for a file that cannot be read or
-    would have no effect.
+    """Return the engine's endpoint, with its files read.
+
+    Raises ConfigError if engine_url is not an address, or for a file that cannot be read or would have no effect.
     """
     address = _address_of(config.engine_url)
     secret = read_secret(Path(config.engine_secret_file)) if config.engine_secret_file else ""

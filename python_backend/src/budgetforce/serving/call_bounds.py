@@ -9,7 +9,7 @@ from budgetforce.core import Phase
 from budgetforce.engine.base import Sampling
 from budgetforce.engine.call_limits import CallLimits
 from budgetforce.errors import InvalidRequest
-from budgetforce.serving.request import ReplyRequest
+from budgetforce.serving.request import ReplyRequest, field_of
 
 
 def check_call_bounds(limits: CallLimits, request: ReplyRequest, sampling: Mapping[Phase, Sampling], always_banned: frozenset[int]) -> None:
@@ -20,9 +20,9 @@ def check_call_bounds(limits: CallLimits, request: ReplyRequest, sampling: Mappi
     for phase, one in sampling.items():
         if limits.max_top_k is not None and (one.top_k or 0) > limits.max_top_k:
             allowed = f"0 to {limits.max_top_k}, which is this engine's limit (0 = off)"
-            raise InvalidRequest(_field("top_k", phase, request), one.top_k, allowed)
+            raise InvalidRequest(field_of("top_k", phase, request.thinking_sampling), one.top_k, allowed)
         if limits.max_banned_ids is not None:
-            _check_banned(limits.max_banned_ids, _field("bad_words", phase, request), one, always_banned)
+            _check_banned(limits.max_banned_ids, field_of("bad_words", phase, request.thinking_sampling), one, always_banned)
 
 
 def _check_banned(max_banned_ids: int, field: str, sampling: Sampling, always_banned: frozenset[int]) -> None:
@@ -31,8 +31,3 @@ def _check_banned(max_banned_ids: int, field: str, sampling: Sampling, always_ba
     if words and len(words) > room:
         allowed = f"at most {room}: this engine bans {max_banned_ids} ids in a call, and {len(always_banned)} are banned anyway"
         raise InvalidRequest(field, f"{len(words)} tokens", allowed)
-
-
-def _field(name: str, phase: Phase, request: ReplyRequest) -> str:
-    """Where the caller gave the value: the thinking has fields of its own, and else those of the answer."""
-    return f"thinking_{name}" if phase is Phase.THINKING and name in request.thinking_sampling else name

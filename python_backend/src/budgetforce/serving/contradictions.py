@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from budgetforce.core import BudgetRule, ForcingPlan, ThinkingMode
+from budgetforce.core import BudgetRule, ForcingPlan, Phase, ThinkingMode
 from budgetforce.engine.base import Sampling
 from budgetforce.errors import InvalidRequest, shorten
 from budgetforce.presets import AnswerPreset, Preset
-from budgetforce.serving.request import ReplyRequest
+from budgetforce.serving.request import ReplyRequest, field_of
 
 # Fields that say how a thought is forced, by who has no use for them.
 _FORCING_FIELDS = ("max_thinking_tokens", "min_thinking_tokens", "num_ignore", "ignore_str", "grace_tokens")
@@ -69,7 +69,7 @@ def refuse_recounted_penalties(request: ReplyRequest, forcing: ForcingPlan, thin
         return
     for name in ("presence_penalty", "frequency_penalty"):
         if value := getattr(thinking, name):
-            field = f"thinking_{name}" if name in request.thinking_sampling else name
+            field = field_of(name, Phase.THINKING, request.thinking_sampling)
             allowed = f"0 in a thought with {cause} {causes[cause]}: it has several rounds, and each would count anew"
             raise InvalidRequest(field, value, allowed if field != name else f"{allowed} (thinking_{name} 0 keeps it to the answer)")
 

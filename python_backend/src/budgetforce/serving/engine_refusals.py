@@ -6,7 +6,7 @@ from __future__ import annotations
 from budgetforce.core import Phase
 from budgetforce.errors import InvalidRequest
 from budgetforce.serving.planning import ReplyPlan
-from budgetforce.serving.request import SAMPLING_RULES
+from budgetforce.serving.request import SAMPLING_RULES, field_of
 
 # Tensors that have another name than the field they come from.
 _FIELDS = {"bad_words_list": "bad_words", "runtime_top_k": "top_k", "runtime_top_p": "top_p"}
@@ -17,7 +17,7 @@ def in_the_callers_terms(refusal: InvalidRequest, plan: ReplyPlan, phase: Phase)
     name = _FIELDS.get(refusal.field, refusal.field)
     if name != "bad_words" and name not in SAMPLING_RULES:
         return refusal
-    field = f"thinking_{name}" if phase is Phase.THINKING and name in plan.thinking_fields else name
+    field = field_of(name, phase, plan.thinking_fields)
     texts = plan.effective["thinking_bad_words" if phase is Phase.THINKING else "bad_words"]
     several = [text for text, ids in zip(texts, plan.sampling[phase].bad_words, strict=True) if len(ids) > 1]
     value = several[0] if name == "bad_words" and several else refusal.value

@@ -10,7 +10,7 @@ from pathlib import Path
 import triton_python_backend_utils as pb_utils
 
 from budgetforce.config import OrchestratorConfig, from_parameters
-from budgetforce.engine.call_limits import NO_LIMITS, OF_MODEL
+from budgetforce.engine.call_limits import NO_LIMITS, OF_MODEL, CallLimits
 from budgetforce.engine.endpoint import endpoint_of
 from budgetforce.engine.triton_bls import BlsEngine
 from budgetforce.engine.triton_grpc import GrpcEngine
@@ -35,8 +35,9 @@ class BudgetForcingModel:
         config = from_parameters(OrchestratorConfig, model_config["parameters"])
         self._reader = RequestReader(config, [tensor["name"] for tensor in model_config["input"]])
         self._tokenizer = ChatTokenizer.load(Path(config.tokenizer_dir))
-        limits = OF_MODEL.get(config.engine_model, NO_LIMITS)
-        self._planner = Planner(self._tokenizer, Preset.load(config.preset), config.max_context_tokens, config.vocab_rows, limits)
+        self._planner = Planner(
+            self._tokenizer, Preset.load(config.preset), config.max_context_tokens, config.vocab_rows, _limits_of(config.engine_model)
+        )
         metrics = Metrics(args["model_instance_name"])
         if config.transport == "bls":
             self._host: Host = SerialHost(lambda: self._over_bls(config), metrics.publish)
@@ -81,3 +82,13 @@ class BudgetForcingModel:
             log_error=pb_utils.Logger.log_error,
             log_warning=pb_utils.Logger.log_warn,
         )
+
+
+def _limits_of(engine_model: str) -> CallLimits:
+    """Return the limits of an engine's library, known by the model's name. Another name leaves a line in the log."""
+    if engine_model not in OF_MODEL:
+        pb_utils.Logger.log_warn(
+            f"s1: engine model '{engine_model}' is none of {', '.join(OF_MODEL)}: what its library cannot take in one call "
+            "(top_k, number of bad_words) is not refused, see python_backend/ENGINES.md"
+        )
+    return OF_MODEL.get(engine_model, NO_LIMITS)

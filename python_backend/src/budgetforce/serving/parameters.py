@@ -66,4 +66,4 @@ def _what_instead(name: str, fields: Sequence[str]) -> str:
     if name in fields:
         return f"nothing as a request parameter: {name} is an input tensor"
     near = ELSEWHERE.get(name) or next(iter(difflib.get_close_matches(name.lower(), fields, 1)), None)
-    return "nothing: there is no such field" + (f"; did you mean {near}?" if near else "")
+    return "the name of an existing field" + (f"; did you mean {near}?" if near else "")

@@ -22,7 +22,7 @@ from budgetforce.errors import ConfigError, InvalidRequest
 from budgetforce.presets import AnswerPreset, Preset
 from budgetforce.serving.call_bounds import check_call_bounds
 from budgetforce.serving.contradictions import first, prefix_policy, refuse_recounted_penalties, refuse_the_meaningless
-from budgetforce.serving.request import ReplyRequest
+from budgetforce.serving.request import ReplyRequest, field_of
 from budgetforce.text.stop_words import StopWords
 from budgetforce.text.tokenizer import ChatTokenizer
 
@@ -206,7 +206,7 @@ class Planner:
         if "seed" not in answer and any(given.get("temperature", 0) for given in (answer, thinking)):
             answer["seed"] = secrets.randbits(63)
         thinking.setdefault("seed", answer.get("seed"))
-        field = "thinking_bad_words" if "bad_words" in request.thinking_sampling else "bad_words"
+        field = field_of("bad_words", Phase.THINKING, request.thinking_sampling)
         return {Phase.THINKING: self._engine_sampling(thinking, field), Phase.ANSWER: self._engine_sampling(answer, "bad_words")}
 
     def _engine_sampling(self, given: Mapping[str, Any], bad_words_field: str) -> Sampling:
@@ -214,7 +214,7 @@ class Planner:
         return Sampling(**{**given, "temperature": given.get("temperature", 0.0), "bad_words": bad_words})
 
     def _effective(self, request: ReplyRequest, preset: Preset, forcing: ForcingPlan, sampling: Mapping[Phase, Sampling]) -> dict[str, Any]:
-        by_phase = {phase: asdict(one) | {"bad_words": _bad_words(request, phase)} for phase, one in sampling.items()}
+        by_phase = {phase: asdict(one) | {"bad_words": _bad_words(request, preset, phase)} for phase, one in sampling.items()}
         return {
             "preset": preset.name,
             "thinking": request.thinking,
@@ -246,8 +246,8 @@ def _thinking_prefix(preset: Preset, forcing: ForcingPlan) -> str | None:
     return preset.thinking.prefix if forcing.holds_thinking_prefix else None
 
 
-def _bad_words(request: ReplyRequest, phase: Phase) -> Any:
-    given = {**request.sampling, **(request.thinking_sampling if phase is Phase.THINKING else {})}
+def _bad_words(request: ReplyRequest, preset: Preset, phase: Phase) -> Any:
+    given = {**preset.sampling, **request.sampling, **(request.thinking_sampling if phase is Phase.THINKING else {})}
     return given.get("bad_words", ())
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from budgetforce import presets
-from budgetforce.core import ThinkingMode
+from budgetforce.core import Phase, ThinkingMode
 from budgetforce.errors import InvalidRequest
 
 ROLES = ("system", "user", "assistant")
@@ -34,6 +34,11 @@ SAMPLING_RULES: dict[str, Rule] = {
     "presence_penalty": (lambda v: -2 <= v <= 2, "-2 to 2"),
     "frequency_penalty": (lambda v: -2 <= v <= 2, "-2 to 2"),
 }
+
+
+def field_of(name: str, phase: Phase, thinking_fields: Container[str]) -> str:
+    """Return the field that gave ``phase`` its value of ``name``: thinking_NAME if the caller gave that (``thinking_fields``)."""
+    return f"thinking_{name}" if phase is Phase.THINKING and name in thinking_fields else name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
