@@ -18,7 +18,7 @@ def openvino(weights):
 
 def llamacpp(weights):
     module = pytest.importorskip("budgetforce.engine.llamacpp_pipeline")
-    return module.LlamaCppPipeline(weights, num_kv_tokens=8192, num_slots=4)
+    return module.LlamaCppPipeline(weights, num_kv_tokens=8192, num_slots=4, num_threads=1)
 
 
 @pytest.fixture(scope="module")

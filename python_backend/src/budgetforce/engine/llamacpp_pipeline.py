@@ -97,14 +97,16 @@ class LlamaCppPipeline:
         model: a GGUF file.
         num_kv_tokens: the KV cache's size, shared by all slots.
         num_slots: calls computed side by side; further ones wait.
+        num_threads: that compute; None = one for each core. They wait for each other without sleeping, so that more of
+            them than there are free cores are many times slower than one.
     """
 
     block_size = BLOCK_SIZE
 
-    def __init__(self, model: Path, *, num_kv_tokens: int, num_slots: int = 16) -> None:
+    def __init__(self, model: Path, *, num_kv_tokens: int, num_slots: int = 16, num_threads: int | None = None) -> None:
         self.num_blocks = num_kv_tokens // BLOCK_SIZE
         self._num_kv_tokens = num_kv_tokens
-        self._server = _start_server(model, num_kv_tokens, num_slots)
+        self._server = _start_server(model, num_kv_tokens, num_slots, num_threads)
         self._pool = ThreadPoolExecutor(num_slots, thread_name_prefix="llamacpp")
         self._calls: dict[int, _Running] = {}
         # What the cache of each free slot begins with; the slot left the longest ago comes first.
@@ -180,7 +182,7 @@ class LlamaCppPipeline:
             self._free[running.slot] = running.ids[: running.num_cached]
 
 
-def _start_server(model: Path, num_kv_tokens: int, num_slots: int) -> xllamacpp.Server:
+def _start_server(model: Path, num_kv_tokens: int, num_slots: int, num_threads: int | None) -> xllamacpp.Server:
     params = xllamacpp.CommonParams()
     params.model.path = str(model)
     params.n_ctx = num_kv_tokens + 2 * num_slots  # an emptied slot keeps up to two ids
@@ -190,6 +192,8 @@ def _start_server(model: Path, num_kv_tokens: int, num_slots: int) -> xllamacpp.
     params.fit_params = params.ui = params.endpoint_slots = False
     params.verbosity = 0
     params.n_threads_http = 1
+    if num_threads is not None:
+        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = num_threads
     with tempfile.TemporaryDirectory() as folder:
         params.hostnames = [f"{folder}/s.sock"]  # a socket that is gone when this returns: nobody can connect
         return xllamacpp.Server(params)
