@@ -171,6 +171,21 @@ def test_a_continuation_finds_all_that_was_computed(engine, pipeline):
         engine.cancel(key)
 
 
+def test_a_slot_that_fits_is_reused_beside_one_that_holds_far_more(smollm2):
+    """A long context that begins with the same prompt does not hide the short one: greedy answers then depend on neither."""
+    pipeline = LlamaCppPipeline(smollm2.weights, num_kv_tokens=2048, num_slots=3)
+    engine = EmbeddedEngine(lambda: pipeline, smollm2.limits)
+    ids = prompt(7)
+    run_alone(engine, call(ids, max_new_tokens=200), call(ids))
+    for _ in range(3):
+        key, _ = engine.submit(call(ids))
+        while not engine.step():
+            pass
+        assert pipeline.num_reused_ids(key) == len(ids) - 1
+        while engine.has_work():
+            engine.step()
+
+
 class Recording:
     """Stands before a server; keeps its answers and how many ids each slot may hold."""
 

@@ -148,11 +148,12 @@ class LlamaCppPipeline:
             running.request = self._pool.submit(self._server.handle_completions, _request(running))
 
     def _take_slot(self, ids: list[int]) -> tuple[int, int]:
-        """A free slot, and how many of ``ids`` are in it: the one with most, unless it would lose more than it has."""
+        """A free slot and how many of ``ids`` its cache begins with: of the slots that lose no more than they keep, the one
+        that keeps most; if there is none, the slot left the longest ago.
+        """
         common = {slot: _num_common(cached, ids) for slot, cached in self._free.items()}
-        slot = max(common, key=common.__getitem__)
-        if 2 * common[slot] < len(self._free[slot]):
-            slot = next(iter(self._free))
+        fitting = [slot for slot, cached in self._free.items() if 2 * common[slot] >= len(cached)]
+        slot = max(fitting, key=common.__getitem__, default=next(iter(self._free)))
         del self._free[slot]
         return slot, common[slot]
 
