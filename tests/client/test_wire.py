@@ -29,7 +29,7 @@ from s1_client import (
     Usage,
     _wire,
 )
-from s1_client._values import LISTS
+from s1_client._wire.values import LISTS
 
 RESULT = {
     "request_id": "r",

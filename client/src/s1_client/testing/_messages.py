@@ -22,8 +22,8 @@ from s1_client._errors import (
     ServerNotReady,
 )
 from s1_client._types import Done, Event, Injected, RoundEnded
-from s1_client._values import LISTS
 from s1_client._wire import OPTIONS
+from s1_client._wire.values import LISTS
 from s1_client.testing._bounds import MAX_MESSAGES, check_size, check_sizes, refuse_parameters
 from s1_client.testing._forcing import result_json
 

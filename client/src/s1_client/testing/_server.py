@@ -18,8 +18,8 @@ import grpc
 from tritonclient.grpc import model_config_pb2, service_pb2, service_pb2_grpc
 
 from s1_client._errors import Cancelled, ConnectionFailed, DeadlineExceeded, InvalidRequest, S1Error
-from s1_client._values import LISTS
 from s1_client._wire import OPTIONS, name_of
+from s1_client._wire.values import LISTS
 from s1_client.testing._forcing import ANSWER, DEFAULTS, THINKING, Sample, Script, Vocabulary
 from s1_client.testing._messages import error_message, message_of, options_of, prompt_of, read_inputs, told_message
 

@@ -30,7 +30,7 @@ from s1_client._types import (
     known,
     result_of,
 )
-from s1_client._values import check_text, shown, tensor_bytes, values_of
+from s1_client._wire.values import check_text, shown, tensor_bytes, values_of
 
 MODEL = "s1"
 _RANDOM_PART = re.compile(r"(?<!^)~[0-9a-f]{32}\Z")
