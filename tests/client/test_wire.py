@@ -29,7 +29,7 @@ from s1_client import (
     Usage,
     _wire,
 )
-from s1_client._values import LISTS
+from s1_client._wire.values import LISTS
 
 RESULT = {
     "request_id": "r",
@@ -90,7 +90,7 @@ def test_the_typed_options_are_those_of_the_wire():
 
 
 def test_an_unknown_option_is_refused_by_name():
-    with pytest.raises(TypeError, match="unknown option 'effort'; known: preset, "):
+    with pytest.raises(TypeError, match="unknown option 'effort'; known: max_thinking_tokens, "):
         sent(effort=3)
 
 

@@ -17,8 +17,8 @@ from s1_client import _wire
 from s1_client._errors import Cancelled, ConnectionFailed, InvalidRequest, S1Error
 from s1_client._exchange import CANCELS_SAFELY, PATIENCE_S, Exchange, Running, version_of
 from s1_client._settings import Settings
-from s1_client._status import from_status
 from s1_client._types import Event, Reply
+from s1_client._wire.status import from_status
 
 
 class AsyncConnection:

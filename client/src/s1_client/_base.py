@@ -15,7 +15,7 @@ from s1_client._exchange import Exchange
 from s1_client._options import Prompt
 from s1_client._settings import CONNECT_TIMEOUT_S, DEADLINE_S, KEEPALIVE_S, MAX_RETRIES, TLS, Settings, allowed_for, make_settings
 from s1_client._suggest import unknown
-from s1_client._values import shown
+from s1_client._wire.values import shown
 
 PER_CALL = ("deadline_s", "max_retries")
 CHANGEABLE = ("model", *PER_CALL)  # the rest is the connection's

@@ -42,10 +42,7 @@ class Client(BaseClient):
         Args:
             prompt: a question, or chat messages with ``role`` and ``content``.
             request_id: names the request, for ``answer_now`` and ``cancel``; one is made up otherwise.
-            options: thinking, max_thinking_tokens, min_thinking_tokens, num_ignore, ignore_str,
-                grace_tokens, answer_prefix, answer_prefix_policy, max_tokens, stop_words,
-                num_samples, priority, timeout_ms, on_timeout, preset; temperature, top_k, top_p, seed, bad_words and
-                the penalties, also with thinking_ before their name. And, for this call alone, deadline_s and max_retries.
+            options: request fields, see ``Options``, and, for this call alone, ``deadline_s`` and ``max_retries``.
 
         Raises TypeError for an unknown option, S1Error (see ``s1_client._errors``) for all else, some when it is read.
         """

@@ -19,7 +19,7 @@ from s1_client._joiner import Joiner
 from s1_client._options import Prompt
 from s1_client._settings import Settings, retry_delay_s
 from s1_client._types import Event
-from s1_client._values import check_text
+from s1_client._wire.values import check_text
 
 PATIENCE_S = 2.0  # for a server that is to end a request by itself, at its deadline or because it was told to
 CANCELS_SAFELY = (2, 57)  # Triton 25.04: before, a stream that is cancelled while it flows may crash the server

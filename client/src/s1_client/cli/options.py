@@ -14,8 +14,8 @@ import click
 
 from s1_client import TLS, Client
 from s1_client._settings import DEADLINE_S, MAX_RETRIES, Settings, make_settings
-from s1_client._values import LISTS
 from s1_client._wire import OPTIONS
+from s1_client._wire.values import LISTS
 from s1_client.cli._port import advice
 
 Function = TypeVar("Function", bound=Callable[..., Any])

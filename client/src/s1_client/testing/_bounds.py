@@ -8,8 +8,8 @@ from typing import Any
 
 from s1_client._errors import InvalidRequest
 from s1_client._suggest import nearest
-from s1_client._values import LISTS
 from s1_client._wire import OPTIONS
+from s1_client._wire.values import LISTS
 
 MAX_TEXT_BYTES, MAX_NAME_BYTES, MAX_ID_BYTES = 1 << 20, 256, 512
 MAX_WORDS, MAX_WORDS_BYTES, MAX_MESSAGES = 512, 16384, 2048

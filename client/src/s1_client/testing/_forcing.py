@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from s1_client._errors import S1Error
+from s1_client._fields import FIELDS
 from s1_client._types import (
     AnswerDelta,
     AnswerOpened,
@@ -28,25 +29,7 @@ from s1_client._types import (
 THINKING, ANSWER = "I think", "so."  # of a script that says nothing else
 TERMINATOR, MARKER = 2, 1
 MAX_CONTEXT_TOKENS = 32768
-DEFAULTS: dict[str, Any] = {
-    "preset": "fake",
-    "thinking": "forced",
-    "max_thinking_tokens": -1,
-    "min_thinking_tokens": 0,
-    "num_ignore": 1,
-    "ignore_str": ["Wait"],
-    "grace_tokens": 0,
-    "answer_prefix": "Final Answer:",
-    "answer_prefix_policy": "auto",
-    "max_tokens": 1024,
-    "thinking_prefix": "",
-    "stop_words": [],
-    "num_samples": 1,
-    "priority": 0,
-    "timeout_ms": None,
-    "on_timeout": "cancel",
-    "temperature": 0.0,
-}
+_EFFECTIVE = {"thinking_prefix": "", "max_context_tokens": MAX_CONTEXT_TOKENS, "num_masked_ids": 0, "engine_model": "fake"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +112,7 @@ class Sample:
             answer_end=answer_end,
             usage=Usage(**self._usage),
             rounds=tuple(self._rounds),
-            effective={**DEFAULTS, **self.options, "max_thinking_tokens": self._budget},
+            effective=self._effective(),
             total_ms=1.0,
         )
         yield Done(result=result, index=self.index)
@@ -140,7 +123,15 @@ class Sample:
         return MAX_CONTEXT_TOKENS // 2 if asked == -1 else int(asked)
 
     def _option(self, name: str) -> Any:
-        return self.options.get(name, DEFAULTS[name])
+        return self.options.get(name, FIELDS[name].default)
+
+    def _effective(self) -> dict[str, Any]:
+        """Return every key of the real server's report, with the values that were applied here."""
+        values = {name: self._option(name.removeprefix("thinking_") if self._is_the_answers(name) else name) for name in FIELDS}
+        return {**values, "max_thinking_tokens": self._budget, **_EFFECTIVE}
+
+    def _is_the_answers(self, name: str) -> bool:
+        return FIELDS[name].default_from == "answer" and name not in self.options
 
     def _thought_of_round(self) -> str:
         said = self.script.thinking

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -21,9 +21,9 @@ from s1_client._errors import (
     S1Error,
     ServerNotReady,
 )
+from s1_client._fields import FIELDS
 from s1_client._types import Done, Event, Injected, RoundEnded
-from s1_client._values import LISTS
-from s1_client._wire import OPTIONS
+from s1_client._wire.values import LISTS
 from s1_client.testing._bounds import MAX_MESSAGES, check_size, check_sizes, refuse_parameters
 from s1_client.testing._forcing import result_json
 
@@ -35,24 +35,7 @@ _CODES = {
     Cancelled: "CANCELLED",
     Overloaded: "OVERLOADED",
 }
-Rule = tuple[Callable[[Any], bool], str]
-_COUNT: Rule = (lambda value: value >= 0, "an integer >= 0")
-_RULES: dict[str, Rule] = {
-    "thinking": (lambda value: value in ("forced", "off"), "one of forced, off (and free, of a real server)"),
-    "max_thinking_tokens": (lambda value: value >= -1, "an integer >= -1 (-1 = what the context allows)"),
-    "min_thinking_tokens": _COUNT,
-    "num_ignore": _COUNT,
-    "grace_tokens": _COUNT,
-    "answer_prefix_policy": (lambda value: value in ("auto", "always", "never"), "one of auto, always, never"),
-    "max_tokens": (lambda value: value >= 1, "an integer >= 1"),
-    "num_samples": (lambda value: value >= 1, "an integer >= 1"),
-    "timeout_ms": (lambda value: value >= 1, "an integer >= 1"),
-    "on_timeout": (lambda value: value in ("cancel", "answer"), "one of cancel, answer"),
-    "temperature": (lambda value: value >= 0, "temperature >= 0"),
-    "top_k": (lambda value: value >= 0, "top_k >= 0"),
-    "top_p": (lambda value: 0 < value <= 1, "0 < top_p <= 1"),
-    "text_input": (lambda value: value.strip() != "", "a text that is not empty"),
-}
+_WITHOUT_FREE = ("forced", "off")  # thinking="free" needs a model that decides
 
 
 def read_inputs(request: Any) -> dict[str, Any]:
@@ -68,15 +51,22 @@ def read_inputs(request: Any) -> dict[str, Any]:
             values = np.frombuffer(raw, _DTYPES[tensor.datatype]).tolist()
         inputs[tensor.name] = values if tensor.name in LISTS else values[0]
     for name, value in inputs.items():
-        is_allowed, allowed = _RULES.get(name, (lambda _: True, ""))
-        if not is_allowed(value):
-            raise InvalidRequest(name, repr(value), allowed)
+        _check(name, value)
     return inputs
+
+
+def _check(name: str, value: Any) -> None:
+    if name == "text_input" and not value.strip():
+        raise InvalidRequest(name, repr(value), "a text that is not empty")
+    if name == "thinking" and value not in _WITHOUT_FREE:
+        raise InvalidRequest(name, repr(value), "one of forced, off (and free, of a real server)")
+    if name in FIELDS and not FIELDS[name].accepts(value):
+        raise InvalidRequest(name, repr(value), FIELDS[name].allowed)
 
 
 def options_of(inputs: dict[str, Any]) -> dict[str, Any]:
     """The options among the inputs. Raises InvalidRequest for two that contradict each other."""
-    options = {name: value for name, value in inputs.items() if name in OPTIONS}
+    options = {name: value for name, value in inputs.items() if name in FIELDS}
     floor, cap = options.get("min_thinking_tokens", 0), options.get("max_thinking_tokens", -1)
     if cap != -1 and floor > cap:
         raise InvalidRequest("min_thinking_tokens", repr(floor), f"0 to {cap}, by max_thinking_tokens")

@@ -18,9 +18,10 @@ import grpc
 from tritonclient.grpc import model_config_pb2, service_pb2, service_pb2_grpc
 
 from s1_client._errors import Cancelled, ConnectionFailed, DeadlineExceeded, InvalidRequest, S1Error
-from s1_client._values import LISTS
+from s1_client._fields import FIELDS
 from s1_client._wire import OPTIONS, name_of
-from s1_client.testing._forcing import ANSWER, DEFAULTS, THINKING, Sample, Script, Vocabulary
+from s1_client._wire.values import LISTS
+from s1_client.testing._forcing import ANSWER, THINKING, Sample, Script, Vocabulary
 from s1_client.testing._messages import error_message, message_of, options_of, prompt_of, read_inputs, told_message
 
 COMMANDS = ("answer_now", "cancel")
@@ -261,7 +262,7 @@ class _Service(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
                 num_prompt_tokens=len(self._vocabulary.tokens(str(asked.prompt))),
                 pause=running.pause,
             ).events()
-            for index in range(asked.options.get("num_samples", DEFAULTS["num_samples"]))
+            for index in range(asked.options.get("num_samples", FIELDS["num_samples"].default))
         )
         while samples:
             event = next(samples[0], None)

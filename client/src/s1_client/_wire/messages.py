@@ -15,6 +15,7 @@ from tritonclient.utils import deserialize_bytes_tensor
 
 from s1_client._access import is_text
 from s1_client._errors import InvalidRequest, from_message
+from s1_client._fields import FIELDS
 from s1_client._options import Prompt
 from s1_client._suggest import unknown
 from s1_client._types import (
@@ -30,40 +31,11 @@ from s1_client._types import (
     known,
     result_of,
 )
-from s1_client._values import check_text, shown, tensor_bytes, values_of
+from s1_client._wire.values import check_text, shown, tensor_bytes, values_of
 
 MODEL = "s1"
 _RANDOM_PART = re.compile(r"(?<!^)~[0-9a-f]{32}\Z")
-# Tensor type of every option, as model_repository/s1/config.pbtxt has it.
-_SAMPLING = {
-    "bad_words": "BYTES",
-    "temperature": "FP32",
-    "top_k": "INT32",
-    "top_p": "FP32",
-    "seed": "UINT64",
-    "repetition_penalty": "FP32",
-    "presence_penalty": "FP32",
-    "frequency_penalty": "FP32",
-}
-OPTIONS: dict[str, str] = {
-    "preset": "BYTES",
-    "thinking": "BYTES",
-    "max_thinking_tokens": "INT32",
-    "min_thinking_tokens": "INT32",
-    "num_ignore": "INT32",
-    "ignore_str": "BYTES",
-    "grace_tokens": "INT32",
-    "answer_prefix": "BYTES",
-    "answer_prefix_policy": "BYTES",
-    "max_tokens": "INT32",
-    "stop_words": "BYTES",
-    "num_samples": "INT32",
-    "priority": "INT32",
-    "timeout_ms": "INT32",
-    "on_timeout": "BYTES",
-    **_SAMPLING,
-    **{f"thinking_{name}": datatype for name, datatype in _SAMPLING.items()},
-}
+OPTIONS: dict[str, str] = {row.name: row.datatype for row in FIELDS.values()}
 
 
 def check_names(options: Mapping[str, Any]) -> None:

@@ -17,9 +17,9 @@ from tritonclient.utils import serialize_byte_tensor
 
 from s1_client._access import is_text
 from s1_client._errors import InvalidRequest
-from s1_client._ranges import integers_of
+from s1_client._fields import FIELDS
 
-LISTS = ("ignore_str", "stop_words", "bad_words", "thinking_bad_words")  # the fields that may hold several texts
+LISTS = tuple(row.name for row in FIELDS.values() if row.is_list)
 _DTYPES: dict[str, Any] = {"INT32": np.int32, "UINT64": np.uint64, "FP32": np.float32, "BOOL": np.bool_}
 _MOST, _LEAST = float(np.finfo(np.float32).max), float(np.finfo(np.float32).smallest_subnormal)
 
@@ -56,8 +56,9 @@ def _texts(name: str, value: Any) -> list[str]:
 
 def _integer(name: str, value: Any, limits: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or not limits.min <= value <= limits.max:
-        least, most = integers_of(name, limits.min, limits.max)
-        raise InvalidRequest(name, shown(value), f"an integer from {least} to {most}")
+        least, most = FIELDS[name].least, FIELDS[name].most
+        allowed = f"an integer from {limits.min if least is None else least} to {limits.max if most is None else most}"
+        raise InvalidRequest(name, shown(value), allowed)
     return int(value)
 
 
