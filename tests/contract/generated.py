@@ -219,6 +219,20 @@ def state_diagram() -> str:
     return f"```mermaid\n{mermaid()}\n```"
 
 
+def request_fields() -> str:
+    """The table of request fields: types, allowed values and meanings."""
+    from s1_client._fields import FIELDS
+
+    rows = []
+    for field in FIELDS.values():
+        twin = field.name.removeprefix("thinking_")
+        meaning = field.help or f"the same as `{twin}`, for the thinking alone (default: that of the answer)"
+        kind = {"BYTES": "STRING"}.get(field.datatype, field.datatype) + ("[]" if field.is_list else "")
+        allowed = re.sub(r"^(any value|one of |an integer |a number )| \\(.*\\)$", "", field.allowed)
+        rows.append(f"| `{field.name}` | {kind} | {allowed} | {meaning} |")
+    return "\n".join(["| field | type | allowed | meaning |", "|---|---|---|---|", *rows])
+
+
 PARTS: dict[str, Callable[..., str]] = {
     "command": command_page,
     "launcher": launcher_help,
@@ -231,4 +245,5 @@ PARTS: dict[str, Callable[..., str]] = {
     "peer figures": peer_figures,
     "orchestration figures": orchestration_figures,
     "state diagram": state_diagram,
+    "request fields": request_fields,
 }
