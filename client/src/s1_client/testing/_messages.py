@@ -98,7 +98,7 @@ def message_of(event: Event) -> Any:
     if isinstance(event, RoundEnded):
         texts["round"] = json.dumps(asdict(event.round))
     if isinstance(event, Done):
-        texts["result"] = json.dumps(result_json(event.result))
+        texts["result"] = json.dumps(result_json(event.result, event.index))
     message = service_pb2.ModelStreamInferResponse()
     for name, text in texts.items():
         raw = serialize_byte_tensor(np.array([text.encode()], np.object_)).item()
