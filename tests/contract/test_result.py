@@ -16,10 +16,10 @@ import s1_client
 from budgetforce.errors import EngineFailed
 from budgetforce.serving import model as model_module
 from budgetforce.serving.model import BudgetForcingModel
-from s1_client._errors import from_message
 from s1_client._fields import EFFECTIVE_ONLY, FIELDS
 from s1_client._types import result_of
 from s1_client._wire import event_of
+from s1_client._wire.errors import from_message
 from s1_client.testing._forcing import Sample, Script, Vocabulary, result_json
 
 END, EOS = 2, 0
