@@ -101,7 +101,8 @@ def _show_log(ctx: click.Context, level: int) -> None:
     logger, handler = logging.getLogger("s1_client"), _ToStderr()
     logger.addHandler(handler)
     logger.setLevel(level)
-    ctx.call_on_close(lambda: (logger.removeHandler(handler), logger.setLevel(logging.NOTSET)))
+    ctx.call_on_close(lambda: logger.removeHandler(handler))
+    ctx.call_on_close(lambda: logger.setLevel(logging.NOTSET))
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
