@@ -38,6 +38,8 @@ RESULT = {
     "usage": {**dict.fromkeys((field.name for field in fields(Usage)), 1), "num_of_a_newer_server": 1},
     "effective": {"max_thinking_tokens": 5},
     "rounds": [],
+    "stop_word": None,
+    "engine_time_to_first_token_ms": 1.0,
     "total_ms": 2.0,
 }
 

@@ -8,6 +8,8 @@ with Client("127.0.0.1:8001") as client:
 print(reply.answer)
 """
 
+import logging
+
 from s1_client._aio import AsyncClient
 from s1_client._aio_stream import AsyncStream
 from s1_client._batch import Outcome, Request
@@ -78,3 +80,5 @@ __all__ = [
     "ThinkingOpened",
     "Usage",
 ]
+
+logging.getLogger("s1_client").addHandler(logging.NullHandler())

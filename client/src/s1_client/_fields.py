@@ -229,6 +229,14 @@ _TABLE = (
 
 FIELDS: dict[str, Field] = {row.name: row for row in _TABLE}
 
+# Keys of a result's ``effective`` that are not request fields, with their meaning.
+EFFECTIVE_ONLY = {
+    "thinking_prefix": "first words of the thinking that the preset injects; None if the budget does not hold them",
+    "max_context_tokens": "tokens that prompt and reply may have together",
+    "num_masked_ids": "ids without a token, which are never sampled",
+    "engine_model": "name of the engine model on the server",
+}
+
 
 def in_section(*sections: str) -> list[str]:
     """Return the names of the fields of these sections, in the order of the help."""

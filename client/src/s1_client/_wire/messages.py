@@ -14,7 +14,7 @@ from tritonclient.grpc import service_pb2
 from tritonclient.utils import deserialize_bytes_tensor
 
 from s1_client._access import is_text
-from s1_client._errors import InvalidRequest, from_message
+from s1_client._errors import InvalidRequest
 from s1_client._fields import FIELDS
 from s1_client._options import Prompt
 from s1_client._suggest import unknown
@@ -31,6 +31,7 @@ from s1_client._types import (
     known,
     result_of,
 )
+from s1_client._wire.errors import from_message
 from s1_client._wire.values import check_text, shown, tensor_bytes, values_of
 
 MODEL = "s1"

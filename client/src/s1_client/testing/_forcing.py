@@ -114,6 +114,7 @@ class Sample:
             rounds=tuple(self._rounds),
             effective=self._effective(),
             total_ms=1.0,
+            engine_time_to_first_token_ms=0.0,
         )
         yield Done(result=result, index=self.index)
 
@@ -230,13 +231,16 @@ class Sample:
         return RoundEnded(round=one, index=self.index)
 
 
-def result_json(result: Result) -> dict[str, Any]:
-    """As the ``result`` tensor has it."""
+def result_json(result: Result, index: int) -> dict[str, Any]:
+    """Return the JSON of the ``result`` tensor for a sample's report."""
     return {
         "request_id": result.request_id,
+        "index": index,
         "finish_reason": {"thinking": result.thinking_end, "answer": result.answer_end},
+        "stop_word": result.stop_word,
         "usage": asdict(result.usage),
         "rounds": [asdict(one) for one in result.rounds],
         "effective": result.effective,
+        "engine_time_to_first_token_ms": result.engine_time_to_first_token_ms,
         "total_ms": result.total_ms,
     }

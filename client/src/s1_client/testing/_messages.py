@@ -12,29 +12,15 @@ import numpy as np
 from tritonclient.grpc import service_pb2
 from tritonclient.utils import deserialize_bytes_tensor, serialize_byte_tensor
 
-from s1_client._errors import (
-    Cancelled,
-    DeadlineExceeded,
-    EngineFailed,
-    InvalidRequest,
-    Overloaded,
-    S1Error,
-    ServerNotReady,
-)
+from s1_client._errors import InvalidRequest, S1Error
 from s1_client._fields import FIELDS
 from s1_client._types import Done, Event, Injected, RoundEnded
+from s1_client._wire.errors import to_message
 from s1_client._wire.values import LISTS
 from s1_client.testing._bounds import MAX_MESSAGES, check_size, check_sizes, refuse_parameters
 from s1_client.testing._forcing import result_json
 
 _DTYPES: dict[str, Any] = {"INT32": np.int32, "UINT64": np.uint64, "FP32": np.float32, "BOOL": np.bool_}
-_CODES = {
-    EngineFailed: "ENGINE_FAILED",
-    ServerNotReady: "ENGINE_UNAVAILABLE",
-    DeadlineExceeded: "DEADLINE",
-    Cancelled: "CANCELLED",
-    Overloaded: "OVERLOADED",
-}
 _WITHOUT_FREE = ("forced", "off")  # thinking="free" needs a model that decides
 
 
@@ -98,7 +84,7 @@ def message_of(event: Event) -> Any:
     if isinstance(event, RoundEnded):
         texts["round"] = json.dumps(asdict(event.round))
     if isinstance(event, Done):
-        texts["result"] = json.dumps(result_json(event.result))
+        texts["result"] = json.dumps(result_json(event.result, event.index))
     message = service_pb2.ModelStreamInferResponse()
     for name, text in texts.items():
         raw = serialize_byte_tensor(np.array([text.encode()], np.object_)).item()
@@ -122,12 +108,5 @@ def _add(response: Any, name: str, datatype: str, length: int, raw: bytes) -> No
 
 
 def error_message(error: S1Error, request_id: str, so_far: Sequence[Any] = ()) -> Any:
-    """The message that tells of an error."""
-    if isinstance(error, InvalidRequest):
-        text = f"INVALID_ARGUMENT: field '{error.field}': got {error.value}, allowed: {error.allowed}"
-        return service_pb2.ModelStreamInferResponse(error_message=text)
-    text = f"{_CODES.get(type(error), 'INTERNAL')}: {error}"
-    if isinstance(error, Overloaded) and error.retry_after_s is not None:
-        text += f"; retry after {error.retry_after_s} s"
-    details = {"retryable": error.retryable, "request_id": request_id, "so_far": list(so_far)}
-    return service_pb2.ModelStreamInferResponse(error_message=f"{text}\n{json.dumps(details)}")
+    """Return the stream message that reports an error."""
+    return service_pb2.ModelStreamInferResponse(error_message=to_message(error, request_id, so_far))
