@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stream a reply with NVIDIA's tritonclient alone, without s1_client."""
 
-import json, os, queue
+import json
+import os
+import queue
 
 import numpy as np
 import tritonclient.grpc as triton

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Read the curve of an evaluation out of the files that `s1 eval --out evaluation` writes."""
 
-import csv, json
+import csv
+import json
 from pathlib import Path
 
 rows = list(csv.DictReader(Path("evaluation/summary.csv").read_text().splitlines()))

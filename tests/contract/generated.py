@@ -7,6 +7,7 @@ first empty line) left out. ``refresh.py`` writes both into the pages; test_docs
 
 from __future__ import annotations
 
+import ast
 import io
 import json
 import os
@@ -41,10 +42,10 @@ def refreshed(text: str) -> str:
 
 
 def body(name: str) -> str:
-    """The generated part of that name, with a line break at its end."""
+    """The generated part of that name, with a line break at its end, and before a heading an empty line."""
     kind, _, argument = name.partition(": ")
     made: str = PARTS[kind](argument) if argument else PARTS[kind]()
-    return f"{made.rstrip()}\n"
+    return f"{made.rstrip()}\n" if not made.startswith("#") else f"\n{made.rstrip()}\n"
 
 
 def program(path: str) -> str:
@@ -76,7 +77,9 @@ def launcher_help() -> str:
 
 def command_list() -> str:
     """A line for each command, with a link to its page."""
-    return "\n".join(["| command | what it does |", "|---|---|", *(f"| [`s1 {name}`]({name}.md) | {text} |" for name, text in COMMANDS.items())])
+    return "\n".join(
+        ["| command | what it does |", "|---|---|", *(f"| [`s1 {name}`]({name}.md) | {text} |" for name, text in COMMANDS.items())]
+    )
 
 
 def shared_options() -> str:
@@ -154,7 +157,7 @@ def report_terms() -> str:
 
 def evaluation_output() -> str:
     """What `s1 eval` prints of the saved evaluation, but for its last line."""
-    from s1_client.cli._eval_table import told
+    from s1_client.cli.evaluate.tables import told
     from s1_client.evaluation import report_of
 
     saved = report_of((ROOT / "client/examples/evaluation/summary.json").read_text())
@@ -163,7 +166,7 @@ def evaluation_output() -> str:
 
 def sweep_output() -> str:
     """What `s1 sweep` prints of the saved sweep, but for its last line."""
-    from s1_client.cli._table import table
+    from s1_client.cli.evaluate.sweep_table import table
 
     summary = saved_sweep()
     return _printed([table(summary), *filter(None, [summary.cut_answers()])])
@@ -171,7 +174,7 @@ def sweep_output() -> str:
 
 def saved_sweep() -> Any:
     """The saved sweep's summary."""
-    from s1_client.cli._summary import Row, Summary
+    from s1_client.cli.evaluate.sweep_summary import Row, Summary
 
     saved = json.loads((ROOT / "client/examples/arithmetic/summary.json").read_text())
     return Summary(**{**saved, "rows": [Row(**row) for row in saved["rows"]]})
@@ -233,6 +236,18 @@ def request_fields() -> str:
     return "\n".join(["| field | type | allowed | meaning |", "|---|---|---|---|", *rows])
 
 
+def modules(folder: str) -> str:
+    """A line for each module of a package: the first sentence of its docstring."""
+    paths = sorted((ROOT / folder).rglob("*.py"), key=lambda path: (path.parent.parts, path.name != "__init__.py", path.name))
+    described = {path: " ".join((ast.get_docstring(ast.parse(path.read_text())) or "").split("\n\n")[0].split()) for path in paths}
+    rows = [f"| `{path.relative_to(ROOT / folder)}` | {_sentence(text)} |" for path, text in described.items() if text]
+    return "\n".join(["| module | what it does |", "|---|---|", *rows])
+
+
+def _sentence(text: str) -> str:
+    return re.split(r"(?<=\.) (?=[A-Z`])", text)[0].replace("``", "`").replace("|", "\\|")
+
+
 PARTS: dict[str, Callable[..., str]] = {
     "command": command_page,
     "launcher": launcher_help,
@@ -246,4 +261,5 @@ PARTS: dict[str, Callable[..., str]] = {
     "orchestration figures": orchestration_figures,
     "state diagram": state_diagram,
     "request fields": request_fields,
+    "modules": modules,
 }

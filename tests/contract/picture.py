@@ -32,6 +32,7 @@ COMMAND = ("ask", "What is 7 + 8?", "--max-thinking-tokens", "48", "--num-ignore
 COLUMNS, ROWS = 84, 40
 CHAR_WIDTH, LINE_HEIGHT, MARGIN, BAR_HEIGHT = 8.4, 19, 18, 34
 COLOURS = {"default": "#d8dee9", "yellow": "#ebcb8b", "brown": "#ebcb8b", "red": "#e88388", "green": "#a3be8c", "cyan": "#88c0d0"}
+FONTS = "ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',monospace"
 DIM, BACKGROUND, BAR, MARK = "#8a94a6", "#1e222a", "#2b303b", "#bf616a"
 REFUSED_END = "[Wait]"  # the ignore string, as the command shows injected text
 LEGEND = "a refused end: the model stopped thinking here; the server put the ignore string in its place"
@@ -115,7 +116,7 @@ def svg() -> str:
     dots = [f'<circle cx="{20 + 18 * n}" cy="17" r="5.5" fill="{fill}"/>' for n, fill in enumerate(("#e88388", "#ebcb8b", "#a3be8c"))]
     frame = f'<rect width="{width:g}" height="{height}" rx="9" fill="{BACKGROUND}"/>'
     bar = f'<path d="M0 9a9 9 0 0 1 9-9h{width - 18:g}a9 9 0 0 1 9 9v25H0z" fill="{BAR}"/>'
-    font = f"font-family=\"ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',monospace\" font-size=\"14\" fill=\"{COLOURS['default']}\""
+    font = f'font-family="{FONTS}" font-size="14" fill="{COLOURS["default"]}"'
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height}" width="{width:g}" {font} role="img">'
     title = f"<title>{html.escape(command)}: the thinking dim, injected text in yellow brackets</title>"
     return "\n".join([head, title, frame, bar, *dots, *marks, *texts, "</svg>\n"])

@@ -18,14 +18,19 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests/benchmarks")]
 from contract import generated, picture  # noqa: E402  # found by the line above
 
 
+def stale() -> dict[Path, str]:
+    """The files that are out of date, with their new contents."""
+    expected = {path: generated.refreshed(path.read_text()) for path in generated.pages()}
+    expected[picture.PICTURE] = picture.svg()
+    return {path: text for path, text in expected.items() if not path.is_file() or path.read_text() != text}
+
+
 def refresh() -> list[Path]:
     """Rewrite what is out of date; the files that have changed."""
-    wanted = {path: generated.refreshed(path.read_text()) for path in generated.pages()}
-    wanted[picture.PICTURE] = picture.svg()
-    changed = [path for path, text in wanted.items() if not path.is_file() or path.read_text() != text]
-    for path in changed:
-        path.write_text(wanted[path])
-    return changed
+    changed = stale()
+    for path, text in changed.items():
+        path.write_text(text)
+    return list(changed)
 
 
 if __name__ == "__main__":

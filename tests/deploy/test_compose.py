@@ -124,7 +124,11 @@ def test_the_example_shows_each_default(compose, root):
 
 @pytest.mark.parametrize(
     ("name", "title"),
-    [("README.md", "In containers"), *(("build/README.md", title) for title in ("In containers", "Sizing", "Rolling out", "On two GPUs"))],
+    [
+        ("README.md", "In containers"),
+        ("docs/gpu-engine.md", "Build"),
+        *(("docs/deployment.md", title) for title in ("In containers", "Sizing", "Rolling out")),
+    ],
 )
 def test_the_docs_name_settings_that_there_are(root, name, title):
     section = (root / name).read_text().partition(f"## {title}\n")[2].partition("\n## ")[0]

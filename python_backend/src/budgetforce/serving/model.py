@@ -89,6 +89,6 @@ def _limits_of(engine_model: str) -> CallLimits:
     if engine_model not in OF_MODEL:
         pb_utils.Logger.log_warn(
             f"s1: engine model '{engine_model}' is none of {', '.join(OF_MODEL)}: what its library cannot take in one call "
-            "(top_k, number of bad_words) is not refused, see python_backend/ENGINES.md"
+            "(top_k, number of bad_words) is not refused, see docs/engines.md"
         )
     return OF_MODEL.get(engine_model, NO_LIMITS)

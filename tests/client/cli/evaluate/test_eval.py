@@ -3,6 +3,7 @@
 
 import json
 import re
+import runpy
 
 import pytest
 
@@ -112,12 +113,11 @@ def test_rejection_asks_again_and_no_more_often_than_it_may(evaluate, server, fo
 
 
 def test_the_evaluation_page_reads_the_results(root, evaluate, folder, monkeypatch, capsys):
-    """Its lines of Python, as they stand there."""
+    """The program that the page shows."""
     evaluate("--max-thinking-tokens", "2,4")
     folder.rename(folder.with_name("evaluation"))
     monkeypatch.chdir(folder.parent)
-    (code,) = re.findall(r"<!-- run: summary -->\n```python\n(.*?)```", (root / "client/EVALUATION.md").read_text(), re.S)
-    exec(compile(code, "EVALUATION.md", "exec"), {})
+    runpy.run_path(str(root / "client/examples/read_summary.py"))
     assert capsys.readouterr().out == "[(2.0, 0.5), (4.0, 0.5)] 0.0 None\n"
 
 
