@@ -14,9 +14,10 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 import click
 
@@ -236,6 +237,25 @@ def request_fields() -> str:
     return "\n".join(["| field | type | allowed | meaning |", "|---|---|---|---|", *rows])
 
 
+def result_keys(schema: str) -> str:
+    """The keys of a part of the result, as the server's schema has them."""
+    from budgetforce.serving import result_schema
+
+    kind = getattr(result_schema, schema)
+    types, meanings = get_type_hints(kind), result_schema.meanings(kind)
+    rows = [f"| `{key}` | {_json_type(types[key])} | {meaning} |" for key, meaning in meanings.items()]
+    return "\n".join(["| key | type | meaning |", "|---|---|---|", *rows])
+
+
+def _json_type(kind: Any) -> str:
+    """The JSON type of an annotation, in words."""
+    if isinstance(kind, UnionType):
+        return " or ".join(_json_type(part) for part in get_args(kind))
+    if get_origin(kind) in (list, Sequence):
+        return f"list of {_json_type(get_args(kind)[0])}s"
+    return {int: "integer", float: "number", str: "string", NoneType: "null"}.get(kind, "object")
+
+
 def modules(folder: str) -> str:
     """A line for each module of a package: the first sentence of its docstring."""
     paths = sorted((ROOT / folder).rglob("*.py"), key=lambda path: (path.parent.parts, path.name != "__init__.py", path.name))
@@ -262,4 +282,5 @@ PARTS: dict[str, Callable[..., str]] = {
     "state diagram": state_diagram,
     "request fields": request_fields,
     "modules": modules,
+    "result keys": result_keys,
 }

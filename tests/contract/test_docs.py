@@ -341,7 +341,7 @@ def test_the_help_of_model_names_every_engine_that_takes_it(page):
 def test_the_architecture_names_modules_that_exist(root, page):
     """Those of the server in its numbered life of a request, and of the import rules."""
     source = root / "python_backend/src/budgetforce"
-    named = re.findall(r"`((?:serving|core|engine|text|launcher)\.\w+)`", page("docs/architecture.md", "## The life of a request"))
+    named = re.findall(r"`((?:serving|core|engine|text|launcher)(?:\.\w+)+)`", page("docs/architecture.md", "## The life of a request"))
     assert len(named) > 12
     assert [name for name in named if not (source / f"{name.replace('.', '/')}.py").is_file()] == []
     rules = page("docs/architecture.md", "## Who may import whom")
