@@ -10,7 +10,7 @@ from tritonclient.grpc import model_config_pb2
 
 from budgetforce.config import EmbeddedConfig, LibraryConfig, OrchestratorConfig
 from budgetforce.errors import InvalidRequest
-from budgetforce.serving.request import COMMANDS, read_command, read_reply_request
+from budgetforce.serving.requests.request import COMMANDS, read_command, read_reply_request
 from s1_client import _wire
 
 WIRE_TYPES = {"TYPE_STRING": "BYTES", "TYPE_INT32": "INT32", "TYPE_FP32": "FP32", "TYPE_UINT64": "UINT64", "TYPE_BOOL": "BOOL"}

@@ -17,7 +17,8 @@ from budgetforce import errors, presets, serving_env
 from budgetforce.config import OrchestratorConfig
 from budgetforce.core import AnswerEnd, ThinkingEnd
 from budgetforce.core.states import mermaid
-from budgetforce.serving import bounds, engine_inputs, metrics, parameters
+from budgetforce.serving import engine_inputs, metrics
+from budgetforce.serving.requests import bounds, parameters
 from contract import refresh_help
 from s1_client.cli._session import Session
 from s1_client.cli.app import COMMANDS, EXIT_CODES

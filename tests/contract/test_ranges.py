@@ -6,7 +6,7 @@ import pytest
 
 import s1_client
 from budgetforce.errors import InvalidRequest
-from budgetforce.serving.request import read_reply_request
+from budgetforce.serving.requests.request import read_reply_request
 from s1_client._ranges import integers_of
 from s1_client._wire import OPTIONS, infer_request
 

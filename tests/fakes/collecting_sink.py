@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from budgetforce.serving.sinks import Piece
+from budgetforce.serving.replies.sinks import Piece
 
 
 class CollectingSink:

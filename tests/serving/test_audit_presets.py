@@ -14,10 +14,10 @@ from context_engine import ContextEngine, ContextModel, ScriptModel
 
 from budgetforce.core import BudgetForcer, RoundEnded, Started, TokensSampled
 from budgetforce.presets import Preset
-from budgetforce.serving.calls import EngineCalls
-from budgetforce.serving.exchange import Exchange
-from budgetforce.serving.planning import Planner
-from budgetforce.serving.request import ReplyRequest
+from budgetforce.serving.planning.planner import Planner
+from budgetforce.serving.replies.engine_calls import EngineCalls
+from budgetforce.serving.replies.sample_runner import Exchange
+from budgetforce.serving.requests.request import ReplyRequest
 from reference import authors
 
 CONTEXT = 1000

@@ -6,8 +6,8 @@ import math
 import pytest
 
 from budgetforce.core import Phase
-from budgetforce.serving import deadline as deadline_module
-from budgetforce.serving.deadline import NEVER, Deadline, Pace
+from budgetforce.serving.replies import deadline as deadline_module
+from budgetforce.serving.replies.deadline import NEVER, Deadline, Pace
 
 
 def test_no_timeout_is_no_deadline():

@@ -13,8 +13,8 @@ from scripted_engine import ScriptedEngine
 
 from budgetforce.config import OrchestratorConfig
 from budgetforce.errors import BudgetForceError, ConfigError, DeadlineExceeded, EngineFailed, EngineUnavailable, Stopping
-from budgetforce.serving import hosts
 from budgetforce.serving import model as model_module
+from budgetforce.serving import runtime
 from budgetforce.serving.incoming import Incoming
 from budgetforce.serving.model import BudgetForcingModel
 from budgetforce.serving.ports import ReplyPort
@@ -249,7 +249,7 @@ def test_what_outlasts_the_drain_ends_with_how_far_it_got(model, engine, tokeniz
 
 def test_the_heart_beats_as_long_as_the_loop_runs(model, monkeypatch):
     """On a loop that hangs it stops."""
-    monkeypatch.setattr(hosts, "BEAT_PERIOD_S", 0.01)
+    monkeypatch.setattr(runtime, "BEAT_PERIOD_S", 0.01)
     before = model._host.beat_at
     while model._host.beat_at == before:
         pass

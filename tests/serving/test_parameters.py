@@ -7,7 +7,7 @@ import re
 import pytest
 
 from budgetforce.errors import InvalidRequest
-from budgetforce.serving.parameters import ELSEWHERE, refuse_parameters
+from budgetforce.serving.requests.parameters import ELSEWHERE, refuse_parameters
 
 FIELDS = (
     "text_input",

@@ -9,9 +9,9 @@ from scripted_engine import ScriptedEngine
 
 from budgetforce.errors import EngineFailed, EngineUnavailable, InvalidRequest
 from budgetforce.presets import Preset
-from budgetforce.serving.planning import Planner
-from budgetforce.serving.reply import Reply
-from budgetforce.serving.request import ReplyRequest
+from budgetforce.serving.planning.planner import Planner
+from budgetforce.serving.replies.reply import Reply
+from budgetforce.serving.requests.request import ReplyRequest
 
 END, EOS = 2, 0
 

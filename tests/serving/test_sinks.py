@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from budgetforce.serving import sinks
-from budgetforce.serving.sinks import LEAST_SHARE, JoiningSink, Piece, StreamSink, merge
+from budgetforce.serving.replies import sinks
+from budgetforce.serving.replies.sinks import LEAST_SHARE, JoiningSink, Piece, StreamSink, merge
 
 DONE = Piece(event="done", result="{}")
 

@@ -27,9 +27,9 @@ from budgetforce.engine.model_files import ModelFiles
 from budgetforce.engine.pipelines import build_pipeline
 from budgetforce.engine.token_engine import Progress, TokenEngine
 from budgetforce.errors import BudgetForceError, Cancelled, EngineUnavailable
+from budgetforce.serving.engine_health import cancel_check_period_s
 from budgetforce.serving.engine_inputs import EngineRequest, PerfMetrics, read_engine_request
 from budgetforce.serving.ports import ResponsePort, request_id_of
-from budgetforce.serving.watch import cancel_check_period_s
 
 # Sending and computing share the cores. A response slows a step by about this much on its way to
 # the client (measured on 2 cores: 1.3 ms of CPU in Triton, s1 and the client) ...

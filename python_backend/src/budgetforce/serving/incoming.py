@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from budgetforce.errors import BudgetForceError, Cancelled, InvalidRequest
-from budgetforce.serving.reply import Reply
-from budgetforce.serving.sinks import Piece
+from budgetforce.serving.replies.reply import Reply
+from budgetforce.serving.replies.sinks import Piece
 
 # Behind the name that a caller chose, our client sends a random part, new for each attempt. So two programs that chose one
 # name have two ids, and each ends its own request.

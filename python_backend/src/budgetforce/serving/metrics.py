@@ -8,7 +8,7 @@ from typing import Any
 
 import triton_python_backend_utils as pb_utils
 
-from budgetforce.serving.hosts import Host
+from budgetforce.serving.runtime import Host
 
 COUNTER = "s1_requests_total"
 GAUGES: dict[str, tuple[str, Callable[[Host], float | None]]] = {

@@ -15,12 +15,12 @@ from budgetforce.engine.endpoint import endpoint_of
 from budgetforce.engine.triton_bls import BlsEngine
 from budgetforce.engine.triton_grpc import GrpcEngine
 from budgetforce.presets import Preset
-from budgetforce.serving.hosts import ConcurrentHost, HereExecutor, Host, SerialHost
 from budgetforce.serving.metrics import Metrics
 from budgetforce.serving.orchestrator import Orchestrator
-from budgetforce.serving.planning import Planner
+from budgetforce.serving.planning.planner import Planner
 from budgetforce.serving.ports import constants
 from budgetforce.serving.request_reader import RequestReader
+from budgetforce.serving.runtime import ConcurrentHost, HereExecutor, Host, SerialHost
 from budgetforce.text.tokenizer import ChatTokenizer
 
 NUM_SENDERS = 4  # a send waits for the server most of its time; more make smaller messages, not earlier ones

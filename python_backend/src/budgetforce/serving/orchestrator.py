@@ -2,7 +2,7 @@
 """Requests to replies: checking, planning, admission, deadline, and exactly one end for each. Knows no Triton.
 
 Belongs to one event loop. How many requests run on it at once is the business of whoever holds
-it (``hosts``).
+it (``runtime``).
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from budgetforce.errors import (
     unexpected_error,
 )
 from budgetforce.serving.admission import Admission, Admitted, Limits
-from budgetforce.serving.deadline import NEVER, Deadline
 from budgetforce.serving.incoming import Incoming, RunningRequests
-from budgetforce.serving.planning import Planner, ReplyPlan
-from budgetforce.serving.reply import Reply
-from budgetforce.serving.request import ReplyRequest, read_command, read_reply_request
-from budgetforce.serving.sinks import JoiningSink, Piece, Sink, StreamSink
+from budgetforce.serving.planning.planner import Planner, ReplyPlan
+from budgetforce.serving.replies.deadline import NEVER, Deadline
+from budgetforce.serving.replies.reply import Reply
+from budgetforce.serving.replies.sinks import JoiningSink, Piece, Sink, StreamSink
+from budgetforce.serving.requests.request import ReplyRequest, read_command, read_reply_request
 from budgetforce.text.tokenizer import ChatTokenizer
 
 T = TypeVar("T")

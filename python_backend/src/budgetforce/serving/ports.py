@@ -17,7 +17,7 @@ import numpy.typing as npt
 import triton_python_backend_utils as pb_utils
 
 from budgetforce.errors import BudgetForceError, Cancelled, EngineUnavailable, InvalidRequest, Overloaded, Stopping
-from budgetforce.serving.sinks import Piece
+from budgetforce.serving.replies.sinks import Piece
 
 # By name: the stub gives pb_utils its classes only after our modules are imported.
 _TRITON_CODES: dict[type[BudgetForceError], str] = {

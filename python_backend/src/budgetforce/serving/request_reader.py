@@ -19,10 +19,10 @@ import triton_python_backend_utils as pb_utils
 
 from budgetforce.config import OrchestratorConfig
 from budgetforce.errors import ConfigError, InvalidRequest, shorten, unexpected_error
-from budgetforce.serving.bounds import Bounds, check_request_id
 from budgetforce.serving.incoming import Incoming, name_of
-from budgetforce.serving.parameters import refuse_parameters
 from budgetforce.serving.ports import ReplyPort, request_id_of
+from budgetforce.serving.requests.bounds import Bounds, check_request_id
+from budgetforce.serving.requests.parameters import refuse_parameters
 
 SEQUENCE_FLAGS = 1 | 2  # TRITONSERVER_REQUEST_FLAG_SEQUENCE_START, _END
 

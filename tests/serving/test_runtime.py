@@ -12,12 +12,12 @@ from scripted_engine import ScriptedEngine
 from budgetforce.config import OrchestratorConfig
 from budgetforce.errors import EngineUnavailable
 from budgetforce.presets import Preset
-from budgetforce.serving import hosts
+from budgetforce.serving import runtime
 from budgetforce.serving.drain import DrainFile
-from budgetforce.serving.hosts import HereExecutor, SerialHost
 from budgetforce.serving.incoming import Incoming
 from budgetforce.serving.orchestrator import Orchestrator
-from budgetforce.serving.planning import Planner
+from budgetforce.serving.planning.planner import Planner
+from budgetforce.serving.runtime import HereExecutor, SerialHost
 
 END, EOS = 2, 0
 
@@ -143,7 +143,7 @@ def test_the_engine_is_not_ready_for_a_while_when_a_request_found_it_gone(host, 
     assert not one.engine_is_ready
     one.take(incoming(Outlet(), num_ignore=[-1]))  # refused: it has not been near the engine
     assert not one.engine_is_ready
-    monkeypatch.setattr(hosts, "NOT_READY_S", 0.0)
+    monkeypatch.setattr(runtime, "NOT_READY_S", 0.0)
     assert one.engine_is_ready
 
 

@@ -10,8 +10,8 @@ from budgetforce.core import Phase, ThinkingMode
 from budgetforce.engine.call_limits import NO_LIMITS, OF_MODEL
 from budgetforce.errors import InvalidRequest
 from budgetforce.presets import Preset
-from budgetforce.serving.planning import Planner
-from budgetforce.serving.request import ReplyRequest
+from budgetforce.serving.planning.planner import Planner
+from budgetforce.serving.requests.request import ReplyRequest
 
 CONTEXT = 300
 

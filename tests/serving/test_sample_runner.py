@@ -13,13 +13,13 @@ from budgetforce.core import Phase, ThinkingMode
 from budgetforce.engine.base import Sampling
 from budgetforce.errors import EngineFailed, InvalidRequest
 from budgetforce.presets import Preset
-from budgetforce.serving.calls import EngineCalls, call_seed
-from budgetforce.serving.deadline import NEVER
-from budgetforce.serving.engine_refusals import in_the_callers_terms
-from budgetforce.serving.exchange import Exchange
-from budgetforce.serving.planning import Planner
-from budgetforce.serving.request import ReplyRequest
-from budgetforce.serving.sinks import merge
+from budgetforce.serving.planning.engine_refusals import in_the_callers_terms
+from budgetforce.serving.planning.planner import Planner
+from budgetforce.serving.replies.deadline import NEVER
+from budgetforce.serving.replies.engine_calls import EngineCalls, call_seed
+from budgetforce.serving.replies.sample_runner import Exchange
+from budgetforce.serving.replies.sinks import merge
+from budgetforce.serving.requests.request import ReplyRequest
 
 END, EOS = 2, 0
 

@@ -9,7 +9,7 @@ from budgetforce.core import Phase
 from budgetforce.engine.base import Sampling
 from budgetforce.engine.call_limits import CallLimits
 from budgetforce.errors import InvalidRequest
-from budgetforce.serving.request import ReplyRequest, field_of
+from budgetforce.serving.requests.request import ReplyRequest, field_of
 
 
 def check_call_bounds(limits: CallLimits, request: ReplyRequest, sampling: Mapping[Phase, Sampling], always_banned: frozenset[int]) -> None:

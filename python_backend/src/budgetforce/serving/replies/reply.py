@@ -14,11 +14,11 @@ from typing import Any
 
 from budgetforce.engine.base import Engine
 from budgetforce.errors import InvalidRequest
-from budgetforce.serving.calls import EngineCalls
-from budgetforce.serving.deadline import NEVER, Deadline
-from budgetforce.serving.exchange import Exchange
-from budgetforce.serving.planning import ReplyPlan
-from budgetforce.serving.sinks import Sink
+from budgetforce.serving.planning.planner import ReplyPlan
+from budgetforce.serving.replies.deadline import NEVER, Deadline
+from budgetforce.serving.replies.engine_calls import EngineCalls
+from budgetforce.serving.replies.sample_runner import Exchange
+from budgetforce.serving.replies.sinks import Sink
 from budgetforce.text.tokenizer import ChatTokenizer
 
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field, replace
 from budgetforce.core import BudgetForcer, Generate
 from budgetforce.engine.base import Engine, EngineCall
 from budgetforce.errors import EngineUnavailable, InvalidRequest
-from budgetforce.serving.engine_refusals import in_the_callers_terms
-from budgetforce.serving.planning import ReplyPlan
-from budgetforce.serving.report import RoundTrace
+from budgetforce.serving.planning.engine_refusals import in_the_callers_terms
+from budgetforce.serving.planning.planner import ReplyPlan
+from budgetforce.serving.replies.result import RoundTrace
 
 RETRY_PERIOD_S = 0.1
 

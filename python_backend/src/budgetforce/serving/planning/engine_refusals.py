@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from budgetforce.core import Phase
 from budgetforce.errors import InvalidRequest
-from budgetforce.serving.planning import ReplyPlan
-from budgetforce.serving.request import SAMPLING_RULES, field_of
+from budgetforce.serving.planning.planner import ReplyPlan
+from budgetforce.serving.requests.request import SAMPLING_RULES, field_of
 
 # Tensors that have another name than the field they come from.
 _FIELDS = {"bad_words_list": "bad_words", "runtime_top_k": "top_k", "runtime_top_p": "top_p"}

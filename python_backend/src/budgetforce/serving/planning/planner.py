@@ -20,9 +20,9 @@ from budgetforce.engine.base import Sampling
 from budgetforce.engine.call_limits import NO_LIMITS, CallLimits
 from budgetforce.errors import ConfigError, InvalidRequest
 from budgetforce.presets import AnswerPreset, Preset
-from budgetforce.serving.call_bounds import check_call_bounds
-from budgetforce.serving.contradictions import first, prefix_policy, refuse_recounted_penalties, refuse_the_meaningless
-from budgetforce.serving.request import ReplyRequest, field_of
+from budgetforce.serving.planning.call_bounds import check_call_bounds
+from budgetforce.serving.planning.contradictions import first, prefix_policy, refuse_recounted_penalties, refuse_the_meaningless
+from budgetforce.serving.requests.request import ReplyRequest, field_of
 from budgetforce.text.stop_words import StopWords
 from budgetforce.text.tokenizer import ChatTokenizer
 

@@ -12,9 +12,9 @@ from concurrent.futures import Executor, Future
 from typing import Any, Protocol
 
 from budgetforce.serving.drain import DrainFile
+from budgetforce.serving.engine_health import EngineWatch, cancel_check_period_s
 from budgetforce.serving.incoming import Incoming
 from budgetforce.serving.orchestrator import Orchestrator
-from budgetforce.serving.watch import EngineWatch, cancel_check_period_s
 
 NOT_READY_S = 10.0
 BEAT_PERIOD_S = 1.0

@@ -8,7 +8,7 @@ import pytest
 from scripted_engine import ScriptedEngine
 
 from budgetforce.errors import EngineUnavailable
-from budgetforce.serving.watch import EngineWatch, cancel_check_period_s
+from budgetforce.serving.engine_health import EngineWatch, cancel_check_period_s
 
 
 def test_cancels_are_asked_for_every_tenth_to_quarter_of_a_second():

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from budgetforce.core import Emit, Phase
-from budgetforce.serving.sinks import Piece
+from budgetforce.serving.replies.sinks import Piece
 from budgetforce.text.detokenizer import StreamDecoder
 from budgetforce.text.stop_words import StopWordFilter, StopWords
 

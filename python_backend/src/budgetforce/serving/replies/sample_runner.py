@@ -33,12 +33,12 @@ from budgetforce.core import (
 )
 from budgetforce.core import Cancelled as CancelledEvent
 from budgetforce.errors import EngineFailed
-from budgetforce.serving.calls import EngineCalls
-from budgetforce.serving.deadline import NEVER, TICK_S, Deadline, Pace
-from budgetforce.serving.planning import ReplyPlan
-from budgetforce.serving.reply_text import ReplyText
-from budgetforce.serving.report import RoundTrace, ms_since, round_report, usage_report
-from budgetforce.serving.sinks import Piece, Sink
+from budgetforce.serving.planning.planner import ReplyPlan
+from budgetforce.serving.replies.deadline import NEVER, TICK_S, Deadline, Pace
+from budgetforce.serving.replies.engine_calls import EngineCalls
+from budgetforce.serving.replies.reply_text import ReplyText
+from budgetforce.serving.replies.result import RoundTrace, ms_since, round_report, usage_report
+from budgetforce.serving.replies.sinks import Piece, Sink
 from budgetforce.text.tokenizer import ChatTokenizer
 
 

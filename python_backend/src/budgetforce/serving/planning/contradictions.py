@@ -9,7 +9,7 @@ from budgetforce.core import BudgetRule, ForcingPlan, Phase, ThinkingMode
 from budgetforce.engine.base import Sampling
 from budgetforce.errors import InvalidRequest, shorten
 from budgetforce.presets import AnswerPreset, Preset
-from budgetforce.serving.request import ReplyRequest, field_of
+from budgetforce.serving.requests.request import ReplyRequest, field_of
 
 # Fields that say how a thought is forced, by who has no use for them.
 _FORCING_FIELDS = ("max_thinking_tokens", "min_thinking_tokens", "num_ignore", "ignore_str", "grace_tokens")
