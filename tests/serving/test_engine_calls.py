@@ -64,7 +64,7 @@ def round_of(tokenizer):
 
         async def collect():
             said = []
-            async for ids in calls.of_round(generate, forcer, trace):
+            async for ids in calls.stream_round(generate, forcer, trace):
                 said += ids
                 forcer.receive(TokensSampled(ids))
             return said

@@ -8,7 +8,7 @@ import pytest
 from scripted_engine import ScriptedEngine
 
 from budgetforce.errors import EngineUnavailable
-from budgetforce.serving.engine_health import EngineWatch, cancel_check_period_s
+from budgetforce.serving.engine_health import EngineHealthMonitor, cancel_check_period_s
 
 
 def test_cancels_are_asked_for_every_tenth_to_quarter_of_a_second():
@@ -19,7 +19,7 @@ def watched(engine, until):
     """Watch until something is so; what the watch says then."""
 
     async def scenario():
-        watch = EngineWatch(engine, 0.02)
+        watch = EngineHealthMonitor(engine, 0.02)
         watching = asyncio.create_task(watch.run())
         async with asyncio.timeout(5):
             while not until(watch):

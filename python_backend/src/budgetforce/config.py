@@ -138,7 +138,7 @@ def _convert(field: Field[Any], text: str) -> Any:
     if choices and value not in choices:
         raise ConfigError(f"parameter '{field.name}': got '{value}', allowed: {' or '.join(choices)}")
     if field.type in (float, "float"):
-        return _share(field.name, value)
+        return _fraction(field.name, value)
     if field.type not in (int, "int"):
         return value
     minimum = field.metadata.get("minimum", 1)
@@ -147,7 +147,7 @@ def _convert(field: Field[Any], text: str) -> Any:
     return int(value)
 
 
-def _share(name: str, text: str) -> float:
+def _fraction(name: str, text: str) -> float:
     if not re.fullmatch(r"[0-9]*\.?[0-9]+", text) or not 0 < float(text) <= 1:
         raise ConfigError(f"parameter '{name}': got '{text}', allowed: a number > 0 and <= 1")
     return float(text)

@@ -18,11 +18,11 @@ class DrainFile:
     def __init__(self, path: str, log_error: Callable[[str], None]) -> None:
         self._path = Path(path) if path else None
         self._log_error = log_error
-        self._was_told = False
+        self._was_read = False
 
     def read(self) -> float | None:
         """Return the seconds that running requests still have, once: None before, and ever after."""
-        if self._path is None or self._was_told:
+        if self._path is None or self._was_read:
             return None
         try:
             text = self._path.read_text(errors="replace")
@@ -30,7 +30,7 @@ class DrainFile:
             return None
         if not text.endswith("\n"):  # it is being written
             return None
-        self._was_told = True
+        self._was_read = True
         return self._seconds(text.strip())
 
     def _seconds(self, text: str) -> float | None:

@@ -21,7 +21,7 @@ def cancel_check_period_s(num_requests: int) -> float:
     return min(max(0.1, 0.0125 * num_requests), 0.25)
 
 
-class EngineWatch:
+class EngineHealthMonitor:
     """Asks for one token when nothing was heard for ``period_s``, and waits as long for it.
 
     When it fails, the calls that run and have been silent are given up: each reply then sits the
@@ -42,9 +42,9 @@ class EngineWatch:
         """Watch until cancelled."""
         while True:
             await asyncio.sleep(self._period_s)
-            await self._look()
+            await self._check()
 
-    async def _look(self) -> None:
+    async def _check(self) -> None:
         now = time.monotonic()
         if now - self._engine.heard_at < self._period_s:
             self.engine_is_ready = True

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from budgetforce.errors import BudgetForceError, Cancelled, InvalidRequest
 from budgetforce.serving.replies.reply import Reply
-from budgetforce.serving.replies.sinks import Piece
+from budgetforce.serving.replies.sinks import OutputChunk
 
 # Behind the name that a caller chose, our client sends a random part, new for each attempt. So two programs that chose one
 # name have two ids, and each ends its own request.
@@ -24,15 +24,15 @@ def name_of(request_id: str) -> str:
     return _RANDOM_PART.sub("", request_id)
 
 
-class Outlet(Protocol):
+class ResponseWriter(Protocol):
     """Where the responses of one request go. Everything here blocks: it is for the senders' threads."""
 
-    def send_each(self, pieces: Sequence[Piece], final: bool) -> None:
-        """A response for each piece."""
+    def send_each(self, chunks: Sequence[OutputChunk], final: bool) -> None:
+        """A response for each chunk."""
         ...
 
-    def send_together(self, pieces: Sequence[Piece], final: bool) -> None:
-        """One response, with an element for each piece."""
+    def send_together(self, chunks: Sequence[OutputChunk], final: bool) -> None:
+        """One response, with an element for each chunk."""
         ...
 
     def fail(self, error: BudgetForceError, message: str) -> None:
@@ -45,7 +45,7 @@ class Outlet(Protocol):
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class Incoming:
+class IncomingRequest:
     """One request as it came.
 
     Attributes:
@@ -60,7 +60,7 @@ class Incoming:
 
     request_id: str
     inputs: Mapping[str, Sequence[Any]]
-    outlet: Outlet
+    writer: ResponseWriter
     arrived: float
     refusal: BudgetForceError | None = None
     reply: Reply | None = None
@@ -72,7 +72,7 @@ class Incoming:
         """What the caller calls it."""
         return name_of(self.request_id)
 
-    def hears(self, command: str) -> bool:
+    def can_obey(self, command: str) -> bool:
         """Return whether ``command`` can still have an effect.
 
         A request that is not over can be cancelled; to be told to answer, its reply must have begun.
@@ -99,19 +99,19 @@ class Incoming:
 class RunningRequests:
     """The requests that run, by id."""
 
-    _by_id: dict[str, Incoming] = field(default_factory=dict)
+    _by_id: dict[str, IncomingRequest] = field(default_factory=dict)
 
-    def __iter__(self) -> Iterator[Incoming]:
+    def __iter__(self) -> Iterator[IncomingRequest]:
         return iter(list(self._by_id.values()))
 
-    async def make_way_for(self, incoming: Incoming, ask: Callable[[Outlet], asyncio.Future[bool]]) -> None:
+    async def ensure_id_is_free(self, incoming: IncomingRequest, ask: Callable[[ResponseWriter], asyncio.Future[bool]]) -> None:
         """Raise InvalidRequest if another request of that id runs.
 
         A running request whose client has gone (``ask`` tells, on a sender's thread) is ended: a client that lost its
         connection may send the same id again before the server has noticed the loss.
         """
-        while (other := self._by_id.get(incoming.request_id)) is not None and other.hears("cancel"):
-            if not await ask(other.outlet):
+        while (other := self._by_id.get(incoming.request_id)) is not None and other.can_obey("cancel"):
+            if not await ask(other.writer):
                 allowed = "an id that no running request has, or none at all"
                 raise InvalidRequest("request id", incoming.name, allowed)
             if self._by_id.get(incoming.request_id) is other:
@@ -119,7 +119,7 @@ class RunningRequests:
                 del self._by_id[incoming.request_id]
 
     @contextmanager
-    def listed(self, incoming: Incoming) -> Iterator[None]:
+    def listed(self, incoming: IncomingRequest) -> Iterator[None]:
         """Let commands find it, from here on."""
         incoming.task = asyncio.current_task()
         self._by_id[incoming.request_id] = incoming
@@ -129,15 +129,15 @@ class RunningRequests:
             if self._by_id.get(incoming.request_id) is incoming:
                 del self._by_id[incoming.request_id]
 
-    def find(self, request_id: str, command: str) -> Incoming:
-        """Return the running request that hears ``command``: the one with exactly this id, else the only one of this name.
+    def find(self, request_id: str, command: str) -> IncomingRequest:
+        """Return the running request that can_obey ``command``: the one with exactly this id, else the only one of this name.
 
         Raises InvalidRequest if there is none, or if several have this name and none has exactly this id.
         """
         exact = self._by_id.get(request_id)
-        if exact is not None and exact.hears(command):
+        if exact is not None and exact.can_obey(command):
             return exact
-        named = [running for running in self if running.name == request_id and running.hears(command)]
+        named = [running for running in self if running.name == request_id and running.can_obey(command)]
         if not named:
             raise InvalidRequest("request id", name_of(request_id), "that of a running request")
         if len(named) > 1:

@@ -20,7 +20,7 @@ from budgetforce.serving.orchestrator import Orchestrator
 from budgetforce.serving.planning.planner import Planner
 from budgetforce.serving.ports import constants
 from budgetforce.serving.request_reader import RequestReader
-from budgetforce.serving.runtime import ConcurrentHost, HereExecutor, Host, SerialHost
+from budgetforce.serving.runtime import ConcurrentRuntime, InlineExecutor, Runtime, SerialRuntime
 from budgetforce.text.tokenizer import ChatTokenizer
 
 NUM_SENDERS = 4  # a send waits for the server most of its time; more make smaller messages, not earlier ones
@@ -40,23 +40,23 @@ class BudgetForcingModel:
         )
         metrics = Metrics(args["model_instance_name"])
         if config.transport == "bls":
-            self._host: Host = SerialHost(lambda: self._over_bls(config), metrics.publish)
+            self._runtime: Runtime = SerialRuntime(lambda: self._over_bls(config), metrics.publish)
         else:
-            self._host = ConcurrentHost(lambda: self._over_grpc(config), config.canary_period_s, metrics.publish)
+            self._runtime = ConcurrentRuntime(lambda: self._over_grpc(config), config.canary_period_s, metrics.publish)
 
     def execute(self, requests: list[pb_utils.InferenceRequest]) -> None:
         for request in requests:
-            self._host.take(self._reader.read(request))
+            self._runtime.accept(self._reader.read(request))
 
     def finalize(self) -> None:
-        self._host.close()
+        self._runtime.close()
         constants.tensors.clear()  # while there is shared memory to give them back to
 
     def is_ready(self) -> bool:
         """Whether the engine answers and new requests are taken. Triton asks on a thread that must not be held up: these
         are flags.
         """
-        return self._host.engine_is_ready and not self._host.orchestrator.is_draining
+        return self._runtime.engine_is_ready and not self._runtime.orchestrator.is_draining
 
     def _over_grpc(self, config: OrchestratorConfig) -> Orchestrator:
         return Orchestrator(
@@ -71,7 +71,7 @@ class BudgetForcingModel:
         )
 
     def _over_bls(self, config: OrchestratorConfig) -> Orchestrator:
-        here = HereExecutor()
+        here = InlineExecutor()
         return Orchestrator(
             config=config,
             tokenizer=self._tokenizer,

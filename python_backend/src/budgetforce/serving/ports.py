@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Triton's response sender behind a lock, errors as Triton knows them, pieces of replies as tensors.
+"""Triton's response sender behind a lock, errors as Triton knows them, chunks of replies as tensors.
 
 Two facts make this module: sending after the final response is an error, and asking
 ``is_cancelled()`` during or after it crashes the whole server (24.10, and by reading 26.07).
@@ -17,7 +17,7 @@ import numpy.typing as npt
 import triton_python_backend_utils as pb_utils
 
 from budgetforce.errors import BudgetForceError, Cancelled, EngineUnavailable, InvalidRequest, Overloaded, Stopping
-from budgetforce.serving.replies.sinks import Piece
+from budgetforce.serving.replies.sinks import OutputChunk
 
 # By name: the stub gives pb_utils its classes only after our modules are imported.
 _TRITON_CODES: dict[type[BudgetForceError], str] = {
@@ -95,16 +95,16 @@ def int32_tensor(*numbers: int) -> npt.NDArray[Any]:
 
 
 class ReplyPort(ResponsePort):
-    """Sends pieces of replies: an ``Outlet`` of the orchestrator."""
+    """Sends chunks of replies: an ``ResponseWriter`` of the orchestrator."""
 
-    def send_each(self, pieces: Sequence[Piece], final: bool) -> None:
-        """A response for each piece."""
-        for piece in pieces:
-            self.send_tensors(_tensors([piece]), final=final and piece is pieces[-1])
+    def send_each(self, chunks: Sequence[OutputChunk], final: bool) -> None:
+        """A response for each chunk."""
+        for chunk in chunks:
+            self.send_tensors(_tensors([chunk]), final=final and chunk is chunks[-1])
 
-    def send_together(self, pieces: Sequence[Piece], final: bool) -> None:
-        """One response, with an element for each piece: n samples make texts of shape [1, n]."""
-        self.send_tensors(_tensors(pieces), final=final)
+    def send_together(self, chunks: Sequence[OutputChunk], final: bool) -> None:
+        """One response, with an element for each chunk: n samples make texts of shape [1, n]."""
+        self.send_tensors(_tensors(chunks), final=final)
 
     def fail(self, error: BudgetForceError, message: str | None = None) -> None:
         """End the request with an error; if that cannot be sent, at least end it."""
@@ -115,16 +115,16 @@ class ReplyPort(ResponsePort):
             self.close()
 
 
-def _tensors(pieces: Sequence[Piece]) -> list[pb_utils.Tensor]:
+def _tensors(chunks: Sequence[OutputChunk]) -> list[pb_utils.Tensor]:
     tensors = [
-        _text("text_output", *(piece.answer for piece in pieces)),
-        _text("thinking_output", *(piece.thinking for piece in pieces)),
-        pb_utils.Tensor("output_ids", int32_tensor(*(token_id for piece in pieces for token_id in piece.ids))),
-        _text("event", *(piece.event for piece in pieces)),
-        constants.of("index", tuple(piece.index for piece in pieces), int32_tensor),
+        _text("text_output", *(chunk.answer for chunk in chunks)),
+        _text("thinking_output", *(chunk.thinking for chunk in chunks)),
+        pb_utils.Tensor("output_ids", int32_tensor(*(token_id for chunk in chunks for token_id in chunk.ids))),
+        _text("event", *(chunk.event for chunk in chunks)),
+        constants.of("index", tuple(chunk.index for chunk in chunks), int32_tensor),
     ]
     for name in ("round", "result"):
-        told = [text for piece in pieces if (text := getattr(piece, name)) is not None]
+        told = [text for chunk in chunks if (text := getattr(chunk, name)) is not None]
         if told:
             tensors.append(pb_utils.Tensor(name, text_tensor(*told)))
     return tensors

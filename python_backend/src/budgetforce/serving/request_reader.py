@@ -19,7 +19,7 @@ import triton_python_backend_utils as pb_utils
 
 from budgetforce.config import OrchestratorConfig
 from budgetforce.errors import ConfigError, InvalidRequest, shorten, unexpected_error
-from budgetforce.serving.incoming import Incoming, name_of
+from budgetforce.serving.incoming import IncomingRequest, name_of
 from budgetforce.serving.ports import ReplyPort, request_id_of
 from budgetforce.serving.requests.bounds import Bounds, check_request_id
 from budgetforce.serving.requests.parameters import refuse_parameters
@@ -43,12 +43,12 @@ class RequestReader:
             allowed = f"a regular expression ({error})"
             raise ConfigError(f"parameter 'forwarded_headers': got '{config.forwarded_headers}', allowed: {allowed}") from error
 
-    def read(self, request: pb_utils.InferenceRequest) -> Incoming:
+    def read(self, request: pb_utils.InferenceRequest) -> IncomingRequest:
         """Copy what is needed of a request, which does not outlive ``execute``. Whatever is wrong with it becomes its
         ``refusal``: an exception here would lose the requests that Triton handed over with it.
         """
-        incoming = Incoming(
-            request_id=uuid.uuid4().hex, inputs={}, outlet=ReplyPort(request.get_response_sender()), arrived=time.monotonic()
+        incoming = IncomingRequest(
+            request_id=uuid.uuid4().hex, inputs={}, writer=ReplyPort(request.get_response_sender()), arrived=time.monotonic()
         )
         try:
             request_id = request_id_of(request)

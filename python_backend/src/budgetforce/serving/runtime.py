@@ -12,20 +12,20 @@ from concurrent.futures import Executor, Future
 from typing import Any, Protocol
 
 from budgetforce.serving.drain import DrainFile
-from budgetforce.serving.engine_health import EngineWatch, cancel_check_period_s
-from budgetforce.serving.incoming import Incoming
+from budgetforce.serving.engine_health import EngineHealthMonitor, cancel_check_period_s
+from budgetforce.serving.incoming import IncomingRequest
 from budgetforce.serving.orchestrator import Orchestrator
 
 NOT_READY_S = 10.0
-BEAT_PERIOD_S = 1.0
+HEARTBEAT_PERIOD_S = 1.0
 
 
-class Host(Protocol):
+class Runtime(Protocol):
     """Takes requests and sees to it that each is answered."""
 
     orchestrator: Orchestrator
 
-    def take(self, incoming: Incoming) -> None:
+    def accept(self, incoming: IncomingRequest) -> None:
         """Serve a request, now or while others are taken."""
         ...
 
@@ -39,18 +39,18 @@ class Host(Protocol):
         ...
 
     @property
-    def beat_at(self) -> float | None:
+    def heartbeat_at(self) -> float | None:
         """When the host last showed that it lives, in Unix time; None for one that cannot while it has no request."""
         ...
 
 
-class ConcurrentHost:
+class ConcurrentRuntime:
     """All requests on one event loop. ``build`` is called there; ``report`` about ten times a second, elsewhere."""
 
-    def __init__(self, build: Callable[[], Orchestrator], canary_period_s: float, report: Callable[[Host], None]) -> None:
-        self._running: dict[asyncio.Task[None], Incoming] = {}
+    def __init__(self, build: Callable[[], Orchestrator], canary_period_s: float, report: Callable[[Runtime], None]) -> None:
+        self._running: dict[asyncio.Task[None], IncomingRequest] = {}
         self._report = report
-        self._beat_at = time.time()
+        self._heartbeat_at = time.time()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="s1-loop", daemon=True)
         self._thread.start()
@@ -62,12 +62,12 @@ class ConcurrentHost:
 
     async def _set_up(self, build: Callable[[], Orchestrator], canary_period_s: float) -> None:
         self.orchestrator = build()
-        self._watch = EngineWatch(self.orchestrator.engine, canary_period_s)
-        self._background = [asyncio.create_task(self._beat())]
+        self._watch = EngineHealthMonitor(self.orchestrator.engine, canary_period_s)
+        self._background = [asyncio.create_task(self._keep_heartbeat())]
         if canary_period_s:
             self._background.append(asyncio.create_task(self._watch.run()))
 
-    def take(self, incoming: Incoming) -> None:
+    def accept(self, incoming: IncomingRequest) -> None:
         self._loop.call_soon_threadsafe(self._start, incoming)
 
     @property
@@ -75,14 +75,14 @@ class ConcurrentHost:
         return self._watch.engine_is_ready
 
     @property
-    def beat_at(self) -> float | None:
-        return self._beat_at
+    def heartbeat_at(self) -> float | None:
+        return self._heartbeat_at
 
-    async def _beat(self) -> None:
+    async def _keep_heartbeat(self) -> None:
         """On the loop, which everything needs: one that hangs is noticed as well."""
         while True:
-            self._beat_at = time.time()
-            await asyncio.sleep(BEAT_PERIOD_S)
+            self._heartbeat_at = time.time()
+            await asyncio.sleep(HEARTBEAT_PERIOD_S)
 
     def close(self) -> None:
         self._stopped.set()
@@ -97,7 +97,7 @@ class ConcurrentHost:
     def _call(self, coroutine: Any) -> None:
         asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
-    def _start(self, incoming: Incoming) -> None:
+    def _start(self, incoming: IncomingRequest) -> None:
         task = self._loop.create_task(self.orchestrator.serve(incoming))
         self._running[task] = incoming
         task.add_done_callback(self._end)
@@ -106,7 +106,7 @@ class ConcurrentHost:
         incoming = self._running.pop(task)
         if task.cancelled():  # before its first step, or while its end was being sent
             error = incoming.cancelled_by
-            self.orchestrator.senders.submit(incoming.outlet.fail, error, error.report(incoming.name, incoming.so_far))
+            self.orchestrator.senders.submit(incoming.writer.fail, error, error.report(incoming.name, incoming.so_far))
 
     async def _shut_down(self) -> None:
         for background in self._background:
@@ -122,29 +122,29 @@ class ConcurrentHost:
         """
         while not self._stopped.wait(cancel_check_period_s(len(self._running))):
             try:
-                self._look_for_cancels()
-                self._look_for_the_end()
+                self._check_for_cancels()
+                self._check_drain_file()
                 self._report(self)
             except Exception:  # noqa: BLE001  # a bug of ours; without this thread no client could go
                 self.orchestrator.log_error(f"s1: looking for cancels:\n{traceback.format_exc()}")
 
-    def _look_for_cancels(self) -> None:
+    def _check_for_cancels(self) -> None:
         for task, incoming in list(self._running.items()):
-            if incoming.outlet.is_cancelled():
+            if incoming.writer.is_cancelled():
                 self._loop.call_soon_threadsafe(task.cancel)
 
-    def _look_for_the_end(self) -> None:
+    def _check_drain_file(self) -> None:
         seconds = self._drain_file.read()
         if seconds is not None:
             self._loop.call_soon_threadsafe(self.orchestrator.drain, seconds)
 
 
-class SerialHost:
+class SerialRuntime:
     """One request at a time. Everything happens in the thread that calls, questions and sends too, because the
     engine is called through Triton's BLS, which is not safe for two threads of a process.
     """
 
-    def __init__(self, build: Callable[[], Orchestrator], report: Callable[[Host], None]) -> None:
+    def __init__(self, build: Callable[[], Orchestrator], report: Callable[[Runtime], None]) -> None:
         self._report = report
         self._loop = asyncio.new_event_loop()
         self._loop.run_until_complete(self._set_up(build))
@@ -153,39 +153,39 @@ class SerialHost:
     async def _set_up(self, build: Callable[[], Orchestrator]) -> None:
         self.orchestrator = build()
 
-    def take(self, incoming: Incoming) -> None:
+    def accept(self, incoming: IncomingRequest) -> None:
         self._loop.run_until_complete(self._serve(incoming))
         self._report(self)
 
     @property
     def engine_is_ready(self) -> bool:
         """Not for a while after a request found it gone: without a canary, only the next request can tell more."""
-        return time.monotonic() - self.orchestrator.found_engine_gone > NOT_READY_S
+        return time.monotonic() - self.orchestrator.engine_lost_at > NOT_READY_S
 
     @property
-    def beat_at(self) -> float | None:
+    def heartbeat_at(self) -> float | None:
         return None
 
     def close(self) -> None:
         self._loop.run_until_complete(self.orchestrator.engine.close())
         self._loop.close()
 
-    async def _serve(self, incoming: Incoming) -> None:
-        self._look_for_the_end()
+    async def _serve(self, incoming: IncomingRequest) -> None:
+        self._check_drain_file()
         task = asyncio.create_task(self.orchestrator.serve(incoming))
         while not (await asyncio.wait([task], timeout=cancel_check_period_s(1)))[0]:
             self._report(self)
-            self._look_for_the_end()
-            if incoming.outlet.is_cancelled():
+            self._check_drain_file()
+            if incoming.writer.is_cancelled():
                 task.cancel()
 
-    def _look_for_the_end(self) -> None:
+    def _check_drain_file(self) -> None:
         seconds = self._drain_file.read()
         if seconds is not None:
             self.orchestrator.drain(seconds)
 
 
-class HereExecutor(Executor):
+class InlineExecutor(Executor):
     """Runs what is submitted at once, in the thread that submits it."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:

@@ -14,16 +14,16 @@ from budgetforce.serving.requests.request import ReplyRequest, field_of
 # Fields that say how a thought is forced, by who has no use for them.
 _FORCING_FIELDS = ("max_thinking_tokens", "min_thinking_tokens", "num_ignore", "ignore_str", "grace_tokens")
 _ANSWER_FIELDS = ("answer_prefix", "answer_prefix_policy")
-_MEANINGLESS = {
+_FIELDS_WITHOUT_EFFECT = {
     ThinkingMode.FORCED: (),
     ThinkingMode.OFF: _FORCING_FIELDS,
     ThinkingMode.FREE: (*_FORCING_FIELDS, *_ANSWER_FIELDS),
 }
 
 
-def refuse_the_meaningless(request: ReplyRequest, preset: Preset) -> None:
+def refuse_fields_without_effect(request: ReplyRequest, preset: Preset) -> None:
     """A field that would have no effect is refused, not ignored."""
-    for name in _MEANINGLESS[request.thinking]:
+    for name in _FIELDS_WITHOUT_EFFECT[request.thinking]:
         if getattr(request, name) is not None:
             raise InvalidRequest(name, getattr(request, name), f"nothing: thinking is {request.thinking.value}")
     if request.thinking is ThinkingMode.OFF and request.thinking_sampling:
@@ -36,18 +36,18 @@ def refuse_the_meaningless(request: ReplyRequest, preset: Preset) -> None:
     policy = prefix_policy(request, preset.answer)
     if request.answer_prefix and (policy == "never" or preset.answer.left_to_model):
         raise InvalidRequest("answer_prefix", request.answer_prefix, f"nothing: with preset {preset.name} answer_prefix_policy is {policy}")
-    if request.answer_prefix_policy not in (None, "never") and not first(request.answer_prefix, preset.answer.prefix):
+    if request.answer_prefix_policy not in (None, "never") and not value_or_default(request.answer_prefix, preset.answer.prefix):
         raise InvalidRequest("answer_prefix_policy", request.answer_prefix_policy, "never, or an answer_prefix with it")
-    _refuse_stop_words_of_the_prefix(request, preset)
-    _refuse_what_audits_lack(request, preset)
+    _refuse_stop_words_in_prefix(request, preset)
+    _refuse_fields_of_audit_presets(request, preset)
 
 
-def _refuse_stop_words_of_the_prefix(request: ReplyRequest, preset: Preset) -> None:
+def _refuse_stop_words_in_prefix(request: ReplyRequest, preset: Preset) -> None:
     """A stop word that is part of the words that lead into the answer would be shown, or end every answer before its first word.
 
     With thinking off the prefix may be an answer so far, to be continued: what it holds is no mistake, and ends nothing.
     """
-    prefix = first(request.answer_prefix, preset.answer.prefix)
+    prefix = value_or_default(request.answer_prefix, preset.answer.prefix)
     if request.thinking is not ThinkingMode.FORCED or prefix_policy(request, preset.answer) == "never" or preset.answer.left_to_model:
         return
     for word in request.stop_words:
@@ -74,13 +74,13 @@ def refuse_recounted_penalties(request: ReplyRequest, forcing: ForcingPlan, thin
             raise InvalidRequest(field, value, allowed if field != name else f"{allowed} (thinking_{name} 0 keeps it to the answer)")
 
 
-def _refuse_what_audits_lack(request: ReplyRequest, preset: Preset) -> None:
+def _refuse_fields_of_audit_presets(request: ReplyRequest, preset: Preset) -> None:
     rule = BudgetRule(preset.thinking.budget_rule)
     if request.thinking is not ThinkingMode.FORCED and rule is not BudgetRule.EXACT:
         raise InvalidRequest("thinking", request.thinking, f"forced with preset {preset.name}, which is for audits")
     if request.grace_tokens and rule is not BudgetRule.EXACT:
         raise InvalidRequest("grace_tokens", request.grace_tokens, f"0 with preset {preset.name}, which cuts as its authors do")
-    num_ignore = first(request.num_ignore, preset.thinking.num_ignore)
+    num_ignore = value_or_default(request.num_ignore, preset.thinking.num_ignore)
     if request.min_thinking_tokens and num_ignore and rule is BudgetRule.PER_ROUND:
         raise InvalidRequest("min_thinking_tokens", request.min_thinking_tokens, f"0 with preset {preset.name} and num_ignore {num_ignore}")
     if request.min_thinking_tokens and rule is BudgetRule.SAMPLED:
@@ -94,6 +94,6 @@ def prefix_policy(request: ReplyRequest, answer: AnswerPreset) -> str:
     return request.answer_prefix_policy or answer.prefix_policy
 
 
-def first(given: Any, default: Any) -> Any:
+def value_or_default(given: Any, default: Any) -> Any:
     """What was given, or the default if nothing was."""
     return default if given is None else given

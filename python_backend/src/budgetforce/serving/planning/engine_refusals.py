@@ -12,7 +12,7 @@ from budgetforce.serving.requests.request import SAMPLING_RULES, field_of
 _FIELDS = {"bad_words_list": "bad_words", "runtime_top_k": "top_k", "runtime_top_p": "top_p"}
 
 
-def in_the_callers_terms(refusal: InvalidRequest, plan: ReplyPlan, phase: Phase) -> InvalidRequest:
+def name_request_field(refusal: InvalidRequest, plan: ReplyPlan, phase: Phase) -> InvalidRequest:
     """The same refusal with the caller's field; of bad words with the first that is several tokens, which engines refuse."""
     name = _FIELDS.get(refusal.field, refusal.field)
     if name != "bad_words" and name not in SAMPLING_RULES:

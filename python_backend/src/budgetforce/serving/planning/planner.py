@@ -21,7 +21,12 @@ from budgetforce.engine.call_limits import NO_LIMITS, CallLimits
 from budgetforce.errors import ConfigError, InvalidRequest
 from budgetforce.presets import AnswerPreset, Preset
 from budgetforce.serving.planning.call_bounds import check_call_bounds
-from budgetforce.serving.planning.contradictions import first, prefix_policy, refuse_recounted_penalties, refuse_the_meaningless
+from budgetforce.serving.planning.contradictions import (
+    prefix_policy,
+    refuse_fields_without_effect,
+    refuse_recounted_penalties,
+    value_or_default,
+)
 from budgetforce.serving.requests.request import ReplyRequest, field_of
 from budgetforce.text.stop_words import StopWords
 from budgetforce.text.tokenizer import ChatTokenizer
@@ -93,7 +98,7 @@ class Planner:
     def plan(self, request: ReplyRequest) -> ReplyPlan:
         """Raises InvalidRequest if the request does not fit the model or its context."""
         preset = self._preset(request)
-        refuse_the_meaningless(request, preset)
+        refuse_fields_without_effect(request, preset)
         forcing = self._forcing_plan(request, preset)
         sampling = self._sampling(request, preset)
         always_banned = self._masked_ids | forcing.thinking_terminators | forcing.answer_terminators
@@ -139,16 +144,18 @@ class Planner:
             thinking_terminators=thinking_terminators,
             answer_terminators=answer_terminators,
             max_thinking_tokens=0,
-            num_ignore=first(request.num_ignore, thinking.num_ignore),
-            ignore_ids=tuple(self._plain("ignore_str", text) for text in first(request.ignore_str, thinking.ignore_str)),
-            grace_tokens=first(request.grace_tokens, 0),
+            num_ignore=value_or_default(request.num_ignore, thinking.num_ignore),
+            ignore_ids=tuple(self._plain("ignore_str", text) for text in value_or_default(request.ignore_str, thinking.ignore_str)),
+            grace_tokens=value_or_default(request.grace_tokens, 0),
             boundary_ids=tokenizer.boundary_bearing if request.grace_tokens else frozenset(),
             max_answer_tokens=1,
             max_context_tokens=1 << 40,  # more than any field can ask for
             answer_ids=encode(answer.off_start if request.thinking is ThinkingMode.OFF else answer.start),
             cut_answer_ids=encode(answer.cut_start),
             thinking_prefix_ids=tokenizer.encode(thinking.prefix),
-            answer_prefix_ids=() if policy == "never" else self._plain("answer_prefix", first(request.answer_prefix, answer.prefix)),
+            answer_prefix_ids=()
+            if policy == "never"
+            else self._plain("answer_prefix", value_or_default(request.answer_prefix, answer.prefix)),
             prefix_after_natural_end=policy == "always",
             line_break_ids=encode("\n") if answer.cut_start else (),
             line_break_bearing=tokenizer.line_break_bearing,
@@ -190,11 +197,11 @@ class Planner:
         plan = replace(plan, max_answer_tokens=max_answer, max_context_tokens=context)
         if plan.mode is not ThinkingMode.FORCED:
             return plan
-        asked, floor = request.max_thinking_tokens, first(request.min_thinking_tokens, 0)
+        asked, floor = request.max_thinking_tokens, value_or_default(request.min_thinking_tokens, 0)
         if asked is not None and asked > room:
             allowed = f"-1 to {room}: the context holds {context} tokens, {fixed} are prompt and markers, {reserve} the answer's"
             raise InvalidRequest("max_thinking_tokens", asked, allowed)
-        wanted = first(asked, preset.thinking.max_tokens)
+        wanted = value_or_default(asked, preset.thinking.max_tokens)
         budget = room if wanted == -1 else min(wanted, room)
         if floor > budget:
             raise InvalidRequest("min_thinking_tokens", floor, f"0 to {budget}, the budget that max_thinking_tokens and the context leave")
@@ -221,10 +228,10 @@ class Planner:
             "max_thinking_tokens": forcing.max_thinking_tokens,
             "min_thinking_tokens": forcing.min_thinking_tokens,
             "num_ignore": forcing.num_ignore,
-            "ignore_str": first(request.ignore_str, preset.thinking.ignore_str),
+            "ignore_str": value_or_default(request.ignore_str, preset.thinking.ignore_str),
             "grace_tokens": forcing.grace_tokens,
             "thinking_prefix": _thinking_prefix(preset, forcing),
-            "answer_prefix": first(request.answer_prefix, preset.answer.prefix),
+            "answer_prefix": value_or_default(request.answer_prefix, preset.answer.prefix),
             "answer_prefix_policy": prefix_policy(request, preset.answer),
             "max_tokens": min(forcing.max_answer_tokens, forcing.max_context_tokens),
             "max_context_tokens": forcing.max_context_tokens,

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How pieces of a reply leave: one by one, or all at the end. Knows no Triton.
+"""How chunks of a reply leave: one by one, or all at the end. Knows no Triton.
 
-A stream sends its first piece at once; then one send is under way at a time, and what comes
+A stream sends its first chunk at once; then one send is under way at a time, and what comes
 meanwhile leaves together with the next. So there is more in a message when the machine is behind.
 
 Whether the client reads cannot be seen: Triton takes what is sent and keeps it, some 2.5 kB a message, until the client
@@ -27,7 +27,7 @@ MAX_HELD_S = 0.25  # ... or is the first for so long, since a person may be watc
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Piece:
+class OutputChunk:
     """A part of a reply.
 
     Attributes:
@@ -37,7 +37,7 @@ class Piece:
         answer: answer text.
         ids: the ids behind it, in the order of the context.
         round: JSON, with "round_ended" only.
-        result: JSON, on a sample's last piece only.
+        result: JSON, on a sample's last chunk only.
     """
 
     event: str
@@ -49,18 +49,18 @@ class Piece:
     result: str | None = None
 
 
-Send = Callable[[Sequence[Piece], bool], None]  # (pieces, whether they end the request); blocking
+Send = Callable[[Sequence[OutputChunk], bool], None]  # (chunks, whether they end the request); blocking
 
 
 class Sink(Protocol):
-    """Where the pieces of one reply go, in order. Belongs to one event loop."""
+    """Where the chunks of one reply go, in order. Belongs to one event loop."""
 
-    def put(self, piece: Piece) -> None:
-        """Take a piece; never blocks. Raises what an earlier send raised."""
+    def put(self, chunk: OutputChunk) -> None:
+        """Take a chunk; never blocks. Raises what an earlier send raised."""
         ...
 
     async def ready(self) -> None:
-        """Wait until a piece would leave at once. Until then it is as well to let more come together."""
+        """Wait until a chunk would leave at once. Until then it is as well to let more come together."""
         ...
 
     async def close(self) -> None:
@@ -73,9 +73,9 @@ class Sink(Protocol):
 
 
 class StreamSink:
-    """Sends pieces as they come, see above, in the threads of ``executor``.
+    """Sends chunks as they come, see above, in the threads of ``executor``.
 
-    Whichever thread sends goes on as long as there is something to send. The event loop hears of
+    Whichever thread sends goes on as long as there is something to send. The event loop can_obey of
     it only if somebody waits: to wake it is dear.
     """
 
@@ -84,7 +84,7 @@ class StreamSink:
         self._executor = executor
         self._loop = asyncio.get_running_loop()
         self._lock = threading.Lock()  # over all that follows
-        self._unsent: list[Piece] = []
+        self._unsent: list[OutputChunk] = []
         self._num_unsent_ids = self._num_sent_ids = 0
         self._events: dict[int, str] = {}  # the last one, by sample
         self._is_due = False  # what is unsent is to leave
@@ -95,22 +95,22 @@ class StreamSink:
         self._waiters: list[asyncio.Future[None]] = []
         self._failure: Exception | None = None
 
-    def put(self, piece: Piece) -> None:
+    def put(self, chunk: OutputChunk) -> None:
         with self._lock:
             if self._failure is not None:
                 raise self._failure
-            self._unsent.append(piece)
-            self._num_unsent_ids += len(piece.ids)
-            begins = self._makes_due(piece) and self._become_due()
+            self._unsent.append(chunk)
+            self._num_unsent_ids += len(chunk.ids)
+            begins = self._makes_due(chunk) and self._become_due()
             held_s = 0.0 if self._is_due else self._held_s
         if begins:
             self._executor.submit(self._drain)
         if held_s > 0:
             self._send_after(held_s)
 
-    def _makes_due(self, piece: Piece) -> bool:
-        is_beginning = self._events.get(piece.index) != piece.event
-        self._events[piece.index] = piece.event
+    def _makes_due(self, chunk: OutputChunk) -> bool:
+        is_beginning = self._events.get(chunk.index) != chunk.event
+        self._events[chunk.index] = chunk.event
         is_enough = self._num_unsent_ids * LEAST_SHARE >= self._num_sent_ids
         return is_beginning or is_enough or self._held_s <= 0
 
@@ -122,11 +122,11 @@ class StreamSink:
 
     @property
     def _held_s(self) -> float:
-        """Seconds that a piece may be held back from now on."""
+        """Seconds that a chunk may be held back from now on."""
         return self._sent_at + MAX_HELD_S - time.monotonic()
 
     def _send_after(self, seconds: float) -> None:
-        """Send what is held back then: an engine that goes silent brings no further piece to send it with."""
+        """Send what is held back then: an engine that goes silent brings no further chunk to send it with."""
         if not self._timer_runs:
             self._timer_runs = True
             self._loop.call_later(seconds, self._send_held)
@@ -152,26 +152,26 @@ class StreamSink:
 
     def _drain(self) -> None:
         try:
-            while pieces := self._take():
-                self._num_results_left -= sum(piece.result is not None for piece in pieces)
-                self._send(pieces, self._num_results_left == 0)
+            while chunks := self._next_batch():
+                self._num_results_left -= sum(chunk.result is not None for chunk in chunks)
+                self._send(chunks, self._num_results_left == 0)
         except Exception as error:  # noqa: BLE001  # the reply's business, not this thread's
             with self._lock:
                 self._failure = error
                 self._unsent.clear()
-            self._take()
+            self._next_batch()
 
-    def _take(self) -> list[Piece]:
+    def _next_batch(self) -> list[OutputChunk]:
         with self._lock:
-            pieces, self._unsent = (self._unsent, []) if self._is_due else ([], self._unsent)
-            self._is_idle, self._is_due = not pieces, False
-            if pieces:
+            chunks, self._unsent = (self._unsent, []) if self._is_due else ([], self._unsent)
+            self._is_idle, self._is_due = not chunks, False
+            if chunks:
                 self._num_sent_ids += self._num_unsent_ids
                 self._num_unsent_ids, self._sent_at = 0, time.monotonic()
-            told, self._waiters = ([], self._waiters) if pieces else (self._waiters, [])
-        if told:
-            self._loop.call_soon_threadsafe(_tell, told)
-        return merge(sorted(pieces, key=lambda piece: piece.index))  # else samples side by side would not merge at all
+            waiters, self._waiters = ([], self._waiters) if chunks else (self._waiters, [])
+        if waiters:
+            self._loop.call_soon_threadsafe(_wake, waiters)
+        return merge(sorted(chunks, key=lambda chunk: chunk.index))  # else samples side by side would not merge at all
 
     async def close(self) -> None:
         await self.ready()
@@ -186,47 +186,47 @@ class StreamSink:
         await self.ready()
 
 
-def _tell(waiters: Iterable[asyncio.Future[None]]) -> None:
+def _wake(waiters: Iterable[asyncio.Future[None]]) -> None:
     for waiter in waiters:
         if not waiter.done():
             waiter.set_result(None)
 
 
 class JoiningSink:
-    """Sends one response at the end, with everything in it: a piece for each sample, in order."""
+    """Sends one response at the end, with everything in it: a chunk for each sample, in order."""
 
     def __init__(self, send: Send, executor: Executor) -> None:
         self._send = send
         self._executor = executor
-        self._pieces: list[Piece] = []
+        self._pieces: list[OutputChunk] = []
 
-    def put(self, piece: Piece) -> None:
-        self._pieces.append(piece)
+    def put(self, chunk: OutputChunk) -> None:
+        self._pieces.append(chunk)
 
     async def ready(self) -> None:
         """It always is: nothing leaves before the end."""
 
     async def close(self) -> None:
-        in_order = sorted(self._pieces, key=lambda piece: piece.index)
-        whole = [_join("done", list(of_one)) for _, of_one in groupby(in_order, lambda piece: piece.index)]
+        in_order = sorted(self._pieces, key=lambda chunk: chunk.index)
+        whole = [_join("done", list(of_one)) for _, of_one in groupby(in_order, lambda chunk: chunk.index)]
         await asyncio.get_running_loop().run_in_executor(self._executor, self._send, whole, True)
 
     async def settle(self) -> None:
         self._pieces.clear()
 
 
-def merge(pieces: Iterable[Piece]) -> list[Piece]:
-    """Neighbours of the same event and sample as one piece; of rounds, each stays."""
-    runs = [list(run) for _, run in groupby(pieces, lambda piece: (piece.event, piece.index, piece.round))]
+def merge(chunks: Iterable[OutputChunk]) -> list[OutputChunk]:
+    """Neighbours of the same event and sample as one chunk; of rounds, each stays."""
+    runs = [list(run) for _, run in groupby(chunks, lambda chunk: (chunk.event, chunk.index, chunk.round))]
     return [run[0] if len(run) == 1 else _join(run[0].event, run) for run in runs]
 
 
-def _join(event: str, pieces: Sequence[Piece]) -> Piece:
-    return Piece(
+def _join(event: str, chunks: Sequence[OutputChunk]) -> OutputChunk:
+    return OutputChunk(
         event=event,
-        index=pieces[0].index,
-        thinking="".join(piece.thinking for piece in pieces),
-        answer="".join(piece.answer for piece in pieces),
-        ids=tuple(token_id for piece in pieces for token_id in piece.ids),
-        result=pieces[-1].result,
+        index=chunks[0].index,
+        thinking="".join(chunk.thinking for chunk in chunks),
+        answer="".join(chunk.answer for chunk in chunks),
+        ids=tuple(token_id for chunk in chunks for token_id in chunk.ids),
+        result=chunks[-1].result,
     )
