@@ -27,11 +27,12 @@ from collections.abc import Callable
 
 from budgetforce.core.actions import Action, Finish, Generate, Reencode, merge_emits
 from budgetforce.core.budget import Budget, BudgetRule
+from budgetforce.core.errors import EngineProtocolError, ShellProtocolError
 from budgetforce.core.events import AnswerNow, Cancelled, Event, Reencoded, RoundEnded, Started, StopWordFound, TimeIsUp, TokensSampled
 from budgetforce.core.ledger import AnswerEnd, Ledger, RefusedFor, RoundEnd, RoundRecord, ThinkingEnd
 from budgetforce.core.markers import MarkerMatcher
 from budgetforce.core.plan import ForcingPlan, ThinkingMode
-from budgetforce.core.rounds import ProtocolViolation, Rounds
+from budgetforce.core.rounds import Rounds
 from budgetforce.core.states import TRANSITIONS, Cause, Phase, State
 from budgetforce.core.transcript import Transcript
 
@@ -68,19 +69,26 @@ class BudgetForcer:
     def receive(self, event: Event) -> list[Action]:
         """Take one event and say what to do.
 
-        Raises ProtocolViolation if the engine broke its contract; the forcer is then in DONE.
+        Raises EngineProtocolError if the engine broke its contract, ShellProtocolError if the event
+        cannot happen in this state; the forcer is then in DONE.
         """
-        if self.state is State.DONE:
+        state = self.state
+        if state is State.DONE:
             return []
         try:
             actions = self._dispatch(event)
-        except ProtocolViolation:
+        except EngineProtocolError:
             self.state = State.DONE
             raise
+        except ShellProtocolError as error:
+            self.state = State.DONE
+            raise ShellProtocolError(f"{type(event).__name__} in state {state.name}: {error}") from error
         self._reply.check()
         return actions
 
     def _dispatch(self, event: Event) -> list[Action]:
+        if self.state is State.IDLE and not isinstance(event, Started | AnswerNow | Cancelled):
+            raise ShellProtocolError("the first event must be Started")
         match event:
             case TokensSampled(ids):
                 actions = [action for token_id in ids for action in self._take(token_id)]
@@ -104,7 +112,7 @@ class BudgetForcer:
     def _move(self, cause: Cause) -> None:
         row = TRANSITIONS[self.state]
         if cause not in row:
-            raise ProtocolViolation(f"{cause.name} cannot happen in {self.state.name}")
+            raise ShellProtocolError(f"{cause.name} has no cell in row {self.state.name} of the state table")
         self.state = row[cause]
 
     def _start(self) -> list[Action]:
@@ -358,6 +366,7 @@ class BudgetForcer:
         return [Reencode(context_ids=self.context_ids, start=self._plan.reencode_from)]
 
     def _reencoded(self, ids: tuple[int, ...]) -> list[Action]:
-        assert self._plan.reencode_from is not None
+        if self._plan.reencode_from is None:
+            raise ShellProtocolError("the plan re-encodes nothing")
         self._reply.replace_end(self._plan.reencode_from, ids)
         return self._go_on()
