@@ -40,8 +40,8 @@ def test_an_engine_that_answers_the_canary_is_ready():
 
 def test_an_engine_that_is_heard_of_is_not_asked():
     engine = ScriptedEngine()
-    engine.heard_at = time.monotonic() + 3600
-    assert watched(engine, lambda watch: time.monotonic() > engine.heard_at - 3599.9)
+    engine.last_ids_at = time.monotonic() + 3600
+    assert watched(engine, lambda watch: time.monotonic() > engine.last_ids_at - 3599.9)
     assert engine.calls == []
 
 

@@ -46,7 +46,7 @@ class EngineHealthMonitor:
 
     async def _check(self) -> None:
         now = time.monotonic()
-        if now - self._engine.heard_at < self._period_s:
+        if now - self._engine.last_ids_at < self._period_s:
             self.engine_is_ready = True
             return
         try:

@@ -10,8 +10,8 @@ from pathlib import Path
 import triton_python_backend_utils as pb_utils
 
 from budgetforce.config import OrchestratorConfig, from_parameters
-from budgetforce.engine.call_limits import NO_LIMITS, OF_MODEL, CallLimits
-from budgetforce.engine.endpoint import endpoint_of
+from budgetforce.engine.call_limits import LIMITS_OF_MODEL, NO_LIMITS, CallLimits
+from budgetforce.engine.endpoint import load_endpoint
 from budgetforce.engine.triton_bls import BlsEngine
 from budgetforce.engine.triton_grpc import GrpcEngine
 from budgetforce.presets import Preset
@@ -63,7 +63,7 @@ class BudgetForcingModel:
             config=config,
             tokenizer=self._tokenizer,
             planner=self._planner,
-            engine=GrpcEngine(endpoint_of(config), config.engine_model, config.max_silence_s),
+            engine=GrpcEngine(load_endpoint(config), config.engine_model, config.max_silence_s),
             senders=ThreadPoolExecutor(NUM_SENDERS, thread_name_prefix="s1-send"),
             workers=ThreadPoolExecutor(NUM_WORKERS, thread_name_prefix="s1-text"),
             log_error=pb_utils.Logger.log_error,
@@ -86,9 +86,9 @@ class BudgetForcingModel:
 
 def _limits_of(engine_model: str) -> CallLimits:
     """Return the limits of an engine's library, known by the model's name. Another name leaves a line in the log."""
-    if engine_model not in OF_MODEL:
+    if engine_model not in LIMITS_OF_MODEL:
         pb_utils.Logger.log_warn(
-            f"s1: engine model '{engine_model}' is none of {', '.join(OF_MODEL)}: what its library cannot take in one call "
+            f"s1: engine model '{engine_model}' is none of {', '.join(LIMITS_OF_MODEL)}: what its library cannot take in one call "
             "(top_k, number of bad_words) is not refused, see python_backend/ENGINES.md"
         )
-    return OF_MODEL.get(engine_model, NO_LIMITS)
+    return LIMITS_OF_MODEL.get(engine_model, NO_LIMITS)

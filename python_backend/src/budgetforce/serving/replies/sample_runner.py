@@ -18,11 +18,11 @@ from budgetforce.core import (
     AnswerNow,
     BudgetForcer,
     Emit,
+    EngineProtocolError,
     Finish,
     Generate,
     Ledger,
     Phase,
-    ProtocolViolation,
     Reencode,
     Reencoded,
     RoundEnded,
@@ -86,7 +86,7 @@ class SampleRunner:
         watching = asyncio.create_task(self._watch_deadline()) if self.deadline.answers else None
         try:
             await self._loop()
-        except ProtocolViolation as error:
+        except EngineProtocolError as error:
             raise EngineFailed(f"the engine broke its contract: {error}") from error
         except asyncio.CancelledError:
             self._forcer.receive(CancelledEvent())
