@@ -11,13 +11,13 @@ from dataclasses import replace
 import pytest
 from built_engine import NvidiaSmi, build, gpu, machine, manifest_of, write_config
 
-from budgetforce import launcher
 from budgetforce.building import machine as machines
 from budgetforce.building import manifest as manifests
 from budgetforce.building import preflight
 from budgetforce.building.manifest import BUILD_AGAIN, OTHER_IMAGE
 from budgetforce.building.preflight import NOTE, OK, WRONG, Finding, examine, main, require
 from budgetforce.errors import ConfigError
+from budgetforce.launcher import command as launcher
 
 Usage = namedtuple("Usage", "total")
 

@@ -13,10 +13,11 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
 from benchmarks import chain_throughput, orchestration, peer_table
-from budgetforce import errors, presets, serving_env
+from budgetforce import errors, presets
 from budgetforce.config import OrchestratorConfig
 from budgetforce.core import AnswerEnd, ThinkingEnd
 from budgetforce.core.states import mermaid
+from budgetforce.launcher import serving_env
 from budgetforce.serving import engine_inputs, metrics
 from budgetforce.serving.requests import bounds, parameters
 from contract import refresh_help

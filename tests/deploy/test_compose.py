@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from budgetforce import launcher
 from budgetforce.building.__main__ import main as building
 from budgetforce.building.spec import IMAGE
-from budgetforce.triton_server import DRAIN_END_S, DRAIN_S, FOLLOW_S, ORDERLY_END_S
+from budgetforce.launcher import command as launcher
+from budgetforce.launcher.triton_server import DRAIN_END_S, DRAIN_S, FOLLOW_S, ORDERLY_END_S
 
 COMPOSE = Path(sys.prefix) / "bin" / "docker-compose"
 KNOB = re.compile(r"^([A-Z][A-Z0-9_]*)=(.*)$", re.M)

@@ -22,8 +22,8 @@ from typing import Any
 
 import pytest
 
-from budgetforce.serving_env import serving_environment
-from budgetforce.triton_server import TritonServer, choose_ports
+from budgetforce.launcher.serving_env import serving_environment
+from budgetforce.launcher.triton_server import TritonServer, choose_ports
 from s1_client import Client
 
 VOCAB_ROWS = 49152 + 8  # of the scripted engine: more than there are tokens

@@ -10,11 +10,8 @@ checked here.
 
 from __future__ import annotations
 
-import ctypes
-import ctypes.util
 import os
 import shutil
-import signal
 import sys
 import sysconfig
 from dataclasses import dataclass, field
@@ -25,7 +22,6 @@ from budgetforce.errors import ConfigError
 
 _VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 _LIBPYTHON = f"libpython{_VERSION}.so.1.0"
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,8 +82,3 @@ def libpython_dir() -> Path:
         if (folder / _LIBPYTHON).exists():
             return folder
     raise ConfigError(f"{_LIBPYTHON} is needed by Triton's Python backend: install package libpython{_VERSION}")
-
-
-def die_with_parent() -> None:
-    """In a child before exec: get SIGTERM when the parent dies, however it dies (Linux)."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -12,13 +12,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from budgetforce import launcher, serving_env
 from budgetforce.building import render
 from budgetforce.config import OrchestratorConfig
 from budgetforce.errors import ConfigError
-from budgetforce.security import Security
-from budgetforce.serving_env import LIBRARY_ENGINES, engine_limits, serving_environment
-from budgetforce.triton_server import Ports
+from budgetforce.launcher import command, serving_env
+from budgetforce.launcher.security import Security
+from budgetforce.launcher.serving_env import LIBRARY_ENGINES, engine_limits, serving_environment
+from budgetforce.launcher.triton_server import Ports
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ from budgetforce.triton_server import Ports
     ],
 )
 def test_what_speaks_no_tls_stays_on_this_machine_where_tls_is_wanted(flags, grpc, http):
-    ports = launcher._ports_of(launcher._parse(flags))
+    ports = command._ports_of(command._parse(flags))
     assert ports.listening() == {"http": (http, 8000), "grpc": (grpc, 8001), "metrics": (http, 8002)}
 
 
@@ -40,7 +40,7 @@ def test_what_speaks_no_tls_stays_on_this_machine_where_tls_is_wanted(flags, grp
 @pytest.mark.parametrize("value", ["-1", "65536", "99999", "x", "8001.0", ""])
 def test_a_port_that_there_is_not_is_refused_by_name(name, value, capsys):
     with pytest.raises(SystemExit):
-        launcher._parse([f"--{name}-port={value}"])
+        command._parse([f"--{name}-port={value}"])
     assert f"--{name}-port: got {value}, allowed: a number from 1 to 65535" in capsys.readouterr().err
 
 
@@ -56,17 +56,17 @@ def test_a_server_that_is_ready_says_where_the_command_comes_from(tmp_path, monk
     """In an environment that has it, and in a container that has not."""
     monkeypatch.setattr(sys, "prefix", str(tmp_path))
     clone = "pip install './client[cli]' in a clone of this project (Python 3.11 or later)"
-    assert launcher._how_to_ask(environment) == f"ask it: {clone}; {variables}{QUESTION}"
+    assert command._how_to_ask(environment) == f"ask it: {clone}; {variables}{QUESTION}"
     (tmp_path / "bin").mkdir()
     for name in ("s1", "activate"):
         (tmp_path / "bin" / name).touch()
-    assert launcher._how_to_ask(environment) == f"ask it: . {tmp_path}/bin/activate; {variables}{QUESTION}"
+    assert command._how_to_ask(environment) == f"ask it: . {tmp_path}/bin/activate; {variables}{QUESTION}"
 
 
 INTERRUPTED = """
 import signal, subprocess, sys
 from pathlib import Path
-from budgetforce import launcher, triton_files
+from budgetforce.launcher import command, triton_files
 
 class Popen(subprocess.Popen):
     def __init__(self, _command, **settings):
@@ -75,14 +75,14 @@ class Popen(subprocess.Popen):
         signal.raise_signal(signal.SIGTERM)  # the process runs, and nobody holds it yet
 
 started = []
-launcher.subprocess.Popen = Popen
+command.subprocess.Popen = Popen
 triton_files.find = lambda: triton_files.Triton(binary="sleep")
-signal.signal(signal.SIGTERM, launcher._interrupt)
-ports = launcher.Ports(http=1, grpc=2, metrics=3)
+signal.signal(signal.SIGTERM, command._interrupt)
+ports = command.Ports(http=1, grpc=2, metrics=3)
 try:
-    with launcher.TritonServer(repositories=[], models=[], ports=ports, log=Path(sys.argv[1])):
+    with command.TritonServer(repositories=[], models=[], ports=ports, log=Path(sys.argv[1])):
         pass
-except launcher._Interrupted:
+except command._Interrupted:
     print([process.poll() for process in started])
 """
 
@@ -182,7 +182,7 @@ def test_the_numbers_of_admission_reach_every_model_that_names_them(root, hf_fol
     asked = options(engine="vllm_llm", model=str(hf_folder), max_replies=32, max_waiting=0)
     environment = serving_environment(asked, 8001, lambda _: None)
     assert (environment["S1_MAX_REPLIES"], environment["S1_MAX_WAITING"]) == ("32", "0")
-    defaults = launcher._parse([])
+    defaults = command._parse([])
     for config in ("s1/config.pbtxt", "s1/configs/bls.pbtxt", "vllm_llm/config.pbtxt", "llmapi_llm/config.pbtxt"):
         text = (root / "model_repository" / config).read_text()
         assert f"${{S1_MAX_REPLIES:-{defaults.max_replies}}}" in text  # a plain tritonserver sets none
@@ -247,14 +247,14 @@ def own_signals():
 
 @pytest.mark.usefixtures("own_signals")
 def test_an_engine_that_has_not_been_built_is_refused_before_triton_starts(root, capsys):
-    code = launcher.main(["--engine=tensorrt_llm", f"--model-repository={root / 'model_repository'}"])
+    code = command.main(["--engine=tensorrt_llm", f"--model-repository={root / 'model_repository'}"])
     assert code == 1
     assert "tensorrt_llm has no config.pbtxt" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("own_signals")
 def test_a_reason_not_to_start_is_a_sentence_and_exit_code_1(capsys, tmp_path):
-    code = launcher.main([f"--log={tmp_path / 'log'}", f"--cache={tmp_path}", "--model=/nowhere", "--http-port=0", "--grpc-port=0"])
+    code = command.main([f"--log={tmp_path / 'log'}", f"--cache={tmp_path}", "--model=/nowhere", "--http-port=0", "--grpc-port=0"])
     assert code == 1
     assert "model '/nowhere'" in capsys.readouterr().err
 
@@ -265,12 +265,12 @@ def test_a_process_of_the_server_that_died_ends_the_launcher_with_a_reason_and_e
     ports = Ports(host="127.0.0.1", http=8000, grpc=8001, metrics=8002)
     urls = {"grpc_url": "g", "http_url": "h"}
     server = SimpleNamespace(ports=ports, security=Security(), wait=lambda: died, process=SimpleNamespace(returncode=None), **urls)
-    assert launcher._serve_until_it_ends(server) == 1
+    assert command._serve_until_it_ends(server) == 1
     assert died in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("seconds", ["-1", "inf", "soon"])
 def test_a_drain_that_is_no_time_is_refused(capsys, seconds):
     with pytest.raises(SystemExit):
-        launcher.main([f"--drain-s={seconds}"])
+        command.main([f"--drain-s={seconds}"])
     assert "--drain-s" in capsys.readouterr().err

@@ -25,12 +25,19 @@ from types import FrameType
 from budgetforce.building import preflight
 from budgetforce.config import TRANSPORTS
 from budgetforce.errors import ConfigError
+from budgetforce.launcher.ranks import world_size
+from budgetforce.launcher.security import add_options as add_security_options
+from budgetforce.launcher.security import security_of
+from budgetforce.launcher.serving_env import (
+    ENGINE_HELP,
+    ENGINES,
+    LIBRARIES,
+    add_admission_options,
+    add_library_options,
+    serving_environment,
+)
+from budgetforce.launcher.triton_server import DRAIN_S, EXIT_TIMEOUT_S, START_S, Ports, StartFailed, TritonServer, choose_ports
 from budgetforce.processes import INTERRUPTS, adopt_orphans, in_child_before_exec, interrupts_held
-from budgetforce.ranks import world_size
-from budgetforce.security import add_options as add_security_options
-from budgetforce.security import security_of
-from budgetforce.serving_env import ENGINE_HELP, ENGINES, LIBRARIES, add_admission_options, add_library_options, serving_environment
-from budgetforce.triton_server import DRAIN_S, EXIT_TIMEOUT_S, START_S, Ports, StartFailed, TritonServer, choose_ports
 
 DEFAULT_URL = "127.0.0.1:8001"  # the client's
 CLIENT = "pip install './client[cli]' in a clone of this project (Python 3.11 or later)"

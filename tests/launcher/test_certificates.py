@@ -7,8 +7,8 @@ import pytest
 import trustme
 from cryptography.hazmat.primitives import serialization
 
-from budgetforce.certificates import Pair, tls_files
 from budgetforce.errors import ConfigError
+from budgetforce.launcher.certificates import Pair, tls_files
 
 
 @pytest.fixture(scope="module")

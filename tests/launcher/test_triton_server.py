@@ -7,9 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from budgetforce import triton_server
-from budgetforce.security import Security
-from budgetforce.triton_server import Ports, StartFailed, TritonServer, choose_ports
+from budgetforce.launcher import triton_server
+from budgetforce.launcher.security import Security
+from budgetforce.launcher.triton_server import Ports, StartFailed, TritonServer, choose_ports
 
 
 def test_ports_asked_for_are_kept_and_zeros_become_different_free_ones():
@@ -133,7 +133,7 @@ def test_draining_a_server_that_never_answers_ends_with_its_time_or_the_server(r
 
     one = running_server()
     one.drain_s = 600 if ends else 0.01
-    monkeypatch.setattr("budgetforce.triton_server.DRAIN_END_S", 0.0)
+    monkeypatch.setattr("budgetforce.launcher.triton_server.DRAIN_END_S", 0.0)
     monkeypatch.setattr(TritonServer, "_ask", staticmethod(ask))
     one._drain()
 

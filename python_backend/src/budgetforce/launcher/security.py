@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from budgetforce.certificates import Pair, TlsFiles, tls_files
 from budgetforce.engine.endpoint import RESTRICTED_KEY, TLS_SCHEME, read_secret
 from budgetforce.errors import ConfigError
+from budgetforce.launcher.certificates import Pair, TlsFiles, tls_files
 
 RESTRICTED = "inference,model-config,model-repository,shared-memory,statistics,trace,logging"  # all but health and metadata
 

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
+from budgetforce.launcher.stubs import Stubs
 from budgetforce.processes import kill_session
-from budgetforce.stubs import Stubs
 
 PROGRAM = "triton_python_backend_stub"
 

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from budgetforce import ranks, triton_server
 from budgetforce.errors import ConfigError
+from budgetforce.launcher import ranks, triton_server
+from budgetforce.launcher.ranks import Ranks, mpirun, world_size
 from budgetforce.processes import members
-from budgetforce.ranks import Ranks, mpirun, world_size
 
-STAND_IN = Path(__file__).parent / "fakes" / "stand_in_triton"
+STAND_IN = Path(__file__).parent.parent / "fakes" / "stand_in_triton"
 MPIRUN = os.environ.get("MPIRUN_DIR", str(Path(sys.prefix) / "bin"))  # that of Open MPI 4.1 was tried by hand
 
 

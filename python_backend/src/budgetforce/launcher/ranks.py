@@ -29,9 +29,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from budgetforce import triton_files
 from budgetforce.errors import ConfigError
-from budgetforce.processes import arguments, in_child_before_exec, is_running, kill_session, members
+from budgetforce.processes import arguments, die_with_parent, in_child_before_exec, is_running, kill_session, members
 
 TIDY_S = 3.0  # for mpirun, told to stop
 
@@ -131,4 +130,4 @@ class Ranks:
 
 def _in_child_before_exec() -> None:
     in_child_before_exec()
-    triton_files.die_with_parent()
+    die_with_parent()

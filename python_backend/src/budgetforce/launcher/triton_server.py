@@ -23,11 +23,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from budgetforce import triton_files
+from budgetforce.launcher import triton_files
+from budgetforce.launcher.ranks import Ranks
+from budgetforce.launcher.security import Security
+from budgetforce.launcher.stubs import Stubs
 from budgetforce.processes import interrupts_held
-from budgetforce.ranks import Ranks
-from budgetforce.security import Security
-from budgetforce.stubs import Stubs
 
 START_S = 300.0  # a 32B engine on two GPUs takes minutes to load
 EXIT_TIMEOUT_S = 10  # Triton waits this long for running requests

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import trustme
 
-from budgetforce.certificates import Pair, TlsFiles
 from budgetforce.errors import ConfigError
-from budgetforce.security import Security, add_options, security_of
+from budgetforce.launcher.certificates import Pair, TlsFiles
+from budgetforce.launcher.security import Security, add_options, security_of
 
 RESTRICTED = "inference,model-config,model-repository,shared-memory,statistics,trace,logging:s1-secret=abc"
 SERVER, OWN = (Pair(cert=Path(f"/{name}.pem"), key=Path(f"/{name}.key")) for name in ("server", "own"))

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from budgetforce import triton_files
 from budgetforce.errors import ConfigError
+from budgetforce.launcher import triton_files
 
 
 def test_a_tritonserver_on_path_is_used_as_it_is(tmp_path, monkeypatch):
