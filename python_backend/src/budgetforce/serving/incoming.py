@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from budgetforce.errors import BudgetForceError, Cancelled, InvalidRequest
 from budgetforce.serving.replies.reply import Reply
 from budgetforce.serving.replies.sinks import OutputChunk
+from budgetforce.serving.result_schema import SampleProgress
 
 # Behind the name that a caller chose, our client sends a random part, new for each attempt. So two programs that chose one
 # name have two ids, and each ends its own request.
@@ -91,7 +92,7 @@ class IncomingRequest:
         return self.ended_by or Cancelled("the request was cancelled")
 
     @property
-    def so_far(self) -> list[dict[str, Any]]:
+    def so_far(self) -> list[SampleProgress]:
         return [] if self.reply is None else self.reply.so_far()
 
 

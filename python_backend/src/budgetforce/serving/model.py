@@ -36,7 +36,12 @@ class BudgetForcingModel:
         self._reader = RequestReader(config, [tensor["name"] for tensor in model_config["input"]])
         self._tokenizer = ChatTokenizer.load(Path(config.tokenizer_dir))
         self._planner = Planner(
-            self._tokenizer, Preset.load(config.preset), config.max_context_tokens, config.vocab_rows, _limits_of(config.engine_model)
+            self._tokenizer,
+            Preset.load(config.preset),
+            config.max_context_tokens,
+            config.vocab_rows,
+            _limits_of(config.engine_model),
+            config.engine_model,
         )
         metrics = Metrics(args["model_instance_name"])
         if config.transport == "bls":

@@ -33,11 +33,13 @@ from budgetforce.errors import (
 )
 from budgetforce.serving.admission import Admission, Admitted, Limits
 from budgetforce.serving.incoming import IncomingRequest, RunningRequests
-from budgetforce.serving.planning.planner import Planner, ReplyPlan
+from budgetforce.serving.planning.plan import ReplyPlan
+from budgetforce.serving.planning.planner import Planner
 from budgetforce.serving.replies.deadline import NEVER, Deadline
 from budgetforce.serving.replies.reply import Reply
 from budgetforce.serving.replies.sinks import JoiningSink, OutputChunk, Sink, StreamSink
 from budgetforce.serving.requests.request import ReplyRequest, read_command, read_reply_request
+from budgetforce.serving.result_schema import CommandResult
 from budgetforce.text.tokenizer import ChatTokenizer
 
 T = TypeVar("T")
@@ -151,7 +153,6 @@ class Orchestrator:
         try:
             async with asyncio.timeout_at(None if deadline is NEVER else deadline.at) as limit:
                 plan = await self._in_worker(self.planner.plan, request)
-                plan.effective["engine_model"] = self.config.engine_model
                 num_replies, num_tokens = plan.num_samples, plan.max_kv_tokens
                 async with self.admission.admit(num_replies=num_replies, num_tokens=num_tokens, priority=plan.priority) as admitted:
                     if deadline.answers:
@@ -192,5 +193,6 @@ class Orchestrator:
         else:
             assert told.reply is not None
             told.reply.answer_now()
-        done = OutputChunk(event="done", result=json.dumps({"request_id": told.name, "num_told": 1}))
+        result: CommandResult = {"request_id": told.name, "num_told": 1}
+        done = OutputChunk(event="done", result=json.dumps(result))
         await asyncio.get_running_loop().run_in_executor(self.senders, incoming.writer.send_each, [done], True)

@@ -1,20 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An engine's refusal of one of its tensors, in terms of the field that the caller gave. Knows no Triton."""
+"""Translates an engine's refusal of one of its tensors into a refusal of the request's field. Knows no Triton."""
 
 from __future__ import annotations
 
 from budgetforce.core import Phase
 from budgetforce.errors import InvalidRequest
-from budgetforce.serving.planning.planner import ReplyPlan
+from budgetforce.serving.planning.plan import ReplyPlan
 from budgetforce.serving.requests.request import SAMPLING_RULES, field_of
 
-# Tensors that have another name than the field they come from.
-_FIELDS = {"bad_words_list": "bad_words", "runtime_top_k": "top_k", "runtime_top_p": "top_p"}
+_FIELD_OF_TENSOR = {"bad_words_list": "bad_words", "runtime_top_k": "top_k", "runtime_top_p": "top_p"}  # the others have equal names
 
 
 def name_request_field(refusal: InvalidRequest, plan: ReplyPlan, phase: Phase) -> InvalidRequest:
-    """The same refusal with the caller's field; of bad words with the first that is several tokens, which engines refuse."""
-    name = _FIELDS.get(refusal.field, refusal.field)
+    """Return the refusal with the request's field in place of the engine's tensor.
+
+    Of bad words it shows the first that is several tokens long, which is the kind that engines refuse.
+    """
+    name = _FIELD_OF_TENSOR.get(refusal.field, refusal.field)
     if name != "bad_words" and name not in SAMPLING_RULES:
         return refusal
     field = field_of(name, phase, plan.thinking_fields)

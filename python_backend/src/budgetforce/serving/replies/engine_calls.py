@@ -15,7 +15,7 @@ from budgetforce.core import BudgetForcer, Generate
 from budgetforce.engine.base import Engine, EngineCall
 from budgetforce.errors import EngineUnavailable, InvalidRequest
 from budgetforce.serving.planning.engine_refusals import name_request_field
-from budgetforce.serving.planning.planner import ReplyPlan
+from budgetforce.serving.planning.plan import ReplyPlan
 from budgetforce.serving.replies.result import RoundTrace
 
 RETRY_PERIOD_S = 0.1

@@ -10,15 +10,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext, suppress
-from typing import Any
 
 from budgetforce.engine.base import Engine
 from budgetforce.errors import InvalidRequest
-from budgetforce.serving.planning.planner import ReplyPlan
+from budgetforce.serving.planning.plan import ReplyPlan
 from budgetforce.serving.replies.deadline import NEVER, Deadline
 from budgetforce.serving.replies.engine_calls import EngineCalls
 from budgetforce.serving.replies.sample_runner import SampleRunner
 from budgetforce.serving.replies.sinks import Sink
+from budgetforce.serving.result_schema import SampleProgress
 from budgetforce.text.tokenizer import ChatTokenizer
 
 
@@ -84,7 +84,7 @@ class Reply:
         """Whether all samples are: who has the last result may know it before ``run`` has returned."""
         return all(runner.is_over for runner in self._runners)
 
-    def so_far(self) -> list[dict[str, Any]]:
+    def so_far(self) -> list[SampleProgress]:
         """How far each sample got."""
         return [runner.so_far() for runner in self._runners]
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from budgetforce.core import Emit, Phase
 from budgetforce.serving.replies.sinks import OutputChunk
+from budgetforce.serving.result_schema import RoundReport, SampleResult
 from budgetforce.text.detokenizer import StreamDecoder
 from budgetforce.text.stop_words import StopWordFilter, StopWords
 
@@ -50,11 +51,11 @@ class ReplyText:
         text = self._stop_words[phase].feed(self._decoders[phase].flush()) + self._stop_words[phase].flush()
         return self._sampled(phase, text) if text else []
 
-    def round_ended(self, report: dict[str, Any]) -> OutputChunk:
+    def round_ended(self, report: RoundReport) -> OutputChunk:
         """What tells of a round that is over."""
         return self._chunk("round_ended", round=json.dumps(report))
 
-    def done(self, result: dict[str, Any]) -> list[OutputChunk]:
+    def done(self, result: SampleResult) -> list[OutputChunk]:
         """The last chunks: what was held back, and the result."""
         return [*self.flush(Phase.THINKING), *self.flush(Phase.ANSWER), self._chunk("done", result=json.dumps(result))]
 

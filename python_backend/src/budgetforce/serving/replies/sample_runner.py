@@ -21,7 +21,6 @@ from budgetforce.core import (
     EngineProtocolError,
     Finish,
     Generate,
-    Ledger,
     Phase,
     Reencode,
     Reencoded,
@@ -33,12 +32,13 @@ from budgetforce.core import (
 )
 from budgetforce.core import Cancelled as CancelledEvent
 from budgetforce.errors import EngineFailed
-from budgetforce.serving.planning.planner import ReplyPlan
+from budgetforce.serving.planning.plan import ReplyPlan
 from budgetforce.serving.replies.deadline import NEVER, TICK_S, Deadline, Pace
 from budgetforce.serving.replies.engine_calls import EngineCalls
 from budgetforce.serving.replies.reply_text import ReplyText
-from budgetforce.serving.replies.result import RoundTrace, ms_since, round_report, usage_report
+from budgetforce.serving.replies.result import RoundTrace, ms_since, round_report, sample_result, usage_report
 from budgetforce.serving.replies.sinks import OutputChunk, Sink
+from budgetforce.serving.result_schema import SampleProgress, SampleResult
 from budgetforce.text.tokenizer import ChatTokenizer
 
 
@@ -106,7 +106,7 @@ class SampleRunner:
         """Whether its result is on the way, or was."""
         return self._forcer.ledger.answer_end is not None
 
-    def so_far(self) -> dict[str, Any]:
+    def so_far(self) -> SampleProgress:
         """How far it got, for a request that fails."""
         ledger = self._forcer.ledger
         return {"index": self.index, "num_rounds": len(ledger.rounds), "usage": usage_report(ledger)}
@@ -126,7 +126,7 @@ class SampleRunner:
         """
         chunks = [chunk for action in actions if isinstance(action, Emit) for chunk in self._text.chunks(action)]
         if actions and isinstance(actions[-1], Finish):
-            chunks += self._text.done(self._result(self._forcer.ledger))
+            chunks += self._text.done(self._result())
         if ended is not None:
             behind = next(
                 (n for n, chunk in enumerate(chunks) if chunk.event not in set(Phase) and not _is_held_back_text(chunk)), len(chunks)
@@ -211,19 +211,16 @@ class SampleRunner:
             return TimeIsUp()
         return AnswerNow() if self._answer_now_pending and phase is Phase.THINKING else None
 
-    def _result(self, ledger: Ledger) -> dict[str, Any]:
-        first = next((trace for trace in self.rounds if trace.first_token_ms is not None), None)
-        return {
-            "request_id": self.request_id,
-            "index": self.index,
-            "finish_reason": {"thinking": ledger.thinking_end, "answer": ledger.answer_end},
-            "stop_word": self._text.stop_word(Phase.ANSWER),
-            "usage": usage_report(ledger),
-            "effective": self.plan.effective,
-            "rounds": [round_report(record, trace) for record, trace in zip(ledger.rounds, self.rounds, strict=True)],
-            "engine_time_to_first_token_ms": None if first is None else first.first_token_ms,
-            "total_ms": ms_since(self.started),
-        }
+    def _result(self) -> SampleResult:
+        return sample_result(
+            request_id=self.request_id,
+            index=self.index,
+            ledger=self._forcer.ledger,
+            traces=self.rounds,
+            stop_word=self._text.stop_word(Phase.ANSWER),
+            effective=self.plan.effective,
+            total_ms=ms_since(self.started),
+        )
 
 
 def _is_held_back_text(chunk: OutputChunk) -> bool:
