@@ -11,17 +11,19 @@ import pytest
 import triton_python_backend_utils as pb_utils
 from scripted_engine import ScriptedEngine
 
-from budgetforce.config import OrchestratorConfig
+from budgetforce.config import LOG_LEVELS, OrchestratorConfig
 from budgetforce.errors import BudgetForceError, ConfigError, DeadlineExceeded, EngineFailed, EngineUnavailable, Stopping
 from budgetforce.serving import model as model_module
 from budgetforce.serving import runtime
 from budgetforce.serving.incoming import IncomingRequest
+from budgetforce.serving.logs import ServerLog
 from budgetforce.serving.model import BudgetForcingModel
 from budgetforce.serving.ports import ReplyPort
 from budgetforce.serving.request_reader import RequestReader
 from server.waiting import wait_until
 
 END, EOS = 2, 0
+LOG = ServerLog(dict.fromkeys(LOG_LEVELS, pb_utils.Logger.log_error))
 
 
 @pytest.fixture
@@ -302,7 +304,7 @@ def test_a_client_that_has_gone_ends_the_request_and_the_engines_call(model, eng
 def test_a_request_that_is_cancelled_before_its_first_step_is_told_so(model):
     """Its coroutine never runs; the client is answered all the same."""
     one = request()
-    incoming = IncomingRequest(request_id="id", inputs={}, writer=ReplyPort(one.sender), arrived=0.0)
+    incoming = IncomingRequest(request_id="id", inputs={}, writer=ReplyPort(one.sender, model._log), arrived=0.0)
 
     def start_and_cancel():
         model._runtime._start(incoming)
@@ -337,7 +339,7 @@ def test_a_request_that_cannot_be_read_ends_alone_with_a_line_in_the_log(model, 
     assert whole.sender.finished.wait(5)
     assert str(broken.sender.responses[-1].error).startswith("INTERNAL: unexpected error; the server's log has it under request id broken")
     assert whole.sender.texts("event")[-1] == "done"
-    assert 's1: request "broken":' in pb_utils.Logger.lines[0]
+    assert 's1: request "broken" on scripted after 0 rounds and 0 tokens: INTERNAL: ' in pb_utils.Logger.lines[0]
     assert "ZeroDivisionError" in pb_utils.Logger.lines[0]
 
 
@@ -351,11 +353,12 @@ def test_a_request_that_fails_leaves_a_line_with_its_name_its_error_and_how_far_
     (incoming,) = model._runtime._running.values()
     model._runtime._loop.call_soon_threadsafe(incoming.end, error)
     assert one.sender.finished.wait(5)
-    assert pb_utils.Logger.lines == [f's1: request "id" after 1 rounds and 6 tokens: {error}']
+    assert pb_utils.Logger.lines == [f's1: request "id" on scripted after 1 rounds and 6 tokens: {error}']
 
 
-def test_what_callers_do_is_counted_and_not_logged(model, engine, tokenizer):
+def test_what_callers_do_is_counted_and_not_logged_at_level_warning(model, engine, tokenizer, monkeypatch):
     pb_utils.Logger.lines.clear()
+    monkeypatch.setattr(model._runtime.orchestrator, "log", ServerLog(dict.fromkeys(LOG_LEVELS, LOG.error), level="warning"))
     (one,) = begin(model, engine, tokenizer, "id")
     tell(model, "cancel", "id")
     tell(model, "cancel", "no such id")
@@ -367,14 +370,14 @@ def test_what_callers_do_is_counted_and_not_logged(model, engine, tokenizer):
 def test_an_engine_of_a_name_whose_limits_are_unknown_leaves_a_line_in_the_log(name, is_told):
     """Its library may cut a top_k silently."""
     pb_utils.Logger.lines.clear()
-    model_module._limits_of(name)
+    model_module._limits_of(name, LOG)
     assert any(f"engine model '{name}' is none of embedded_llm, tensorrt_llm" in line for line in pb_utils.Logger.lines) == is_told
 
 
 def test_the_model_is_ready_as_long_as_the_engine_answers(model):
     """Triton asks since 26.03; the answer is a flag."""
     assert model.is_ready()
-    model._runtime._watch.engine_is_ready = False
+    model._runtime._monitor.engine_is_ready = False
     assert not model.is_ready()
 
 
@@ -441,4 +444,4 @@ def test_a_pattern_of_headers_that_is_none_keeps_the_model_from_loading():
         engine_model="x", engine_url="x", tokenizer_dir="x", preset="smollm2", max_context_tokens=1, vocab_rows=1, forwarded_headers="("
     )
     with pytest.raises(ConfigError, match="forwarded_headers"):
-        RequestReader(config, [])
+        RequestReader(config, [], LOG)

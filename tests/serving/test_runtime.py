@@ -9,12 +9,13 @@ import time
 import pytest
 from scripted_engine import ScriptedEngine
 
-from budgetforce.config import OrchestratorConfig
+from budgetforce.config import LOG_LEVELS, OrchestratorConfig
 from budgetforce.errors import EngineUnavailable
 from budgetforce.presets import Preset
 from budgetforce.serving import runtime
 from budgetforce.serving.drain import DrainFile
 from budgetforce.serving.incoming import IncomingRequest
+from budgetforce.serving.logs import ServerLog
 from budgetforce.serving.orchestrator import Orchestrator
 from budgetforce.serving.planning.planner import Planner
 from budgetforce.serving.runtime import InlineExecutor, SerialRuntime
@@ -64,8 +65,7 @@ def make_orchestrator(tokenizer, engine, transport, drain_file):
         engine=engine,
         senders=InlineExecutor(),
         workers=InlineExecutor(),
-        log_error=print,
-        log_warning=print,
+        log=ServerLog(dict.fromkeys(LOG_LEVELS, print)),
     )
 
 

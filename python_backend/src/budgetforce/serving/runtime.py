@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where an orchestrator runs: many requests at once on a thread of its own, or one at a time in the caller's. Knows no Triton."""
+"""Runs an orchestrator: many requests concurrently on its own thread, or one at a time in the caller's. Knows no Triton."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
 import time
-import traceback
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from typing import Any, Protocol
@@ -21,31 +20,34 @@ HEARTBEAT_PERIOD_S = 1.0
 
 
 class Runtime(Protocol):
-    """Takes requests and sees to it that each is answered."""
+    """Accepts requests and makes sure that each is answered."""
 
     orchestrator: Orchestrator
 
     def accept(self, incoming: IncomingRequest) -> None:
-        """Serve a request, now or while others are taken."""
+        """Serve a request, concurrently with others or to its end."""
         ...
 
     def close(self) -> None:
-        """Cancel what runs and give back everything."""
+        """Cancel the running requests and release every resource."""
         ...
 
     @property
     def engine_is_ready(self) -> bool:
-        """Whether the engine answered when it was last asked; no question is put for it."""
+        """Whether the engine answered at the last check; reading it checks nothing."""
         ...
 
     @property
     def heartbeat_at(self) -> float | None:
-        """When the host last showed that it lives, in Unix time; None for one that cannot while it has no request."""
+        """Unix time of the last heartbeat; None for a runtime that has none while it is idle."""
         ...
 
 
 class ConcurrentRuntime:
-    """All requests on one event loop. ``build`` is called there; ``report`` about ten times a second, elsewhere."""
+    """Runs all requests on one event loop in a thread of its own.
+
+    ``build`` is called on that loop; ``report`` about ten times a second, on another thread.
+    """
 
     def __init__(self, build: Callable[[], Orchestrator], canary_period_s: float, report: Callable[[Runtime], None]) -> None:
         self._running: dict[asyncio.Task[None], IncomingRequest] = {}
@@ -55,31 +57,31 @@ class ConcurrentRuntime:
         self._thread = threading.Thread(target=self._loop.run_forever, name="s1-loop", daemon=True)
         self._thread.start()
         self._call(self._set_up(build, canary_period_s))
-        self._drain_file = DrainFile(self.orchestrator.config.drain_file, self.orchestrator.log_error)
+        self._drain_file = DrainFile(self.orchestrator.config.drain_file, self.orchestrator.log.error)
         self._stopped = threading.Event()
         self._poller = threading.Thread(target=self._poll, name="s1-cancel", daemon=True)
         self._poller.start()
 
     async def _set_up(self, build: Callable[[], Orchestrator], canary_period_s: float) -> None:
         self.orchestrator = build()
-        self._watch = EngineHealthMonitor(self.orchestrator.engine, canary_period_s)
+        self._monitor = EngineHealthMonitor(self.orchestrator.engine, canary_period_s)
         self._background = [asyncio.create_task(self._keep_heartbeat())]
         if canary_period_s:
-            self._background.append(asyncio.create_task(self._watch.run()))
+            self._background.append(asyncio.create_task(self._monitor.run()))
 
     def accept(self, incoming: IncomingRequest) -> None:
         self._loop.call_soon_threadsafe(self._start, incoming)
 
     @property
     def engine_is_ready(self) -> bool:
-        return self._watch.engine_is_ready
+        return self._monitor.engine_is_ready
 
     @property
     def heartbeat_at(self) -> float | None:
         return self._heartbeat_at
 
     async def _keep_heartbeat(self) -> None:
-        """On the loop, which everything needs: one that hangs is noticed as well."""
+        """Update the heartbeat from the event loop, so that a loop that hangs is noticed too."""
         while True:
             self._heartbeat_at = time.time()
             await asyncio.sleep(HEARTBEAT_PERIOD_S)
@@ -104,8 +106,9 @@ class ConcurrentRuntime:
 
     def _end(self, task: asyncio.Task[None]) -> None:
         incoming = self._running.pop(task)
-        if task.cancelled():  # before its first step, or while its end was being sent
+        if task.cancelled():  # before its first step, or while its error was being sent
             error = incoming.cancelled_by
+            self.orchestrator.record_end(incoming, error)
             self.orchestrator.senders.submit(incoming.writer.fail, error, error.report(incoming.name, incoming.so_far))
 
     async def _shut_down(self) -> None:
@@ -117,16 +120,17 @@ class ConcurrentRuntime:
         await self.orchestrator.engine.close()
 
     def _poll(self) -> None:
-        """On a thread of its own, which nothing may end: whether clients have gone, each a question that blocks, and whether
-        the server is to stop.
+        """Check for clients that have gone and for the drain file, until ``close``.
+
+        Each check of a client blocks, hence the thread. Nothing may end it: without it no client could cancel.
         """
         while not self._stopped.wait(cancel_check_period_s(len(self._running))):
             try:
                 self._check_for_cancels()
                 self._check_drain_file()
                 self._report(self)
-            except Exception:  # noqa: BLE001  # a bug of ours; without this thread no client could go
-                self.orchestrator.log_error(f"s1: looking for cancels:\n{traceback.format_exc()}")
+            except Exception:  # a bug of ours
+                self.orchestrator.log.exception("checking for cancelled requests failed")
 
     def _check_for_cancels(self) -> None:
         for task, incoming in list(self._running.items()):
@@ -140,15 +144,16 @@ class ConcurrentRuntime:
 
 
 class SerialRuntime:
-    """One request at a time. Everything happens in the thread that calls, questions and sends too, because the
-    engine is called through Triton's BLS, which is not safe for two threads of a process.
+    """Runs one request at a time, everything in the calling thread: cancel checks and sends too.
+
+    The engine is called through Triton's BLS, which two threads of a process cannot use safely.
     """
 
     def __init__(self, build: Callable[[], Orchestrator], report: Callable[[Runtime], None]) -> None:
         self._report = report
         self._loop = asyncio.new_event_loop()
         self._loop.run_until_complete(self._set_up(build))
-        self._drain_file = DrainFile(self.orchestrator.config.drain_file, self.orchestrator.log_error)
+        self._drain_file = DrainFile(self.orchestrator.config.drain_file, self.orchestrator.log.error)
 
     async def _set_up(self, build: Callable[[], Orchestrator]) -> None:
         self.orchestrator = build()
@@ -159,7 +164,7 @@ class SerialRuntime:
 
     @property
     def engine_is_ready(self) -> bool:
-        """Not for a while after a request found it gone: without a canary, only the next request can tell more."""
+        """False for a while after a request found the engine gone: without a canary only the next request can find out more."""
         return time.monotonic() - self.orchestrator.engine_lost_at > NOT_READY_S
 
     @property
@@ -186,12 +191,12 @@ class SerialRuntime:
 
 
 class InlineExecutor(Executor):
-    """Runs what is submitted at once, in the thread that submits it."""
+    """Runs a submitted function at once, in the thread that submits it."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         future: Future[Any] = Future()
         try:
             future.set_result(fn(*args, **kwargs))
-        except BaseException as error:  # noqa: BLE001  # the future's business, as in any executor
+        except BaseException as error:  # noqa: BLE001  # it belongs to the future, as in any executor
             future.set_exception(error)
         return future

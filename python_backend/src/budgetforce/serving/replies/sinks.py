@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How chunks of a reply leave: one by one, or all at the end. Knows no Triton.
+"""Sinks that send the chunks of a reply: as they come, or joined at the end. Knows no Triton.
 
-A stream sends its first chunk at once; then one send is under way at a time, and what comes
-meanwhile leaves together with the next. So there is more in a message when the machine is behind.
+A stream sends its first chunk at once. Then one send runs at a time, and the chunks that arrive meanwhile leave together with the
+next. So a message holds more when the machine is behind.
 
-Whether the client reads cannot be seen: Triton takes what is sent and keeps it, some 2.5 kB a message, until the client
-does (24.10: until the stream ends, read or not). So what a reply can cost there is bounded by the number of its messages:
-one carries a 256th of the reply so far, or what has come within a quarter of a second. Beginnings and ends of phases and
-rounds are not held back. A reply of n ids within t seconds is at most 256 (1 + ln(n / 256)) + 4 t messages, and three for each
-of its rounds.
+We cannot see whether the client reads: Triton accepts every message and keeps it, some 2.5 kB each, until the client does (24.10:
+until the stream ends, read or not). So the number of messages bounds the memory of a reply there: a message carries a 256th of the
+reply so far, or the chunks of a quarter of a second. Beginnings and ends of phases and rounds are not held back. A reply of n ids in
+t seconds is at most 256 (1 + ln(n / 256)) + 4 t messages, and three for each of its rounds.
 """
 
 from __future__ import annotations
@@ -22,8 +21,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Protocol
 
-LEAST_SHARE = 256  # a message carries one in so many of the ids that were sent before it ...
-MAX_HELD_S = 0.25  # ... or is the first for so long, since a person may be watching
+LEAST_SHARE = 256  # a message carries at least a 256th of the ids that were sent before it ...
+MAX_HELD_S = 0.25  # ... or leaves after this time, since a person may be watching
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,9 +34,9 @@ class OutputChunk:
         index: which of the request's samples it belongs to.
         thinking: thinking text.
         answer: answer text.
-        ids: the ids behind it, in the order of the context.
+        ids: token ids of the text, in the order of the context.
         round: JSON, with "round_ended" only.
-        result: JSON, on a sample's last chunk only.
+        result: JSON, in a sample's last chunk only.
     """
 
     event: str
@@ -53,43 +52,43 @@ Send = Callable[[Sequence[OutputChunk], bool], None]  # (chunks, whether they en
 
 
 class Sink(Protocol):
-    """Where the chunks of one reply go, in order. Belongs to one event loop."""
+    """Takes the chunks of one reply, in order. Belongs to one event loop."""
 
     def put(self, chunk: OutputChunk) -> None:
-        """Take a chunk; never blocks. Raises what an earlier send raised."""
+        """Take a chunk; never blocks. Raises the error of an earlier send."""
         ...
 
     async def ready(self) -> None:
-        """Wait until a chunk would leave at once. Until then it is as well to let more come together."""
+        """Wait until a chunk would leave at once. Until then the caller may collect more."""
         ...
 
     async def close(self) -> None:
-        """Everything has been put: send the rest; the last response of the request is among it."""
+        """Send the rest, including the request's final response."""
         ...
 
     async def settle(self) -> None:
-        """Send what was held back, behind a send that is under way, and wait for it; nothing is sent afterwards."""
+        """Send the chunks that were held back, after the send that is running, and wait; nothing is sent afterwards."""
         ...
 
 
 class StreamSink:
-    """Sends chunks as they come, see above, in the threads of ``executor``.
+    """Sends chunks as they come, as the module describes, in the threads of ``executor``.
 
-    Whichever thread sends goes on as long as there is something to send. The event loop can_obey of
-    it only if somebody waits: to wake it is dear.
+    A sending thread continues as long as there are chunks to send. It wakes the event loop only if somebody waits, because waking
+    it is expensive.
     """
 
     def __init__(self, send: Send, executor: Executor, num_samples: int = 1) -> None:
         self._send = send
         self._executor = executor
         self._loop = asyncio.get_running_loop()
-        self._lock = threading.Lock()  # over all that follows
+        self._lock = threading.Lock()  # guards all of the following
         self._unsent: list[OutputChunk] = []
         self._num_unsent_ids = self._num_sent_ids = 0
-        self._events: dict[int, str] = {}  # the last one, by sample
-        self._is_due = False  # what is unsent is to leave
+        self._events: dict[int, str] = {}  # the last event of each sample
+        self._is_due = False  # the unsent chunks may leave
         self._sent_at = time.monotonic()
-        self._timer_runs = False  # the event loop's alone
+        self._timer_runs = False  # used by the event loop only
         self._num_results_left = num_samples
         self._is_idle = True
         self._waiters: list[asyncio.Future[None]] = []
@@ -115,7 +114,7 @@ class StreamSink:
         return is_beginning or is_enough or self._held_s <= 0
 
     def _become_due(self) -> bool:
-        """Let all that is unsent leave; return whether a drain has to be started for it."""
+        """Let all unsent chunks leave; return whether the caller must start a drain for them."""
         begins = self._is_idle
         self._is_due, self._is_idle = True, False
         return begins
@@ -126,7 +125,7 @@ class StreamSink:
         return self._sent_at + MAX_HELD_S - time.monotonic()
 
     def _send_after(self, seconds: float) -> None:
-        """Send what is held back then: an engine that goes silent brings no further chunk to send it with."""
+        """Schedule the sending of held chunks: an engine that falls silent brings no further chunk to send them with."""
         if not self._timer_runs:
             self._timer_runs = True
             self._loop.call_later(seconds, self._send_held)
@@ -155,13 +154,14 @@ class StreamSink:
             while chunks := self._next_batch():
                 self._num_results_left -= sum(chunk.result is not None for chunk in chunks)
                 self._send(chunks, self._num_results_left == 0)
-        except Exception as error:  # noqa: BLE001  # the reply's business, not this thread's
+        except Exception as error:  # noqa: BLE001  # raised to the reply by its next ``put`` or ``close``
             with self._lock:
                 self._failure = error
                 self._unsent.clear()
             self._next_batch()
 
     def _next_batch(self) -> list[OutputChunk]:
+        """Return the chunks that may leave now; without any, become idle and wake the waiters."""
         with self._lock:
             chunks, self._unsent = (self._unsent, []) if self._is_due else ([], self._unsent)
             self._is_idle, self._is_due = not chunks, False
@@ -171,7 +171,7 @@ class StreamSink:
             waiters, self._waiters = ([], self._waiters) if chunks else (self._waiters, [])
         if waiters:
             self._loop.call_soon_threadsafe(_wake, waiters)
-        return merge(sorted(chunks, key=lambda chunk: chunk.index))  # else samples side by side would not merge at all
+        return merge(sorted(chunks, key=lambda chunk: chunk.index))  # sorted, because interleaved samples would not merge
 
     async def close(self) -> None:
         await self.ready()
@@ -180,7 +180,7 @@ class StreamSink:
 
     async def settle(self) -> None:
         with self._lock:
-            begins = bool(self._unsent) and self._become_due()  # they have come, and belong to what the client has
+            begins = bool(self._unsent) and self._become_due()  # the client gets everything that arrived
         if begins:
             self._executor.submit(self._drain)
         await self.ready()
@@ -193,30 +193,30 @@ def _wake(waiters: Iterable[asyncio.Future[None]]) -> None:
 
 
 class JoiningSink:
-    """Sends one response at the end, with everything in it: a chunk for each sample, in order."""
+    """Sends one response at the end: a chunk for each sample, in order."""
 
     def __init__(self, send: Send, executor: Executor) -> None:
         self._send = send
         self._executor = executor
-        self._pieces: list[OutputChunk] = []
+        self._chunks: list[OutputChunk] = []
 
     def put(self, chunk: OutputChunk) -> None:
-        self._pieces.append(chunk)
+        self._chunks.append(chunk)
 
     async def ready(self) -> None:
-        """It always is: nothing leaves before the end."""
+        """Return at once: nothing leaves before the end."""
 
     async def close(self) -> None:
-        in_order = sorted(self._pieces, key=lambda chunk: chunk.index)
-        whole = [_join("done", list(of_one)) for _, of_one in groupby(in_order, lambda chunk: chunk.index)]
-        await asyncio.get_running_loop().run_in_executor(self._executor, self._send, whole, True)
+        in_order = sorted(self._chunks, key=lambda chunk: chunk.index)
+        joined = [_join("done", list(of_sample)) for _, of_sample in groupby(in_order, lambda chunk: chunk.index)]
+        await asyncio.get_running_loop().run_in_executor(self._executor, self._send, joined, True)
 
     async def settle(self) -> None:
-        self._pieces.clear()
+        self._chunks.clear()
 
 
 def merge(chunks: Iterable[OutputChunk]) -> list[OutputChunk]:
-    """Neighbours of the same event and sample as one chunk; of rounds, each stays."""
+    """Merge neighbouring chunks of the same event and sample; chunks of rounds stay apart."""
     runs = [list(run) for _, run in groupby(chunks, lambda chunk: (chunk.event, chunk.index, chunk.round))]
     return [run[0] if len(run) == 1 else _join(run[0].event, run) for run in runs]
 
