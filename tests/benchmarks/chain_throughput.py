@@ -176,6 +176,9 @@ def main() -> None:
         library="openvino",
         max_replies=256,
         max_waiting=1024,
+        log_level="info",
+        log_format="text",
+        log_prompts="off",
     )
     server = TritonServer(
         repositories=[ROOT / "model_repository"],

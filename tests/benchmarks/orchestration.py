@@ -301,6 +301,9 @@ def embedded_options() -> argparse.Namespace:
         library="auto",
         max_replies=256,
         max_waiting=1024,
+        log_level="info",
+        log_format="text",
+        log_prompts="off",
     )
 
 

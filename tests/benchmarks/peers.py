@@ -114,6 +114,9 @@ def small_model(grpc_port: int = 0) -> dict[str, str]:
         library="openvino",
         max_replies=256,
         max_waiting=1024,
+        log_level="info",
+        log_format="text",
+        log_prompts="off",
     )
     return serving_environment(options, grpc_port, lambda _: None)
 

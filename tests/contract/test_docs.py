@@ -22,7 +22,8 @@ from budgetforce.config import OrchestratorConfig
 from budgetforce.core import AnswerEnd, ThinkingEnd
 from budgetforce.core.ledger import RoundEnd
 from budgetforce.launcher import serving_env
-from budgetforce.serving import bounds, engine_inputs, metrics, parameters
+from budgetforce.serving import engine_inputs, metrics
+from budgetforce.serving.requests import bounds, parameters
 from contract import generated, picture, refresh
 from s1_client import Result, Round, Usage
 from s1_client._fields import EFFECTIVE_ONLY, FIELDS

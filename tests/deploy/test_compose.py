@@ -34,6 +34,9 @@ EVERY_OPTION = {
     "S1_CALIBRATION": "/work/texts",
     "S1_MAX_REPLIES": "32",
     "S1_MAX_WAITING": "8",
+    "S1_LOG_LEVEL": "debug",
+    "S1_LOG_FORMAT": "json",
+    "S1_LOG_PROMPTS": "on",
 }
 
 

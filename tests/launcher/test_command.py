@@ -107,6 +107,9 @@ def options(**changes):
         "memory_fraction": 0.9,
         "max_replies": 256,
         "max_waiting": 1024,
+        "log_level": "info",
+        "log_format": "text",
+        "log_prompts": "off",
     }
     return argparse.Namespace(**{**defaults, **changes})
 
@@ -189,6 +192,16 @@ def test_the_numbers_of_admission_reach_every_model_that_names_them(root, hf_fol
         assert (f"${{S1_MAX_WAITING:-{defaults.max_waiting}}}" in text) == config.startswith("s1/")
     known = {field.name: field.default for field in fields(OrchestratorConfig)}
     assert (defaults.max_replies, defaults.max_waiting) == (known["max_replies"], known["max_waiting"])
+
+
+@pytest.mark.parametrize(("name", "value"), [("log_level", "debug"), ("log_format", "json"), ("log_prompts", "on")])
+def test_the_log_options_reach_the_model_and_have_its_defaults(root, hf_folder, name, value):
+    variable, default = f"S1_{name.upper()}", {field.name: field.default for field in fields(OrchestratorConfig)}[name]
+    chosen = options(engine="vllm_llm", model=str(hf_folder), **{name: value})
+    assert serving_environment(chosen, 8001, lambda _: None)[variable] == value
+    assert getattr(command._parse([]), name) == default
+    for config in ("config.pbtxt", "configs/bls.pbtxt"):
+        assert f"${{{variable}:-{default}}}" in (root / "model_repository/s1" / config).read_text()
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,7 @@ from budgetforce.launcher.serving_env import (
     LIBRARIES,
     add_admission_options,
     add_library_options,
+    add_log_options,
     serving_environment,
 )
 from budgetforce.launcher.triton_server import DRAIN_S, EXIT_TIMEOUT_S, START_S, Ports, StartFailed, TritonServer, choose_ports
@@ -108,6 +109,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     for name, port in (("http", 8000), ("grpc", 8001), ("metrics", 8002)):
         parser.add_argument(f"--{name}-port", type=_port, default=port, help="0 = a free one (default: %(default)s)")
     add_admission_options(parser)
+    add_log_options(parser)
     add_security_options(parser)
     parser.add_argument("command", nargs="*", help="run this while the server is up (behind --), then stop")
     return parser.parse_args(arguments)

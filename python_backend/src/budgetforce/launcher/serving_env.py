@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from budgetforce.config import LOG_FORMATS, LOG_LEVELS, LOG_PROMPTS
 from budgetforce.engine import model_files
 from budgetforce.engine.model_checks import check_folder
 from budgetforce.engine.token_engine import ModelLimits
@@ -57,6 +58,30 @@ def add_admission_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_log_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options for the log lines of model ``s1``, see ``OrchestratorConfig``."""
+    parser.add_argument(
+        "--log-level",
+        choices=LOG_LEVELS,
+        default="info",
+        help="least level of s1's lines in the log. Each request leaves one line when it ends: at debug if its reply is complete, at "
+        "info with INVALID_ARGUMENT, OVERLOADED or CANCELLED, at error with INTERNAL, at warning with another error (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--log-format",
+        choices=LOG_FORMATS,
+        default="text",
+        help="format of s1's lines: text, or json for one JSON object per message (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--log-prompts",
+        choices=LOG_PROMPTS,
+        default="off",
+        help="on writes the first 2000 characters of each logged request's prompt, and refused field values, into the log; off never "
+        "writes them (default: %(default)s)",
+    )
+
+
 def serving_environment(options: argparse.Namespace, grpc_port: int, show: Callable[[str], None]) -> dict[str, str]:
     """The variables for the engine that ``options`` choose; prepares the embedded model if it has to.
 
@@ -92,6 +117,9 @@ def serving_environment(options: argparse.Namespace, grpc_port: int, show: Calla
         "S1_VOCAB_ROWS": str(limits.vocab_size),
         "S1_MAX_REPLIES": str(options.max_replies),
         "S1_MAX_WAITING": str(options.max_waiting),
+        "S1_LOG_LEVEL": options.log_level,
+        "S1_LOG_FORMAT": options.log_format,
+        "S1_LOG_PROMPTS": options.log_prompts,
         **specific,
     }
 

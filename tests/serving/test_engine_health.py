@@ -8,7 +8,7 @@ import pytest
 from scripted_engine import ScriptedEngine
 
 from budgetforce.errors import EngineUnavailable
-from budgetforce.serving.watch import EngineWatch, cancel_check_period_s
+from budgetforce.serving.engine_health import EngineHealthMonitor, cancel_check_period_s
 
 
 def test_cancels_are_asked_for_every_tenth_to_quarter_of_a_second():
@@ -19,7 +19,7 @@ def watched(engine, until):
     """Watch until something is so; what the watch says then."""
 
     async def scenario():
-        watch = EngineWatch(engine, 0.02)
+        watch = EngineHealthMonitor(engine, 0.02)
         watching = asyncio.create_task(watch.run())
         async with asyncio.timeout(5):
             while not until(watch):
@@ -40,8 +40,8 @@ def test_an_engine_that_answers_the_canary_is_ready():
 
 def test_an_engine_that_is_heard_of_is_not_asked():
     engine = ScriptedEngine()
-    engine.heard_at = time.monotonic() + 3600
-    assert watched(engine, lambda watch: time.monotonic() > engine.heard_at - 3599.9)
+    engine.last_ids_at = time.monotonic() + 3600
+    assert watched(engine, lambda watch: time.monotonic() > engine.last_ids_at - 3599.9)
     assert engine.calls == []
 
 

@@ -9,11 +9,11 @@ from scripted_engine import ScriptedEngine
 from budgetforce.core import BudgetForcer, RoundEnded, Started, TokensSampled
 from budgetforce.errors import EngineUnavailable
 from budgetforce.presets import Preset
-from budgetforce.serving import calls as calls_module
-from budgetforce.serving.calls import EngineCalls
-from budgetforce.serving.planning import Planner
-from budgetforce.serving.report import RoundTrace
-from budgetforce.serving.request import ReplyRequest
+from budgetforce.serving.planning.planner import Planner
+from budgetforce.serving.replies import engine_calls as calls_module
+from budgetforce.serving.replies.engine_calls import EngineCalls
+from budgetforce.serving.replies.result import RoundTrace
+from budgetforce.serving.requests.request import ReplyRequest
 
 END = 2
 
@@ -64,7 +64,7 @@ def round_of(tokenizer):
 
         async def collect():
             said = []
-            async for ids in calls.of_round(generate, forcer, trace):
+            async for ids in calls.stream_round(generate, forcer, trace):
                 said += ids
                 forcer.receive(TokensSampled(ids))
             return said

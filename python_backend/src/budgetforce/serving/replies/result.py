@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a reply tells of itself: the account of its ids and a trace of its rounds. Knows no Triton."""
+"""Builds the JSON of a sample's result from the core's ledger and the timing of its rounds. Knows no Triton."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from budgetforce.core import Ledger, RoundRecord
+from budgetforce.serving.result_schema import Effective, RoundReport, SampleResult, Usage
 
 
 @dataclass(slots=True)
 class RoundTrace:
-    """What the engine's side of a round was like. The first call's reuse is the round's."""
+    """Measurements of a round's engine calls. ``kv_reused_blocks`` is the first call's."""
 
     num_engine_calls: int = 0
     num_outages: int = 0
@@ -22,8 +23,8 @@ class RoundTrace:
     engine_ms: float = 0.0
 
 
-def usage_report(ledger: Ledger) -> dict[str, int]:
-    """Where every id went."""
+def usage_report(ledger: Ledger) -> Usage:
+    """Return the token account of a sample, with the keys that clients see."""
     return {
         "num_prompt_tokens": ledger.prompt,
         "num_output_ids": ledger.reply,
@@ -39,8 +40,8 @@ def usage_report(ledger: Ledger) -> dict[str, int]:
     }
 
 
-def round_report(record: RoundRecord, trace: RoundTrace) -> dict[str, Any]:
-    """One round: the core's side and the engine's."""
+def round_report(record: RoundRecord, trace: RoundTrace) -> RoundReport:
+    """Return one round: the core's record and the measurements of its engine calls."""
     return {
         "phase": record.phase,
         "num_prompt_tokens": record.num_prompt_tokens,
@@ -59,6 +60,30 @@ def round_report(record: RoundRecord, trace: RoundTrace) -> dict[str, Any]:
     }
 
 
+def sample_result(
+    *,
+    request_id: str,
+    index: int,
+    ledger: Ledger,
+    traces: Sequence[RoundTrace],
+    stop_word: str | None,
+    effective: Effective,
+    total_ms: float,
+) -> SampleResult:
+    """Return the result of a sample that is complete."""
+    return {
+        "request_id": request_id,
+        "index": index,
+        "finish_reason": {"thinking": ledger.thinking_end, "answer": ledger.answer_end},
+        "stop_word": stop_word,
+        "usage": usage_report(ledger),
+        "effective": effective,
+        "rounds": [round_report(record, trace) for record, trace in zip(ledger.rounds, traces, strict=True)],
+        "engine_time_to_first_token_ms": next((trace.first_token_ms for trace in traces if trace.first_token_ms is not None), None),
+        "total_ms": total_ms,
+    }
+
+
 def ms_since(started: float) -> float:
-    """Milliseconds since a ``time.monotonic()``."""
+    """Return the milliseconds since ``started``, a reading of ``time.monotonic()``."""
     return round((time.monotonic() - started) * 1e3, 3)

@@ -76,30 +76,30 @@ def read_reply_request(inputs: Mapping[str, Sequence[Any]], max_messages: int = 
 
     Raises InvalidRequest naming the first field that is wrong.
     """
-    take = _Taker(inputs)
-    prompt_field, messages = _read_prompt(take, max_messages)
-    take("exclude_input_in_output", bool, "true: a reply never holds its prompt")
+    read = _FieldReader(inputs)
+    prompt_field, messages = _read_prompt(read, max_messages)
+    read("exclude_input_in_output", bool, "true: a reply never holds its prompt")
     return ReplyRequest(
         messages=messages,
         prompt_field=prompt_field,
-        stream=bool(take("stream", _anything, "true or false") or False),
-        preset=take("preset", *_one_of(presets.names())),
-        thinking=ThinkingMode(take("thinking", *_one_of([mode.value for mode in ThinkingMode])) or "forced"),
-        max_thinking_tokens=take("max_thinking_tokens", lambda v: v >= -1, "an integer >= -1 (-1 = what the context allows)"),
-        min_thinking_tokens=take("min_thinking_tokens", *_NOT_NEGATIVE),
-        num_ignore=take("num_ignore", *_NOT_NEGATIVE),
-        ignore_str=take.texts("ignore_str"),
-        grace_tokens=take("grace_tokens", *_NOT_NEGATIVE),
-        answer_prefix=take("answer_prefix", _anything, "a string"),
-        answer_prefix_policy=take("answer_prefix_policy", *_one_of(presets.PREFIX_POLICIES)),
-        max_tokens=take("max_tokens", lambda v: v >= 1, "an integer >= 1"),
-        num_samples=take("num_samples", lambda v: 1 <= v <= MAX_SAMPLES, f"1 to {MAX_SAMPLES}") or 1,
-        priority=take("priority", _anything, "an integer") or 0,
-        timeout_ms=take("timeout_ms", lambda v: v >= 1, "an integer >= 1"),
-        on_timeout=take("on_timeout", *_one_of(ON_TIMEOUT)),
-        stop_words=take.words("stop_words"),
-        sampling=take.sampling(""),
-        thinking_sampling=take.sampling("thinking_"),
+        stream=bool(read("stream", _any_value, "true or false") or False),
+        preset=read("preset", *_one_of(presets.names())),
+        thinking=ThinkingMode(read("thinking", *_one_of([mode.value for mode in ThinkingMode])) or "forced"),
+        max_thinking_tokens=read("max_thinking_tokens", lambda v: v >= -1, "an integer >= -1 (-1 = what the context allows)"),
+        min_thinking_tokens=read("min_thinking_tokens", *_NOT_NEGATIVE),
+        num_ignore=read("num_ignore", *_NOT_NEGATIVE),
+        ignore_str=read.texts("ignore_str"),
+        grace_tokens=read("grace_tokens", *_NOT_NEGATIVE),
+        answer_prefix=read("answer_prefix", _any_value, "a string"),
+        answer_prefix_policy=read("answer_prefix_policy", *_one_of(presets.PREFIX_POLICIES)),
+        max_tokens=read("max_tokens", lambda v: v >= 1, "an integer >= 1"),
+        num_samples=read("num_samples", lambda v: 1 <= v <= MAX_SAMPLES, f"1 to {MAX_SAMPLES}") or 1,
+        priority=read("priority", _any_value, "an integer") or 0,
+        timeout_ms=read("timeout_ms", lambda v: v >= 1, "an integer >= 1"),
+        on_timeout=read("on_timeout", *_one_of(ON_TIMEOUT)),
+        stop_words=read.words("stop_words"),
+        sampling=read.sampling(""),
+        thinking_sampling=read.sampling("thinking_"),
     )
 
 
@@ -111,7 +111,7 @@ def read_command(inputs: Mapping[str, Sequence[Any]]) -> str | None:
 
     Raises InvalidRequest if it asks for anything else besides.
     """
-    told = [name for name in COMMANDS if _Taker(inputs)(name, _anything, "true or false")]
+    told = [name for name in COMMANDS if _FieldReader(inputs)(name, _any_value, "true or false")]
     if not told:
         return None
     others = sorted(set(inputs) - {told[0], "stream"})
@@ -120,7 +120,7 @@ def read_command(inputs: Mapping[str, Sequence[Any]]) -> str | None:
     return told[0]
 
 
-class _Taker:
+class _FieldReader:
     """Takes fields out of the inputs, each checked against a rule."""
 
     def __init__(self, inputs: Mapping[str, Sequence[Any]]) -> None:
@@ -167,7 +167,7 @@ class _Taker:
             raise InvalidRequest(field, value[:20].hex(" "), "UTF-8 text") from None
 
 
-def _anything(_: Any) -> bool:
+def _any_value(_: Any) -> bool:
     return True
 
 
@@ -178,9 +178,9 @@ def _one_of(words: Sequence[str]) -> Rule:
 _NOT_NEGATIVE: Rule = (lambda value: value >= 0, "an integer >= 0")
 
 
-def _read_prompt(take: _Taker, max_messages: int) -> tuple[str, tuple[Message, ...]]:
-    text = take("text_input", lambda v: v.strip() != "", "a text that is not empty")
-    messages = take("messages", _anything, "JSON")
+def _read_prompt(read: _FieldReader, max_messages: int) -> tuple[str, tuple[Message, ...]]:
+    text = read("text_input", lambda v: v.strip() != "", "a text that is not empty")
+    messages = read("messages", _any_value, "JSON")
     if (text is None) == (messages is None):
         got = "neither" if text is None else "both"
         raise InvalidRequest("text_input", got, "either text_input or messages, not both")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether the engine lives: it is heard of, or a canary call for one token comes back. Knows no Triton."""
+"""Monitors whether the engine answers: tokens arrive, or a canary call for one token does. Knows no Triton."""
 
 from __future__ import annotations
 
@@ -9,27 +9,26 @@ import time
 
 from budgetforce.engine.base import Engine, EngineCall
 
-_ANY_ID = 1  # what a canary says is nobody's business
+_ANY_ID = 1  # what the canary generates does not matter
 
 
 def cancel_check_period_s(num_requests: int) -> float:
-    """How long to wait between two questions whether a client has gone.
+    """Return the seconds between two checks whether a request's client has gone.
 
-    A question is a round trip between two processes, 0.2 ms of CPU: with many requests each is
-    asked a little less often, but within a quarter of a second in any case.
+    A check is a round trip between two processes, 0.2 ms of CPU. With many requests each is checked less often, but always
+    within a quarter of a second.
     """
     return min(max(0.1, 0.0125 * num_requests), 0.25)
 
 
-class EngineWatch:
-    """Asks for one token when nothing was heard for ``period_s``, and waits as long for it.
+class EngineHealthMonitor:
+    """Sends a canary call for one token after ``period_s`` without tokens, and waits for it as long.
 
-    When it fails, the calls that run and have been silent are given up: each reply then sits the
-    outage out, or ends. When it only does not come, the engine may be busy with a long prompt: then
-    only calls that had begun to speak are.
+    If the canary fails, calls that have been silent are given up: their replies then wait for the engine or end. If the canary
+    merely times out, the engine may be prefilling a long prompt: only calls that have already produced tokens are given up.
 
     Attributes:
-        engine_is_ready: what came of it last.
+        engine_is_ready: whether the engine answered at the last check.
     """
 
     def __init__(self, engine: Engine, period_s: float) -> None:
@@ -39,20 +38,20 @@ class EngineWatch:
         self._numbers = itertools.count()
 
     async def run(self) -> None:
-        """Watch until cancelled."""
+        """Check every ``period_s`` until cancelled."""
         while True:
             await asyncio.sleep(self._period_s)
-            await self._look()
+            await self._check()
 
-    async def _look(self) -> None:
+    async def _check(self) -> None:
         now = time.monotonic()
-        if now - self._engine.heard_at < self._period_s:
+        if now - self._engine.last_ids_at < self._period_s:
             self.engine_is_ready = True
             return
         try:
             async with asyncio.timeout(self._period_s):
                 self.engine_is_ready = await self._canary()
-        except Exception as error:  # noqa: BLE001  # whatever it is: an engine that answers is another thing
+        except Exception as error:  # noqa: BLE001  # whatever it is, the engine did not answer
             self.engine_is_ready = False
             self._engine.give_up_silent_calls(now - self._period_s, begun_only=isinstance(error, TimeoutError))
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 
 from budgetforce.core import Phase, ThinkingMode
-from budgetforce.engine.call_limits import NO_LIMITS, OF_MODEL
+from budgetforce.engine.call_limits import LIMITS_OF_MODEL, NO_LIMITS
 from budgetforce.errors import InvalidRequest
 from budgetforce.presets import Preset
-from budgetforce.serving.planning import Planner
-from budgetforce.serving.request import ReplyRequest
+from budgetforce.serving.planning.planner import Planner
+from budgetforce.serving.requests.request import ReplyRequest
 
 CONTEXT = 300
 
@@ -118,7 +118,7 @@ def test_the_rows_without_a_token_are_masked(tokenizer, preset):
 def test_a_top_k_that_tensorrt_llm_would_cut_is_refused_by_the_callers_field(tokenizer, preset, fields):
     """Its backend samples from 1,024 and says so in its log alone."""
     name = "top_k" if "sampling" in fields else "thinking_top_k"
-    for limits, is_refused in ((OF_MODEL["tensorrt_llm"], True), (NO_LIMITS, False)):
+    for limits, is_refused in ((LIMITS_OF_MODEL["tensorrt_llm"], True), (NO_LIMITS, False)):
         planner = Planner(tokenizer, preset, CONTEXT, call_limits=limits)
         planner.plan(request(sampling={"top_k": 1024}))
         with pytest.raises(InvalidRequest, match=f"field '{name}': got 1025, allowed: 0 to 1024") if is_refused else nullcontext():
@@ -129,7 +129,7 @@ def test_bad_words_that_vllm_would_die_of_are_refused_by_the_callers_field(token
     """Its runner bans 1,024 ids a call. Rows without a token, and terminators, are among them; multi-token words are not."""
     singles = [token.decode() for token in tokenizer.token_bytes if token.isalpha() and token.isascii()]
     singles = [word for word in singles if len(tokenizer.encode(word)) == 1][:1100]
-    planner = Planner(tokenizer, preset, CONTEXT, len(tokenizer.token_bytes) + 399, call_limits=OF_MODEL["vllm_llm"])
+    planner = Planner(tokenizer, preset, CONTEXT, len(tokenizer.token_bytes) + 399, call_limits=LIMITS_OF_MODEL["vllm_llm"])
     thinking, answer = preset.terminator_ids(tokenizer)
     room = 1024 - 399 - len(thinking | answer)
     planner.plan(request(sampling={"bad_words": tuple(singles[:room])}))

@@ -10,15 +10,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext, suppress
-from typing import Any
 
 from budgetforce.engine.base import Engine
 from budgetforce.errors import InvalidRequest
-from budgetforce.serving.calls import EngineCalls
-from budgetforce.serving.deadline import NEVER, Deadline
-from budgetforce.serving.exchange import Exchange
-from budgetforce.serving.planning import ReplyPlan
-from budgetforce.serving.sinks import Sink
+from budgetforce.serving.planning.plan import ReplyPlan
+from budgetforce.serving.replies.deadline import NEVER, Deadline
+from budgetforce.serving.replies.engine_calls import EngineCalls
+from budgetforce.serving.replies.sample_runner import SampleRunner
+from budgetforce.serving.replies.sinks import Sink
+from budgetforce.serving.result_schema import SampleProgress
 from budgetforce.text.tokenizer import ChatTokenizer
 
 
@@ -42,8 +42,8 @@ class Reply:
         self._plan = plan
         self._sink = sink
         begun = asyncio.Event()
-        self._exchanges = [
-            Exchange(
+        self._runners = [
+            SampleRunner(
                 request_id=request_id,
                 plan=plan,
                 calls=EngineCalls(engine=engine, plan=plan, index=index, ready=sink.ready, begun=begun, max_outage_s=max_outage_s),
@@ -76,20 +76,20 @@ class Reply:
         if self._plan.forcing.leave_answer_to_model:
             preset = self._plan.effective["preset"]
             raise InvalidRequest("answer_now", True, f"nothing for preset {preset}, which leaves the answer to the model")
-        for exchange in self._exchanges:
-            exchange.answer_now()
+        for runner in self._runners:
+            runner.answer_now()
 
     @property
     def is_over(self) -> bool:
         """Whether all samples are: who has the last result may know it before ``run`` has returned."""
-        return all(exchange.is_over for exchange in self._exchanges)
+        return all(runner.is_over for runner in self._runners)
 
-    def so_far(self) -> list[dict[str, Any]]:
+    def so_far(self) -> list[SampleProgress]:
         """How far each sample got."""
-        return [exchange.so_far() for exchange in self._exchanges]
+        return [runner.so_far() for runner in self._runners]
 
     async def _run_all(self) -> None:
-        first, *others = self._exchanges
+        first, *others = self._runners
         if not others:
             await self._run_one(first)
             return
@@ -97,14 +97,14 @@ class Reply:
             async with asyncio.TaskGroup() as group:  # one that fails ends the others
                 group.create_task(self._run_one(first))
                 await first.first_ids_came.wait()  # the prompt is in the KV cache now
-                for exchange in others:
-                    group.create_task(self._run_one(exchange))
+                for runner in others:
+                    group.create_task(self._run_one(runner))
         except BaseExceptionGroup as failures:
             raise failures.exceptions[0] from None
 
-    async def _run_one(self, exchange: Exchange) -> None:
+    async def _run_one(self, runner: SampleRunner) -> None:
         async with AsyncExitStack() as held:
             with suppress(TimeoutError):  # it has to end now, and needs no room for that
                 async with asyncio.timeout_at(self._latest_start):
                     await held.enter_async_context(self._room())
-            await exchange.run()
+            await runner.run()

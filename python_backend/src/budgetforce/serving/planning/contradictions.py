@@ -1,53 +1,63 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fields of a request that cannot have an effect together, or not the one they promise: refused, not ignored. Knows no Triton."""
+"""Refusals of fields that contradict each other or the model preset: they are never ignored. Knows no Triton."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from budgetforce.core import BudgetRule, ForcingPlan, Phase, ThinkingMode
 from budgetforce.engine.base import Sampling
 from budgetforce.errors import InvalidRequest, shorten
-from budgetforce.presets import AnswerPreset, Preset
-from budgetforce.serving.request import ReplyRequest, field_of
+from budgetforce.presets import Preset
+from budgetforce.serving.planning.defaults import prefix_policy, value_or_default
+from budgetforce.serving.requests.request import ReplyRequest, field_of
 
-# Fields that say how a thought is forced, by who has no use for them.
 _FORCING_FIELDS = ("max_thinking_tokens", "min_thinking_tokens", "num_ignore", "ignore_str", "grace_tokens")
 _ANSWER_FIELDS = ("answer_prefix", "answer_prefix_policy")
-_MEANINGLESS = {
+_FIELDS_WITHOUT_EFFECT = {
     ThinkingMode.FORCED: (),
     ThinkingMode.OFF: _FORCING_FIELDS,
     ThinkingMode.FREE: (*_FORCING_FIELDS, *_ANSWER_FIELDS),
 }
 
 
-def refuse_the_meaningless(request: ReplyRequest, preset: Preset) -> None:
-    """A field that would have no effect is refused, not ignored."""
-    for name in _MEANINGLESS[request.thinking]:
+def refuse_fields_without_effect(request: ReplyRequest, preset: Preset) -> None:
+    """Raise InvalidRequest naming the first field that has no effect with the request's other fields and its preset."""
+    _refuse_by_thinking_mode(request)
+    _refuse_on_timeout(request, preset)
+    _refuse_answer_prefix(request, preset)
+    _refuse_stop_words_in_prefix(request, preset)
+    _refuse_fields_of_audit_presets(request, preset)
+
+
+def _refuse_by_thinking_mode(request: ReplyRequest) -> None:
+    for name in _FIELDS_WITHOUT_EFFECT[request.thinking]:
         if getattr(request, name) is not None:
             raise InvalidRequest(name, getattr(request, name), f"nothing: thinking is {request.thinking.value}")
     if request.thinking is ThinkingMode.OFF and request.thinking_sampling:
         name, value = next(iter(request.thinking_sampling.items()))
         raise InvalidRequest(f"thinking_{name}", value, "nothing: thinking is off")
+
+
+def _refuse_on_timeout(request: ReplyRequest, preset: Preset) -> None:
     if request.on_timeout and request.timeout_ms is None:
         raise InvalidRequest("on_timeout", request.on_timeout, "nothing: there is no timeout_ms")
     if request.on_timeout == "answer" and preset.answer.left_to_model:
         raise InvalidRequest("on_timeout", "answer", f"cancel with preset {preset.name}, which leaves the answer to the model")
+
+
+def _refuse_answer_prefix(request: ReplyRequest, preset: Preset) -> None:
     policy = prefix_policy(request, preset.answer)
     if request.answer_prefix and (policy == "never" or preset.answer.left_to_model):
         raise InvalidRequest("answer_prefix", request.answer_prefix, f"nothing: with preset {preset.name} answer_prefix_policy is {policy}")
-    if request.answer_prefix_policy not in (None, "never") and not first(request.answer_prefix, preset.answer.prefix):
+    if request.answer_prefix_policy not in (None, "never") and not value_or_default(request.answer_prefix, preset.answer.prefix):
         raise InvalidRequest("answer_prefix_policy", request.answer_prefix_policy, "never, or an answer_prefix with it")
-    _refuse_stop_words_of_the_prefix(request, preset)
-    _refuse_what_audits_lack(request, preset)
 
 
-def _refuse_stop_words_of_the_prefix(request: ReplyRequest, preset: Preset) -> None:
-    """A stop word that is part of the words that lead into the answer would be shown, or end every answer before its first word.
+def _refuse_stop_words_in_prefix(request: ReplyRequest, preset: Preset) -> None:
+    """Raise InvalidRequest for a stop word that the answer prefix contains: it would end every answer before its first word.
 
-    With thinking off the prefix may be an answer so far, to be continued: what it holds is no mistake, and ends nothing.
+    With thinking off the prefix may be a partial answer to be continued; a stop word in it is allowed and ends nothing.
     """
-    prefix = first(request.answer_prefix, preset.answer.prefix)
+    prefix = value_or_default(request.answer_prefix, preset.answer.prefix)
     if request.thinking is not ThinkingMode.FORCED or prefix_policy(request, preset.answer) == "never" or preset.answer.left_to_model:
         return
     for word in request.stop_words:
@@ -57,11 +67,11 @@ def _refuse_stop_words_of_the_prefix(request: ReplyRequest, preset: Preset) -> N
 
 
 def refuse_recounted_penalties(request: ReplyRequest, forcing: ForcingPlan, thinking: Sampling) -> None:
-    """Raise InvalidRequest for a penalty on a thought of several engine calls, each of which would count from the start.
+    """Raise InvalidRequest for a penalty on a thought of several engine calls, because each call would count from zero.
 
     Engines count presence and frequency over a call's own tokens (OpenVINO, vLLM), or over them and the whole prompt
-    (TensorRT-LLM, llama.cpp), and none over the reply alone. repetition_penalty counts the prompt in all of them, and so the
-    calls before.
+    (TensorRT-LLM, llama.cpp); none counts over the reply alone. All engines count repetition_penalty over the prompt too, which
+    contains the calls before.
     """
     causes = {"num_ignore": forcing.num_ignore, "min_thinking_tokens": forcing.min_thinking_tokens, "grace_tokens": forcing.grace_tokens}
     cause = next((name for name, value in causes.items() if value), None)
@@ -74,26 +84,15 @@ def refuse_recounted_penalties(request: ReplyRequest, forcing: ForcingPlan, thin
             raise InvalidRequest(field, value, allowed if field != name else f"{allowed} (thinking_{name} 0 keeps it to the answer)")
 
 
-def _refuse_what_audits_lack(request: ReplyRequest, preset: Preset) -> None:
+def _refuse_fields_of_audit_presets(request: ReplyRequest, preset: Preset) -> None:
+    """Raise InvalidRequest for a field that an audit preset, which repeats its authors' program, does not have."""
     rule = BudgetRule(preset.thinking.budget_rule)
     if request.thinking is not ThinkingMode.FORCED and rule is not BudgetRule.EXACT:
         raise InvalidRequest("thinking", request.thinking, f"forced with preset {preset.name}, which is for audits")
     if request.grace_tokens and rule is not BudgetRule.EXACT:
         raise InvalidRequest("grace_tokens", request.grace_tokens, f"0 with preset {preset.name}, which cuts as its authors do")
-    num_ignore = first(request.num_ignore, preset.thinking.num_ignore)
+    num_ignore = value_or_default(request.num_ignore, preset.thinking.num_ignore)
     if request.min_thinking_tokens and num_ignore and rule is BudgetRule.PER_ROUND:
         raise InvalidRequest("min_thinking_tokens", request.min_thinking_tokens, f"0 with preset {preset.name} and num_ignore {num_ignore}")
     if request.min_thinking_tokens and rule is BudgetRule.SAMPLED:
         raise InvalidRequest("min_thinking_tokens", request.min_thinking_tokens, f"0 with preset {preset.name}, which has no floor")
-
-
-def prefix_policy(request: ReplyRequest, answer: AnswerPreset) -> str:
-    """The preset's prefix leads out of a thought; without one there is only what the caller asks for."""
-    if request.thinking is ThinkingMode.OFF:
-        return request.answer_prefix_policy or ("never" if request.answer_prefix is None else "always")
-    return request.answer_prefix_policy or answer.prefix_policy
-
-
-def first(given: Any, default: Any) -> Any:
-    """What was given, or the default if nothing was."""
-    return default if given is None else given

@@ -20,7 +20,7 @@ from budgetforce.errors import InvalidRequest, shorten
 
 MAX_BYTES = 16384  # of all of them together, with forwarded headers
 # What other servers call a field of ours, where the names alone do not show it.
-ELSEWHERE = {
+NAMES_ELSEWHERE = {
     "n": "num_samples",
     "stop": "stop_words",
     "prompt": "text_input",
@@ -49,7 +49,7 @@ def refuse_parameters(parameters: str, fields: Sequence[str], *, request_id: str
     for name, value in _read(parameters).items():
         if (name == "id" and value == request_id) or (forwarded and forwarded.search(name)):
             continue
-        raise InvalidRequest(shorten(name)[1:-1] or "request parameter", value, _what_instead(name, fields))
+        raise InvalidRequest(shorten(name)[1:-1] or "request parameter", value, _allowed_instead(name, fields))
 
 
 def _read(parameters: str) -> dict[str, Any]:
@@ -62,8 +62,8 @@ def _read(parameters: str) -> dict[str, Any]:
     return read
 
 
-def _what_instead(name: str, fields: Sequence[str]) -> str:
+def _allowed_instead(name: str, fields: Sequence[str]) -> str:
     if name in fields:
         return f"nothing as a request parameter: {name} is an input tensor"
-    near = ELSEWHERE.get(name) or next(iter(difflib.get_close_matches(name.lower(), fields, 1)), None)
+    near = NAMES_ELSEWHERE.get(name) or next(iter(difflib.get_close_matches(name.lower(), fields, 1)), None)
     return "the name of an existing field" + (f"; did you mean {near}?" if near else "")

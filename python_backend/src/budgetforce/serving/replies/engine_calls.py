@@ -14,9 +14,9 @@ from dataclasses import dataclass, field, replace
 from budgetforce.core import BudgetForcer, Generate
 from budgetforce.engine.base import Engine, EngineCall
 from budgetforce.errors import EngineUnavailable, InvalidRequest
-from budgetforce.serving.engine_refusals import in_the_callers_terms
-from budgetforce.serving.planning import ReplyPlan
-from budgetforce.serving.report import RoundTrace
+from budgetforce.serving.planning.engine_refusals import name_request_field
+from budgetforce.serving.planning.plan import ReplyPlan
+from budgetforce.serving.replies.result import RoundTrace
 
 RETRY_PERIOD_S = 0.1
 
@@ -44,7 +44,7 @@ class EngineCalls:
     begun: asyncio.Event = field(default_factory=asyncio.Event)
     _gone_since: float | None = None
 
-    async def of_round(self, generate: Generate, forcer: BudgetForcer, trace: RoundTrace) -> AsyncGenerator[tuple[int, ...], None]:
+    async def stream_round(self, generate: Generate, forcer: BudgetForcer, trace: RoundTrace) -> AsyncGenerator[tuple[int, ...], None]:
         """The sampled ids of a round, as they come; each must have been given to ``forcer`` when the next are asked for.
 
         Terminators cannot be kept off for some ids only, so a round that must not begin with one is
@@ -54,24 +54,24 @@ class EngineCalls:
         num_ids, is_over = 0, False
         while not is_over:
             num_protected = max(generate.min_tokens - num_ids, 0)
-            num_asked = num_protected or generate.max_new_tokens - num_ids
-            call = self._call(generate, forcer.context_ids, num_asked, generate.stop_ids if num_protected else frozenset())
+            num_requested = num_protected or generate.max_new_tokens - num_ids
+            call = self._call(generate, forcer.context_ids, num_requested, generate.stop_ids if num_protected else frozenset())
             try:
-                async with aclosing(self._ids_of(call, trace)) as sampled:
+                async with aclosing(self._stream_call(call, trace)) as sampled:
                     async for ids in sampled:
                         num_ids += len(ids)
                         is_over = ids[-1] in generate.stop_ids or num_ids >= generate.max_new_tokens
                         yield ids
             except InvalidRequest as refusal:
-                raise in_the_callers_terms(refusal, self.plan, generate.phase) from refusal
+                raise name_request_field(refusal, self.plan, generate.phase) from refusal
             except EngineUnavailable as error:
                 if not is_over:
                     trace.num_outages += 1
-                    await self._sit_out(error)
+                    await self._wait_for_engine(error)
             else:
                 is_over = is_over or not num_protected or num_ids < generate.min_tokens
 
-    async def _ids_of(self, call: EngineCall, trace: RoundTrace) -> AsyncGenerator[tuple[int, ...], None]:
+    async def _stream_call(self, call: EngineCall, trace: RoundTrace) -> AsyncGenerator[tuple[int, ...], None]:
         trace.num_engine_calls += 1
         async with aclosing(self.engine.stream(call)) as deltas:
             async for delta in deltas:
@@ -82,20 +82,20 @@ class EngineCalls:
                     self._gone_since = None
                     yield delta.ids
 
-    def _call(self, generate: Generate, context: tuple[int, ...], num_asked: int, banned: frozenset[int]) -> EngineCall:
+    def _call(self, generate: Generate, context: tuple[int, ...], num_requested: int, banned: frozenset[int]) -> EngineCall:
         sampling, number = self.plan.sampling[generate.phase], self.num_calls
         self.num_calls += 1
         return EngineCall(
             request_id=f"{self.prefix}-{number}",
             input_ids=context,
-            max_new_tokens=num_asked,
+            max_new_tokens=num_requested,
             stop_ids=generate.stop_ids,
             banned_ids=self.plan.masked_ids | banned,
             sampling=replace(sampling, seed=call_seed(sampling.seed, self.index, number)),
             ready=self.ready,
         )
 
-    async def _sit_out(self, error: EngineUnavailable) -> None:
+    async def _wait_for_engine(self, error: EngineUnavailable) -> None:
         """Wait until the engine is back. Raises ``error`` if it is gone for too long, or if there is nothing to
         be lost yet: whoever asked can as well ask again, or another server.
         """

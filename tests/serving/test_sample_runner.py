@@ -13,33 +13,33 @@ from budgetforce.core import Phase, ThinkingMode
 from budgetforce.engine.base import Sampling
 from budgetforce.errors import EngineFailed, InvalidRequest
 from budgetforce.presets import Preset
-from budgetforce.serving.calls import EngineCalls, call_seed
-from budgetforce.serving.deadline import NEVER
-from budgetforce.serving.engine_refusals import in_the_callers_terms
-from budgetforce.serving.exchange import Exchange
-from budgetforce.serving.planning import Planner
-from budgetforce.serving.request import ReplyRequest
-from budgetforce.serving.sinks import merge
+from budgetforce.serving.planning.engine_refusals import name_request_field
+from budgetforce.serving.planning.planner import Planner
+from budgetforce.serving.replies.deadline import NEVER
+from budgetforce.serving.replies.engine_calls import EngineCalls, call_seed
+from budgetforce.serving.replies.sample_runner import SampleRunner
+from budgetforce.serving.replies.sinks import merge
+from budgetforce.serving.requests.request import ReplyRequest
 
 END, EOS = 2, 0
 
 
 class Collected:
-    """An exchange and the pieces that it put."""
+    """An exchange and the chunks that it put."""
 
     def __init__(self, engine, plan, *, index=0, max_outage_s=0, **settings):
         sink = CollectingSink()
-        self.pieces = sink.pieces
+        self.chunks = sink.chunks
         calls = EngineCalls(engine=engine, plan=plan, index=index, max_outage_s=max_outage_s)
-        self.exchange = Exchange(plan=plan, calls=calls, sink=sink, index=index, **settings)
+        self.exchange = SampleRunner(plan=plan, calls=calls, sink=sink, index=index, **settings)
 
     @property
     def result(self):
-        return json.loads(self.pieces[-1].result)
+        return json.loads(self.chunks[-1].result)
 
     @property
     def answer(self):
-        return "".join(piece.answer for piece in self.pieces)
+        return "".join(chunk.answer for chunk in self.chunks)
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def test_the_result_accounts_for_every_round(exchange, word):
         ("answer", len(word) + 1, EOS, 4),
     ]
     assert result["usage"]["num_answer_tokens"] == len(word)
-    assert result["usage"]["num_output_ids"] == sum(len(piece.ids) for piece in one.pieces)
+    assert result["usage"]["num_output_ids"] == sum(len(chunk.ids) for chunk in one.chunks)
     assert (result["index"], result["effective"]["num_ignore"]) == (0, 0)
 
 
@@ -131,11 +131,11 @@ def test_a_stop_word_may_begin_in_the_injected_prefix(exchange, tokenizer, burst
     one = exchange(engine, stop_words=stop_words)
     run(one)
     assert (one.answer, one.result["stop_word"]) == (answer, found)
-    injected = "".join(piece.answer for piece in one.pieces if piece.event == "injected")
+    injected = "".join(chunk.answer for chunk in one.chunks if chunk.event == "injected")
     assert injected == answer[: len("Final Answer:")]
-    assert [piece.event for piece in one.pieces].count("round_ended") == len(one.result["rounds"])
-    assert one.pieces[-1].event == "done"
-    assert one.result["usage"]["num_output_ids"] == sum(len(piece.ids) for piece in one.pieces)
+    assert [chunk.event for chunk in one.chunks].count("round_ended") == len(one.result["rounds"])
+    assert one.chunks[-1].event == "done"
+    assert one.result["usage"]["num_output_ids"] == sum(len(chunk.ids) for chunk in one.chunks)
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_bad_words_of_a_preset_that_the_engine_refuses_are_named(tokenizer):
     request = ReplyRequest(messages=({"role": "user", "content": "hi"},), prompt_field="text_input", num_ignore=0)
     plan = Planner(tokenizer, preset, 1000).plan(request)
     assert (plan.effective["bad_words"], plan.effective["thinking_bad_words"]) == (("a", "b c"), ("a", "b c"))
-    refused = in_the_callers_terms(InvalidRequest("bad_words_list", 7, "one id each"), plan, Phase.THINKING)
+    refused = name_request_field(InvalidRequest("bad_words_list", 7, "one id each"), plan, Phase.THINKING)
     assert (refused.field, refused.value, refused.allowed) == ("bad_words", "b c", "one token each")
 
 
@@ -189,7 +189,7 @@ def test_an_engines_error_reaches_the_caller(exchange, word):
     one = exchange(engine)
     with pytest.raises(InvalidRequest):
         run(one)
-    assert all(piece.result is None for piece in one.pieces)
+    assert all(chunk.result is None for chunk in one.chunks)
 
 
 def test_a_broken_contract_is_the_engines_failure(exchange, word):
@@ -210,7 +210,7 @@ def test_cancelling_closes_the_engines_call(exchange, word):
 
     async def scenario():
         task = asyncio.ensure_future(one.exchange.run())
-        await until(lambda: len(one.pieces) >= 2)
+        await until(lambda: len(one.chunks) >= 2)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -236,7 +236,7 @@ def test_answer_now_closes_the_thinking_call_and_answers(exchange, word):
     engine = ScriptedEngine(word, [word[0], EOS])
     engine.hanging = {0}
     one = exchange(engine)
-    result = hurried(one, lambda: any(piece.event == "thinking" for piece in one.pieces))
+    result = hurried(one, lambda: any(chunk.event == "thinking" for chunk in one.chunks))
     assert result["finish_reason"] == {"thinking": "answer_now", "answer": "stop"}
     assert (result["rounds"][0]["ended_by"], engine.num_open) == ("answer_now", 0)
 
@@ -252,7 +252,7 @@ def test_answer_now_before_the_first_call_makes_none_for_thinking(exchange, word
 def test_answer_now_leaves_an_answer_alone(exchange, word):
     engine = ScriptedEngine([*word, END], [*word, EOS])
     one = exchange(engine)
-    result = hurried(one, lambda: any(piece.event == "answer" for piece in one.pieces))
+    result = hurried(one, lambda: any(chunk.event == "answer" for chunk in one.chunks))
     assert result["finish_reason"] == {"thinking": "natural", "answer": "stop"}
     assert result["usage"]["num_answer_tokens"] == len(word)
 
@@ -271,7 +271,7 @@ def test_answer_now_between_a_rounds_last_id_and_its_end_changes_nothing(exchang
     think, answer = tokenizer.encode_marker("<|im_start|>think"), tokenizer.encode_marker("<|im_start|>answer")
     (a,) = tokenizer.encode("a")
     one = exchange(Lingering(think[:1], think[1:], [a, answer[0]], answer[1:], [a, END]), thinking=ThinkingMode.FREE, num_ignore=None)
-    result = hurried(one, lambda: any(piece.event == "answer_opened" for piece in one.pieces))
+    result = hurried(one, lambda: any(chunk.event == "answer_opened" for chunk in one.chunks))
     assert result["finish_reason"] == {"thinking": "natural", "answer": "stop"}
 
 
@@ -282,7 +282,7 @@ def test_answer_now_told_twice_is_told_once(exchange, word):
 
     async def scenario():
         task = asyncio.ensure_future(one.exchange.run())
-        await until(lambda: any(piece.event == "thinking" for piece in one.pieces))
+        await until(lambda: any(chunk.event == "thinking" for chunk in one.chunks))
         for _ in range(4):
             one.exchange.answer_now()
             await asyncio.sleep(0)
@@ -344,7 +344,7 @@ def test_rows_without_a_token_are_masked_in_every_call_and_dropped_if_they_come_
     assert num_tokens + 100 not in answer.input_ids
     assert one.result["usage"]["num_dropped"] == 2
     assert one.result["effective"]["num_masked_ids"] == 8
-    assert num_tokens + 100 not in [token_id for piece in one.pieces for token_id in piece.ids]
+    assert num_tokens + 100 not in [token_id for chunk in one.chunks for token_id in chunk.ids]
 
 
 def test_each_round_is_told_of_behind_what_it_brought(exchange, word):
@@ -354,15 +354,15 @@ def test_each_round_is_told_of_behind_what_it_brought(exchange, word):
     run(one)
     think = ["injected", "thinking", "round_ended"]
     answer = ["answer_opened", "injected", "answer", "round_ended", "done"]
-    assert [piece.event for piece in merge(one.pieces)] == [*think, *think, *answer]
-    assert [json.loads(piece.round) for piece in one.pieces if piece.round is not None] == one.result["rounds"]
+    assert [chunk.event for chunk in merge(one.chunks)] == [*think, *think, *answer]
+    assert [json.loads(chunk.round) for chunk in one.chunks if chunk.round is not None] == one.result["rounds"]
 
 
 def test_what_is_held_back_comes_before_its_round_is_told_of(exchange, tokenizer):
     """Here what might have become a stop word."""
     one = exchange(ScriptedEngine([END], [*tokenizer.encode("x ab"), EOS]), stop_words=("abc",))
     run(one)
-    *_, text, ended, done = one.pieces
+    *_, text, ended, done = one.chunks
     assert (text.answer[-2:], ended.event, done.event) == ("ab", "round_ended", "done")
 
 
@@ -373,7 +373,7 @@ def test_grace_stops_at_the_end_of_a_sentence(exchange, tokenizer):
     engine = ScriptedEngine(script[:2], script[2:], [EOS])
     one = exchange(engine, max_thinking_tokens=len(prefix) + 2, grace_tokens=8)
     run(one)
-    assert "".join(piece.thinking for piece in one.pieces) == "I need to figure out one two three."
+    assert "".join(chunk.thinking for chunk in one.chunks) == "I need to figure out one two three."
     assert (one.result["usage"]["num_grace_tokens"], one.result["rounds"][1]["ended_by"]) == (2, "boundary")
 
 
@@ -383,7 +383,7 @@ def test_a_free_model_is_reported_as_it_goes(exchange, tokenizer):
     engine = ScriptedEngine(think[:1], think[1:], [a, answer[0]], answer[1:], [a, END])
     one = exchange(engine, thinking=ThinkingMode.FREE, num_ignore=None)
     run(one)
-    shown = [piece.event for piece in one.pieces if piece.event != "round_ended"]
+    shown = [chunk.event for chunk in one.chunks if chunk.event != "round_ended"]
     assert shown == ["thinking_opened", "thinking", "answer_opened", "answer", "done"]
     assert one.result["finish_reason"] == {"thinking": "natural", "answer": "stop"}
 
@@ -394,4 +394,4 @@ def test_thinking_off_asks_for_the_answer_alone(exchange, word):
     run(one)
     assert len(engine.calls) == 1
     assert one.result["finish_reason"] == {"thinking": "off", "answer": "stop"}
-    assert not any(piece.thinking for piece in one.pieces)
+    assert not any(chunk.thinking for chunk in one.chunks)

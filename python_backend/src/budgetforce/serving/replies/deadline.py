@@ -57,7 +57,7 @@ class Pace:
     _first: float = 0.0
     _last: float = 0.0
 
-    def count(self, num_ids: int) -> None:
+    def count_ids(self, num_ids: int) -> None:
         """So many came now."""
         self._last = time.monotonic()
         self._first = self._first or self._last
