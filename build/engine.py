@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Build a TensorRT-LLM engine of s1-32B, inside the pinned image; docs/gpu-engine.md tells how.
+"""Build a TensorRT-LLM engine of s1-32B, inside the pinned image; build/README.md tells how.
 
     python3 build/engine.py plan --gpus 2xH100
     python3 build/engine.py all --preset s1-32b --work DIR

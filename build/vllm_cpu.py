@@ -7,7 +7,7 @@
     .s1/vllm/bin/python -m budgetforce.launcher --engine vllm_llm --model .s1/models/smollm2-hf --preset smollm2
 
 The tests of vllm_llm find it there (tests/server/test_engine_contract.py). With GPUs none of this is needed: see
-docs/engines.md. Standard library only.
+build/README.md. Standard library only.
 """
 
 from __future__ import annotations

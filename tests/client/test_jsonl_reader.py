@@ -47,9 +47,9 @@ def test_a_line_ends_with_a_newline_and_with_nothing_else(text, found):
         ('[\n  {"a": 1},\n\n  {\n    "a": [2]\n  }\n]\n', [(2, {"a": 1}), (4, {"a": [2]})]),
         ('{\n  "a": 1\n}\n{\n  "a": 2\n}\n', [(1, {"a": 1}), (4, {"a": 2})]),
         ('["x", ["y"]]', [(1, "x"), (1, ["y"])]),
-        ('[\n"x"\n"y"]', [(2, "x"), (3, "not JSON: ',' or ']' is missing behind an element")]),
+        ('[\n"x"\n"y"]', [(2, "x"), (3, "not JSON: ',' or ']' is missing after an element")]),
         ('[\n{"a": }]', [(2, "not JSON: Expecting value at column 7")]),
-        ('[\n"x"', [(2, "x"), (2, "not JSON: ',' or ']' is missing behind an element")]),
+        ('[\n"x"', [(2, "x"), (2, "not JSON: ',' or ']' is missing after an element")]),
         ("[", [(1, "not JSON: the array has no ']'")]),
         ('["x",\n"y",\n', [(1, "x"), (2, "y"), (3, "not JSON: the array has no ']'")]),
         ('[\n{"a": 1, "a": 2},\n"b"]', [(2, "key 'a' is there twice"), (3, "b")]),
@@ -67,7 +67,7 @@ def test_an_array_and_objects_over_several_lines_are_items_with_their_lines(text
 def test_another_format_is_one_problem_that_tells_the_right_one(raw):
     [(line, problem)] = read(raw)
     assert line == 1 and problem.startswith("not JSON Lines, and nothing below was read; JSON Lines has an object on each line")
-    assert "docs/evaluation.md" in problem
+    assert "EVALUATION.md" in problem
 
 
 def test_a_large_array_is_read_in_time_that_grows_with_it():

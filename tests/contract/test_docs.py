@@ -183,6 +183,14 @@ def test_nobody_is_told_to_install_the_client_from_a_registry_that_has_it_not(ro
     assert [str(path) for path in files if told.search(path.read_text())] == []
 
 
+def test_nothing_names_a_page_that_has_moved(root):
+    listed = subprocess.run(["git", "ls-files"], cwd=root, capture_output=True, text=True, check=True).stdout.splitlines()
+    moved = re.compile(r"\b(ENGINES|DESIGN|EVALUATION)\.md|build/README\.md")
+    paths = [root / name for name in listed if not name.endswith((".md", "test_docs.py", ".png"))]
+    named = {str(path.relative_to(root)) for path in paths if path.is_file() and moved.search(path.read_text(errors="replace"))}
+    assert named == set()
+
+
 # --- README, CONTRIBUTING and the folders' pages --------------------------------------------------
 
 

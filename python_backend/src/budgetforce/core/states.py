@@ -90,7 +90,7 @@ TRANSITIONS: dict[State, dict[Cause, State]] = {
 
 
 def mermaid() -> str:
-    """The table as a Mermaid state diagram, one line a cell (docs/concepts.md shows it)."""
+    """The table as a Mermaid state diagram, one line a cell (DESIGN.md holds a copy)."""
     lines = ["stateDiagram-v2", f"    [*] --> {State.IDLE.value}"]
     for state, row in TRANSITIONS.items():
         lines += [f"    {state.value} --> {target.value}: {cause.value}" for cause, target in row.items()]

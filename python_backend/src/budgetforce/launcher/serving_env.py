@@ -20,7 +20,7 @@ LIBRARY_ENGINES = ("vllm_llm", "llmapi_llm")  # they load a Hugging Face folder 
 ENGINES = ("embedded_llm", "tensorrt_llm", *LIBRARY_ENGINES)
 ENGINE_HELP = (
     "which engine model to load (default: %(default)s, on a CPU). On GPUs: tensorrt_llm in images up to 26.07, vllm_llm after "
-    "them; llmapi_llm needs an image of your own with TensorRT-LLM 1.3 (docs/engines.md)"
+    "them; llmapi_llm needs an image of your own with TensorRT-LLM 1.3 (python_backend/ENGINES.md)"
 )
 LIBRARIES = ("auto", "openvino", "llamacpp")
 MAX_REPLIES, MAX_WAITING = 256, 1024
