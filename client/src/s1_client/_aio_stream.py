@@ -162,7 +162,7 @@ class AsyncStream(BaseStream):
         self._reading = None
 
     async def _retry(self, error: S1Error) -> None:
-        """Begin anew, or raise."""
+        """Make another attempt after an error, or raise."""
         await self._read_to_end()
         if not self._is_over:  # else it was closed, which looks like an error here
             delay_s = self._delay_before_retry(error)

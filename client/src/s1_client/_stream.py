@@ -124,7 +124,7 @@ class Stream(BaseStream):
         return None
 
     def _retry(self, error: S1Error) -> None:
-        """Begin anew, or raise."""
+        """Make another attempt after an error, or raise."""
         self._read_to_end()
         if not self._is_over:  # else it was closed, which looks like an error here
             self._was_cancelled.wait(self._delay_before_retry(error))
