@@ -71,10 +71,12 @@ class AsyncClient(BaseClient):
         progress: Callable[[Outcome], None] | None = None,
         **options: Unpack[CallOptions],
     ) -> AsyncIterator[Outcome]:
-        """Send many requests concurrently, and yield their outcomes. Arguments are those of ``Client.map``.
+        """Send many requests concurrently, and yield their outcomes.
 
-        async for outcome in client.map(questions, concurrency=32):
-            print(outcome.index, outcome.error or outcome.reply.answer)
+            async for outcome in client.map(questions, concurrency=32):
+                print(outcome.index, outcome.error or outcome.reply.answer)
+
+        Arguments are those of ``Client.map``.
         """
         client = self.with_options(**options)
         window = Window(requests, concurrency=concurrency, ordered=ordered)

@@ -101,6 +101,8 @@ class AsyncStream(BaseStream):
         request_id: the request's name.
     """
 
+    _connection: AsyncConnection
+
     def __init__(self, connection: AsyncConnection, exchange: Exchange, model: str) -> None:
         super().__init__(exchange, model)
         self._connection = connection

@@ -18,9 +18,14 @@ _AHEAD = 8  # outcomes that may wait for their turn, as a multiple of the concur
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """A request of ``map``: a prompt, its own options and its id ("" = a random one).
+    """A request of ``map`` with options of its own.
 
-    client.map([Request(prompt="2+2?", options={"max_thinking_tokens": 50}, id="sum")])
+        client.map([Request(prompt="2+2?", options={"max_thinking_tokens": 50}, id="sum")])
+
+    Attributes:
+        prompt: a question, or chat messages.
+        options: as in ``Client.stream``; they take precedence over those of ``map``.
+        id: the request's name; "" = a random one.
     """
 
     prompt: Prompt

@@ -86,6 +86,8 @@ class Stream(BaseStream):
         request_id: the request's name.
     """
 
+    _connection: Connection
+
     def __init__(self, connection: Connection, exchange: Exchange, model: str) -> None:
         super().__init__(exchange, model)
         self._connection = connection
