@@ -41,7 +41,7 @@ class AsyncClient(BaseClient):
         """Close the connection, which cancels the requests that still run."""
         await self._connection.close()
 
-    def stream(self, prompt: Prompt, *, request_id: str = "", **options: Unpack[CallOptions]) -> AsyncStream:
+    def stream(self, prompt: Prompt, *, request_id: str = "", deltas: bool = True, **options: Unpack[CallOptions]) -> AsyncStream:
         """Send a request, and return its reply as a stream of events. Not awaited, but to be called in the event loop.
 
             async with client.stream("How many r in raspberry?", num_ignore=1) as stream:
@@ -50,7 +50,7 @@ class AsyncClient(BaseClient):
 
         Arguments and errors are those of ``Client.stream``.
         """
-        return AsyncStream(self._connection, self._exchange(prompt, options, request_id), self._settings.model)
+        return AsyncStream(self._connection, self._exchange(prompt, options, request_id, deltas=deltas), self._settings.model)
 
     async def think(self, prompt: Prompt, *, request_id: str = "", **options: Unpack[CallOptions]) -> Reply:
         """Send a request, and return its whole reply of one sample. Arguments and errors are those of ``Client.stream``."""

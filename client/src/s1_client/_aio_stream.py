@@ -133,10 +133,10 @@ class AsyncStream(BaseStream):
         raise StopAsyncIteration
 
     async def _next_event(self) -> Event | None:
-        while (message := await self._read()) is not grpc.aio.EOF:
-            event = self._event_of(message)
-            if event is not None:
-                return event
+        while not self._received and (message := await self._read()) is not grpc.aio.EOF:
+            self._take(message)
+        if self._received:
+            return self._received.popleft()
         if not self._is_over:  # else another task has closed it
             self._exchange.check_complete()
         return None

@@ -99,13 +99,13 @@ class BaseClient:
                 raise TypeError(unknown("option", name, (*FIELDS, *own)))
         return replace(self._settings, **changes) if changes else self._settings, rest
 
-    def _exchange(self, prompt: Prompt, options: Mapping[str, Any], request_id: str) -> Exchange:
+    def _exchange(self, prompt: Prompt, options: Mapping[str, Any], request_id: str, *, deltas: bool) -> Exchange:
         for name in PER_CALL:
             value = options.get(name)
             if value is not None and (allowed := allowed_for(name, value)):
                 raise InvalidRequest(name, shown(value), allowed)
         settings, rest = self._split(options, PER_CALL)
-        return Exchange(prompt, rest, settings, request_id, time.monotonic())
+        return Exchange(prompt, rest, settings, request_id, time.monotonic(), is_streamed=deltas)
 
 
 def check_single_sample(options: Mapping[str, Any]) -> None:

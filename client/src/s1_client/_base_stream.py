@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import random
 import time
+from collections import deque
 from typing import Any
 
 import grpc
@@ -89,6 +90,7 @@ class BaseStream:
         self._model = model
         self._is_over = True  # until there is a call to end
         self._answer_now_pending = False
+        self._received: deque[Event] = deque()  # events that were received and not returned yet
 
     def _start(self) -> None:
         try:
@@ -106,9 +108,9 @@ class BaseStream:
         self._is_over = True
         self._connection.running.remove(self._exchange)
 
-    def _event_of(self, message: Any) -> Event | None:
+    def _take(self, message: Any) -> None:
         self._connection.note_response()
-        return self._exchange.take(message)
+        self._received.extend(self._exchange.take(message))
 
     def _failure(self, error: Any) -> S1Error:
         """Return the error that a ``grpc.RpcError`` of the call stands for."""

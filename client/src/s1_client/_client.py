@@ -40,7 +40,7 @@ class Client(BaseClient):
         """Close the connection, which cancels the requests that still run."""
         self._connection.close()
 
-    def stream(self, prompt: Prompt, *, request_id: str = "", **options: Unpack[CallOptions]) -> Stream:
+    def stream(self, prompt: Prompt, *, request_id: str = "", deltas: bool = True, **options: Unpack[CallOptions]) -> Stream:
         """Send a request, and return its reply as a stream of events.
 
             with client.stream("How many r in raspberry?", num_ignore=1) as stream:
@@ -52,11 +52,13 @@ class Client(BaseClient):
         Args:
             prompt: a question, or chat messages with ``role`` and ``content``.
             request_id: name of the request, for ``answer_now``, ``cancel`` and the server's log; default: a random one.
+            deltas: False = the server sends each reply once, when it is complete: a message instead of hundreds. Its texts
+                then come without token ids, and the injected prefix of an answer cannot be told from it (``answer_prefix`` is "").
             options: request fields, see ``Options``, and, for this call alone, ``deadline_s`` and ``max_retries``.
 
         Raises TypeError for an unknown option and S1Error for any other failure, here or while the stream is read.
         """
-        return Stream(self._connection, self._exchange(prompt, options, request_id), self._settings.model)
+        return Stream(self._connection, self._exchange(prompt, options, request_id, deltas=deltas), self._settings.model)
 
     def think(self, prompt: Prompt, *, request_id: str = "", **options: Unpack[CallOptions]) -> Reply:
         """Send a request, and return its whole reply of one sample. Arguments and errors are those of ``stream``."""

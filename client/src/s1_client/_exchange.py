@@ -46,7 +46,7 @@ class Exchange:
         num_attempts: attempts that were made so far.
 
     Raises TypeError for an unknown option and InvalidRequest for a value that cannot be sent. With ``is_streamed`` False
-    the server sends one event, the last.
+    the server sends the reply in one message, when it is complete.
     """
 
     def __init__(
@@ -88,12 +88,12 @@ class Exchange:
         logger.debug("request %r: attempt %d to %s, %.1f s left", self.request_id, self.num_attempts, self._settings.address, left_s)
         return message, left_s + _GRACE_S
 
-    def take(self, message: Any) -> Event | None:
-        """Return the event in a message; None if it has none. Raises S1Error for an error message."""
-        event = _wire.read_response(message)
-        if event is not None:
+    def take(self, message: Any) -> list[Event]:
+        """Return the events in a message. Raises S1Error for an error message."""
+        events = _wire.read_events(message)
+        for event in events:
             self.joiner.add(event)
-        return event
+        return events
 
     def check_complete(self) -> None:
         """Raise ServerFailed if a stream that ended had no result."""

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from s1_client._access import headers_of, is_text, read_url
+from s1_client._access import SECRET_HEADER, headers_of, is_text, read_url
 
 DEFAULT_URL = "127.0.0.1:8001"
 DEADLINE_S = 3600.0  # 32,000 tokens of thinking at 10 tokens/s
@@ -159,7 +159,10 @@ def make_settings(
     scheme, address = read_url(url)
     if scheme == "grpc" and tls is not None:
         raise ValueError(f"url: {url!r} is without TLS, but certificates are given; allowed: host:port or grpcs://host:port")
-    headers = headers_of(_first_of(token, environment.get("S1_TOKEN")), _first_of(secret, environment.get("S1_SECRET")), metadata)
+    names = tuple(metadata) if isinstance(metadata, Mapping) else ()  # headers that are given explicitly beat the environment
+    token = _first_of(token, None if "authorization" in names else environment.get("S1_TOKEN"))
+    has_secret = any(str(name).startswith(SECRET_HEADER) for name in names)
+    headers = headers_of(token, _first_of(secret, None if has_secret else environment.get("S1_SECRET")), metadata)
     if tls is None and scheme == "grpcs":
         tls = TLS()
     return Settings(address=address, tls=tls, metadata=headers, proxies=trust_env, **rest)

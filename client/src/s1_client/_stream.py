@@ -115,12 +115,12 @@ class Stream(BaseStream):
     def _next_event(self) -> Event | None:
         try:
             with self._reading:
-                for message in self._call:
-                    event = self._event_of(message)
-                    if event is not None:
-                        return event
+                while not self._received and (message := next(self._call, None)) is not None:
+                    self._take(message)
         except grpc.RpcError as error:
             raise self._failure(error) from error
+        if self._received:
+            return self._received.popleft()
         if not self._is_over:  # else another thread has closed it
             self._exchange.check_complete()
         return None

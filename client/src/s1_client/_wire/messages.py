@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -123,24 +123,40 @@ def raise_error(response: Any) -> None:
         raise from_message(response.error_message)
 
 
-def read_response(response: Any) -> Event | None:
-    """Return the event of a stream message; None if it has no tensors. Raises S1Error for an error message."""
+def read_events(response: Any) -> list[Event]:
+    """Return the events of a stream message: one, none if it has no tensors, or those of whole replies that were not
+    streamed. Raises S1Error for an error message.
+    """
     raise_error(response)
     raws = response.infer_response.raw_output_contents
     outputs = dict(zip((output.name for output in response.infer_response.outputs), raws, strict=True))
-    return _event(outputs) if outputs else None
+    if not outputs:
+        return []
+    if _texts(outputs["event"])[0] == "done":
+        return list(_whole_replies(outputs))
+    return [
+        event_of(
+            kind=_texts(outputs["event"])[0],
+            index=int(np.frombuffer(outputs["index"], np.int32)[0]),
+            ids=tuple(np.frombuffer(outputs["output_ids"], np.int32).tolist()),
+            thinking=_texts(outputs["thinking_output"])[0],
+            answer=_texts(outputs["text_output"])[0],
+            round_json=_texts(outputs["round"])[0] if "round" in outputs else "",
+            result_json="",
+        )
+    ]
 
 
-def _event(outputs: dict[str, bytes]) -> Event:
-    return event_of(
-        kind=_text(outputs["event"]),
-        index=int(np.frombuffer(outputs["index"], np.int32)[0]),
-        ids=tuple(np.frombuffer(outputs["output_ids"], np.int32).tolist()),
-        thinking=_text(outputs["thinking_output"]),
-        answer=_text(outputs["text_output"]),
-        round_json=_text(outputs["round"]) if "round" in outputs else "",
-        result_json=_text(outputs["result"]) if "result" in outputs else "",
-    )
+def _whole_replies(outputs: dict[str, bytes]) -> Iterator[Event]:
+    """Yield the events of ended samples. A sample that was streamed has no text left; that of another one comes without ids."""
+    indices = np.frombuffer(outputs["index"], np.int32).tolist()
+    texts = (_texts(outputs[name]) for name in ("thinking_output", "text_output", "result"))
+    for index, thinking, answer, result_json in zip(indices, *texts, strict=True):
+        if thinking:
+            yield ThinkingDelta(text=thinking, ids=(), index=index)
+        if answer:
+            yield AnswerDelta(text=answer, ids=(), index=index)
+        yield Done(result=result_of(json.loads(result_json)), index=index)
 
 
 def event_of(*, kind: str, index: int, ids: tuple[int, ...], thinking: str, answer: str, round_json: str, result_json: str) -> Event:
@@ -163,5 +179,5 @@ def event_of(*, kind: str, index: int, ids: tuple[int, ...], thinking: str, answ
     raise from_message(f"the server sent an event of an unknown kind: '{kind}'")
 
 
-def _text(raw: bytes) -> str:
-    return str(deserialize_bytes_tensor(raw)[0].decode())
+def _texts(raw: bytes) -> list[str]:
+    return [text.decode() for text in deserialize_bytes_tensor(raw)]
