@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ask a reasoning model on Triton, with a thinking budget.
+"""Client library for reasoning models on Triton, with a thinking budget.
 
 from s1_client import Client
 

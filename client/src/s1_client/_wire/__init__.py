@@ -11,7 +11,7 @@ from s1_client._wire.messages import (
     infer_request,
     name_of,
     raise_error,
-    read_response,
+    read_events,
     streaming_method,
 )
 
@@ -25,6 +25,6 @@ __all__ = [
     "infer_request",
     "name_of",
     "raise_error",
-    "read_response",
+    "read_events",
     "streaming_method",
 ]

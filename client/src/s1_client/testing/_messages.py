@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The server's side of the wire: request messages to what they ask, events to messages."""
+"""The server's side of the wire: reads request messages, and writes events and errors as messages."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _WITHOUT_FREE = ("forced", "off")  # thinking="free" needs a model that decides
 
 
 def read_inputs(request: Any) -> dict[str, Any]:
-    """The tensors of a request: a value each, or a list of texts. Raises InvalidRequest for one that is not allowed."""
+    """Return the values of a request's tensors by name. Raises InvalidRequest for a value that is not allowed."""
     refuse_parameters(request)
     inputs = {}
     for tensor, raw in zip(request.inputs, request.raw_input_contents, strict=True):
@@ -51,7 +51,7 @@ def _check(name: str, value: Any) -> None:
 
 
 def options_of(inputs: dict[str, Any]) -> dict[str, Any]:
-    """The options among the inputs. Raises InvalidRequest for two that contradict each other."""
+    """Return the options among the inputs. Raises InvalidRequest for two that contradict each other."""
     options = {name: value for name, value in inputs.items() if name in FIELDS}
     floor, cap = options.get("min_thinking_tokens", 0), options.get("max_thinking_tokens", -1)
     if cap != -1 and floor > cap:
@@ -62,7 +62,7 @@ def options_of(inputs: dict[str, Any]) -> dict[str, Any]:
 
 
 def prompt_of(inputs: dict[str, Any]) -> str | list[dict[str, str]]:
-    """The question, or the chat's messages. Raises InvalidRequest if there is not exactly one of them."""
+    """Return the question or the chat's messages. Raises InvalidRequest unless the request has exactly one of them."""
     if ("text_input" in inputs) == ("messages" in inputs):
         raise InvalidRequest("text_input", "neither or both", "either text_input or messages")
     if "text_input" in inputs:
@@ -77,10 +77,10 @@ def prompt_of(inputs: dict[str, Any]) -> str | list[dict[str, str]]:
 
 
 def message_of(event: Event) -> Any:
-    """The message that tells of an event."""
+    """Return the stream message that holds an event."""
     texts = {"event": event.kind, "thinking_output": "", "text_output": ""}
-    is_thought = event.kind == "thinking" or (isinstance(event, Injected) and event.phase == "thinking")
-    texts["thinking_output" if is_thought else "text_output"] = event.text
+    is_thinking = event.kind == "thinking" or (isinstance(event, Injected) and event.phase == "thinking")
+    texts["thinking_output" if is_thinking else "text_output"] = event.text
     if isinstance(event, RoundEnded):
         texts["round"] = json.dumps(asdict(event.round))
     if isinstance(event, Done):
@@ -94,8 +94,8 @@ def message_of(event: Event) -> Any:
     return message
 
 
-def told_message(request_id: str) -> Any:
-    """The answer to a command."""
+def command_response(request_id: str) -> Any:
+    """Return the stream message that answers a command."""
     message = service_pb2.ModelStreamInferResponse()
     raw = serialize_byte_tensor(np.array([json.dumps({"request_id": request_id, "num_told": 1}).encode()], np.object_)).item()
     _add(message.infer_response, "result", "BYTES", 1, raw)
