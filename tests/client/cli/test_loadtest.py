@@ -70,7 +70,7 @@ def test_options_change_the_load(loadtest, tmp_path):
 def test_a_failed_request_makes_the_run_a_failure_and_is_recorded(loadtest, server, tmp_path):
     server.will_say(error=EngineFailed("out of blocks"))
     result = loadtest(code=1)
-    assert "wrong: concurrency 1: 1 of work 'thought' failed: EngineFailed: out of blocks" in result.stderr
+    assert "wrong: concurrency 1: work 'thought': 1 failed: EngineFailed: out of blocks" in result.stderr
     assert read(tmp_path / "out/run.json").levels[0].requests[0].end == "EngineFailed"
 
 

@@ -118,7 +118,7 @@ def test_a_level_without_replies_is_reported(report, one):
 
 
 def test_a_run_without_levels_is_reported_as_wrong(report):
-    assert "nothing was run" in page_in(report(run())).text
+    assert "no level was run" in page_in(report(run())).text
 
 
 @pytest.mark.filterwarnings("ignore:Glyph 27")  # no font has one for it

@@ -23,7 +23,7 @@ _SPAN = 1.06  # the axis shows at least so much on each side of 1
 
 def is_better(ratio: Ratio) -> bool | None:
     """Of the second run; None if the two cannot be told apart, or neither is better."""
-    low_is_better = TERMS[ratio.name].is_better_low
+    low_is_better = TERMS[ratio.name].is_lower_better
     if low_is_better is None or ratio.verdict not in ("higher", "lower"):
         return None
     return (ratio.verdict == "lower") is low_is_better

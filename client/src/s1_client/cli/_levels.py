@@ -36,7 +36,7 @@ class Levels:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._progress.stop()
 
-    def level_begins(self, stage: Stage) -> None:
+    def level_started(self, stage: Stage) -> None:
         """One more level."""
         self._name, self._num_failed = stage.name, 0
         self._progress.reset(self._task, total=stage.load.num_requests, description=stage.name, failed=0)

@@ -101,7 +101,7 @@ class Load:
     def told(self) -> str:
         """Whether the runs can be told apart there."""
         judged = [row for row in self.rows if row.ratio.low is not None]
-        differing = sum(row.ratio.verdict != "not told apart" for row in judged)
+        differing = sum(row.ratio.verdict != "indistinguishable" for row in judged)
         if not judged:
             return "There are too few requests to say whether the two runs differ."
         if not differing:

@@ -24,7 +24,7 @@ from s1_client.loadtest._counters import read_counters
 from s1_client.loadtest._perf_analyzer import Unsuitable
 from s1_client.loadtest._record import Run
 from s1_client.loadtest._roofline import Roofline
-from s1_client.loadtest._runner import Plan, run
+from s1_client.loadtest._runner import LoadTest, run
 from s1_client.loadtest._scenario import Scenario
 from s1_client.loadtest._typed import Malformed
 from s1_client.loadtest._verdict import faults
@@ -115,7 +115,7 @@ def _changed(what: Scenario, parameters: dict[str, Any]) -> Scenario:
     return what.with_load(**{name: parameters[name] for name in names if parameters[name] is not None})
 
 
-def _plan(name: str, what: Scenario, parameters: dict[str, Any]) -> Plan:
+def _plan(name: str, what: Scenario, parameters: dict[str, Any]) -> LoadTest:
     settings = settings_of(parameters)
     is_ours = parameters["driver"] == "client"
     if is_ours and parameters["program"]:
@@ -126,7 +126,7 @@ def _plan(name: str, what: Scenario, parameters: dict[str, Any]) -> Plan:
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / RECORD).exists():
         raise Refused(f"{folder / RECORD}: is there already; give another --out")
-    return Plan(
+    return LoadTest(
         scenario=what,
         scenario_name=name,
         settings=settings,
@@ -151,14 +151,14 @@ def _metrics_url(settings: Settings, given: str | None) -> str | None:
     return url
 
 
-def _run(made: Plan) -> Run:
+def _run(made: LoadTest) -> Run:
     with closing(Server(made.settings)) as server, Levels(made.scenario.stages) as levels:
         if not server.has_ready(made.settings.model):
             raise ServerNotReady(f"model '{made.settings.model}' is not ready")
         return run(made, server, levels)
 
 
-def _tell(record: Run, made: Plan) -> int:
+def _tell(record: Run, made: LoadTest) -> int:
     """What was wrong, and where the record is; the exit code."""
     found = faults(record, made.scenario.allowed_errors)
     for fault in found:

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Our own driver: a level of requests over one connection of the client library.
+"""The client library's own driver: runs the requests of a level over one connection.
 
-    concurrency     closed loop: so many clients, each sends its next request when it has its reply
-    request_rate    open loop: each request is sent when it is due, whatever became of those before it, and its latencies
-                    count from then; a driver or server that falls behind cannot hide it
+    concurrency     closed loop: N simulated clients, each sends its next request when its reply is complete
+    request_rate    open loop: each request is sent when it is due, whether or not earlier ones have ended. Its latencies
+                    count from the due time, so that a driver or server that falls behind shows in the figures.
 
-A request that fails is an observation, never the end of the level. Nothing is retried.
+A failed request is an observation like any other and does not end the level. Nothing is retried.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Ended = Callable[[Observed], None]
 
 
 def run_stage(settings: Settings, scenario: Scenario, stage: Stage, ended: Ended) -> list[Observed]:
-    """Hold a level; ``ended`` is told of each request when it is over. What was seen, in the order of the starts.
+    """Run a level, call ``ended`` with each request that ends, and return all observations in the order of their due times.
 
     Raises S1Error if the warm-up fails: then there is nothing to measure.
     """
@@ -44,20 +44,20 @@ async def _run_stage(settings: Settings, scenario: Scenario, stage: Stage, ended
         await (level.closed if stage.mode == "concurrency" else level.open)(measured, scenario, stage)
     finally:
         await connection.close()
-    return sorted(level.seen, key=lambda one: one.due_s)
+    return sorted(level.seen, key=lambda seen: seen.due_s)
 
 
 async def _warm_up(level: _Level, measured: list[Job], stage: Stage) -> None:
     width = int(stage.value) if stage.mode == "concurrency" else 1
     pending = iter(measured)
     await asyncio.gather(*(level.work_off(pending, stage.load.max_seconds) for _ in range(width)))
-    for one in level.seen:
-        if isinstance(one.error, S1Error):
-            raise one.error
+    for seen in level.seen:
+        if isinstance(seen.error, S1Error):
+            raise seen.error
 
 
 class _Level:
-    """One level while it is held."""
+    """A level while its requests run."""
 
     def __init__(self, connection: AsyncConnection, settings: Settings, ended: Ended) -> None:
         self.seen: list[Observed] = []
@@ -77,7 +77,7 @@ class _Level:
                 group.create_task(self._ask(job, due_s))
 
     async def work_off(self, pending: Iterator[Job], max_seconds: float) -> None:
-        """As one client: a request after the other, while there is one and time for it."""
+        """Act as a single client: send pending requests one after the other until none is left or the time is over."""
         while self._now() < max_seconds and (job := next(pending, None)) is not None:
             await self._ask(job, self._now())
 
@@ -105,7 +105,7 @@ class _Level:
                 await asyncio.gather(*telling)
 
     async def _tell(self, stream: AsyncStream, seen: Observed) -> None:
-        """Tell the request what its job has for it; one that has ended meanwhile cannot be told."""
+        """Send the command of the request's job (cancel or answer now); ignore that the request may have ended meanwhile."""
         try:
             await (stream.cancel() if seen.job.work.cancel_after_tokens else stream.answer_now())
         except InvalidRequest:
@@ -113,7 +113,7 @@ class _Level:
         except S1Error as error:
             seen.command_error = error
             return
-        seen.told_s = self._now()
+        seen.command_accepted_s = self._now()
 
     def _now(self) -> float:
         return time.monotonic() - self._started

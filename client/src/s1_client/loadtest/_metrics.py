@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is measured of a load test, and what each name means. Reports and docs take their definitions from here."""
+"""The metrics of a load test and their definitions. Reports and documentation take the definitions from here."""
 
 from __future__ import annotations
 
@@ -11,53 +11,53 @@ from s1_client.loadtest._record import Request
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Term:
-    """A word of the report.
+    """A figure of the report with its definition.
 
     Attributes:
-        name: the field of the summary.
+        name: its field in the summary.
         unit: "" for a share or a count.
-        is_better_low: whether less is better; None if neither is.
+        is_lower_better: whether less is better; None if neither direction is.
     """
 
     name: str
     title: str
     unit: str
     definition: str
-    is_better_low: bool | None
+    is_lower_better: bool | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric(Term):
-    """One that has values of its own for a reply, in milliseconds."""
+    """A term with values for each single reply, in milliseconds; the summary holds their percentiles."""
 
     unit: str = "ms"
-    is_better_low: bool | None = True
+    is_lower_better: bool | None = True
     values: Callable[[Request], Sequence[float]]
 
 
 def num_output_tokens(request: Request) -> int:
-    """Thinking and answer, with what the server put in."""
+    """Return the tokens of thinking and answer, injected tokens included."""
     return request.num_thinking_tokens + request.num_answer_tokens
 
 
 def num_sampled_tokens(request: Request) -> int:
-    """Those that the engine decoded: injected ones are prompt to it."""
+    """Return the tokens that the engine decoded; injected tokens are prompt to it and do not count."""
     return num_output_tokens(request) - request.num_injected_tokens
 
 
 def first_token_ms(request: Request) -> float:
-    """Of a reply that was not streamed all tokens come at its end."""
+    """Return the time to first token; for a reply that was not streamed this is its request latency."""
     return request.request_latency_ms if request.time_to_first_token_ms is None else request.time_to_first_token_ms
 
 
 def time_per_output_token_ms(request: Request) -> float | None:
-    """None for a reply of less than two tokens, or that was not streamed."""
+    """Return the mean time per token after the first; None for fewer than two tokens or without streaming."""
     if request.time_to_first_token_ms is None or num_output_tokens(request) < 2:
         return None
     return (request.request_latency_ms - request.time_to_first_token_ms) / (num_output_tokens(request) - 1)
 
 
-def _one(value: float | None) -> Sequence[float]:
+def _values(value: float | None) -> Sequence[float]:
     return () if value is None else (value,)
 
 
@@ -65,57 +65,58 @@ _METRICS: tuple[Metric, ...] = (
     Metric(
         name="time_to_first_token_ms",
         title="time to first token",
-        definition="From when a request was due to the first message with a token.",
-        values=lambda request: _one(request.time_to_first_token_ms),
+        definition="From the due time of a request to its first message with a sampled token.",
+        values=lambda request: _values(request.time_to_first_token_ms),
     ),
     Metric(
         name="time_to_first_answer_token_ms",
         title="time to first answer token",
-        definition="From when a request was due to the first token of the answer: the wait of a reader who skips the thinking.",
-        values=lambda request: _one(request.time_to_first_answer_token_ms),
+        definition="From the due time of a request to its first sampled token of the answer: the wait of a reader who skips the thinking.",
+        values=lambda request: _values(request.time_to_first_answer_token_ms),
     ),
     Metric(
         name="request_latency_ms",
         title="request latency",
-        definition="From when a request was due to its last message.",
+        definition="From the due time of a request to its last message.",
         values=lambda request: (request.request_latency_ms,),
     ),
     Metric(
         name="time_per_output_token_ms",
         title="time per output token",
-        definition="(request latency - time to first token) / (output tokens - 1): refused ends and the turn to the answer included.",
-        values=lambda request: _one(time_per_output_token_ms(request)),
+        definition="(request latency - time to first token) / (output tokens - 1). Includes refused ends and the transition to the answer.",
+        values=lambda request: _values(time_per_output_token_ms(request)),
     ),
     Metric(
         name="inter_token_latency_thinking_ms",
         title="inter-token latency, thinking",
-        definition="Between two tokens of the thinking that the model sampled in one go. A message of n tokens that comes after g ms "
-        "counts as n latencies of g / n.",
+        definition="Time between consecutive sampled tokens of the thinking, except across a refused end. A message of n tokens that "
+        "arrives g ms after the previous one counts as n latencies of g / n ms.",
         values=lambda request: request.inter_token_latencies_ms.thinking,
     ),
     Metric(
         name="inter_token_latency_answer_ms",
         title="inter-token latency, answer",
-        definition="The same of the answer.",
+        definition="The same for tokens of the answer.",
         values=lambda request: request.inter_token_latencies_ms.answer,
     ),
     Metric(
         name="ignore_cost_ms",
-        title="cost of a Wait",
-        definition='For each refused end of thinking, from the last token before it to the first one sampled behind "Wait".',
+        title="cost of a refused end",
+        definition="For each refused end of thinking, from the last token before it to the first token sampled after the ignore string "
+        '("Wait").',
         values=lambda request: request.ignore_costs_ms,
     ),
     Metric(
         name="answer_gap_ms",
-        title="turn to the answer",
-        definition="From the last token of the thinking to the first one of the answer that was sampled.",
-        values=lambda request: _one(request.answer_gap_ms),
+        title="transition to the answer",
+        definition="From the last token of the thinking to the first sampled token of the answer.",
+        values=lambda request: _values(request.answer_gap_ms),
     ),
     Metric(
         name="round_gap_ms",
         title="round gap",
-        definition="On the server: from the end of a round of the loop to the engine call of the next. The orchestrator's own part of "
-        "the two above.",
+        definition="On the server, from the end of a round to the engine call of the next round: the orchestrator's share of the two "
+        "metrics above.",
         values=lambda request: request.round_gaps_ms,
     ),
 )
@@ -125,39 +126,40 @@ RATES: tuple[Term, ...] = (
         name="requests_per_s",
         title="requests",
         unit="1/s",
-        definition="Replies over the level's duration, from its first request to its last message. With few requests the end, "
-        "when fewer run at once, pulls it down.",
-        is_better_low=False,
+        definition="Complete replies divided by the level's duration (first request to last message). With few requests the end of the "
+        "level, when concurrency drops, lowers this rate.",
+        is_lower_better=False,
     ),
     Term(
         name="tokens_per_s",
         title="throughput",
         unit="tokens/s",
-        definition="Tokens that the model sampled, of all replies, over the level's duration. What the server put in is left out: "
-        "it is not decoded.",
-        is_better_low=False,
+        definition="Sampled tokens of all complete replies divided by the level's duration. Injected tokens are left out: they are not "
+        "decoded.",
+        is_lower_better=False,
     ),
     Term(
         name="goodput_requests_per_s",
         title="goodput",
         unit="1/s",
-        definition="The same of good requests only: a good one has a reply that passed every check, and kept both limits, on time to first "
-        "token and on time per output token (of a reply that is not streamed: request latency, and request latency over output tokens).",
-        is_better_low=False,
+        definition="Good requests divided by the level's duration. A good request has a complete reply that passed every check and kept "
+        "both limits, on time to first token and on time per output token (without streaming: request latency, and request "
+        "latency / output tokens).",
+        is_lower_better=False,
     ),
     Term(
         name="share_good",
         title="good requests",
         unit="",
-        definition="Good requests among all that were made, failed ones included.",
-        is_better_low=False,
+        definition="Good requests divided by all requests, failed ones included.",
+        is_lower_better=False,
     ),
     Term(
-        name="mean_at_once",
-        title="requests at once",
+        name="mean_concurrency",
+        title="mean concurrency",
         unit="",
-        definition="Latencies of all requests together over the level's duration: the load as it was, on average.",
-        is_better_low=None,
+        definition="Sum of all request latencies divided by the level's duration: the number of requests in flight, on average.",
+        is_lower_better=None,
     ),
 )
 
@@ -165,14 +167,14 @@ METRICS: dict[str, Metric] = {metric.name: metric for metric in _METRICS}
 TERMS: dict[str, Term] = {term.name: term for term in (*_METRICS, *RATES)}
 
 
-TIMES = ("time_to_first_token_ms", "time_to_first_answer_token_ms", "request_latency_ms")  # of one reply each is later than the one before
+TIMES = ("time_to_first_token_ms", "time_to_first_answer_token_ms", "request_latency_ms")  # ascending within a reply
 
 
 def with_all_times(requests: Iterable[Request]) -> list[Request]:
-    """The replies that have each of ``TIMES``: of others, as of a reply that is not streamed, the three cannot be held side by side."""
-    return [one for one in requests if one.is_done and all(METRICS[name].values(one) for name in TIMES)]
+    """Return the replies that have all of ``TIMES``. A reply without streaming has only one, so its times cannot be compared."""
+    return [request for request in requests if request.is_done and all(METRICS[name].values(request) for name in TIMES)]
 
 
 def values_of(requests: Iterable[Request], metric: Metric) -> list[float]:
-    """Of the replies among them, in their order. Requests that failed have no latency."""
+    """Return the metric's values of all complete replies, in their order. Failed requests have none."""
     return [value for request in requests if request.is_done for value in metric.values(request)]
