@@ -16,10 +16,10 @@ from pathlib import Path
 from click.testing import CliRunner
 from rich.console import Console
 
-from s1_client.cli._eval_table import told
-from s1_client.cli._summary import Row, Summary
-from s1_client.cli._table import table
 from s1_client.cli.app import COMMANDS, s1
+from s1_client.cli.evaluate.sweep_summary import Row, Summary
+from s1_client.cli.evaluate.sweep_table import table
+from s1_client.cli.evaluate.tables import told
 from s1_client.evaluation import Report, report_of
 from s1_client.loadtest._metrics import TERMS
 

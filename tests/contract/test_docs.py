@@ -19,9 +19,9 @@ from budgetforce.core import AnswerEnd, ThinkingEnd
 from budgetforce.core.states import mermaid
 from budgetforce.serving import bounds, engine_inputs, metrics, parameters
 from contract import refresh_help
-from s1_client.cli._session import Session
 from s1_client.cli.app import COMMANDS, EXIT_CODES
-from s1_client.cli.eval import eval as evaluate
+from s1_client.cli.evaluate.eval import eval as evaluate
+from s1_client.cli.reply.session import Session
 from s1_client.evaluation import Protocol, load_task, report_of
 from s1_client.evaluation._lm_eval_options import connection_of, option_values
 from s1_client.evaluation._recipes import NAMES as RECIPES

@@ -84,7 +84,7 @@ def test_tritons_module_is_imported_only_by_the_shells(root):
 
 def test_the_library_needs_no_package_of_the_command(root):
     users = {path for path in files(root, CLIENT) if COMMANDS_OWN & {name.partition(".")[0] for name in imported(path)}}
-    assert {path.parent.name for path in users} == {"cli"}
+    assert {path.relative_to(root / CLIENT).parts[0] for path in users} == {"cli", "runs"}
     users = {path for path in files(root, CLIENT) if GRADINGS_OWN & {name.partition(".")[0] for name in imported(path)}}
     assert {path.name for path in users} == {"_math_worker.py", "_recipes.py", "functions.py", "lm_eval.py", "lm_eval_model.py"}
 

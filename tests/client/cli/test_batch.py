@@ -12,9 +12,9 @@ from rich.console import Console
 
 from client.cli.running import by_id, call, entries, start, write_lines
 from s1_client import ConnectionFailed, EngineFailed, Outcome, Overloaded, Request, ServerNotReady, Stream
-from s1_client.cli import _progress
-from s1_client.cli._results import Refused, entries_in
-from s1_client.cli._tally import MAX_UNREACHED, Tally, duration
+from s1_client.cli import progress
+from s1_client.runs._results import Refused, entries_in
+from s1_client.runs._tally import MAX_UNREACHED, Tally, duration
 from s1_client.testing import FakeServer
 from server.waiting import wait_until
 
@@ -389,7 +389,7 @@ def test_a_full_disk_stops_the_run(batch, monkeypatch, target):
     def full(self, outcome):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("s1_client.cli._results.Results.write", full)
+    monkeypatch.setattr("s1_client.runs._results.Results.write", full)
     said = batch(code=1).stderr
     assert f"{target}: No space left on device" in said and "the same command goes on" in said
 
@@ -427,7 +427,7 @@ def test_progress_is_a_line_now_and_then(capsys):
     tally = Tally(num_to_do=8, num_done=1, num_thinking_tokens=300, num_answer_tokens=100)
     tally.add(outcome(error=Overloaded("x")))
     assert tally.progress(4.0) == "2 of 8 in 4.0 s, 1 failed, 100 tokens/s, 12.0 s left"
-    with _progress.shown(tally, Console(file=io.StringIO()), period_s=0.001):
+    with progress.shown(tally, Console(file=io.StringIO()), period_s=0.001):
         wait_until(lambda: "2 of 8 in" in capsys.readouterr().err, seconds=5)
     assert capsys.readouterr().err.splitlines()[-1].startswith("1 done, 0 skipped (already there), 1 failed (Overloaded 1), 6 not ended;")
 
@@ -435,7 +435,7 @@ def test_progress_is_a_line_now_and_then(capsys):
 def test_on_a_terminal_it_is_a_bar():
     screen = io.StringIO()
     tally = Tally(num_to_do=3, num_skipped=1)
-    with _progress.shown(tally, Console(file=screen, force_terminal=True, width=100)) as changed:
+    with progress.shown(tally, Console(file=screen, force_terminal=True, width=100)) as changed:
         tally.num_done = 2
         tally.failed["Overloaded"] = 1
         changed()

@@ -22,8 +22,8 @@ from s1_client import (
     S1Error,
     ServerNotReady,
 )
-from s1_client.cli._output import clean, echo, fitted, let_streams_take_any_text
 from s1_client.cli.options import connection_advice
+from s1_client.cli.output import clean, echo, fitted, let_streams_take_any_text
 
 COMMANDS = {
     "ask": "ask one question and watch the model think",
@@ -38,6 +38,20 @@ COMMANDS = {
     "serve": "serve s1 on this machine, without a container",
     "doctor": "check everything between here and the engine",
     "models": "list the server's models",
+}
+_MODULES = {
+    "ask": "reply.ask",
+    "chat": "reply.chat",
+    "batch": "batch",
+    "sweep": "evaluate.sweep",
+    "loadtest": "load.loadtest",
+    "report": "load.report",
+    "eval": "evaluate.eval",
+    "lm-eval": "evaluate.lm_eval",
+    "stats": "evaluate.stats",
+    "serve": "server.serve",
+    "doctor": "server.doctor",
+    "models": "server.models",
 }
 EXIT_CODES: dict[type[BaseException], int] = {
     S1Error: 1,
@@ -66,8 +80,8 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in COMMANDS:
             return None
-        name = cmd_name.replace("-", "_")
-        command: click.Command = getattr(importlib.import_module(f"s1_client.cli.{name}"), name)
+        module = importlib.import_module(f"s1_client.cli.{_MODULES[cmd_name]}")
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         command.short_help = COMMANDS[cmd_name]
         return command
 

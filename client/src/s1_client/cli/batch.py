@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 
-from s1_client.cli._jsonl import Requests, opened
-from s1_client.cli._results import Refused, results_at
-from s1_client.cli._run import run
 from s1_client.cli.options import SectionedCommand, asked, connect, connection_options, request_options
+from s1_client.cli.request_file import Requests, opened
 from s1_client.evaluation._questions import check_values
+from s1_client.runs._results import Refused, results_at
+from s1_client.runs._run import run
 
 CONCURRENCY = 64
 

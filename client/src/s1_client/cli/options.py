@@ -16,7 +16,7 @@ from s1_client import TLS, Client
 from s1_client._settings import DEADLINE_S, MAX_RETRIES, Settings, make_settings
 from s1_client._values import LISTS
 from s1_client._wire import OPTIONS
-from s1_client.cli._port import advice
+from s1_client.cli.port import advice
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Made = TypeVar("Made")

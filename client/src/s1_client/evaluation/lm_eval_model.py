@@ -26,11 +26,11 @@ from lm_eval.api.model import LM, CacheHook
 from lm_eval.api.registry import register_model
 
 from s1_client import TLS, Client
-from s1_client.cli._folder import make
-from s1_client.cli._jsonl import Asked, digest
-from s1_client.cli._results import entries_in, results_at
-from s1_client.cli._run import run
+from s1_client.cli.request_file import Asked, digest
 from s1_client.evaluation._lm_eval_options import BadArgument, connection_of, option_values, options_of
+from s1_client.runs._folder import make
+from s1_client.runs._results import entries_in, results_at
+from s1_client.runs._run import run
 
 NAME = "s1-triton"
 _REPLIES = "replies"

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A sweep's summary as a plot: what was thought, and what it brought.
+
+x is the thinking, y the share of right answers, or the length of answers of which the right ones are not known. A line
+for each number of ignores, a marker for each budget.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from s1_client.cli.evaluate.sweep_summary import Summary
+from s1_client.cli.plots.axes import SHARE, SIZE_INCHES, save, scale_x, scale_y, tell
+from s1_client.cli.plots.lines import draw_lines, label_points
+from s1_client.cli.plots.points import lines_of
+from s1_client.cli.plots.style import new_figure, styled
+
+
+def draw(summary: Summary, stem: Path) -> tuple[Path, Path]:
+    """Write ``stem``.png and ``stem``.svg."""
+    with styled():
+        return save(make_figure(summary), stem)
+
+
+def make_figure(summary: Summary) -> Figure:
+    """The plot of the settings that have replies."""
+    figure = new_figure(SIZE_INCHES)
+    axes = figure.add_subplot()
+    lines = lines_of(summary)
+    points = [point for line in lines for point in line.points]
+    draw_lines(figure, axes, lines, "num_ignore_")
+    scale_x(axes, [point.x for point in points])
+    scale_y(axes, points, SHARE if summary.is_graded else "answer, tokens per reply (mean)", is_share=summary.is_graded)
+    _tell(axes, summary, [point.number for point in points])
+    _legend(figure, axes)
+    figure.draw_without_rendering()  # now it is known where everything is
+    label_points(axes, lines)
+    return figure
+
+
+# --- axes and words -------------------------------------------------------------------------------
+
+
+def _tell(axes: Axes, summary: Summary, numbers: Sequence[int]) -> None:
+    """The title, and under it what one has to know to read the plot."""
+    what = "Right answers" if summary.is_graded else "Length of the answer"
+    preset = f", preset {', '.join(summary.presets)}" if summary.presets else ""
+    questions = f"{summary.num_questions} question{'s' if summary.num_questions > 1 else ''}"
+    said = f"model {summary.model}{preset} · {questions}, {_number(numbers)} · labels: budget (max_thinking_tokens)"
+    tell(axes, f"{what} by thinking budget", said)
+
+
+def _number(numbers: Sequence[int]) -> str:
+    if not numbers:
+        return "no replies"
+    least, most = min(numbers), max(numbers)
+    return f"n = {least} a point" if least == most else f"n = {least} to {most} a point"
+
+
+def _legend(figure: Figure, axes: Axes) -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    handles, labels = [Line2D([], [], linestyle="none"), *handles], ["ends of thinking refused, at most (num_ignore):", *labels]
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, fontsize=9, columnspacing=1.2)
