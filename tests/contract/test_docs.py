@@ -115,7 +115,7 @@ def test_the_clients_readme_tells_every_exit_code(root):
 
 
 def test_the_clients_readme_shows_the_chats_own_help(root):
-    assert f"> /help\n{Session({}, None).obey('/help')}\n```" in (root / "client/README.md").read_text()
+    assert f"> /help\n{Session({}, None).run_command('/help')}\n```" in (root / "client/README.md").read_text()
 
 
 def test_the_readmes_figures_are_the_saved_ones(root):
