@@ -26,11 +26,8 @@ from lm_eval.api.model import LM, CacheHook
 from lm_eval.api.registry import register_model
 
 from s1_client import TLS, Client
-from s1_client.cli.request_file import Asked, digest
 from s1_client.evaluation._lm_eval_options import BadArgument, connection_of, option_values, options_of
-from s1_client.runs._folder import make
-from s1_client.runs._results import entries_in, results_at
-from s1_client.runs._run import run
+from s1_client.runs import BatchRequest, Progress, digest, entries_in, make_folder, open_results, run
 
 NAME = "s1-triton"
 _REPLIES = "replies"
@@ -74,6 +71,8 @@ class S1Triton(LM):  # type: ignore[misc,unused-ignore]
     Raises BadArgument for one that there is not, or whose value cannot be.
     """
 
+    progress = Progress()  # `s1 lm-eval` puts the command's in its place, which draws a bar
+
     def __init__(self, **model_args: Any) -> None:
         super().__init__()
         self._connection, self._concurrency, self._results, given = connection_of(model_args)
@@ -84,13 +83,13 @@ class S1Triton(LM):  # type: ignore[misc,unused-ignore]
         asked = list(self._asked(requests))
         with tempfile.TemporaryDirectory() as folder:
             path = Path(self._results) if self._results else Path(folder) / "results.jsonl"
-            make(path.parent)
+            make_folder(path.parent)
             self._ask(asked, path)
             wanted = {str(one.key) for one in asked}
             replies = {entry["id"]: entry["reply"] for entry in entries_in(path) if entry["id"] in wanted and "reply" in entry}
         return [_told(request, replies[str(one.key)]) for request, one in zip(requests, asked, strict=True)]
 
-    def _asked(self, requests: Sequence[Instance]) -> Iterator[Asked]:
+    def _asked(self, requests: Sequence[Instance]) -> Iterator[BatchRequest]:
         """Equal requests are repeats: each has a key and, if one is given, a seed of its own."""
         repeats: Counter[str] = Counter()
         for line, request in enumerate(requests, 1):
@@ -101,11 +100,11 @@ class S1Triton(LM):  # type: ignore[misc,unused-ignore]
             repeats[whole] += 1
             seeds: dict[str, int] = {name: options[name] + number for name in ("seed", "thinking_seed") if name in options}
             meta = {"task": request.task_name, "doc": request.doc_id, "repeat": number}
-            yield Asked(prompt=prompt, options={**options, **seeds}, key=f"{whole}/r{number}", digest=whole, line=line, meta=meta)
+            yield BatchRequest(prompt=prompt, options={**options, **seeds}, key=f"{whole}/r{number}", digest=whole, line=line, meta=meta)
 
-    def _ask(self, asked: Sequence[Asked], path: Path) -> None:
-        with results_at(path) as results, self._client() as client:
-            tally = run(client, asked, results, where="requests", concurrency=self._concurrency, is_kept=bool(self._results))
+    def _ask(self, asked: Sequence[BatchRequest], path: Path) -> None:
+        with open_results(path) as results, self._client() as client:
+            tally = run(client, asked, results, self.progress, where="requests", concurrency=self._concurrency, is_kept=bool(self._results))
         if tally.num_failed:
             errors = (entry["error"]["message"] for entry in entries_in(path) if "error" in entry)
             hint = "the same command asks only for them again" if self._results else "with results=FILE the others would have been kept"

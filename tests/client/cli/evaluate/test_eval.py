@@ -125,7 +125,7 @@ def test_another_task_wants_another_folder(evaluate, task):
     evaluate("--max-thinking-tokens", "4")
     write_lines(task, {"id": "easy", "prompt": "easier", "expected": 42})
     arguments = ("eval", task, "--max-thinking-tokens", "4", "--out", task.parent / "out", "--url", "127.0.0.1:1")
-    assert "holds another evaluation: a question, an option or the model was different" in call(*arguments, code=2).stderr
+    assert "holds another evaluation: a question, an option or the model differs" in call(*arguments, code=2).stderr
 
 
 def test_two_evaluations_are_compared_in_one_figure(server, task, tmp_path):
