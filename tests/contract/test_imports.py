@@ -86,7 +86,7 @@ def test_the_library_needs_no_package_of_the_command(root):
     users = {path for path in files(root, CLIENT) if COMMANDS_OWN & {name.partition(".")[0] for name in imported(path)}}
     assert {path.parent.name for path in users} == {"cli"}
     users = {path for path in files(root, CLIENT) if GRADINGS_OWN & {name.partition(".")[0] for name in imported(path)}}
-    assert {path.name for path in users} == {"_math_worker.py", "_recipes.py", "functions.py", "lm_eval.py", "lm_eval_model.py"}
+    assert {path.name for path in users} == {"_recipes.py", "functions.py", "lm_eval.py", "lm_eval_model.py", "math_worker.py"}
 
 
 def test_nothing_of_ours_imports_the_tests(root):

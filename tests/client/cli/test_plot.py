@@ -13,7 +13,7 @@ from s1_client.cli._labels import Box, place
 from s1_client.cli._points import lines_of
 from s1_client.cli._style import COLOURS, MARKERS
 from s1_client.cli._summary import Row, Summary
-from s1_client.evaluation._grade import wilson
+from s1_client.evaluation._intervals import wilson
 
 SVG = "{http://www.w3.org/2000/svg}"
 

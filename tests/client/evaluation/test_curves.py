@@ -5,7 +5,7 @@ import pytest
 
 from client.evaluation.made import TASK, entries, reply
 from s1_client.evaluation import Protocol, compare, report
-from s1_client.evaluation._grade import wilson
+from s1_client.evaluation._intervals import wilson
 
 PROTOCOL = Protocol(budgets=(16, 32))
 

@@ -8,9 +8,9 @@ import pytest
 
 from client.evaluation.made import TASK, entries, entry, reply
 from s1_client.evaluation import GRADERS, Node, Protocol, Tree, report, report_of
-from s1_client.evaluation._grade import wilson
-from s1_client.evaluation._judge import Ungraded
-from s1_client.evaluation._trees import tree_to_dict
+from s1_client.evaluation._intervals import wilson
+from s1_client.evaluation.grading.judge import Ungraded
+from s1_client.evaluation.search.tree_json import tree_to_dict
 
 
 def made(protocol, lines):

@@ -15,11 +15,11 @@ from s1_client.cli._results import Refused, entries_in
 from s1_client.cli._searches import scores_in
 from s1_client.cli._shown import show
 from s1_client.evaluation import Protocol, Task
-from s1_client.evaluation._judge import JudgeFailed
 from s1_client.evaluation._protocol import Setting
 from s1_client.evaluation._report import Graded, graded
 from s1_client.evaluation._tasks import task_of
 from s1_client.evaluation._versus import Evaluation, paired, versus
+from s1_client.evaluation.grading.judge import JudgeFailed
 
 SETTINGS, SAMPLES, TREES, SCORES, SUMMARY = "settings.json", "samples.jsonl", "trees.jsonl", "scores.json", "summary"
 COMPARISON = "comparison"

@@ -12,10 +12,10 @@ from s1_client.cli._eval_show import SAMPLES, SETTINGS, asked_in
 from s1_client.cli._results import Refused, entries_in
 from s1_client.cli._summary import grades_of
 from s1_client.cli.sweep import REPLIES, SWEEP
-from s1_client.evaluation._judge import JudgeFailed
 from s1_client.evaluation._protocol import is_accepted
 from s1_client.evaluation._samples import collect
 from s1_client.evaluation._stats import Grade
+from s1_client.evaluation.grading.judge import JudgeFailed
 
 
 def files_of(path: Path) -> list[Path]:

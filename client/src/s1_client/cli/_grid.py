@@ -10,8 +10,8 @@ from typing import IO, Any
 from s1_client import Prompt
 from s1_client._jsonl import Item, items
 from s1_client.cli._jsonl import Asked, BadLine, Keys, digest, digest_of
-from s1_client.evaluation._grade import Expected
 from s1_client.evaluation._questions import question_of
+from s1_client.evaluation.grading.text_match import Expected
 
 SETTING = ("max_thinking_tokens", "num_ignore")  # what a sweep varies
 OWN = (*SETTING, "num_samples")  # what only it may say

@@ -28,7 +28,7 @@ from s1_client.cli._tally import MAX_UNREACHED, Tally
 from s1_client.cli.options import settings_of
 from s1_client.evaluation import Scorer, Search, ServedScorer, Task, Tree, rebase
 from s1_client.evaluation._protocol import Slot
-from s1_client.evaluation._trees import steps_of, tree_to_dict
+from s1_client.evaluation.search.tree_json import steps_of, tree_to_dict
 
 _SAMPLING = (
     *("temperature", "top_k", "top_p", "repetition_penalty", "presence_penalty", "frequency_penalty"),

@@ -23,12 +23,12 @@ from s1_client.cli.batch import CONCURRENCY
 from s1_client.cli.options import SectionedCommand, asked, completed, connect, connection_options, refuse_greedy, request_options
 from s1_client.cli.sweep import integers
 from s1_client.evaluation import GRADERS, Protocol, Setting, Task, load_task
-from s1_client.evaluation._graders import NEEDS, check_reference
-from s1_client.evaluation._judge import JudgeFailed
 from s1_client.evaluation._protocol import ASKED, LONG, OWN, REBASE, SHORT, Slot, is_accepted, slots
 from s1_client.evaluation._questions import check_values
 from s1_client.evaluation._recipes import NAMES as RECIPES
 from s1_client.evaluation._tasks import BUNDLED
+from s1_client.evaluation.grading.graders import NEEDS, check_reference
+from s1_client.evaluation.grading.judge import JudgeFailed
 
 MAX_ATTEMPTS = 16
 

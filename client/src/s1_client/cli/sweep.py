@@ -21,9 +21,9 @@ from s1_client.cli._table import table
 from s1_client.cli._tally import Tally
 from s1_client.cli.batch import CONCURRENCY
 from s1_client.cli.options import SectionedCommand, asked, connect, connection_options, refuse_greedy, request_options
-from s1_client.evaluation._graders import NEEDS
-from s1_client.evaluation._judge import JudgeFailed
 from s1_client.evaluation._questions import check_values
+from s1_client.evaluation.grading.graders import NEEDS
+from s1_client.evaluation.grading.judge import JudgeFailed
 
 SWEEP, REPLIES, SUMMARY, PLOT = "sweep.json", "replies.jsonl", "summary", "sweep"
 

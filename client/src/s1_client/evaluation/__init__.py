@@ -5,19 +5,19 @@
 """
 
 from s1_client.evaluation._curves import Curve
-from s1_client.evaluation._graders import GRADERS, VOTES, Grader, Vote
 from s1_client.evaluation._intervals import Comparison, Estimate, compare, interval
-from s1_client.evaluation._judge import Judge, JudgeFailed, Ungraded
-from s1_client.evaluation._math import MissingPackage
 from s1_client.evaluation._metrics import Run, control, performance, scaling
 from s1_client.evaluation._parallel import best_of, majority, pass_at
 from s1_client.evaluation._protocol import Protocol, Setting
-from s1_client.evaluation._rebase import Search, rebase
-from s1_client.evaluation._rebase_tree import WEIGHTS, Node, Tree
 from s1_client.evaluation._report import Report, Row, report, report_of
-from s1_client.evaluation._reward import Scorer, ServedScorer
 from s1_client.evaluation._stats import BadSample, Stats, statistics, statistics_by_setting
 from s1_client.evaluation._tasks import BadTask, Question, Task, load_task
+from s1_client.evaluation.grading.graders import GRADERS, VOTES, Grader, Vote
+from s1_client.evaluation.grading.judge import Judge, JudgeFailed, Ungraded
+from s1_client.evaluation.grading.math_verifier import MissingPackage
+from s1_client.evaluation.search.rebase import Search, rebase
+from s1_client.evaluation.search.reward import Scorer, ServedScorer
+from s1_client.evaluation.search.tree import WEIGHTS, Node, Tree
 
 __all__ = [
     "GRADERS",

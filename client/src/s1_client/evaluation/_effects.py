@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from s1_client.evaluation._protocol import NO_LIMIT, REBASE, Setting
-from s1_client.evaluation._rebase_tree import ANSWERED
 from s1_client.evaluation._samples import Sample
+from s1_client.evaluation.search.tree import ANSWERED
 
 Asked = tuple[Setting, Sequence[Sample]]
 

@@ -14,10 +14,9 @@ from statistics import fmean
 import numpy as np
 from numpy.typing import NDArray
 
-from s1_client.evaluation._grade import wilson
-
 NUM_RESAMPLES = 10_000  # as many as the paper's
 SEED = 0
+_Z = 1.959964  # of a 95% interval
 MIN_DIFFERENT = 6  # fewer differences, all one way, come about by chance with p = 2 / 2**5 > 0.05
 
 
@@ -108,3 +107,11 @@ def _percentiles(values: NDArray[np.float64], seed: int) -> tuple[float, float]:
     """Of the means of questions drawn again; values [num_questions]."""
     low, high = np.percentile(draws(len(values), seed) @ values / len(values), (2.5, 97.5))
     return float(low), float(high)
+
+
+def wilson(num_right: int, number: int) -> tuple[float, float]:
+    """Wilson's 95% interval of a share: honest for few replies and for shares near 0 and 1, too."""
+    share, spread = num_right / number, _Z * _Z / number
+    middle = (share + spread / 2) / (1 + spread)
+    half = _Z * (share * (1 - share) / number + spread / (4 * number)) ** 0.5 / (1 + spread)
+    return max(middle - half, 0.0), min(middle + half, 1.0)

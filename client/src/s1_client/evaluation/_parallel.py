@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from math import comb
 from typing import TypeVar
 
-from s1_client.evaluation._graders import Vote
+from s1_client.evaluation.grading.graders import Vote
 
 Candidate = TypeVar("Candidate")
 

@@ -25,8 +25,8 @@ from s1_client import InvalidRequest, Prompt
 from s1_client._chats import chat_of, short
 from s1_client._suggest import suggestion
 from s1_client._wire import OPTIONS, infer_request
-from s1_client.evaluation._grade import Expected
-from s1_client.evaluation._graders import GRADERS, check_reference, grading_of
+from s1_client.evaluation.grading.graders import GRADERS, check_reference, grading_of
+from s1_client.evaluation.grading.text_match import Expected
 
 _ELSEWHERE = {"question": "prompt", "problem": "prompt", "input": "prompt", "answer": "expected", "target": "expected", "gold": "expected"}
 KEYS = ("prompt", "messages", "id", "expected", "grading", "meta", *OPTIONS)

@@ -16,12 +16,12 @@ from typing import Any
 
 from s1_client.evaluation._curves import Curve, curves
 from s1_client.evaluation._effects import effects
-from s1_client.evaluation._graders import vote_of
 from s1_client.evaluation._intervals import Comparison, Estimate, compare, estimate
 from s1_client.evaluation._parallel import best_of, majority, pass_at, powers_up_to
 from s1_client.evaluation._protocol import Setting
 from s1_client.evaluation._samples import Collected, Sample, collect
 from s1_client.evaluation._tasks import Question, Task
+from s1_client.evaluation.grading.graders import vote_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,11 +10,11 @@ from functools import reduce
 from types import MappingProxyType
 from typing import Any
 
-from s1_client.evaluation._graders import vote_of
-from s1_client.evaluation._judge import Ungraded
 from s1_client.evaluation._protocol import REBASE, Setting, is_accepted
 from s1_client.evaluation._tasks import Question, Task
-from s1_client.evaluation._trees import answer_of, tree_of
+from s1_client.evaluation.grading.graders import vote_of
+from s1_client.evaluation.grading.judge import Ungraded
+from s1_client.evaluation.search.tree_json import answer_of, tree_of
 
 CUT = "length"  # how an answer ends that its cap, or the context, cut
 

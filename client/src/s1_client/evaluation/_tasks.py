@@ -19,10 +19,10 @@ from typing import IO, Any
 from s1_client import Prompt
 from s1_client._jsonl import Item, items
 from s1_client._suggest import how_to_install
-from s1_client.evaluation._grade import Expected
-from s1_client.evaluation._graders import grade
 from s1_client.evaluation._questions import question_of
 from s1_client.evaluation._recipes import NAMES, entries_of
+from s1_client.evaluation.grading.graders import grade
+from s1_client.evaluation.grading.text_match import Expected
 
 BUNDLED = ("arithmetic",)
 VARIED = ("thinking", "max_thinking_tokens", "num_ignore", "ignore_str", "num_samples")  # options that only a setting may say

@@ -10,10 +10,10 @@ from typing import Any
 import datasets
 
 from s1_client.evaluation import lm_eval_model
-from s1_client.evaluation._graders import grade
-from s1_client.evaluation._judge import Ungraded
 from s1_client.evaluation._samples import CUT
 from s1_client.evaluation._tasks import load_task
+from s1_client.evaluation.grading.graders import grade
+from s1_client.evaluation.grading.judge import Ungraded
 
 LETTERS = "ABCD"
 assert lm_eval_model.NAME  # imported for what it registers

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from itertools import groupby, takewhile
 
-from s1_client.evaluation._number_scan import FILLERS, NUMBER, Found, cleaned, decimal_of, scanned
-from s1_client.evaluation._stated import plain, statements, weakly_told
+from s1_client.evaluation.grading.number_scan import FILLERS, NUMBER, Found, cleaned, decimal_of, scanned
+from s1_client.evaluation.grading.statements import plain, statements, weakly_told
 
 _LITERAL = re.compile(rf"[+-]?{NUMBER}")
 _SENTENCE = re.compile(r"(?<=[.?。])(?:\s+|$)|(?<=!)(?:\s+(?![=*/+^-])|$)|\n+")  # "5! = 120" is one

@@ -22,7 +22,7 @@ LIMIT_S = 10.0
 _START_LIMIT_S = 120.0  # sympy is large, and a machine may be slow
 READY = "ready"
 PACKAGE = "math_verify"
-_COMMAND = (sys.executable, "-m", "s1_client.evaluation._math_worker")
+_COMMAND = (sys.executable, "-m", "s1_client.evaluation.grading.math_worker")
 _log = logging.getLogger(__name__)
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from s1_client import Client, EngineFailed
 from s1_client.evaluation import Search, rebase
-from s1_client.evaluation._rebase_tree import ANSWERED, BUDGET, DEPTH
+from s1_client.evaluation.search.tree import ANSWERED, BUDGET, DEPTH
 from s1_client.testing import FakeServer
 
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
-from s1_client.evaluation._graders import Vote
 from s1_client.evaluation._parallel import majority
+from s1_client.evaluation.grading.graders import Vote
 
 DELIMITER = "\n\n"  # ends a step
 OPEN, ANSWERED, DEPTH, BUDGET = "open", "answered", "depth", "budget"

@@ -10,7 +10,7 @@ import sys
 
 from math_verify import parse, verify
 
-from s1_client.evaluation._math import READY
+from s1_client.evaluation.grading.math_verifier import READY
 
 _MEMORY_BYTES = 4 * 2**30
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from s1_client import Client, Reply, Request
-from s1_client.evaluation._rebase_tree import ANSWERED, BUDGET, DELIMITER, DEPTH, OPEN, Node, Tree, widths
-from s1_client.evaluation._reward import Scorer
+from s1_client.evaluation.search.reward import Scorer
+from s1_client.evaluation.search.tree import ANSWERED, BUDGET, DELIMITER, DEPTH, OPEN, Node, Tree, widths
 
 _OWN = ("thinking", "answer_prefix", "answer_prefix_policy", "stop_words", "max_tokens", "num_samples", "seed")
 _DEFAULTS = {"temperature": 1.0}  # children of one node have to differ

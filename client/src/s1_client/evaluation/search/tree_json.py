@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from s1_client.evaluation._graders import Vote
-from s1_client.evaluation._rebase_tree import DELIMITER, WEIGHTS, Node, Tree
+from s1_client.evaluation.grading.graders import Vote
+from s1_client.evaluation.search.tree import DELIMITER, WEIGHTS, Node, Tree
 
 WEIGHT = "last"  # of an answer in a tree's vote, see WEIGHTS
 

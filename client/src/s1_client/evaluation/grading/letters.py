@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import re
 
-from s1_client.evaluation._number_scan import FILLERS
-from s1_client.evaluation._stated import statements, weakly_told
+from s1_client.evaluation.grading.number_scan import FILLERS
+from s1_client.evaluation.grading.statements import statements, weakly_told
 
 _FORMULA = re.compile(r"\$\$?([^$]*)\$\$?|\\\(((?:(?!\\[()]).)*)\\\)|\\\[((?:(?!\\[\[\]]).)*)\\\]", re.DOTALL)
 _WRAPPER = re.compile(

@@ -19,12 +19,12 @@ import os
 from collections.abc import Callable, Mapping
 from functools import cache
 
-from s1_client.evaluation import _math
-from s1_client.evaluation._grade import Expected, is_right
-from s1_client.evaluation._judge import Judge, JudgeFailed, Ungraded
-from s1_client.evaluation._letters import letter_of
-from s1_client.evaluation._numbers import literal, number_of
-from s1_client.evaluation._stated import is_prose, plain, result_of, stated
+from s1_client.evaluation.grading import math_verifier
+from s1_client.evaluation.grading.judge import Judge, JudgeFailed, Ungraded
+from s1_client.evaluation.grading.letters import letter_of
+from s1_client.evaluation.grading.stated_numbers import literal, number_of
+from s1_client.evaluation.grading.statements import is_prose, plain, result_of, stated
+from s1_client.evaluation.grading.text_match import Expected, is_right
 
 Grader = Callable[[str, Expected], bool]
 Vote = Callable[[str], str | None]
@@ -67,8 +67,8 @@ def is_judged_same(answer: str, reference: Expected) -> bool:
 
 
 @cache
-def _verifier() -> _math.Verifier:
-    verifier = _math.Verifier()
+def _verifier() -> math_verifier.Verifier:
+    verifier = math_verifier.Verifier()
     atexit.register(verifier.close)
     return verifier
 
@@ -90,7 +90,7 @@ def grade(grading: str, answer: str, expected: Expected) -> bool:
     """
     try:
         return GRADERS[grading](answer, expected)
-    except (_math.MissingPackage, JudgeFailed, Ungraded):
+    except (math_verifier.MissingPackage, JudgeFailed, Ungraded):
         raise
     except Exception as error:
         _log.exception("grading %s failed on an answer", grading)  # a bug on one answer must not cost all others
@@ -120,4 +120,4 @@ def vote_of(grading: str) -> Vote:
 
 
 # What a kind needs before anything is asked: raises ImportError or JudgeFailed if it is not there.
-NEEDS: Mapping[str, Callable[[], object]] = {"math": _math.check, "judge": lambda: Judge.of(os.environ)}
+NEEDS: Mapping[str, Callable[[], object]] = {"math": math_verifier.check, "judge": lambda: Judge.of(os.environ)}
