@@ -26,7 +26,7 @@ from s1_client.evaluation import GRADERS, Protocol, Setting, Task, load_task
 from s1_client.evaluation._protocol import ASKED, LONG, OWN, REBASE, SHORT, Slot, is_accepted, slots
 from s1_client.evaluation._questions import check_values
 from s1_client.evaluation._recipes import NAMES as RECIPES
-from s1_client.evaluation._tasks import BUNDLED
+from s1_client.evaluation._task_loader import BUNDLED
 from s1_client.evaluation.grading.graders import NEEDS, check_reference
 from s1_client.evaluation.grading.judge import JudgeFailed
 

@@ -11,7 +11,8 @@ from s1_client.evaluation._parallel import best_of, majority, pass_at
 from s1_client.evaluation._protocol import Protocol, Setting
 from s1_client.evaluation._report import Report, Row, report, report_of
 from s1_client.evaluation._stats import BadSample, Stats, statistics, statistics_by_setting
-from s1_client.evaluation._tasks import BadTask, Question, Task, load_task
+from s1_client.evaluation._task_loader import load_task
+from s1_client.evaluation._tasks import BadTask, Question, Task
 from s1_client.evaluation.grading.graders import GRADERS, VOTES, Grader, Vote
 from s1_client.evaluation.grading.judge import Judge, JudgeFailed, Ungraded
 from s1_client.evaluation.grading.math_verifier import MissingPackage

@@ -19,6 +19,7 @@ from types import MappingProxyType
 from typing import Any
 
 from s1_client import Prompt
+from s1_client.evaluation._seeds import shift_seeds
 from s1_client.evaluation._tasks import VARIED, Question
 
 NO_LIMIT = -1
@@ -191,9 +192,7 @@ class Slot:
         Each repeat and attempt has a seed of its own, or they would be equal.
         """
         merged = {**common, **self.question.options, **self.setting.options}
-        shift = self.repeat + _ATTEMPTS_APART * self.attempt
-        seeds = {name: merged[name] + shift for name in ("seed", "thinking_seed") if merged.get(name) is not None}
-        return {name: value for name, value in {**merged, **seeds}.items() if value is not None}
+        return shift_seeds(merged, self.repeat + _ATTEMPTS_APART * self.attempt)
 
 
 def slots(questions: Sequence[Question], settings: Sequence[Setting], num_repeats: int) -> Iterator[Slot]:

@@ -7,24 +7,18 @@ What a file holds is said in ``_questions``; each of its questions has ``expecte
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from importlib import resources
-from pathlib import Path
 from typing import IO, Any
 
 from s1_client import Prompt
 from s1_client._jsonl import Item, items
-from s1_client._suggest import how_to_install
 from s1_client.evaluation._questions import question_of
-from s1_client.evaluation._recipes import NAMES, entries_of
 from s1_client.evaluation.grading.graders import grade
 from s1_client.evaluation.grading.text_match import Expected
 
-BUNDLED = ("arithmetic",)
 VARIED = ("thinking", "max_thinking_tokens", "num_ignore", "ignore_str", "num_samples")  # options that only a setting may say
 _MAX_PROBLEMS = 10  # that one message tells
 
@@ -78,30 +72,6 @@ def task_of(data: dict[str, Any]) -> Task:
     return Task(name=data["name"], questions=tuple(Question(**one) for one in data["questions"]))
 
 
-def load_task(name: str) -> Task:
-    """The task of this name, or of this file. Raises BadTask."""
-    if name in NAMES:
-        return Task(name=name, questions=_recipe(name))
-    if name in BUNDLED:
-        with resources.files("s1_client.evaluation.tasks").joinpath(f"{name}.jsonl").open("rb") as file:
-            return Task(name=name, questions=read_questions(file, name))
-    try:
-        file = io.BytesIO(Path(name).read_bytes())  # a pipe can be read only once
-    except OSError as error:
-        allowed = f"{', '.join((*BUNDLED, *NAMES))}, or a file of questions"
-        raise BadTask(f"task: got {name!r}, allowed: {allowed} ({error.strerror})") from None
-    return Task(name=Path(name).stem, questions=read_questions(file, name))
-
-
-def _recipe(name: str) -> tuple[Question, ...]:
-    try:
-        return tuple(_question(Item(line=number, value=entry), name) for number, entry in enumerate(entries_of(name), 1))
-    except ImportError as error:
-        raise BadTask(f"task {name} is read by lm-evaluation-harness: {how_to_install('lm-eval')} ({error})") from None
-    except OSError as error:
-        raise BadTask(f"task {name}: no data: {error}") from None
-
-
 def read_questions(file: IO[bytes], where: str) -> tuple[Question, ...]:
     """The questions of a file. Raises BadTask naming the lines that are none, an id that is there twice, or that there is no question."""
     found: dict[str, Question] = {}
@@ -111,7 +81,7 @@ def read_questions(file: IO[bytes], where: str) -> tuple[Question, ...]:
         lines[item.line] += 1
         number = lines[item.line]
         try:
-            question = _question(item, f"q{item.line}" + (f"-{number}" if number > 1 else ""))
+            question = question_with_answer(item, f"q{item.line}" + (f"-{number}" if number > 1 else ""))
         except ValueError as error:
             problems.append(f"{where}:{item.line}: {error}")
             continue
@@ -125,7 +95,7 @@ def read_questions(file: IO[bytes], where: str) -> tuple[Question, ...]:
     return tuple(found.values())
 
 
-def _question(item: Item, default_id: str) -> Question:
+def question_with_answer(item: Item, default_id: str) -> Question:
     if item.problem is not None:
         raise ValueError(item.problem)
     asks = question_of(item.value, item.line, varied=VARIED)

@@ -31,6 +31,7 @@ from s1_client.cli._jsonl import Asked, digest
 from s1_client.cli._results import entries_in, results_at
 from s1_client.cli._run import run
 from s1_client.evaluation._lm_eval_options import BadArgument, connection_of, option_values, options_of
+from s1_client.evaluation._seeds import shift_seeds
 
 NAME = "s1-triton"
 _REPLIES = "replies"
@@ -99,9 +100,8 @@ class S1Triton(LM):  # type: ignore[misc,unused-ignore]
             whole = digest(prompt, options, model=self._connection["model"])
             number = repeats[whole]
             repeats[whole] += 1
-            seeds: dict[str, int] = {name: options[name] + number for name in ("seed", "thinking_seed") if name in options}
             meta = {"task": request.task_name, "doc": request.doc_id, "repeat": number}
-            yield Asked(prompt=prompt, options={**options, **seeds}, key=f"{whole}/r{number}", digest=whole, line=line, meta=meta)
+            yield Asked(prompt=prompt, options=shift_seeds(options, number), key=f"{whole}/r{number}", digest=whole, line=line, meta=meta)
 
     def _ask(self, asked: Sequence[Asked], path: Path) -> None:
         with results_at(path) as results, self._client() as client:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,9 +12,9 @@ import datasets
 
 from s1_client.evaluation import lm_eval_model
 from s1_client.evaluation._samples import CUT
-from s1_client.evaluation._tasks import load_task
 from s1_client.evaluation.grading.graders import grade
 from s1_client.evaluation.grading.judge import Ungraded
+from s1_client.evaluation.tasks import arithmetic as bundled
 
 LETTERS = "ABCD"
 assert lm_eval_model.NAME  # imported for what it registers
@@ -75,5 +76,6 @@ def _shuffled(doc: Mapping[str, Any]) -> dict[str, Any]:
 
 def arithmetic(**_: Any) -> dict[str, datasets.Dataset]:
     """The task that comes with the package, as data of lm-eval."""
-    questions = load_task("arithmetic").questions
-    return {"test": datasets.Dataset.from_list([{"id": one.id, "prompt": one.prompt, "answer": str(one.expected)} for one in questions])}
+    questions = map(json.loads, bundled.FILE.read_text(encoding="utf-8").splitlines())
+    documents = [{"id": question["id"], "prompt": question["prompt"], "answer": str(question["expected"])} for question in questions]
+    return {"test": datasets.Dataset.from_list(documents)}
