@@ -320,7 +320,7 @@ def test_a_bad_line_and_nothing_is_asked(sweep, server, questions):
         )
     said = sweep("--file", questions, code=2).stderr
     assert f"{questions}:5: expected: got true, allowed: a number, or text" in said
-    assert f"{questions}:6: num_ignore: the command line says it for all questions" in said
+    assert f"{questions}:6: num_ignore: not allowed in a question" in said
     assert f"{questions}:8: not JSON" in said
     assert "6 questions and 3 bad lines; nothing was asked" in said
     assert server.requests == []

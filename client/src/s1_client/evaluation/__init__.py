@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Evaluate a served model: tasks, budget-forcing protocols, the paper's metrics, votes and searches.
+"""Evaluate a served model: tasks, budget-forcing protocols, the paper's metrics, votes and tree searches.
 
-``s1 eval`` and ``s1 stats`` are made of these. Needs no more than the library does.
+``s1 eval`` and ``s1 stats`` are built on this package, which needs no dependency beyond the client library's.
 """
 
 from s1_client.evaluation._curves import Curve

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Seeds of repeated requests."""
+"""The seeds of repeated requests."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ def test_a_scorer_gives_a_number_for_each(server, client, scores):
 
 
 def test_what_the_search_sets_cannot_be_set(client):
-    with pytest.raises(TypeError, match="option 'stop_words' is the search's own"):
+    with pytest.raises(TypeError, match="option 'stop_words' is set by the search"):
         rebase(client, "?", by_order, stop_words=["x"])
 
 

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether an answer is right, by the kind of its question; and what of an answer counts in a vote. Pure, but for "math" and "judge".
+"""Grade an answer by the kind of its question, and reduce an answer to its vote. Pure, except "math" and "judge".
 
-A grader gets a whole answer and the reference. What the answer states is found first (``_stated``), then converted. Further
-kinds are entries of ``GRADERS`` and, for votes, of ``VOTES``.
+A grader gets a whole answer and the reference, finds the answer's statement of its result (``statements``) and compares
+it. Further kinds are entries of ``GRADERS`` and, for votes, of ``VOTES``.
 
-    integer   the number that is stated (``_numbers``)
-    letter    the letter of a choice that is stated (``_letters``)
-    math      the formula that is stated is the same, by math-verify (needs the package)
-    judge     the same text or number, or a language model says that it is the same result (see ``_judge``)
-    text      the number, or the words, are stated
+    integer   the stated number equals the reference (``stated_numbers``)
+    letter    the stated letter of a choice equals the reference (``letters``)
+    math      the stated formula equals the reference by math-verify (a package of its own)
+    judge     text or number are the same, or a language model says that the results are the same (``judge``)
+    text      the expected number or words are stated (``text_match``)
 """
 
 from __future__ import annotations
@@ -33,30 +33,31 @@ _log = logging.getLogger(__name__)
 
 
 def integer_of(answer: str) -> str | None:
-    """The number that is stated, if it is whole: "023" is 23, as AIME writes it."""
+    """Return the stated number if it is whole: "023", as AIME writes it, is "23"."""
     number = number_of(answer)
     if number is None or number != (whole := number.to_integral_value()):
         return None
-    return f"{whole or whole.copy_abs():f}"  # of any length, which int() does not take; and not -0
+    return f"{whole or whole.copy_abs():f}"  # int() limits the length; -0 becomes 0
 
 
 def text_of(answer: str) -> str | None:
-    """The result as it is written, without regard to case and white space."""
+    """Return the stated result as text, with case folded and white space normalised."""
     return " ".join(result_of(stated(answer)).casefold().split()) or None
 
 
 def is_same_formula(answer: str, reference: Expected) -> bool:
-    """By math-verify. Raises MissingPackage."""
-    one = stated(answer)
-    result = result_of(one)
+    """Return whether the stated formula equals the reference by math-verify. Raises MissingPackage."""
+    statement = stated(answer)
+    result = result_of(statement)
     if not result:
         return False
-    is_whole = one.kind == "boxed" or (one.kind == "told" and not is_prose(result))  # math-verify looks for formulas in a sentence
-    return _verifier().is_same(plain(str(reference)), f"\\boxed{{{result}}}" if is_whole else result)
+    # In a sentence math-verify itself looks for the formula.
+    is_formula = statement.kind == "boxed" or (statement.kind == "marked" and not is_prose(result))
+    return _verifier().is_same(plain(str(reference)), f"\\boxed{{{result}}}" if is_formula else result)
 
 
 def is_judged_same(answer: str, reference: Expected) -> bool:
-    """By a language model, unless text or number are the same anyway. Raises JudgeFailed and Ungraded."""
+    """Return whether text or number are the same, or else a language model says so. Raises JudgeFailed and Ungraded."""
     text = stated(answer).text
     if not text:
         return False
@@ -84,21 +85,21 @@ GRADERS: Mapping[str, Grader] = {
 
 
 def grade(grading: str, answer: str, expected: Expected) -> bool:
-    """Return whether an answer is right.
+    """Return whether an answer is right by a kind of grading, a key of ``GRADERS``.
 
-    Raises MissingPackage and JudgeFailed if nothing can be graded; Ungraded if this answer cannot.
+    Raises MissingPackage and JudgeFailed if no answer can be graded, and Ungraded if this answer cannot.
     """
     try:
         return GRADERS[grading](answer, expected)
     except (math_verifier.MissingPackage, JudgeFailed, Ungraded):
         raise
     except Exception as error:
-        _log.exception("grading %s failed on an answer", grading)  # a bug on one answer must not cost all others
+        _log.exception("grading %s failed on an answer", grading)  # a bug that one answer triggers must not stop the run
         raise Ungraded(f"{type(error).__name__}: {error}"[:200]) from error
 
 
 def grading_of(expected: Expected) -> str:
-    """Return the kind of grading that fits a reference: integer, letter, or text."""
+    """Return the kind of grading that fits a reference: integer, letter or text."""
     text = str(expected).strip()
     if text.lstrip("+-").isascii() and text.lstrip("+-").isdigit():
         return "integer"
@@ -106,18 +107,18 @@ def grading_of(expected: Expected) -> str:
 
 
 def check_reference(grading: str, expected: Expected) -> None:
-    """Raise ValueError if no answer could be right: the reference of an integer is no integer, that of a letter no letter."""
+    """Raise ValueError if the reference is not an integer for grading "integer", or not a letter for "letter"."""
     allowed = {"integer": (integer_of, "a whole number"), "letter": (letter_of, "one letter")}
     if grading in allowed:
-        read, what = allowed[grading]
+        read, description = allowed[grading]
         if read(str(expected)) is None:
-            raise ValueError(f"expected: got {str(expected)[:60]!r}, allowed with grading {grading}: {what}")
+            raise ValueError(f"expected: got {str(expected)[:60]!r}, allowed with grading {grading}: {description}")
 
 
 def vote_of(grading: str) -> Vote:
-    """What of an answer counts in a vote; of a grading without an own entry what it states, as it is."""
+    """Return the function that reduces an answer to its vote; without an entry in ``VOTES`` the vote is the statement itself."""
     return VOTES.get(grading, lambda answer: stated(answer).text or None)
 
 
-# What a kind needs before anything is asked: raises ImportError or JudgeFailed if it is not there.
+# Checks of a kind's requirements before a run: they raise ImportError or JudgeFailed.
 NEEDS: Mapping[str, Callable[[], object]] = {"math": math_verifier.check, "judge": lambda: Judge.of(os.environ)}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether an answer holds what was expected, by rules that need no second model."""
+"""Match an answer with an expected number or text by rules, without a second model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ Expected = str | int | float
 
 
 def is_right(answer: str, expected: Expected) -> bool:
-    """A number is expected as the number that the answer states; other text as whole words in what it states, unless "not" is before."""
+    """Return whether an answer states the expected number, or contains the expected words.
+
+    A number must equal the number that the answer states. Other text must occur as whole words in the answer's
+    statement, with no "not" before it.
+    """
     number = literal(str(expected))
     if number is not None:
         return number_of(answer) == number
