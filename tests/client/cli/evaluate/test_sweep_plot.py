@@ -13,7 +13,7 @@ from s1_client.cli.evaluate.sweep_plot import lines_of
 from s1_client.cli.evaluate.sweep_summary import Row, Summary
 from s1_client.cli.plots.labels import Box, place
 from s1_client.cli.plots.style import COLOURS, MARKERS
-from s1_client.evaluation._grade import wilson
+from s1_client.evaluation._intervals import wilson
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -20,12 +20,12 @@ from s1_client.cli.options import SectionedCommand, asked, completed, connect, c
 from s1_client.cli.output import echo
 from s1_client.cli.progress import TerminalProgress
 from s1_client.evaluation import GRADERS, Protocol, Setting, Task, load_task
-from s1_client.evaluation._graders import NEEDS, check_reference
-from s1_client.evaluation._judge import JudgeFailed
-from s1_client.evaluation._protocol import ASKED, LONG, OWN, REBASE, SHORT, Slot, is_accepted, slots
+from s1_client.evaluation._protocol import LONG, OWN, REBASE, SHORT, SINGLE_REQUEST_KINDS, Slot, is_accepted, slots
 from s1_client.evaluation._questions import check_values
 from s1_client.evaluation._recipes import NAMES as RECIPES
-from s1_client.evaluation._tasks import BUNDLED
+from s1_client.evaluation._task_loader import BUNDLED
+from s1_client.evaluation.grading.graders import NEEDS, check_reference
+from s1_client.evaluation.grading.judge import JudgeFailed
 from s1_client.runs import (
     BatchRequest,
     Refused,
@@ -132,7 +132,7 @@ class _Plan:
 
     def to_dict(self, before: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """What ``settings.json`` holds, with what it held ``before``."""
-        protocol = self.protocol if before is None else self.protocol.with_what_was(before["protocol"])
+        protocol = self.protocol if before is None else self.protocol.merged_with(before["protocol"])
         return {
             "evaluation": self.identity(),
             "model": self.model,
@@ -149,7 +149,7 @@ class _Plan:
 
     def asked(self, attempt: int, rejected: Sequence[Slot] | None) -> Iterator[BatchRequest]:
         """The requests of all slots, then, attempt by attempt, of those whose thought was rejected."""
-        for slot in self.slots(*ASKED) if rejected is None else rejected:
+        for slot in self.slots(*SINGLE_REQUEST_KINDS) if rejected is None else rejected:
             prompt, options = slot.setting.prompt(slot.question), slot.options(self.options)
             whole = digest(prompt, options, model=self.model)
             yield BatchRequest(prompt=prompt, options=options, key=slot.key, digest=whole, line=attempt + 1, meta=slot.meta)
@@ -180,7 +180,7 @@ def _refuse_equal_replies(
 ) -> None:
     """Whatever asks one thing several times needs a temperature. Raises UsageError."""
     asks_again = {
-        "--repeat": parameters["num_repeats"] > 1 and any(setting.kind in ASKED for setting in protocol.settings()),
+        "--repeat": parameters["num_repeats"] > 1 and any(setting.kind in SINGLE_REQUEST_KINDS for setting in protocol.settings()),
         "--rejection": bool(protocol.rejection_budgets) and parameters["max_attempts"] > 1,
     }
     for flag, is_given in asks_again.items():
@@ -219,7 +219,7 @@ def _protocol(parameters: Mapping[str, Any]) -> Protocol:
         ignores=parameters["ignores"] or (0,),
         ignore_strs=parameters["ignore_strs"],
         is_capped=parameters["capped"],
-        told_budget=parameters["told_budget"],
+        prompted_cap=parameters["told_budget"],
         class_prompts=classes,
         rejection_budgets=parameters["rejection"] or (),
         widths=parameters["widths"] or (),

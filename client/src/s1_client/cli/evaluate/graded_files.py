@@ -10,10 +10,10 @@ from typing import Any
 from s1_client.cli.evaluate.show import SAMPLES, SETTINGS, asked_in
 from s1_client.cli.evaluate.sweep import REPLIES, SWEEP
 from s1_client.cli.evaluate.sweep_summary import grades_of
-from s1_client.evaluation._judge import JudgeFailed
 from s1_client.evaluation._protocol import is_accepted
 from s1_client.evaluation._samples import collect
 from s1_client.evaluation._stats import Grade
+from s1_client.evaluation.grading.judge import JudgeFailed
 from s1_client.runs import Refused, entries_in, load_manifest
 
 

@@ -10,13 +10,13 @@ from typing import IO, Any
 from s1_client import Prompt
 from s1_client._jsonl import Item, items
 from s1_client.cli.request_file import Keys
-from s1_client.evaluation._grade import Expected
 from s1_client.evaluation._questions import question_of
+from s1_client.evaluation._seeds import shift_seeds
+from s1_client.evaluation.grading.text_match import Expected
 from s1_client.runs import BadLine, BatchRequest, digest, digest_of
 
 SETTING = ("max_thinking_tokens", "num_ignore")  # what a sweep varies
 OWN = (*SETTING, "num_samples")  # what only it may say
-_SEEDS = ("seed", "thinking_seed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,9 +63,7 @@ class Grid:
                         yield self._asked(question, {"max_thinking_tokens": budget, "num_ignore": ignore}, repeat)
 
     def _asked(self, question: Question, setting: Mapping[str, int], repeat: int) -> BatchRequest:
-        options = {**self.options, **question.options, **setting}
-        seeds = {name: options[name] + repeat for name in _SEEDS if options.get(name) is not None}  # or repeats would be equal
-        options = {name: value for name, value in {**options, **seeds}.items() if value is not None}
+        options = shift_seeds({**self.options, **question.options, **setting}, repeat)
         budget, ignore = setting.values()
         return BatchRequest(
             prompt=question.prompt,

@@ -23,7 +23,7 @@ from s1_client.cli.output import echo
 from s1_client.cli.progress import TerminalProgress
 from s1_client.evaluation import Scorer, Search, ServedScorer, Task, Tree, rebase
 from s1_client.evaluation._protocol import Slot
-from s1_client.evaluation._trees import steps_of, tree_to_dict
+from s1_client.evaluation.search.tree_json import steps_of, tree_to_dict
 from s1_client.runs import (
     MAX_UNREACHED,
     BatchRequest,

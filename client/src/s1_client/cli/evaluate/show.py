@@ -13,11 +13,11 @@ from s1_client.cli.evaluate.tables import told, told_versus
 from s1_client.cli.output import echo
 from s1_client.cli.shown import show
 from s1_client.evaluation import Protocol, Task
-from s1_client.evaluation._judge import JudgeFailed
 from s1_client.evaluation._protocol import Setting
 from s1_client.evaluation._report import Graded, graded
 from s1_client.evaluation._tasks import task_of
 from s1_client.evaluation._versus import Evaluation, paired, versus
+from s1_client.evaluation.grading.judge import JudgeFailed
 from s1_client.runs import Refused, entries_in, load_manifest, make_folder, write_text
 
 SETTINGS, SAMPLES, TREES, SCORES, SUMMARY = "settings.json", "samples.jsonl", "trees.jsonl", "scores.json", "summary"

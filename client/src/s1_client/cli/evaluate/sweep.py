@@ -18,9 +18,9 @@ from s1_client.cli.output import echo
 from s1_client.cli.progress import TerminalProgress
 from s1_client.cli.request_file import opened
 from s1_client.cli.shown import show
-from s1_client.evaluation._graders import NEEDS
-from s1_client.evaluation._judge import JudgeFailed
 from s1_client.evaluation._questions import check_values
+from s1_client.evaluation.grading.graders import NEEDS
+from s1_client.evaluation.grading.judge import JudgeFailed
 from s1_client.runs import (
     Refused,
     Tally,
