@@ -27,7 +27,7 @@ from s1_client.loadtest._runner import LoadTest, run
 from s1_client.loadtest._scenario import Scenario
 from s1_client.loadtest._typed import Malformed
 from s1_client.loadtest._verdict import faults
-from s1_client.runs._results import Refused
+from s1_client.runs import Refused
 
 RECORD = "run.json"
 METRICS_PORT = 8002  # Triton's default

@@ -17,7 +17,7 @@ from s1_client.loadtest._compare import NUM_DRAWS, SEED, Ratio, compare
 from s1_client.loadtest._record import Run, read
 from s1_client.loadtest._summary import RunSummary, Slo, summarise
 from s1_client.loadtest._typed import Malformed
-from s1_client.runs._results import Refused
+from s1_client.runs import Refused
 
 SCHEMA = "s1-loadtest-summary/1"
 PAGE, SUMMARY = "report.html", "summary.json"
