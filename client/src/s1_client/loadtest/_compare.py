@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from s1_client.loadtest._metrics import METRICS, num_sampled_tokens
+from s1_client.loadtest._metric_definitions import METRICS, num_sampled_tokens
 from s1_client.loadtest._record import Level, Run
 from s1_client.loadtest._summary import Slo
 
@@ -36,7 +36,7 @@ class Ratio:
     """The ratio of a figure between two runs at the same load.
 
     Attributes:
-        name: the metric or rate, a key of ``_metrics.TERMS``.
+        name: the metric or rate, a key of ``_metric_definitions.TERMS``.
         statistic: "p50" or "p95" over requests (a request with several values counts with their mean), or "mean".
         num_before, num_after: number of requests behind each figure.
         ratio: after / before, None if ``before`` is 0; ``low`` and ``high`` bound its interval, None with too few requests.

@@ -9,9 +9,9 @@ from itertools import pairwise
 from typing import Any
 
 from s1_client import AnswerDelta, Done, Event, Injected, Result, RoundEnded, ThinkingDelta
-from s1_client.loadtest._checks import violations
 from s1_client.loadtest._jobs import Job
 from s1_client.loadtest._record import DONE, Latencies, Request
+from s1_client.loadtest._reply_checks import violations
 
 OBEYS_WITHIN_S = 2.0  # tokens already under way still arrive; a busy machine is slow
 

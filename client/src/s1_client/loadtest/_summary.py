@@ -15,7 +15,7 @@ from statistics import fmean
 
 import numpy as np
 
-from s1_client.loadtest._metrics import (
+from s1_client.loadtest._metric_definitions import (
     METRICS,
     TIMES,
     first_token_ms,
@@ -108,8 +108,8 @@ class LevelSummary:
         num_failed: requests without a complete reply; ``errors`` counts them by error class.
         checks: number of requests for each fault.
         roofline_tokens_per_s: upper bound of the GPUs for ``mean_concurrency`` sequences of the mean context.
-        metrics: percentiles by name, see ``_metrics.METRICS``.
-        streamed: percentiles of ``_metrics.TIMES`` over the replies that have all three, for figures that compare them.
+        metrics: percentiles by name, see ``_metric_definitions.METRICS``.
+        streamed: percentiles of ``_metric_definitions.TIMES`` over the replies that have all three, for figures that compare them.
         thinking_ends, answer_ends: number of replies for each reason that ended the phase.
         works: by kind of work, if there are several.
     """

@@ -14,7 +14,7 @@ from s1_client.cli.load.forest import draw_forest, is_better
 from s1_client.cli.load.svg import inline_svg
 from s1_client.cli.plots.style import log_ticks, styled
 from s1_client.loadtest._compare import compare
-from s1_client.loadtest._metrics import TIMES
+from s1_client.loadtest._metric_definitions import TIMES
 from s1_client.loadtest._roofline import Roofline
 from s1_client.loadtest._summary import Slo, summarise
 

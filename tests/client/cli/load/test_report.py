@@ -11,7 +11,7 @@ from client.cli.running import call
 from client.loadtest.samples import failed, level, random_level, request, run
 from s1_client.cli.load.views import by_load
 from s1_client.loadtest._compare import compare
-from s1_client.loadtest._metrics import TERMS
+from s1_client.loadtest._metric_definitions import TERMS
 from s1_client.loadtest._summary import Slo
 
 VOID = {"meta", "br", "link", "img", "input", "hr"}

@@ -14,7 +14,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullForm
 
 from s1_client.cli.output import clean
 from s1_client.cli.plots.style import COLOURS, INK, LIGHT, MARKERS, NUMBERS, label_ends, log_ticks, new_figure
-from s1_client.loadtest._metrics import METRICS, values_of
+from s1_client.loadtest._metric_definitions import METRICS, values_of
 from s1_client.loadtest._record import Run
 from s1_client.loadtest._summary import LevelSummary, RunSummary, Spread, mean_context
 

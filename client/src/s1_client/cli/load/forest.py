@@ -12,7 +12,7 @@ from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
 from s1_client.cli.load.figures import WIDTH_INCHES, ReportFigure
 from s1_client.cli.plots.style import COLOURS, GREY, INK, LIGHT, NUMBERS, new_figure
 from s1_client.loadtest._compare import Ratio
-from s1_client.loadtest._metrics import TERMS
+from s1_client.loadtest._metric_definitions import TERMS
 
 BETTER, WORSE = COLOURS[0], COLOURS[1]
 _ROW_INCHES, _FRAME_INCHES = 0.27, 0.75

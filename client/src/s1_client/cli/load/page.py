@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from s1_client.cli.load.views import Comparison, View, load_name
 from s1_client.cli.output import clean
 from s1_client.loadtest._compare import NUM_DRAWS, SEED
-from s1_client.loadtest._metrics import METRICS, TERMS
+from s1_client.loadtest._metric_definitions import METRICS, TERMS
 from s1_client.loadtest._summary import PERCENTILES, LevelSummary, Slo
 
 MAX_FAULTS = 12  # shown at the top of the page; the summary has all

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from s1_client.cli.output import echo
-from s1_client.loadtest._metrics import METRICS, TIMES, num_sampled_tokens, values_of, with_all_times
+from s1_client.loadtest._metric_definitions import METRICS, TIMES, num_sampled_tokens, values_of, with_all_times
 from s1_client.loadtest._observed import Observed
 from s1_client.loadtest._record import Level
 from s1_client.loadtest._scenario import Stage

@@ -11,7 +11,7 @@ from itertools import groupby
 from s1_client.cli.load.figures import ReportFigure
 from s1_client.cli.load.forest import is_better
 from s1_client.loadtest._compare import Ratio
-from s1_client.loadtest._metrics import TERMS
+from s1_client.loadtest._metric_definitions import TERMS
 from s1_client.loadtest._record import Run
 from s1_client.loadtest._summary import RunSummary
 

@@ -7,7 +7,7 @@ import pytest
 
 from client.loadtest.scenarios import job
 from s1_client import AnswerDelta, Client, Done, RoundEnded, ThinkingDelta
-from s1_client.loadtest._checks import violations
+from s1_client.loadtest._reply_checks import violations
 from s1_client.testing import FakeServer
 
 
