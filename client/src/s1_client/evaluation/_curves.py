@@ -194,7 +194,7 @@ class _Drawn:
         return 100 * _mean(is_kept[:, self.is_bounded])
 
     def scaling(self, *, is_log2: bool) -> Numbers:
-        """Return ``_metric_definitions.scaling`` of each draw: pairs of different length, on the logarithmic axis without length 0."""
+        """Return ``_metrics.scaling`` of each draw: pairs of different length, on the logarithmic axis without length 0."""
         with np.errstate(divide="ignore", invalid="ignore"):
             a = np.log2(self.thinking) if is_log2 else self.thinking
             first, second = np.triu_indices(a.shape[1], 1)

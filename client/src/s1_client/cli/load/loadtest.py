@@ -110,7 +110,7 @@ def _read(scenario: str) -> tuple[str, Scenario]:
     if scenario in shipped:
         return scenario, _scenario.read(shipped[scenario])
     if path.suffix != ".toml":
-        raise Refused(f"SCENARIO: got {scenario!r}, allowed: a TOML file (FILE.toml), {', '.join(shipped)}")
+        raise Refused(f"SCENARIO: got {scenario!r}, allowed: a TOML file, {', '.join(shipped)}")
     return path.stem, _scenario.read(path)
 
 
