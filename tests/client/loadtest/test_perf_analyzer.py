@@ -23,6 +23,8 @@ RESULT = {
     "rounds": [],
     "effective": {},
     "total_ms": 1.0,
+    "stop_word": None,
+    "engine_time_to_first_token_ms": None,
     "finish_reason": {"thinking": "off", "answer": "stop"},
 }
 USAGE = "num_prompt_tokens num_output_ids num_thinking_tokens num_thinking_sampled num_thinking_injected num_grace_tokens"

@@ -13,11 +13,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
-from s1_client._aio_stream import AsyncConnection, AsyncStream
-from s1_client._errors import InvalidRequest, S1Error
-from s1_client._exchange import Exchange
+from s1_client import AsyncClient, AsyncStream, Done, InvalidRequest, S1Error
 from s1_client._settings import Settings
 from s1_client.loadtest._jobs import Job, due_times, jobs
 from s1_client.loadtest._observed import Observed
@@ -31,19 +28,30 @@ def run_stage(settings: Settings, scenario: Scenario, stage: Stage, ended: Ended
 
     Raises S1Error if the warm-up fails: then there is nothing to measure.
     """
-    return asyncio.run(_run_stage(replace(settings, deadline_s=scenario.deadline_s, max_retries=0), scenario, stage, ended))
+    return asyncio.run(_run_stage(settings, scenario, stage, ended))
+
+
+def _client(settings: Settings, deadline_s: float) -> AsyncClient:
+    return AsyncClient(
+        settings.address if settings.tls is None else f"grpcs://{settings.address}",
+        model=settings.model,
+        deadline_s=deadline_s,
+        connect_timeout_s=settings.connect_timeout_s,
+        max_retries=0,
+        keepalive_s=settings.keepalive_s,
+        tls=settings.tls,
+        metadata=dict(settings.metadata),
+        trust_env=settings.proxies,
+    )
 
 
 async def _run_stage(settings: Settings, scenario: Scenario, stage: Stage, ended: Ended) -> list[Observed]:
-    connection = AsyncConnection(settings)
-    try:
+    async with _client(settings, scenario.deadline_s) as client:
         stream = jobs(scenario, stage)
         measured = [next(stream) for _ in range(stage.load.num_requests)]
-        await _warm_up(_Level(connection, settings, lambda _: None), [next(stream) for _ in range(stage.load.num_warmup)], stage)
-        level = _Level(connection, settings, ended)
+        await _warm_up(_Level(client, lambda _: None), [next(stream) for _ in range(stage.load.num_warmup)], stage)
+        level = _Level(client, ended)
         await (level.closed if stage.mode == "concurrency" else level.open)(measured, scenario, stage)
-    finally:
-        await connection.close()
     return sorted(level.seen, key=lambda seen: seen.due_s)
 
 
@@ -59,10 +67,9 @@ async def _warm_up(level: _Level, measured: list[Job], stage: Stage) -> None:
 class _Level:
     """A level while its requests run."""
 
-    def __init__(self, connection: AsyncConnection, settings: Settings, ended: Ended) -> None:
+    def __init__(self, client: AsyncClient, ended: Ended) -> None:
         self.seen: list[Observed] = []
-        self._connection = connection
-        self._settings = settings
+        self._client = client
         self._ended = ended
         self._started = time.monotonic()
 
@@ -92,13 +99,13 @@ class _Level:
         self._ended(seen)
 
     async def _follow(self, job: Job, seen: Observed) -> None:
-        work, settings = job.work, self._settings
-        exchange = Exchange(job.prompt, work.options, settings, "", time.monotonic(), is_streamed=work.stream)
+        work = job.work
         telling: set[asyncio.Task[None]] = set()
-        async with AsyncStream(self._connection, exchange, settings.model) as stream:
+        async with self._client.stream(job.prompt, deltas=work.stream, **work.options) as stream:
             try:
                 async for event in stream:
-                    seen.messages.append((self._now(), event))
+                    if work.stream or event.ids or isinstance(event, Done):  # texts that come whole have no ids
+                        seen.messages.append((self._now(), event))
                     if not telling and seen.num_tokens >= (work.answer_now_after_tokens or work.cancel_after_tokens or float("inf")):
                         telling.add(asyncio.create_task(self._tell(stream, seen)))  # beside: reading goes on
             finally:

@@ -31,16 +31,17 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from s1_client._errors import InvalidRequest
+from s1_client._errors import ERROR_KINDS, InvalidRequest
 from s1_client._wire import infer_request
 from s1_client.loadtest._typed import Malformed, decode
 
 _EXCLUDED = ("num_samples",)  # every request of a load test has a single sample
-ErrorName = Literal[
-    "ConnectionFailed", "AccessDenied", "ServerNotReady", "Overloaded", "DeadlineExceeded", "Cancelled", "ServerFailed", "EngineFailed"
-]
+if TYPE_CHECKING:
+    ErrorName = str
+else:
+    ErrorName = Literal[tuple(kind.error.__name__ for kind in ERROR_KINDS if kind.error is not InvalidRequest)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from s1_client import Client, S1Error
-from s1_client._exchange import CANCELS_SAFELY, version_of
+from s1_client._base_stream import CANCELS_SAFELY, version_of
 from s1_client._settings import Settings
 from s1_client._wire import OPTIONS
 from s1_client.cli.port import advice

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requests to messages, messages to events. No connection, no thread, no clock."""
+"""Converts requests to messages, and messages to events."""
 
 from __future__ import annotations
 
 import json
 import re
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,8 @@ from tritonclient.grpc import service_pb2
 from tritonclient.utils import deserialize_bytes_tensor
 
 from s1_client._access import is_text
-from s1_client._errors import InvalidRequest, from_message
+from s1_client._errors import InvalidRequest
+from s1_client._fields import FIELDS
 from s1_client._options import Prompt
 from s1_client._suggest import unknown
 from s1_client._types import (
@@ -30,51 +31,23 @@ from s1_client._types import (
     known,
     result_of,
 )
-from s1_client._values import check_text, shown, tensor_bytes, values_of
+from s1_client._wire.errors import from_message
+from s1_client._wire.values import check_text, shown, tensor_bytes, values_of
 
 MODEL = "s1"
 _RANDOM_PART = re.compile(r"(?<!^)~[0-9a-f]{32}\Z")
-# Tensor type of every option, as model_repository/s1/config.pbtxt has it.
-_SAMPLING = {
-    "bad_words": "BYTES",
-    "temperature": "FP32",
-    "top_k": "INT32",
-    "top_p": "FP32",
-    "seed": "UINT64",
-    "repetition_penalty": "FP32",
-    "presence_penalty": "FP32",
-    "frequency_penalty": "FP32",
-}
-OPTIONS: dict[str, str] = {
-    "preset": "BYTES",
-    "thinking": "BYTES",
-    "max_thinking_tokens": "INT32",
-    "min_thinking_tokens": "INT32",
-    "num_ignore": "INT32",
-    "ignore_str": "BYTES",
-    "grace_tokens": "INT32",
-    "answer_prefix": "BYTES",
-    "answer_prefix_policy": "BYTES",
-    "max_tokens": "INT32",
-    "stop_words": "BYTES",
-    "num_samples": "INT32",
-    "priority": "INT32",
-    "timeout_ms": "INT32",
-    "on_timeout": "BYTES",
-    **_SAMPLING,
-    **{f"thinking_{name}": datatype for name, datatype in _SAMPLING.items()},
-}
+OPTIONS: dict[str, str] = {row.name: row.datatype for row in FIELDS.values()}
 
 
 def check_names(options: Mapping[str, Any]) -> None:
-    """Raise TypeError for an option that there is not."""
+    """Raise TypeError for an option that does not exist."""
     for name in options:
         if name not in OPTIONS:
             raise TypeError(unknown("option", name, OPTIONS))
 
 
 def check_options(options: Mapping[str, Any]) -> None:
-    """Raise TypeError for an option that there is not, and InvalidRequest for a value that its tensor cannot hold."""
+    """Raise TypeError for an option that does not exist, and InvalidRequest for a value that its tensor cannot hold."""
     check_names(options)
     for name, value in options.items():
         if value is not None:
@@ -82,10 +55,10 @@ def check_options(options: Mapping[str, Any]) -> None:
 
 
 def infer_request(prompt: Prompt, options: Mapping[str, Any], *, stream: bool, request_id: str = "", model: str = MODEL) -> Any:
-    """The message that asks ``prompt``: a text, or chat messages with ``role`` and ``content``.
+    """Return the message of a request. ``prompt``: a text, or chat messages with ``role`` and ``content``.
 
-    Options that are None are left to the server. Raises TypeError for an unknown option and
-    InvalidRequest for a value that its tensor cannot hold.
+    The server decides on options that are None. Raises TypeError for an unknown option and InvalidRequest for a value
+    that its tensor cannot hold.
     """
     check_names(options)
     request = service_pb2.ModelInferRequest(model_name=model, id=check_text("request id", request_id))
@@ -111,17 +84,17 @@ def _is_message(message: Any) -> bool:
 
 
 def id_of_attempt(request_id: str) -> str:
-    """Return an id that no other request has, which the server knows under the name ``request_id`` as well."""
+    """Return an id that no other request has, and that the server also knows by the name ``request_id``."""
     return f"{request_id}~{uuid.uuid4().hex}"
 
 
 def name_of(wire_id: str) -> str:
-    """Return the name in such an id."""
+    """Return the caller's name in an id made by ``id_of_attempt``."""
     return _RANDOM_PART.sub("", wire_id)
 
 
 def command_request(command: str, request_id: str, *, model: str = MODEL) -> Any:
-    """The message that tells the running request of that id to "answer_now" or "cancel"."""
+    """Return the message of a command, "answer_now" or "cancel", for the running request of that id."""
     request = service_pb2.ModelInferRequest(model_name=model, id=check_text("request id", request_id))
     _add(request, command, "BOOL", [True])
     return request
@@ -133,9 +106,9 @@ def _add(request: Any, name: str, datatype: str, values: list[Any]) -> None:
 
 
 def streaming_method(channel: Any) -> Any:
-    """ModelStreamInfer of a channel, for one message: the same to a server as a stream of one.
+    """Return ModelStreamInfer of a channel as a method of one message. To the server it is a stream of one message.
 
-    As a stream, grpcio's asyncio loses why a server ended a call before its message was sent.
+    As a stream, grpcio's asyncio loses the reason why a server ended a call before its message was sent.
     """
     return channel.unary_stream(
         "/inference.GRPCInferenceService/ModelStreamInfer",
@@ -145,33 +118,49 @@ def streaming_method(channel: Any) -> Any:
 
 
 def raise_error(response: Any) -> None:
-    """Raise the S1Error that a stream message tells of, if it does."""
+    """Raise the S1Error that a stream message reports, if it reports one."""
     if response.error_message:
         raise from_message(response.error_message)
 
 
-def read_response(response: Any) -> Event | None:
-    """The event of one stream message; None for one without tensors. Raises S1Error for an error message."""
+def read_events(response: Any) -> list[Event]:
+    """Return the events of a stream message: one, none if it has no tensors, or those of whole replies that were not
+    streamed. Raises S1Error for an error message.
+    """
     raise_error(response)
     raws = response.infer_response.raw_output_contents
     outputs = dict(zip((output.name for output in response.infer_response.outputs), raws, strict=True))
-    return _event(outputs) if outputs else None
+    if not outputs:
+        return []
+    if _texts(outputs["event"])[0] == "done":
+        return list(_whole_replies(outputs))
+    return [
+        event_of(
+            kind=_texts(outputs["event"])[0],
+            index=int(np.frombuffer(outputs["index"], np.int32)[0]),
+            ids=tuple(np.frombuffer(outputs["output_ids"], np.int32).tolist()),
+            thinking=_texts(outputs["thinking_output"])[0],
+            answer=_texts(outputs["text_output"])[0],
+            round_json=_texts(outputs["round"])[0] if "round" in outputs else "",
+            result_json="",
+        )
+    ]
 
 
-def _event(outputs: dict[str, bytes]) -> Event:
-    return event_of(
-        kind=_text(outputs["event"]),
-        index=int(np.frombuffer(outputs["index"], np.int32)[0]),
-        ids=tuple(np.frombuffer(outputs["output_ids"], np.int32).tolist()),
-        thinking=_text(outputs["thinking_output"]),
-        answer=_text(outputs["text_output"]),
-        round_json=_text(outputs["round"]) if "round" in outputs else "",
-        result_json=_text(outputs["result"]) if "result" in outputs else "",
-    )
+def _whole_replies(outputs: dict[str, bytes]) -> Iterator[Event]:
+    """Yield the events of ended samples. A sample that was streamed has no text left; that of another one comes without ids."""
+    indices = np.frombuffer(outputs["index"], np.int32).tolist()
+    texts = (_texts(outputs[name]) for name in ("thinking_output", "text_output", "result"))
+    for index, thinking, answer, result_json in zip(indices, *texts, strict=True):
+        if thinking:
+            yield ThinkingDelta(text=thinking, ids=(), index=index)
+        if answer:
+            yield AnswerDelta(text=answer, ids=(), index=index)
+        yield Done(result=result_of(json.loads(result_json)), index=index)
 
 
 def event_of(*, kind: str, index: int, ids: tuple[int, ...], thinking: str, answer: str, round_json: str, result_json: str) -> Event:
-    """The event that a response's tensors are. Raises S1Error for a kind that there is not."""
+    """Return the event that a response's tensors describe. Raises S1Error for an unknown kind."""
     match kind:
         case "thinking_opened":
             return ThinkingOpened(ids=ids, index=index)
@@ -190,5 +179,5 @@ def event_of(*, kind: str, index: int, ids: tuple[int, ...], thinking: str, answ
     raise from_message(f"the server sent an event of an unknown kind: '{kind}'")
 
 
-def _text(raw: bytes) -> str:
-    return str(deserialize_bytes_tensor(raw)[0].decode())
+def _texts(raw: bytes) -> list[str]:
+    return [text.decode() for text in deserialize_bytes_tensor(raw)]
