@@ -7,7 +7,7 @@ from client.loadtest.scenarios import at_rate, scenario
 from s1_client import Cancelled, ConnectionFailed, Done, EngineFailed, Overloaded
 from s1_client._settings import Settings
 from s1_client.loadtest._client_driver import run_stage
-from s1_client.loadtest._observed import request_of
+from s1_client.loadtest._observation import request_of
 from s1_client.testing import FakeServer
 
 

@@ -17,13 +17,13 @@ from collections.abc import Callable, Iterator
 from s1_client import AsyncClient, AsyncStream, Done, InvalidRequest, S1Error
 from s1_client._settings import Settings
 from s1_client.loadtest._jobs import Job, due_times, jobs
-from s1_client.loadtest._observed import Observed
+from s1_client.loadtest._observation import Observation
 from s1_client.loadtest._scenario import Scenario, Stage
 
-Ended = Callable[[Observed], None]
+Ended = Callable[[Observation], None]
 
 
-def run_stage(settings: Settings, scenario: Scenario, stage: Stage, ended: Ended) -> list[Observed]:
+def run_stage(settings: Settings, scenario: Scenario, stage: Stage, ended: Ended) -> list[Observation]:
     """Run a level, call ``ended`` with each request that ends, and return all observations in the order of their due times.
 
     Raises S1Error if the warm-up fails: then there is nothing to measure.
@@ -45,7 +45,7 @@ def _client(settings: Settings, deadline_s: float) -> AsyncClient:
     )
 
 
-async def _run_stage(settings: Settings, scenario: Scenario, stage: Stage, ended: Ended) -> list[Observed]:
+async def _run_stage(settings: Settings, scenario: Scenario, stage: Stage, ended: Ended) -> list[Observation]:
     async with _client(settings, scenario.deadline_s) as client:
         stream = jobs(scenario, stage)
         measured = [next(stream) for _ in range(stage.load.num_requests)]
@@ -68,7 +68,7 @@ class _Level:
     """A level while its requests run."""
 
     def __init__(self, client: AsyncClient, ended: Ended) -> None:
-        self.seen: list[Observed] = []
+        self.seen: list[Observation] = []
         self._client = client
         self._ended = ended
         self._started = time.monotonic()
@@ -89,7 +89,7 @@ class _Level:
             await self._ask(job, self._now())
 
     async def _ask(self, job: Job, due_s: float) -> None:
-        seen = Observed(job=job, due_s=due_s, sent_s=self._now())
+        seen = Observation(job=job, due_s=due_s, sent_s=self._now())
         self.seen.append(seen)
         try:
             await self._follow(job, seen)
@@ -98,7 +98,7 @@ class _Level:
         seen.ended_s = self._now()
         self._ended(seen)
 
-    async def _follow(self, job: Job, seen: Observed) -> None:
+    async def _follow(self, job: Job, seen: Observation) -> None:
         work = job.work
         telling: set[asyncio.Task[None]] = set()
         async with self._client.stream(job.prompt, deltas=work.stream, **work.options) as stream:
@@ -111,7 +111,7 @@ class _Level:
             finally:
                 await asyncio.gather(*telling)
 
-    async def _tell(self, stream: AsyncStream, seen: Observed) -> None:
+    async def _tell(self, stream: AsyncStream, seen: Observation) -> None:
         """Send the command of the request's job (cancel or answer now); ignore that the request may have ended meanwhile."""
         try:
             await (stream.cancel() if seen.job.work.cancel_after_tokens else stream.answer_now())

@@ -24,10 +24,10 @@ from s1_client._settings import Settings
 from s1_client._types import Event
 from s1_client._wire import event_of
 from s1_client.loadtest._jobs import Job, jobs
-from s1_client.loadtest._observed import Observed
+from s1_client.loadtest._observation import Observation
 from s1_client.loadtest._scenario import Scenario, Stage
 
-# Observed with version 2.60.
+# Observation with version 2.60.
 _CODES = {2: "its measurement was not stable", 3: "no request was valid", 99: "a request failed, or an option was refused"}
 _VERSION_S = 20.0
 _TAIL = 400  # characters of its last output
@@ -41,7 +41,7 @@ class Unsuitable(Exception):
 class Attempt:
     """The outcome of a level: an observation for each request, and problems of the level as a whole."""
 
-    seen: list[Observed]
+    seen: list[Observation]
     problems: tuple[str, ...] = ()
 
 
@@ -173,7 +173,7 @@ def _tensors(job: Job, deadline_s: float) -> dict[str, Any]:
     return tensors
 
 
-def read_export(path: Path, steps: list[Job]) -> list[Observed]:
+def read_export(path: Path, steps: list[Job]) -> list[Observation]:
     """Read the file of --profile-export-file. Requests are matched to jobs by prompt; times are nanoseconds since the epoch."""
     data = json.loads(path.read_text(encoding="utf-8", errors="replace"))
     requests = [request for experiment in data["experiments"] for request in experiment["requests"]]
@@ -183,9 +183,9 @@ def read_export(path: Path, steps: list[Job]) -> list[Observed]:
     return sorted(seen, key=lambda observed: observed.due_s)
 
 
-def _observed(request: Mapping[str, Any], job: Job, first: int) -> Observed:
+def _observed(request: Mapping[str, Any], job: Job, first: int) -> Observation:
     sent_s = (request["timestamp"] - first) / 1e9
-    seen = Observed(job=job, due_s=sent_s, sent_s=sent_s)
+    seen = Observation(job=job, due_s=sent_s, sent_s=sent_s)
     times = [(stamp - first) / 1e9 for stamp in request["response_timestamps"]]
     try:
         seen.messages += _messages(times, request["response_outputs"])

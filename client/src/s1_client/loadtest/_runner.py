@@ -15,7 +15,7 @@ from s1_client._settings import Settings
 from s1_client.loadtest import _client_driver, _perf_analyzer
 from s1_client.loadtest._counters import counter_deltas, read_counters
 from s1_client.loadtest._machine import this_machine
-from s1_client.loadtest._observed import Observed, request_of
+from s1_client.loadtest._observation import Observation, request_of
 from s1_client.loadtest._perf_analyzer import Attempt
 from s1_client.loadtest._record import Level, Run
 from s1_client.loadtest._roofline import Roofline
@@ -45,7 +45,7 @@ class ProgressListener(Protocol):
         """Called when a level starts."""
         ...
 
-    def request_ended(self, seen: Observed) -> None:
+    def request_ended(self, seen: Observation) -> None:
         """Called for each finished request of the level; with perf_analyzer for all of them at the end of the level."""
         ...
 

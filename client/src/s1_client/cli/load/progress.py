@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from s1_client.cli.output import echo
 from s1_client.loadtest._metric_definitions import METRICS, TIMES, num_sampled_tokens, values_of, with_all_times
-from s1_client.loadtest._observed import Observed
+from s1_client.loadtest._observation import Observation
 from s1_client.loadtest._record import Level
 from s1_client.loadtest._scenario import Stage
 
@@ -41,7 +41,7 @@ class LevelProgress:
         self._name, self._num_failed = stage.name, 0
         self._progress.reset(self._task, total=stage.load.num_requests, description=stage.name, failed=0)
 
-    def request_ended(self, seen: Observed) -> None:
+    def request_ended(self, seen: Observation) -> None:
         """Advance the bar by a request."""
         self._num_failed += seen.error is not None
         self._progress.update(self._task, advance=1, failed=self._num_failed)

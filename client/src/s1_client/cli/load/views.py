@@ -137,7 +137,7 @@ class Comparison:
 
 
 def by_load(ratios: Sequence[Ratio]) -> Iterator[Load]:
-    """Group ratios by load."""
+    """Yield the loads of a comparison, each with its ratios."""
     for (mode, value), group in groupby(ratios, key=lambda ratio: (ratio.mode, ratio.value)):
         yield Load(load_name(mode, value), [Row(ratio) for ratio in group])
 

@@ -43,7 +43,7 @@ class Thinking(Protocol):
     """Shows the thinking, and everything else that is printed on stderr."""
 
     def add_text(self, text: str) -> None:
-        """Show more sampled text."""
+        """Show more text that the model sampled."""
 
     def add_injected(self, text: str) -> None:
         """Show text that the server injected."""
@@ -65,7 +65,7 @@ class Thinking(Protocol):
 
 
 class Answer(Protocol):
-    """Shows the answer."""
+    """Shows the answer on stdout."""
 
     def begin(self) -> None:
         """Called before the first text of the answer."""

@@ -53,7 +53,7 @@ class LiveRegion:
         self._live: Live | None = None
 
     def start(self) -> None:
-        """Start drawing the region."""
+        """Start drawing the region on the terminal."""
         if self._live is None:
             self._live = Live(
                 console=self.console,

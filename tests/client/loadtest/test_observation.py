@@ -8,7 +8,7 @@ import pytest
 from client.events import RESULT, round_with
 from client.loadtest.scenarios import job
 from s1_client import AnswerDelta, AnswerOpened, Done, Injected, Overloaded, RoundEnded, ThinkingDelta
-from s1_client.loadtest._observed import Observed, request_of
+from s1_client.loadtest._observation import Observation, request_of
 
 
 def thought(*ids):
@@ -29,7 +29,7 @@ def done(**changes):
 
 
 def seen(*messages, due_s=10.0, **values):
-    observed = Observed(job=job(), due_s=due_s, sent_s=due_s, messages=list(messages), ended_s=messages[-1][0] if messages else due_s)
+    observed = Observation(job=job(), due_s=due_s, sent_s=due_s, messages=list(messages), ended_s=messages[-1][0] if messages else due_s)
     for name, value in values.items():
         setattr(observed, name, value)
     return observed

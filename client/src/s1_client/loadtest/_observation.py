@@ -17,7 +17,7 @@ OBEYS_WITHIN_S = 2.0  # tokens already under way still arrive; a busy machine is
 
 
 @dataclass(slots=True, kw_only=True)
-class Observed:
+class Observation:
     """A request as its driver observed it. Times are seconds since the level began.
 
     Attributes:
@@ -49,7 +49,7 @@ class Observed:
         return sum(len(event.ids) for _, event in self.messages if isinstance(event, ThinkingDelta | AnswerDelta))
 
 
-def request_of(seen: Observed, tokens_per_block: int) -> Request:
+def request_of(seen: Observation, tokens_per_block: int) -> Request:
     """Return the record of a request; ``tokens_per_block`` is the block size of the engine's KV cache."""
     result = seen.result if seen.error is None else None
     account = _of_result(result, tokens_per_block) if result else _of_messages(seen)
@@ -68,7 +68,7 @@ def request_of(seen: Observed, tokens_per_block: int) -> Request:
     )
 
 
-def _ignored_command(seen: Observed) -> Iterator[str]:
+def _ignored_command(seen: Observation) -> Iterator[str]:
     """Yield a fault if the reply, or its thinking, continued after the command that should have ended it."""
     ended = Event if seen.job.work.cancel_after_tokens else ThinkingDelta
     last_s = max((at for at, event in seen.messages if isinstance(event, ended)), default=0.0)
@@ -100,7 +100,7 @@ def _of_result(result: Result, tokens_per_block: int) -> dict[str, Any]:
     }
 
 
-def _of_messages(seen: Observed) -> dict[str, Any]:
+def _of_messages(seen: Observation) -> dict[str, Any]:
     """Count what had arrived before a request failed."""
     events = [event for _, event in seen.messages]
     injected = sum(len(event.ids) for event in events if isinstance(event, Injected) and event.phase == "thinking")
@@ -124,7 +124,7 @@ class _Arrival:
     is_after_refusal: bool
 
 
-def _times(seen: Observed) -> dict[str, Any]:
+def _times(seen: Observation) -> dict[str, Any]:
     arrivals = _arrivals(seen)
     first = next(iter(arrivals), None)
     first_answer = next((arrival for arrival in arrivals if arrival.phase == "answer"), None)
@@ -147,7 +147,7 @@ def _times(seen: Observed) -> dict[str, Any]:
     }
 
 
-def _arrivals(seen: Observed) -> list[_Arrival]:
+def _arrivals(seen: Observation) -> list[_Arrival]:
     arrivals, is_after_refusal = [], False
     for at, event in seen.messages:
         match event:
