@@ -150,7 +150,7 @@ def _paragraphs(text: str) -> str:
 
 def report_terms() -> str:
     """What each figure of a load test's report means."""
-    from s1_client.loadtest._metrics import TERMS
+    from s1_client.loadtest._metric_definitions import TERMS
 
     rows = (f"| {term.title}{f', {term.unit}' if term.unit else ''} | {term.definition} |" for term in TERMS.values())
     return "\n".join(["| figure | meaning |", "|---|---|", *rows])

@@ -33,7 +33,7 @@ from s1_client.cli.reply.session import Session
 from s1_client.evaluation import Protocol, load_task, report_of
 from s1_client.evaluation._lm_eval_options import connection_of, option_values
 from s1_client.evaluation._recipes import NAMES as RECIPES
-from s1_client.loadtest._metrics import TERMS
+from s1_client.loadtest._metric_definitions import TERMS
 from s1_client.testing import _bounds
 
 PAGES = generated.pages()
@@ -314,7 +314,7 @@ def test_the_page_of_commands_has_every_exit_code(page):
 
 
 def test_the_chats_own_help_is_shown(page):
-    assert f"> /help\n{Session({}, None).obey('/help')}\n```" in page("docs/cli/chat.md")
+    assert f"> /help\n{Session({}, None).run_command('/help')}\n```" in page("docs/cli/chat.md")
 
 
 # --- operating --------------------------------------------------------------------------------------
