@@ -145,6 +145,13 @@ def _paragraphs(text: str) -> str:
     return "\n\n".join(" ".join(part.split()).replace("<", "&lt;") for part in paragraphs)
 
 
+def chat_help() -> str:
+    """The commands of a chat, as its /help lists them."""
+    from s1_client.cli.reply.session import Session
+
+    return f"```text\n{Session({}, None).run_command('/help')}\n```"  # type: ignore[arg-type]  # it sends nothing
+
+
 # --- saved runs --------------------------------------------------------------------------------
 
 
@@ -273,6 +280,7 @@ PARTS: dict[str, Callable[..., str]] = {
     "launcher": launcher_help,
     "commands": command_list,
     "shared options": shared_options,
+    "chat help": chat_help,
     "terms of s1 report": report_terms,
     "output of s1 eval": evaluation_output,
     "output of s1 sweep": sweep_output,

@@ -29,7 +29,6 @@ from s1_client import Result, Round, Usage
 from s1_client._fields import EFFECTIVE_ONLY, FIELDS
 from s1_client.cli.app import COMMANDS, EXIT_CODES
 from s1_client.cli.evaluate.eval import eval as evaluate
-from s1_client.cli.reply.session import Session
 from s1_client.evaluation import Protocol, load_task, report_of
 from s1_client.evaluation._lm_eval_options import connection_of, option_values
 from s1_client.evaluation._recipes import NAMES as RECIPES
@@ -311,10 +310,6 @@ def test_the_page_of_errors_has_every_code_and_whether_to_retry(page):
 def test_the_page_of_commands_has_every_exit_code(page):
     listed = re.findall(r"^\| (\d+) \|", page("docs/cli/README.md", "## Exit codes"), re.M)
     assert sorted(map(int, listed)) == sorted({0, *EXIT_CODES.values()})
-
-
-def test_the_chats_own_help_is_shown(page):
-    assert f"> /help\n{Session({}, None).run_command('/help')}\n```" in page("docs/cli/chat.md")
 
 
 # --- operating --------------------------------------------------------------------------------------
