@@ -2,7 +2,8 @@
 """The generated parts of the pages: what stands between ``<!-- generated: NAME -->`` and ``<!-- end of generated -->``.
 
 Programs are shown as they are: ``<!-- file: PATH -->`` stands before a block of code that holds the file, its head (up to the
-first empty line) left out. ``<!-- output of: plan … -->`` stands before what ``build/engine.py`` prints. ``refresh.py`` writes all into the pages; test_docs.py compares.
+first empty line) left out. ``<!-- output of: plan … -->`` stands before the output of ``build/engine.py``.
+``refresh.py`` writes all into the pages; test_docs.py compares.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def pages() -> list[Path]:
 def refreshed(text: str) -> str:
     """The page with its generated parts as they should be."""
     text = GENERATED.sub(lambda found: f"<!-- generated: {found[1]} -->\n{body(found[1])}<!-- end of generated -->", text)
-    text = PRINTED.sub(lambda found: f"<!-- {found[1]} of: {found[2]} -->\n```text\n{printed(found[2])}```\n", text)
+    text = PRINTED.sub(lambda found: f"<!-- {found[1]} of: {found[2]} -->\n```text\n{printed(*found.groups()[:2])}```\n", text)
     return INCLUDED.sub(lambda found: f"<!-- file: {found[1]} -->\n```{found[2]}\n{program(found[1])}```\n", text)
 
 
@@ -57,7 +58,7 @@ def program(path: str) -> str:
     return (ROOT / path).read_text().partition("\n\n")[2].lstrip("\n")
 
 
-def printed(arguments: str) -> str:
+def printed(kind: str, arguments: str) -> str:
     """What ``build/engine.py`` prints with these arguments, or why it refuses; commands as they are inside the image."""
     from budgetforce.building.__main__ import main
 
@@ -65,7 +66,7 @@ def printed(arguments: str) -> str:
     command, *options = arguments.split()
     with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as error:
         main([command, *(places if command == "all" else []), *options])
-    return (out.getvalue() or error.getvalue().lstrip("\n")).replace(sys.executable, "python3")
+    return (out.getvalue() if kind == "output" else error.getvalue().lstrip("\n")).replace(sys.executable, "python3")
 
 
 # --- the command line --------------------------------------------------------------------------
