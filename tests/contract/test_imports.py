@@ -12,6 +12,8 @@ PB_UTILS = "triton_python_backend_utils"
 COMMANDS_OWN = {"click", "rich", "markdown_it", "matplotlib", "jinja2", "tokenizers"}
 GRADINGS_OWN = {"math_verify", "lm_eval", "datasets"}  # idem, and these are large
 
+CPU_LIBRARIES = {"openvino", "openvino_genai", "xllamacpp"}
+
 # (folder or file, everything outside the standard library that it may import)
 RULES = {
     f"{SERVER}/core": {"budgetforce.core"},
@@ -26,10 +28,10 @@ RULES = {
         "numpy",
         "pycurl",
         "google",
-        "openvino",
-        "openvino_genai",
     }
-    | {PB_UTILS, "gguf", "tokenizers", "transformers", "huggingface_hub", "xllamacpp", "vllm", "tensorrt_llm"},
+    | {PB_UTILS, "gguf", "tokenizers", "transformers", "huggingface_hub", "vllm", "tensorrt_llm"}
+    | CPU_LIBRARIES,
+    f"{SERVER}/engine/cpu": {"budgetforce.engine", "budgetforce.errors", "budgetforce.config", "numpy"} | CPU_LIBRARIES,
     f"{SERVER}/serving": {"budgetforce", "numpy", PB_UTILS},
     f"{SERVER}/building": {
         "budgetforce.building",
@@ -80,6 +82,15 @@ def test_tritons_module_is_imported_only_by_the_shells(root):
     """Everything else runs, and is tested, without Triton."""
     users = {path.name for path in files(root, SERVER) if PB_UTILS in set(imported(path))}
     assert users == {"request_reader.py", "ports.py", "metrics.py", "model.py", "engine_model.py", "triton_bls.py"}
+
+
+def test_only_the_embedded_engine_knows_the_libraries_of_the_cpu(root):
+    """Every other engine module runs, and is tested, without them and without the embedded engine."""
+    engine = root / SERVER / "engine"
+    private = (*CPU_LIBRARIES, "budgetforce.engine.cpu")
+    others = [path for path in engine.rglob("*.py") if path.parent != engine / "cpu"]
+    wrong = [path.name for path in others for name in imported(path) if f"{name}.".startswith(tuple(f"{library}." for library in private))]
+    assert wrong == []
 
 
 def test_the_library_needs_no_package_of_the_command(root):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from copying_model import NUM_IDS, OFFSET, next_ids
 
-from budgetforce.engine.embedded import EmbeddedEngine
+from budgetforce.engine.cpu.embedded import EmbeddedEngine
 from budgetforce.engine.token_engine import TokenCall
 
 MAX_LIVE = 8

@@ -6,8 +6,8 @@ import random
 import pytest
 from copying_model import OFFSET, next_ids, write_gguf
 
-from budgetforce.engine.embedded import EmbeddedEngine
-from budgetforce.engine.openvino_pipeline import BLOCK_SIZE, OpenVinoPipeline
+from budgetforce.engine.cpu.embedded import EmbeddedEngine
+from budgetforce.engine.cpu.openvino_pipeline import BLOCK_SIZE, OpenVinoPipeline
 from budgetforce.engine.token_engine import TokenCall
 from engine.company import Crowd, random_ids, run
 
@@ -17,7 +17,7 @@ def openvino(weights):
 
 
 def llamacpp(weights):
-    module = pytest.importorskip("budgetforce.engine.llamacpp_pipeline")
+    module = pytest.importorskip("budgetforce.engine.cpu.llamacpp_pipeline")
     return module.LlamaCppPipeline(weights, num_kv_tokens=8192, num_slots=4, num_threads=1)
 
 

@@ -5,7 +5,7 @@ import pytest
 from scripted_pipeline import ScriptedPipeline
 
 from budgetforce.engine.base import Sampling
-from budgetforce.engine.embedded import EmbeddedEngine
+from budgetforce.engine.cpu.embedded import EmbeddedEngine
 from budgetforce.engine.token_engine import ModelLimits, TokenCall
 from budgetforce.errors import InvalidRequest
 

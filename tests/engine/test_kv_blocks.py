@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The count of reused blocks is a truthful lower bound."""
 
-from budgetforce.engine.kv_blocks import ResidentBlocks
+from budgetforce.engine.cpu.kv_blocks import ResidentBlocks
 
 IDS = list(range(100, 120))
 

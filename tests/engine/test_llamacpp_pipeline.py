@@ -7,13 +7,13 @@ import random
 import pytest
 
 from budgetforce.engine.base import Sampling
-from budgetforce.engine.embedded import EmbeddedEngine
+from budgetforce.engine.cpu.embedded import EmbeddedEngine
 from budgetforce.engine.token_engine import TokenCall
 
 pytest.importorskip("xllamacpp")
 
-from budgetforce.engine import llamacpp_pipeline
-from budgetforce.engine.llamacpp_pipeline import PIECE
+from budgetforce.engine.cpu import llamacpp_pipeline
+from budgetforce.engine.cpu.llamacpp_pipeline import PIECE
 
 # On a machine whose cores have other work, threads that wait for each other take minutes for what one does in seconds.
 LlamaCppPipeline = functools.partial(llamacpp_pipeline.LlamaCppPipeline, num_threads=1)

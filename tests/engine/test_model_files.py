@@ -9,8 +9,8 @@ import pytest
 from gguf import GGUFReader, GGUFWriter
 
 from budgetforce.engine import model_files
-from budgetforce.engine.embedded import EmbeddedEngine
-from budgetforce.engine.openvino_pipeline import OpenVinoPipeline
+from budgetforce.engine.cpu.embedded import EmbeddedEngine
+from budgetforce.engine.cpu.openvino_pipeline import OpenVinoPipeline
 from budgetforce.engine.token_engine import TokenCall
 from budgetforce.errors import ConfigError
 from budgetforce.text.tokenizer import ChatTokenizer

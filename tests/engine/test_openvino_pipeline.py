@@ -9,8 +9,8 @@ import sys
 import pytest
 
 from budgetforce.engine.base import Sampling
-from budgetforce.engine.embedded import EmbeddedEngine
-from budgetforce.engine.openvino_pipeline import OpenVinoPipeline
+from budgetforce.engine.cpu.embedded import EmbeddedEngine
+from budgetforce.engine.cpu.openvino_pipeline import OpenVinoPipeline
 from budgetforce.engine.token_engine import TokenCall
 
 TERMINATORS = ((0,), (1,), (2,))
@@ -128,7 +128,7 @@ def test_the_reported_reuse_is_what_the_engine_really_did_not_compute(smollm2):
 
 def test_importing_the_engine_leaves_no_trace_and_tells_nobody(tmp_path):
     """OpenVINO's telemetry would write a client id into the home folder on import."""
-    command = [sys.executable, "-c", "import budgetforce.engine.openvino_pipeline"]
+    command = [sys.executable, "-c", "import budgetforce.engine.cpu.openvino_pipeline"]
     subprocess.run(command, check=True, env={**os.environ, "HOME": str(tmp_path)})
     assert list(tmp_path.rglob("*")) == []
 

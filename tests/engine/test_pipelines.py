@@ -5,7 +5,7 @@ import pytest
 from scripted_pipeline import ScriptedPipeline
 
 from budgetforce.config import EmbeddedConfig
-from budgetforce.engine import pipelines
+from budgetforce.engine.cpu import pipelines
 from budgetforce.errors import ConfigError
 
 

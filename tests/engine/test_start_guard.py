@@ -3,8 +3,8 @@
 
 import pytest
 
-from budgetforce.engine import start_guard
-from budgetforce.engine.start_guard import StartGuard
+from budgetforce.engine.cpu import start_guard
+from budgetforce.engine.cpu.start_guard import StartGuard
 
 STEM = (1, 2, 3, 4, 5, 6)  # ends inside the second block
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from budgetforce.engine.start_guard import StartGuard
+from budgetforce.engine.cpu.start_guard import StartGuard
 from budgetforce.engine.token_engine import TokenCall
 
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # else the import writes an id into HOME and phones home

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from budgetforce.engine.kv_blocks import ResidentBlocks
+from budgetforce.engine.cpu.kv_blocks import ResidentBlocks
 from budgetforce.engine.token_engine import EndDetector, KvUsage, ModelLimits, Progress, TokenCall, validate
 from budgetforce.errors import EngineFailed, InvalidRequest
 

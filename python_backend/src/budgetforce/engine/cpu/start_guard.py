@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import TypeVar
 
-from budgetforce.engine.kv_blocks import extend_hash
+from budgetforce.engine.cpu.kv_blocks import extend_hash
 
 _NUM_IDS_TO_SETTLE = 2  # the first ends the prefill; the second comes of the decode step that copies
 

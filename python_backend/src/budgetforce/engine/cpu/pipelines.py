@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from budgetforce.config import EmbeddedConfig
-from budgetforce.engine.embedded import TokenPipeline
+from budgetforce.engine.cpu.embedded import TokenPipeline
 from budgetforce.engine.token_engine import TokenCall
 from budgetforce.errors import ConfigError
 
@@ -42,13 +42,13 @@ def build_pipeline(weights: Path, config: EmbeddedConfig, log: Callable[[str], N
 
 
 def _openvino(weights: Path, config: EmbeddedConfig) -> TokenPipeline:
-    from budgetforce.engine.openvino_pipeline import OpenVinoPipeline
+    from budgetforce.engine.cpu.openvino_pipeline import OpenVinoPipeline
 
     return OpenVinoPipeline(weights, num_kv_blocks=config.num_kv_blocks, precision=config.precision)
 
 
 def _llamacpp(weights: Path, config: EmbeddedConfig) -> TokenPipeline:
-    from budgetforce.engine.llamacpp_pipeline import BLOCK_SIZE, LlamaCppPipeline
+    from budgetforce.engine.cpu.llamacpp_pipeline import BLOCK_SIZE, LlamaCppPipeline
 
     return LlamaCppPipeline(weights, num_kv_tokens=config.num_kv_blocks * BLOCK_SIZE)
 
