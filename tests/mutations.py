@@ -43,8 +43,8 @@ MUTATIONS = [
     Mutation(
         "a terminator stays in the context",
         "forcer",
-        "        self._reply.consume()\n",
-        "        self._reply.consume()\n        self._reply.context.append(token_id)\n",
+        "        self._transcript.consume_terminator()\n",
+        "        self._transcript.consume_terminator()\n        self._transcript.context.append(token_id)\n",
     ),
     Mutation(
         "a terminator is shown",
@@ -52,7 +52,9 @@ MUTATIONS = [
         "            return self._consume(record, token_id)\n        if stops:",
         "            return self._consume(record, token_id) + self._keep(record, token_id)\n        if stops:",
     ),
-    Mutation("the newline rule is inverted", "forcer", "cut and self._reply.context[-1] not in", "cut and self._reply.context[-1] in"),
+    Mutation(
+        "the newline rule is inverted", "forcer", "cut and self._transcript.context[-1] not in", "cut and self._transcript.context[-1] in"
+    ),
     Mutation("a natural end gets a line break", "forcer", "needs_break = cut and", "needs_break ="),
     Mutation("the prefix follows every end", "forcer", "if cut or plan.prefix_after_natural_end else ()", "if True else ()"),
     Mutation("the prefix never follows a cut", "forcer", "if cut or plan.prefix_after_natural_end", "if plan.prefix_after_natural_end"),
@@ -61,7 +63,7 @@ MUTATIONS = [
     ),
     Mutation("a refused end may come back first", "forcer", "min_tokens = 1 if self.ledger.num_ignored else 0", "min_tokens = 0"),
     Mutation("the first round may not end at once", "forcer", "min_tokens = 1 if self.ledger.num_ignored else 0", "min_tokens = 1"),
-    Mutation("a forbidden terminator passes", "rounds", "if stops and record.num_sampled_tokens < asked.min_tokens:", "if False:"),
+    Mutation("a forbidden terminator passes", "rounds", "if stops and record.num_sampled_tokens < request.min_tokens:", "if False:"),
     Mutation(
         "the ignore strings are not used in turn",
         "forcer",
@@ -80,7 +82,7 @@ MUTATIONS = [
     Mutation(
         "grace at a sentence end",
         "forcer",
-        "if self._plan.grace_tokens and self._reply.context[-1] not in self._plan.boundary_ids:",
+        "if self._plan.grace_tokens and self._transcript.context[-1] not in self._plan.boundary_ids:",
         "if self._plan.grace_tokens:",
     ),
     Mutation(
@@ -95,11 +97,11 @@ MUTATIONS = [
         "        if record.ended_by is RoundEnd.TERMINATOR:\n            return self._close",
         "        if False:\n            return self._close",
     ),
-    Mutation("a cut keeps half a character", "forcer", "        if cut:\n            self._reply.drop_held()\n", ""),
+    Mutation("a cut keeps half a character", "forcer", "        if cut:\n            self._transcript.drop_held()\n", ""),
     Mutation(
         "the answer's cut keeps half a character",
         "forcer",
-        "        if ended_by in (RoundEnd.LENGTH, RoundEnd.DEADLINE):\n            self._reply.drop_held()\n",
+        "        if ended_by in (RoundEnd.LENGTH, RoundEnd.DEADLINE):\n            self._transcript.drop_held()\n",
         "",
     ),
     Mutation(
@@ -120,20 +122,22 @@ MUTATIONS = [
         "token_id >= self._plan.num_token_ids",
         "token_id >= self._plan.num_token_ids - 1",
     ),
-    Mutation("the evaluation's cut is forgotten", "forcer", "        self._reply.cut_overrun()\n", ""),
+    Mutation("the evaluation's cut is forgotten", "forcer", "        self._transcript.cut_overrun()\n", ""),
     Mutation(
         "the evaluation's newline looks at the cut text",
         "forcer",
-        "        needs_break = cut and self._reply.context[-1] not in plan.line_break_bearing\n        self._reply.cut_overrun()\n",
-        "        self._reply.cut_overrun()\n        needs_break = cut and self._reply.context[-1] not in plan.line_break_bearing\n",
+        "        needs_break = cut and self._transcript.context[-1] not in plan.line_break_bearing\n"
+        "        self._transcript.cut_overrun()\n",
+        "        self._transcript.cut_overrun()\n"
+        "        needs_break = cut and self._transcript.context[-1] not in plan.line_break_bearing\n",
     ),
-    Mutation("an empty answer is a success", "forcer", "AnswerEnd.STOP if said else AnswerEnd.EMPTY", "AnswerEnd.STOP"),
+    Mutation("an empty answer is a success", "forcer", "AnswerEnd.STOP if has_text else AnswerEnd.EMPTY", "AnswerEnd.STOP"),
     Mutation("answer now opens as after a natural end", "forcer", "(Cause.CUT_SHORT, end, cut=True)", "(Cause.CUT_SHORT, end, cut=False)"),
     Mutation(
         "time up ends thinking and the answer at once",
         "forcer",
-        "ThinkingEnd.DEADLINE) or self._cut_answer_short()",
-        "ThinkingEnd.DEADLINE) + self._cut_answer_short()",
+        "ThinkingEnd.DEADLINE) or self._cut_answer()",
+        "ThinkingEnd.DEADLINE) + self._cut_answer()",
     ),
     Mutation(
         "time up takes an answer's own end away",
@@ -157,14 +161,14 @@ MUTATIONS = [
     Mutation(
         "half a marker is lost",
         "forcer",
-        "            released = reply.release()  # what began",
-        "            reply.release()  # what began",
+        "            released = transcript.release()  # the matched",
+        "            transcript.release()  # the matched",
     ),
     Mutation(
         "the context's end is one too far",
         "forcer",
-        "return self._plan.max_context_tokens - len(self._reply.context)",
-        "return self._plan.max_context_tokens - len(self._reply.context) + 1",
+        "return self._plan.max_context_tokens - len(self._transcript.context)",
+        "return self._plan.max_context_tokens - len(self._transcript.context) + 1",
     ),
     Mutation(
         "ids behind a terminator pass",

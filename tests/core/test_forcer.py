@@ -2,6 +2,7 @@
 """What budget forcing does, rule by rule, on ids that are easy to read."""
 
 import pytest
+from forcing_plan import ANSWER, CUT, DOT, END, EOS, HEAD, HMM, NL, OPEN, PHANTOM, PREFIX, PROMPT, TAIL, THINK, WAIT, A, B, make_plan
 
 from budgetforce.core import (
     AnswerEnd,
@@ -12,7 +13,6 @@ from budgetforce.core import (
     Emit,
     EngineProtocolError,
     Finish,
-    ForcingPlan,
     Generate,
     Phase,
     Reencode,
@@ -30,41 +30,12 @@ from budgetforce.core import (
     TokensSampled,
 )
 
-PROMPT, A, B, NL, DOT, WAIT, HMM, OPEN, CUT, PREFIX, END, EOS = (100, 101), 1, 2, 10, 11, 50, 51, 60, 61, 62, 90, 91
-HEAD, TAIL = 20, 21  # of a character of two bytes
-THINK, ANSWER = 70, 71  # END + one of them is a marker
-PHANTOM = 200
-
-
-def plan(**changes):
-    defaults = {
-        "prompt_ids": PROMPT,
-        "thinking_terminators": frozenset({END, EOS}),
-        "answer_terminators": frozenset({END, EOS}),
-        "max_thinking_tokens": 8,
-        "num_ignore": 0,
-        "ignore_ids": ((WAIT,),),
-        "max_answer_tokens": 4,
-        "max_context_tokens": 1000,
-        "answer_ids": (OPEN,),
-        "cut_answer_ids": (OPEN, CUT),
-        "answer_prefix_ids": (PREFIX,),
-        "line_break_ids": (NL,),
-        "line_break_bearing": frozenset({NL}),
-        "boundary_ids": frozenset({NL, DOT}),
-        "fragments": {HEAD: b"\xc3", TAIL: b"\xa9"},
-        "num_token_ids": PHANTOM,
-        "thinking_marker_ids": (END, THINK),
-        "answer_marker_ids": (END, ANSWER),
-    }
-    return ForcingPlan(**{**defaults, **changes})
-
 
 class Driver:
     """Feeds rounds of ids to a forcer and keeps all its actions."""
 
     def __init__(self, **changes):
-        self.forcer = BudgetForcer(plan(**changes))
+        self.forcer = BudgetForcer(make_plan(**changes))
         self.actions = list(self.forcer.receive(Started()))
 
     def round(self, *ids):
@@ -513,7 +484,7 @@ def test_cancelling_ends_everywhere_and_nothing_follows(ids):
     ("changes", "ids", "message"),
     [
         ({}, (END, A), "after the round's end"),
-        ({"max_thinking_tokens": 1}, (A, B), "more than the 1 ids"),
+        ({"max_thinking_tokens": 1}, (A, B), "more than the 1 requested ids"),
         ({}, (A,), "without a terminator"),
     ],
 )
@@ -536,7 +507,7 @@ def test_an_engine_that_breaks_its_contract_is_caught(changes, ids, message):
 )
 def test_an_event_that_the_state_does_not_allow_is_the_shells_mistake(before, event, message):
     """Never blamed on the engine: the error names event and state, and the reply is over."""
-    forcer = BudgetForcer(plan())
+    forcer = BudgetForcer(make_plan())
     for earlier in before:
         forcer.receive(earlier)
     with pytest.raises(ShellProtocolError, match=message):
@@ -576,4 +547,4 @@ def test_a_forbidden_terminator_that_comes_first_all_the_same_is_caught():
 def test_a_plan_that_makes_no_sense_is_refused(changes):
     """When it is built, not while it runs."""
     with pytest.raises(ValueError, match=r"empty|out of range|no room"):
-        plan(**changes)
+        make_plan(**changes)

@@ -2,30 +2,22 @@
 """An engine that does not keep to what was asked is caught, id by id."""
 
 import pytest
+from forcing_plan import END, A, make_plan
 
-from budgetforce.core import EngineProtocolError, ForcingPlan, Phase, RoundEnd, ShellProtocolError
+from budgetforce.core import EngineProtocolError, Phase, RoundEnd, ShellProtocolError
 from budgetforce.core.rounds import Rounds
 from budgetforce.core.transcript import Transcript
 
-TEXT, STOP = 1, 9
+TEXT, STOP = A, END
 
 
 @pytest.fixture
 def rounds():
-    stops = frozenset({STOP})
-    plan = ForcingPlan(
-        prompt_ids=(100,),
-        thinking_terminators=stops,
-        answer_terminators=stops,
-        max_thinking_tokens=5,
-        max_answer_tokens=1,
-        max_context_tokens=50,
-    )
-    return Rounds(Transcript(plan))
+    return Rounds(Transcript(make_plan(prompt_ids=(100,))))
 
 
 def ask(rounds, *, max_new_tokens=2, min_tokens=0):
-    return rounds.ask(Phase.THINKING, max_new_tokens, frozenset({STOP}), min_tokens)
+    return rounds.begin(Phase.THINKING, max_new_tokens, frozenset({STOP}), min_tokens)
 
 
 def test_a_round_is_asked_with_the_whole_context(rounds):
@@ -61,7 +53,7 @@ def test_what_ended_a_round_stays_its_end(rounds):
 def test_more_than_asked_for_and_stops_too_early_are_caught(rounds):
     ask(rounds, max_new_tokens=1)
     rounds.count(TEXT)
-    with pytest.raises(EngineProtocolError, match="more than the 1 ids"):
+    with pytest.raises(EngineProtocolError, match="more than the 1 requested ids"):
         rounds.count(TEXT)
     ask(rounds, min_tokens=1)
     with pytest.raises(EngineProtocolError, match="forbidden"):

@@ -2,33 +2,23 @@
 """Every id is booked as it comes, and handed on when its characters are whole."""
 
 import pytest
+from forcing_plan import HEAD, PHANTOM, TAIL, A, make_plan
 
-from budgetforce.core import BudgetRule, Emit, ForcingPlan, Phase
+from budgetforce.core import BudgetRule, Emit, Phase
 from budgetforce.core.transcript import Transcript
 
-HEAD, TAIL, TEXT, PHANTOM = 1, 2, 3, 90
-THINKING, ANSWER = Phase.THINKING, Phase.ANSWER
+TEXT, THINKING, ANSWER = A, Phase.THINKING, Phase.ANSWER
 
 
 def transcript(**changes):
-    settings = {
-        "prompt_ids": (100,),
-        "thinking_terminators": frozenset({9}),
-        "answer_terminators": frozenset({9}),
-        "max_thinking_tokens": 10,
-        "max_answer_tokens": 1,
-        "max_context_tokens": 100,
-        "fragments": {HEAD: b"\xc3", TAIL: b"\xa9"},
-        "num_token_ids": PHANTOM,
-    }
-    one = Transcript(ForcingPlan(**{**settings, **changes}))
+    one = Transcript(make_plan(prompt_ids=(100,), **changes))
     one.begin_round(THINKING)
     return one
 
 
 def sample(one, *ids, phase=THINKING):
     one.round.num_sampled_tokens += len(ids)
-    actions = [action for token_id in ids for action in one.sample(phase, token_id)]
+    actions = [action for token_id in ids for action in one.add_sampled(phase, token_id)]
     one.check()
     return [action.ids for action in actions]
 

@@ -8,6 +8,7 @@ two plays are alike and none is left out.
 from itertools import product
 
 import pytest
+from forcing_plan import END, EOS, HEAD, NL, PHANTOM, A, make_plan
 
 from budgetforce.core import (
     AnswerEnd,
@@ -17,7 +18,6 @@ from budgetforce.core import (
     Cancelled,
     Emit,
     Finish,
-    ForcingPlan,
     Generate,
     Phase,
     RoundEnded,
@@ -28,14 +28,13 @@ from budgetforce.core import (
     TokensSampled,
 )
 
-ORDINARY, LINE_BREAK, END, EOS, END_OF_TEXT, HEAD, PHANTOM = 1, 2, 3, 4, 5, 6, 99
+ORDINARY, LINE_BREAK, END_OF_TEXT = A, NL, 92
 ALPHABET = (ORDINARY, LINE_BREAK, END, EOS, END_OF_TEXT, HEAD, PHANTOM)
 TERMINATORS = frozenset({END, EOS, END_OF_TEXT})
 
 
-def make_plan(budget=0, num_ignore=0, floor=0, grace=0, strings=((),), **changes):
+def small_plan(budget=0, num_ignore=0, floor=0, grace=0, strings=((),), **changes):
     settings = {
-        "prompt_ids": (100,),
         "thinking_terminators": TERMINATORS,
         "answer_terminators": TERMINATORS,
         "max_thinking_tokens": budget,
@@ -45,18 +44,11 @@ def make_plan(budget=0, num_ignore=0, floor=0, grace=0, strings=((),), **changes
         "grace_tokens": grace,
         "boundary_ids": frozenset({LINE_BREAK}) if grace else frozenset(),
         "max_answer_tokens": 2,
-        "max_context_tokens": 1000,
-        "answer_ids": (60,),
-        "cut_answer_ids": (60, 61),
-        "answer_prefix_ids": (62,),
-        "line_break_ids": (LINE_BREAK,),
-        "line_break_bearing": frozenset({LINE_BREAK}),
         "fragments": {HEAD: b"\xc3"},
-        "num_token_ids": 90,
         "thinking_marker_ids": (END, ORDINARY),
         "answer_marker_ids": (END, LINE_BREAK),
     }
-    return ForcingPlan(**{**settings, **changes})
+    return make_plan(**{**settings, **changes})
 
 
 def every_world(play, length, alphabet=ALPHABET):
@@ -161,7 +153,7 @@ def all_plans(**changes):
     budgets, ignores, floors, graces = range(5), range(3), (0, 2, 4), (0, 2)
     for budget, ignore, floor, grace, strings in product(budgets, ignores, floors, graces, (((),), ((7,), (7, 8)))):
         if floor <= budget:
-            yield make_plan(budget, ignore, floor, grace, strings, **changes)
+            yield small_plan(budget, ignore, floor, grace, strings, **changes)
 
 
 @pytest.mark.parametrize(
@@ -187,7 +179,7 @@ def test_every_short_world_of_a_model_that_is_left_to_itself():
         if ledger.answer_end is AnswerEnd.MISSING:
             assert not any(phase is Phase.ANSWER for phase, _, _ in emitted(actions))
 
-    plan = make_plan(mode=ThinkingMode.FREE, max_answer_tokens=6)
+    plan = small_plan(mode=ThinkingMode.FREE, max_answer_tokens=6)
     assert every_world(lambda world: check_world(plan, world, check), length=6) == 10_657
 
 
@@ -200,7 +192,7 @@ def test_every_short_world_under_the_authors_rules(rule):
         assert ledger.num_ignored <= plan.num_ignore
 
     for budget, ignore in product(range(4), range(3)):
-        plan = make_plan(budget, ignore, strings=((7,),), budget_rule=rule, fragments={})
+        plan = small_plan(budget, ignore, strings=((7,),), budget_rule=rule, fragments={})
         every_world(lambda world, plan=plan: check_world(plan, world, check), length=4)
 
 
@@ -209,7 +201,7 @@ def test_every_short_world_under_the_authors_rules(rule):
 def test_an_interrupt_at_any_moment_of_any_short_world(event, mode):
     """One end, the books in order, whenever it comes."""
     forced = mode is ThinkingMode.FORCED
-    plan = make_plan(3 if forced else 0, 1, 0, 2, ((7,),), mode=mode, max_answer_tokens=4)
+    plan = small_plan(3 if forced else 0, 1, 0, 2, ((7,),), mode=mode, max_answer_tokens=4)
     for moment in range(6):
 
         def check(world, moment=moment):
