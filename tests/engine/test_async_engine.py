@@ -251,7 +251,7 @@ def test_an_engine_that_dies_is_started_again_and_its_calls_may_be_tried_again(v
     while len(errors) < len(keys):
         errors |= {one.key: type(one.error) for one in vllm_steps.step() if one.finished}
     assert errors == dict.fromkeys(keys, EngineUnavailable)
-    with pytest.raises(EngineUnavailable, match="being started again"):
+    with pytest.raises(EngineUnavailable, match="being restarted"):
         vllm_steps.engine.submit(call())
     back.set()
     vllm_steps.until(lambda: vllm_steps.engine._source is not None)
@@ -274,8 +274,8 @@ def test_an_engine_that_cannot_be_started_again_yet_is_tried_again(vllm_steps, m
         vllm_steps.run(call())
     vllm_steps.until(lambda: vllm_steps.engine._source is not None)
     assert [line for line in vllm_steps.lines if "cannot be started" in line] == [
-        "the engine cannot be started again: ENGINE_FAILED: no device",
-        "the engine cannot be started again: ENGINE_FAILED: no room",
+        "the engine cannot be restarted: ENGINE_FAILED: no device",
+        "the engine cannot be restarted: ENGINE_FAILED: no room",
     ]
     assert vllm_steps.run(call(max_new_tokens=1))[0] == [[10]]
 

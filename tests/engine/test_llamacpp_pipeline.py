@@ -13,7 +13,7 @@ from budgetforce.engine.token_engine import TokenCall
 pytest.importorskip("xllamacpp")
 
 from budgetforce.engine.cpu import llamacpp_pipeline
-from budgetforce.engine.cpu.llamacpp_pipeline import PIECE
+from budgetforce.engine.cpu.llamacpp_pipeline import CHUNK
 
 # On a machine whose cores have other work, threads that wait for each other take minutes for what one does in seconds.
 LlamaCppPipeline = functools.partial(llamacpp_pipeline.LlamaCppPipeline, num_threads=1)
@@ -141,7 +141,7 @@ def test_penalties_change_what_is_said(engine, short_question):
 
 def test_a_cancelled_call_says_nothing_more_and_frees_its_slot(engine):
     """Whether its prompt is still being computed or it is speaking."""
-    for length in (10 * PIECE, 40):
+    for length in (10 * CHUNK, 40):
         key, _ = engine.submit(call(prompt(1, length), max_new_tokens=1000))
         while length == 40 and not engine.step():
             pass
@@ -154,7 +154,7 @@ def test_a_cancelled_call_says_nothing_more_and_frees_its_slot(engine):
 
 def test_a_long_prompt_is_computed_as_a_whole(engine):
     """In pieces, of which only the last leads to ids: a second call finds all but the last id."""
-    ids = prompt(6, 2 * PIECE + 50)
+    ids = prompt(6, 2 * CHUNK + 50)
     in_pieces, again = run_alone(engine, call(ids, max_new_tokens=4), call(ids, max_new_tokens=4))
     assert len(in_pieces) == len(again) == 4
 

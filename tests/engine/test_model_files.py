@@ -178,7 +178,7 @@ def refused(source, cache):
         (LFS_POINTER.encode(), "is only a Git LFS pointer: run 'git lfs pull' in"),
         (b"", "model.gguf is empty"),
         (b"\x89PNG\r\n", "is no GGUF file"),
-        (b"GGUF\x03\0\0\0", "is broken, or not as it should be"),
+        (b"GGUF\x03\0\0\0", "is broken or of an unexpected form"),
     ],
 )
 def test_a_file_that_is_no_model_is_refused_in_a_sentence(tmp_path, content, message):
@@ -255,7 +255,7 @@ def test_a_download_that_fails_is_one_sentence(tmp_path, monkeypatch):
         raise OSError("no route\nmore")
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", fail)
-    with pytest.raises(ConfigError, match="model 'owner/name': is no folder here, and cannot be downloaded: no route$"):
+    with pytest.raises(ConfigError, match="model 'owner/name' is not a local folder and cannot be downloaded: no route$"):
         model_files.prepare("owner/name", tmp_path)
 
 

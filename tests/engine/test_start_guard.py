@@ -149,7 +149,7 @@ def test_work_for_a_call_grows_neither_with_the_others_prompts_nor_again_at_each
         one.start(1, (*stem, 1000))
         prompts = {key: (*stem, 1000 + key) for key in range(2, 2 + num_calls)}
         hashes = count(monkeypatch, "extend_hash")
-        comparisons = count(monkeypatch, "_do_part")
+        comparisons = count(monkeypatch, "_differ")
         assert [one.may_start(key, prompt) for key, prompt in prompts.items()] == [not is_held] * num_calls
         assert len(hashes) <= num_calls * (num_blocks + 1 + 4)
         hashes.clear()
