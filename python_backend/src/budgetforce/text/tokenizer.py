@@ -24,7 +24,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from budgetforce.errors import ConfigError, InvalidRequest
 
-# The end of a line, or of a sentence with what may close it: quotes, brackets, spaces.
+# The end of a line, or of a sentence with its closing quotes, brackets and spaces.
 _BOUNDARY = re.compile(r"""(\n|[.!?\u2026\u3002\uff01\uff1f]["'”’»)\]}*]*)[ \t]*$""")
 # Unicode's private use areas: they have no meaning in any text.
 _PRIVATE_USE = (*range(0xE000, 0xF900), *range(0xF0000, 0xFFFFE), *range(0x100000, 0x10FFFE))
@@ -105,7 +105,9 @@ class ChatTokenizer:
         try:
             rendered = self._template.apply_chat_template(guarded, tokenize=False, add_generation_prompt=True)
         except TemplateError as error:
-            raise InvalidRequest("messages", [message["role"] for message in messages], f"what the chat template takes: {error}") from error
+            raise InvalidRequest(
+                "messages", [message["role"] for message in messages], f"messages that the template accepts: {error}"
+            ) from error
         assert isinstance(rendered, str)
         return self._encode_around_controls(rendered, guard)
 
@@ -166,7 +168,7 @@ def _unused_character(texts: Sequence[str]) -> str:
     used = set().union(*texts)
     unused = next((chr(code) for code in _PRIVATE_USE if chr(code) not in used), None)
     if unused is None:
-        raise InvalidRequest("messages", "every private use character there is", "a text that leaves one of them out")
+        raise InvalidRequest("messages", "every private use character of Unicode", "a text that leaves at least one unused")
     return unused
 
 

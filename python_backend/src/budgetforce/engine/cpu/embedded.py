@@ -193,7 +193,7 @@ class EmbeddedEngine:
         validate(call, self.limits)
         if self._num_blocks(call) > self._pipeline.num_blocks:
             pool = self._pipeline.num_blocks * self._pipeline.block_size
-            raise InvalidRequest("request_output_len", call.max_new_tokens, f"at most what a KV cache of {pool} tokens has left")
+            raise InvalidRequest("request_output_len", call.max_new_tokens, f"at most the rest of a KV cache of {pool} tokens")
         if call.sampling.bad_words and call.min_tokens:
             raise InvalidRequest("min_tokens", call.min_tokens, "0 when bad_words_list is given (this engine has a single mask)")
 
