@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Plants bugs in the core, one at a time, and sees whether a test fails for each.
+"""Plants bugs in the core, one at a time, and checks that a test fails for each.
 
     python tests/mutations.py            # all; exit code 1 if one survives
     python tests/mutations.py cap wait   # those whose name contains a word
 
-Works on a copy of the sources. ``tests/core/test_mutations.py`` keeps the list from rotting.
+Works on a copy of the sources. ``tests/core/test_mutations.py`` checks that the list fits the sources.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ROOT / "python_backend" / "src"
-# Rules and whole replies first; the worlds, which take longer, see only what got past those.
+# Rules and whole samples first; the worlds, which take longer, run only for bugs that pass those.
 TESTS = [f"tests/core/test_{name}.py" for name in ("forcer", "rounds", "transcript", "budget", "markers")]
 TESTS += ["tests/serving/test_audit_presets.py", "tests/core/test_worlds.py"]
 
 
 class Mutation(NamedTuple):
-    """``old`` occurs once in ``budgetforce/core/<file>.py``; ``new`` is the bug."""
+    """A planted bug: ``old``, which occurs once in ``budgetforce/core/<file>.py``, is replaced by ``new``."""
 
     name: str
     file: str
@@ -180,7 +180,7 @@ MUTATIONS = [
 
 
 def is_caught(mutation: Mutation) -> bool:
-    """Whether a test fails with this bug."""
+    """Return whether a test fails with this bug."""
     with tempfile.TemporaryDirectory() as folder:
         sources = Path(folder) / "src"
         shutil.copytree(SOURCES, sources, ignore=shutil.ignore_patterns("__pycache__"))
@@ -192,7 +192,7 @@ def is_caught(mutation: Mutation) -> bool:
 
 
 def main(words: list[str]) -> int:
-    chosen = [one for one in MUTATIONS if not words or any(word in one.name for word in words)]
+    chosen = [mutation for mutation in MUTATIONS if not words or any(word in mutation.name for word in words)]
     survivors = 0
     for mutation in chosen:
         caught = is_caught(mutation)
