@@ -21,7 +21,22 @@ open the answer, the state is UNFORCED, and the core only recognises the markers
 samples.
 
 A shell reports events (``events``). The forcer derives a cause from the event and the state,
-looks up the next state in ``TRANSITIONS``, and returns actions (``actions``).
+looks up the next state in ``TRANSITIONS``, and returns actions (``actions``). Causes by event:
+
+    Started        OPENED, NO_BUDGET or NOT_FORCED
+    TokensSampled  none: the state changes only when the round ends
+    RoundEnded     in THINKING   END_REFUSED, END_ACCEPTED, BUDGET_SPENT, GRACE_GIVEN or LEFT_TO_MODEL
+                   in GRACE      END_ACCEPTED or GRACE_OVER
+                   in UNFORCED   MARKER_SEEN, ANSWER_SEEN or ANSWERED
+                   in ANSWERING  ANSWERED
+    StopWordFound  in THINKING   END_ACCEPTED or LEFT_TO_MODEL; otherwise ANSWERED
+    AnswerNow      in a thought  CUT_SHORT; otherwise none
+    TimeIsUp       in a thought  CUT_SHORT; otherwise ANSWERED
+    Reencoded      none
+    Cancelled      STOPPED
+
+If the context has no room for the next round, another cause follows at once: ANSWERED, or
+BUDGET_SPENT after a re-encoding.
 
 Laws:
 1. ``TRANSITIONS`` alone decides which state may follow; a missing cell raises ShellProtocolError.
