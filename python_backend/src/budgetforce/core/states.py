@@ -29,7 +29,8 @@ looks up the next state in ``TRANSITIONS``, and returns actions (``actions``). C
                    in GRACE      END_ACCEPTED or GRACE_OVER
                    in UNFORCED   MARKER_SEEN, ANSWER_SEEN or ANSWERED
                    in ANSWERING  ANSWERED
-    StopWordFound  in THINKING   END_ACCEPTED or LEFT_TO_MODEL; otherwise ANSWERED
+    StopWordFound  in THINKING   END_ACCEPTED or LEFT_TO_MODEL
+                   in UNFORCED or ANSWERING  ANSWERED
     AnswerNow      in a thought  CUT_SHORT; otherwise none
     TimeIsUp       in a thought  CUT_SHORT; otherwise ANSWERED
     Reencoded      none
