@@ -273,7 +273,7 @@ def test_a_failed_restart_is_retried(vllm_steps, monkeypatch):
     with pytest.raises(EngineUnavailable):
         vllm_steps.run(call())
     vllm_steps.until(lambda: vllm_steps.engine._source is not None)
-    assert [line for line in vllm_steps.lines if "cannot be started" in line] == [
+    assert [line for line in vllm_steps.lines if "cannot be restarted" in line] == [
         "the engine cannot be restarted: ENGINE_FAILED: no device",
         "the engine cannot be restarted: ENGINE_FAILED: no room",
     ]
