@@ -20,6 +20,7 @@ RULES = {
     f"{SERVER}/text": {"budgetforce.errors", "transformers", "tokenizers", "jinja2"},
     f"{SERVER}/presets": {"budgetforce.errors", "budgetforce.text"},
     f"{SERVER}/errors.py": set(),
+    f"{SERVER}/engine/cpu": {"budgetforce.engine", "budgetforce.errors", "budgetforce.config", "numpy"} | CPU_LIBRARIES,
     f"{SERVER}/config.py": {"budgetforce.errors"},
     f"{SERVER}/engine": {
         "budgetforce.engine",
@@ -28,10 +29,10 @@ RULES = {
         "numpy",
         "pycurl",
         "google",
+        "openvino",
+        "openvino_genai",
     }
-    | {PB_UTILS, "gguf", "tokenizers", "transformers", "huggingface_hub", "vllm", "tensorrt_llm"}
-    | CPU_LIBRARIES,
-    f"{SERVER}/engine/cpu": {"budgetforce.engine", "budgetforce.errors", "budgetforce.config", "numpy"} | CPU_LIBRARIES,
+    | {PB_UTILS, "gguf", "tokenizers", "transformers", "huggingface_hub", "xllamacpp", "vllm", "tensorrt_llm"},
     f"{SERVER}/serving": {"budgetforce", "numpy", PB_UTILS},
     f"{SERVER}/building": {
         "budgetforce.building",
