@@ -29,8 +29,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from budgetforce.engine.cpu.openvino_pipeline import OpenVinoPipeline
 from budgetforce.engine.model_files import ModelFiles, prepare
-from budgetforce.engine.openvino_pipeline import OpenVinoPipeline
 from budgetforce.engine.token_engine import TokenCall
 from budgetforce.launcher.serving_env import serving_environment
 from budgetforce.launcher.triton_server import TritonServer, choose_ports

@@ -22,9 +22,9 @@ import triton_python_backend_utils as pb_utils
 
 from budgetforce.config import EmbeddedConfig, LibraryConfig, from_parameters
 from budgetforce.engine.async_engine import AsyncEngine
-from budgetforce.engine.embedded import EmbeddedEngine
+from budgetforce.engine.cpu.embedded import EmbeddedEngine
+from budgetforce.engine.cpu.pipelines import build_pipeline
 from budgetforce.engine.model_files import ModelFiles
-from budgetforce.engine.pipelines import build_pipeline
 from budgetforce.engine.token_engine import Progress, TokenEngine
 from budgetforce.errors import BudgetForceError, Cancelled, EngineUnavailable
 from budgetforce.serving.engine_health import cancel_check_period_s
