@@ -18,6 +18,7 @@ from budgetforce.building.manifest import BUILD_AGAIN, OTHER_IMAGE
 from budgetforce.building.preflight import NOTE, OK, WRONG, Finding, examine, main, require
 from budgetforce.errors import ConfigError
 from budgetforce.launcher import command as launcher
+from budgetforce.launcher.options import parse_options
 
 Usage = namedtuple("Usage", "total")
 
@@ -172,13 +173,13 @@ def test_every_port_that_is_taken_is_named(image, built, ports):
         sock.listen()
         found = [one for one in examine(*built, ports, machine()) if one.check == "ports"]
     number = ports["grpc"][1]
-    text, fix = f"port {number} for grpc cannot be had: Address already in use", "choose another: --grpc-port"
+    text, fix = f"port {number} for grpc cannot be used: Address already in use", "choose another: --grpc-port"
     assert found == [Finding(check="ports", state=WRONG, text=text, fix=fix)]
 
 
 def test_an_address_that_is_not_this_machines_is_told(image, built, ports):
     found = [one for one in examine(*built, {**ports, "http": ("192.0.2.1", 8000)}, machine()) if one.check == "ports"]
-    assert "port 8000 for http cannot be had: Cannot assign requested address" in found[0].text
+    assert "port 8000 for http cannot be used: Cannot assign requested address" in found[0].text
 
 
 def test_without_a_manifest_the_rest_is_looked_at_all_the_same(image, built, ports):
@@ -276,7 +277,7 @@ def repository(tmp_path, root):
 def launch(repository, built, ports, *more):
     numbers = [f"--{name}-port={number}" for name, (_, number) in ports.items()]
     places = [f"--model-repository={repository}", f"--engine-dir={built[0]}", f"--tokenizer={built[1]}"]
-    return launcher._serve(launcher._parse(["--engine=tensorrt_llm", *places, *numbers, *more, "--", sys.executable, "-c", ""]))
+    return launcher._serve(parse_options(["--engine=tensorrt_llm", *places, *numbers, *more, "--", sys.executable, "-c", ""]))
 
 
 class Started(Exception):
@@ -310,7 +311,7 @@ def test_the_launcher_can_be_told_to_skip_it(image, built, ports, repository, lo
 
 def test_the_embedded_engine_has_no_preflight(monkeypatch, root, started):
     monkeypatch.setattr(preflight, "require", lambda *_: pytest.fail("it was called"))
-    options = launcher._parse([f"--model-repository={root / 'model_repository'}", f"--cache={root / '.s1/models'}", "--grpc-port=0"])
+    options = parse_options([f"--model-repository={root / 'model_repository'}", f"--cache={root / '.s1/models'}", "--grpc-port=0"])
     with pytest.raises(Started):
         launcher._serve(options)
 

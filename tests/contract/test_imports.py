@@ -53,7 +53,7 @@ RULES = {
     | {"huggingface_hub"},
     f"{SERVER}/launcher": {
         "budgetforce.launcher",
-        "budgetforce.building.preflight",  # the launcher checks a machine as a build does; nothing imports the launcher
+        "budgetforce.building",  # its preflight: checks of the machine before a start
         "budgetforce.engine",
         "budgetforce.presets",
         "budgetforce.text",

@@ -178,7 +178,7 @@ def _ports(ports: Mapping[str, tuple[str, int]]) -> Iterator[Finding]:
     taken = [(name, port, reason) for name, (host, port) in ports.items() if (reason := _why_not(host, port))]
     for name, port, reason in taken:
         yield Finding(
-            check="ports", state=WRONG, text=f"port {port} for {name} cannot be had: {reason}", fix=f"choose another: --{name}-port"
+            check="ports", state=WRONG, text=f"port {port} for {name} cannot be used: {reason}", fix=f"choose another: --{name}-port"
         )
     if not taken:
         yield Finding(check="ports", state=OK, text=", ".join(f"{name} {port}" for name, (_, port) in ports.items()))
