@@ -109,7 +109,7 @@ def test_the_summary_is_one_line_that_tells_engines_apart(built):
         f"NVIDIA H100 80GB HBM3 (SM 9.0); engine 000000000000, tokenizer {made.tokenizer_sha256[:12]}, budgetforce 0.1.0"
     )
     assert "@" not in summary(replace(made, revision=""))
-    assert "TensorRT (not told)" in summary(replace(made, tensorrt=""))
+    assert "TensorRT (unknown)" in summary(replace(made, tensorrt=""))
 
 
 def told(mismatches):

@@ -64,19 +64,19 @@ def test_where_all_is_well_nothing_is_wrong(image, built, ports):
 
 MACHINES = [
     ({"tensorrt_llm": "1.3.0rc20"}, "image", WRONG, "TensorRT-LLM is 1.3.0rc20, this project is written for 1.2.1", OTHER_IMAGE),
-    ({"tensorrt_llm": ""}, "image", NOTE, "the version of TensorRT-LLM is not known to this Python", ""),
+    ({"tensorrt_llm": ""}, "image", NOTE, "this Python does not know the version of TensorRT-LLM", ""),
     ({"tensorrt": "10.13.3.9"}, "machine", WRONG, "TensorRT: found 10.13.3.9, expected 10.14.1.48, which built the engine", OTHER_IMAGE),
     ({"driver": ""}, "driver", WRONG, "nvidia-smi shows no GPU", "give the container its GPUs: --gpus all"),
     ({"driver": "570.124.06", "cuda": "12.8"}, "driver", WRONG, "570.124.06 can run CUDA up to 12.8, the image needs 13", "590.44.01"),
     ({"driver": "580.95.05", "cuda": "13.0"}, "driver", OK, "580.95.05, CUDA up to 13.0", ""),
     ({"driver": "570.124.06", "cuda": "13.1"}, "driver", OK, "570.124.06, CUDA up to 13.1", ""),  # by forward compatibility
-    ({"cuda": ""}, "driver", OK, "590.44.01, CUDA up to (not told)", ""),
+    ({"cuda": ""}, "driver", OK, "590.44.01, CUDA up to (unknown)", ""),
     (
         {"gpus": (gpu(0),)},
         "GPUs",
         WRONG,
         "1 visible, the engine has 2 ranks",
-        "see CUDA_VISIBLE_DEVICES, or build an engine for fewer: --tp",
+        "check CUDA_VISIBLE_DEVICES, or build an engine for fewer: --tp",
     ),
     ({"gpus": ()}, "GPUs", WRONG, "0 visible, the engine has 2 ranks", "give the container more (--gpus)"),
     ({"gpus": (gpu(0), gpu(1, sm="8.0", name="NVIDIA A100"))}, "machine", WRONG, "GPU 1: found NVIDIA A100 (SM 8.0)", BUILD_AGAIN),
@@ -86,10 +86,10 @@ MACHINES = [
         "GPU 1 memory",
         WRONG,
         "5.9 of 79.6 GiB free; needed: weights 0.0,",
-        "end what else uses it",
+        "end other processes that use this GPU",
     ),
-    ({"gpus": (gpu(0), gpu(1, total_mib=0))}, "GPU 1 memory", NOTE, "nvidia-smi does not tell", ""),
-    ({"links": {}}, "GPU 0 to 1", NOTE, "nvidia-smi topo -m does not tell how they are linked", ""),
+    ({"gpus": (gpu(0), gpu(1, total_mib=0))}, "GPU 1 memory", NOTE, "nvidia-smi does not report it", ""),
+    ({"links": {}}, "GPU 0 to 1", NOTE, "nvidia-smi topo -m does not report how they are linked", ""),
     *(
         ({"links": {(0, 1): link}}, "GPU 0 to 1", NOTE, f"no NVLink ({link}): two all-reduces a layer go over PCIe", "NCCL_P2P_DISABLE=1")
         for link in ("PIX", "PXB", "PHB", "NODE", "SYS")
@@ -124,7 +124,7 @@ def test_the_weights_must_fit(image, built, ports, free_gib, state):
     found = examine(*built, ports, machine(gpus=(gpu(0), gpu(1, free_mib=free_gib * 1024))))
     (one,) = (one for one in found if one.check == "GPU 1 memory")
     assert one.state == state
-    assert state == OK or "needed: weights 31.2, a full sequence 4.0, about 3.5 beside them" in one.text
+    assert state == OK or "needed: weights 31.2, a full sequence 4.0, runtime about 3.5" in one.text
 
 
 def test_there_must_be_a_triton(image, built, ports, monkeypatch):
@@ -137,7 +137,7 @@ def test_there_must_be_a_triton(image, built, ports, monkeypatch):
 
 def test_two_ranks_need_mpirun(image, built, ports):
     (image / "bin" / "mpirun").unlink()
-    text = "there is none on PATH, and the engine has 2 ranks"
+    text = "no mpirun on PATH, and the engine has 2 ranks"
     assert Finding(check="mpirun", state=WRONG, text=text, fix=OTHER_IMAGE) in examine(*built, ports, machine())
 
 
@@ -235,7 +235,7 @@ def looked_at(monkeypatch):
     """What is to be found by who looks at this machine himself."""
 
     def set_to(found):
-        monkeypatch.setattr(preflight, "look", lambda: found)
+        monkeypatch.setattr(preflight, "inspect_machine", lambda: found)
 
     set_to(machine())
     return set_to
@@ -251,7 +251,7 @@ def test_require_tells_everything_that_is_wrong_and_no_notes(image, built, ports
     with pytest.raises(ConfigError) as caught:
         require(*built, ports)
     lines = str(caught.value).splitlines()
-    assert lines[0] == "CONFIG: the engine would not start here (--skip-preflight tries it all the same):"
+    assert lines[0] == "CONFIG: the engine would not start here (--skip-preflight tries it anyway):"
     assert [line.split(":")[0] for line in lines[1:]] == ["  driver", "  engine"]
 
 
@@ -320,7 +320,7 @@ def test_this_machine_is_looked_at_by_nvidia_smi(image, built, ports, monkeypatc
     """All the way from its answers."""
     monkeypatch.setattr(machines, "_run", NvidiaSmi())
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    found = examine(*built, ports, replace(machines.look(), tensorrt_llm="1.2.1", tensorrt="10.14.1.48"))
+    found = examine(*built, ports, replace(machines.inspect_machine(), tensorrt_llm="1.2.1", tensorrt="10.14.1.48"))
     assert {one.state for one in found} == {OK}
 
 

@@ -23,6 +23,7 @@ RULES = {
         "budgetforce.engine",
         "budgetforce.errors",
         "budgetforce.config",
+        "budgetforce.text.tokenizer_files",
         "numpy",
         "pycurl",
         "google",

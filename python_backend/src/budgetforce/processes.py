@@ -18,6 +18,7 @@ from pathlib import Path
 
 INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
 KILL_TIMEOUT_S = 2  # a process inside a system call may not end at once
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  # POSIX shared memory of Triton and its stubs
 _PROC = Path("/proc")
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_PDEATHSIG = 1

@@ -26,7 +26,7 @@ from budgetforce.launcher import triton_files
 from budgetforce.launcher.ranks import Ranks
 from budgetforce.launcher.security import Security
 from budgetforce.launcher.stubs import Stubs
-from budgetforce.processes import interrupts_held
+from budgetforce.processes import SHARED_MEMORY, interrupts_held
 
 START_S = 300.0  # loading a 32B engine on two GPUs takes minutes
 EXIT_TIMEOUT_S = 10  # Triton's own wait for running requests
@@ -47,7 +47,6 @@ KEEPALIVE = (  # middleboxes cut a stream that is silent for minutes
 NO_ENDPOINTS = ("--allow-http=false", "--allow-grpc=false", "--allow-metrics=false")
 RANK_CHECK_S = 1.0  # interval of checks that all ranks run
 LAST_WORDS_S = 3.0  # for mpirun to report a lost rank
-_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  # where Triton creates its regions
 _ANY_ADDRESS = "0.0.0.0"  # noqa: S104  # only compared with
 _HTTP = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # never through the proxy of the environment
 
@@ -266,12 +265,12 @@ class TritonServer:
             self._drain()
             self._ranks.end(BROKEN_END_S if self._is_broken else ORDERLY_END_S, FOLLOW_S if self._was_ready else 0)
             self._ranks = self.process = None
-        for leftover in _SHARED_MEMORY.glob(f"{self._prefix}*"):
+        for leftover in SHARED_MEMORY.glob(f"{self._prefix}*"):
             leftover.unlink(missing_ok=True)
 
     @property
     def _drain_file(self) -> Path:
-        return _SHARED_MEMORY / f"{self._prefix}drain"
+        return SHARED_MEMORY / f"{self._prefix}drain"
 
     def _drain(self) -> None:
         """Make ``s1`` reject new requests, let running ones finish, and end those that outlast ``drain_s``.
