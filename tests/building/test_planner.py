@@ -212,7 +212,7 @@ def test_gpus_are_named_by_card_or_by_size(text, count, gib, sm):
 @pytest.mark.parametrize("text", ["", "2x", "0xH100", "2xA100", "H100x2", "80", "2xGTX", "two"])
 def test_gpus_that_are_not_known_are_refused(text):
     """ "A100" alone could be either."""
-    with pytest.raises(ConfigError, match=r"gpus: got .*allowed: 2x80GB, 2x79.6GiB, or how many of one of A100-40GB"):
+    with pytest.raises(ConfigError, match=r"gpus: got .*allowed: 2x80GB, 2x79.6GiB, or a number of one of these cards: A100-40GB"):
         parse_gpus(text)
 
 
@@ -265,7 +265,7 @@ def test_a_broken_pipe_elsewhere_is_not_hidden(monkeypatch):
     def broken(*_):
         raise BrokenPipeError
 
-    monkeypatch.setattr("budgetforce.building.plan_command.planned", broken)
+    monkeypatch.setattr("budgetforce.building.plan_command.plan_from_options", broken)
     reader, writer = os.pipe()
     monkeypatch.setattr(sys, "stdout", os.fdopen(writer, "w"))
     with pytest.raises(BrokenPipeError), os.fdopen(reader), sys.stdout:
@@ -287,7 +287,7 @@ def test_quantising_may_need_other_gpus_than_serving(capsys):
     """The weights are loaded as they are stored, 131 GB of float32; half their size in bf16 is taken beside them."""
     code, out, _ = run(capsys, "--gpus", "1xH100", "--variant", "int4-awq")
     assert code == 0
-    assert "Quantising needs about 163.8 GB of GPU memory, for the weights are loaded in the type they are stored in, 4 bytes" in out
+    assert "Quantising needs about 163.8 GB of GPU memory, because the weights are loaded in the type they are stored in, 4 bytes" in out
     assert "these GPUs have 85.5: quantise on others, or store the weights in bfloat16 first." in out
     assert "Quantising needs" not in run(capsys, "--gpus", "2xH100", "--variant", "int4-awq")[1]
 
@@ -328,7 +328,7 @@ def test_a_model_whose_shape_is_not_known_is_not_taken_for_another(capsys):
     assert run(capsys, "--gpus", "2xH100", "--model", "simplescaling/s1.1-32B")[0] == 0
     code, out, err = run(capsys, "--gpus", "2xH100", "--model", "Qwen/Qwen2.5-7B")
     assert (code, out) == (1, "")
-    assert "model Qwen/Qwen2.5-7B: its shape is not known here: give its --config" in err
+    assert "model Qwen/Qwen2.5-7B: its shape is not known here: add --config" in err
 
 
 @pytest.mark.parametrize(
