@@ -6,7 +6,7 @@
     python3 build/local.py serve [options of the launcher]
     python3 build/local.py test [options of pytest]           linters, types and all tests
     python3 build/local.py test PATH [options of pytest]      only the tests of a file or folder, or one by FILE::NAME
-    python3 build/local.py fmt                                format the code, and fix what ruff can fix
+    python3 build/local.py fmt                                format the code, and apply ruff's fixes
     python3 build/local.py docs                               refresh generated pages and files
     python3 build/local.py lock                               resolve the packages anew, into build/requirements.lock
     python3 build/local.py bench [chain | orchestration | peers] [its options]
@@ -139,7 +139,7 @@ def become(command: list[str]) -> NoReturn:
 
 
 def use_supported_python() -> None:
-    """Continue under Python 3.11 or 3.12: this one, or another on PATH."""
+    """Continue under Python 3.11 or 3.12: the running interpreter, or another on PATH."""
     if sys.version_info[:2] in ((3, 11), (3, 12)):
         return
     for version in VERSIONS:
@@ -185,7 +185,7 @@ PIP = [str(PYTHON), "-m", "pip", "--disable-pip-version-check"]
 
 @cache
 def find_uv() -> str | None:
-    """Return the path of uv: the one on PATH, else the environment's own, installed if need be; None if it cannot be had."""
+    """Return the path of uv, from PATH or installed into the environment; None if it cannot be had."""
     own = ENV / "bin" / "uv"
     if found := shutil.which("uv"):
         return found
@@ -232,7 +232,7 @@ cp -a unpacked/usr/lib/*/"$1".so.1* "$2"
 
 
 def step(title: str, command: list[str], cwd: str | None = None, *, is_required: bool = True) -> bool:
-    """Run a command with its output held back and its time shown. Return whether it succeeded; a required one must, or all ends."""
+    """Run a command with its output held back. Return whether it succeeded; if a required command fails, the script ends."""
     started = time.monotonic()
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(command, cwd=cwd, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)

@@ -63,7 +63,7 @@ def why_not() -> str | None:
             return f"{needed}there is no {tool}; use the image tritonserver:26.07-py3-sdk"
     if not KEYRING.is_file():
         return f"{needed}install debian-archive-keyring"
-    return None if archive() else f"{needed}this is no Debian, so DEBIAN_ARCHIVE has to name one of its archives"
+    return None if archive() else f"{needed}this is no Debian, so DEBIAN_ARCHIVE has to name a Debian archive"
 
 
 def make() -> None:

@@ -351,7 +351,7 @@ def test_a_live_server_is_asked_by_the_doctor(bench, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", f"{doctor.parent}{os.pathsep}{os.environ['PATH']}")
     assert bench.run("all") == 0
     assert bench.run("verify", "--live", "gpu:8001") == 4
-    assert (tmp_path / "request").read_text() == "doctor --url gpu:8001\n"
+    assert (tmp_path / "asked").read_text() == "doctor --url gpu:8001\n"
 
 
 def test_the_script_does_the_same(bench, root):

@@ -188,7 +188,7 @@ def test_a_gpu_before_ampere_runs_nothing():
 def test_a_model_whose_heads_do_not_divide_is_refused():
     """Qwen2.5-0.5B has 14 heads and 2 of keys and values."""
     small = {**asdict(QWEN2_5_32B), "hidden_size": 896, "num_attention_heads": 14, "num_key_value_heads": 2}
-    with pytest.raises(ConfigError, match="tp: got 4, allowed: what divides the model's 14 num_attention_heads"):
+    with pytest.raises(ConfigError, match="tp: got 4, allowed: divisors of the model's 14 num_attention_heads"):
         plan_engine(EngineSpec(model="x", tp=4), type(QWEN2_5_32B)(**small), CARDS[0])
 
 

@@ -26,7 +26,7 @@ _PR_SET_PDEATHSIG = 1
 
 @contextlib.contextmanager
 def interrupts_held() -> Iterator[None]:
-    """Hold back interrupts while a process starts: one that came before its owner has the handle would leave it behind."""
+    """Hold back interrupts while a process starts: an earlier interrupt would leave it behind without an owner."""
     signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTS)
     try:
         yield

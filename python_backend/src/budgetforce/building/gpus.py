@@ -17,7 +17,7 @@ class Gpu:
 
     Attributes:
         name: the name that ``--gpus`` uses.
-        memory_bytes: for a known card what nvidia-smi reports, else the requested size.
+        memory_bytes: the value of nvidia-smi for a known card, else the requested size.
         bandwidth: memory bandwidth in bytes a second; 0 = unknown.
         sm: compute capability, such as 9.0; 0 = unknown.
     """

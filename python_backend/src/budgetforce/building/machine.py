@@ -54,7 +54,7 @@ class Machine:
 
 
 def inspect_machine(run: Runner | None = None, environment: Mapping[str, str] = os.environ) -> Machine:
-    """Inspect this machine, or the one whose command output ``run`` returns."""
+    """Inspect this machine, or another machine whose command output ``run`` returns."""
     run = run or _run
     listed = run(["nvidia-smi", f"--query-gpu={QUERY}", "--format=csv,noheader,nounits"])
     rows = [[cell.strip() for cell in line.split(",")] for line in listed.splitlines() if line.count(",") == QUERY.count(",")]

@@ -2,7 +2,7 @@
 """The manifest of an engine, ``manifest.json`` beside it: its source, the machine that built it, and its files.
 
 TensorRT-LLM reports an engine that does not suit a machine by an assertion about its serialisation; the manifest allows a
-sentence: what was found, what was expected, and how to fix it. Driver and CUDA are only recorded: an engine does not
+sentence: the value found, the value expected, and the fix. Driver and CUDA are only recorded: an engine does not
 depend on them.
 """
 
@@ -139,7 +139,7 @@ def write(manifest: Manifest, engine_dir: Path) -> Path:
 
 
 def read(engine_dir: Path) -> Manifest:
-    """Read an engine's manifest. Raises ConfigError if there is none, or one of another format."""
+    """Read an engine's manifest. Raises ConfigError if it is missing or has another format."""
     path = engine_dir / NAME
     try:
         values = json.loads(path.read_text())

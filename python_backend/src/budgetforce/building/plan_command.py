@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sub-command ``plan``: compute what an engine needs before anything is downloaded, or why it will not fit and what does."""
+"""Sub-command ``plan``: compute the needs of an engine before anything is downloaded; if it does not fit, say why and suggest changes."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _next_steps(options: argparse.Namespace, spec: EngineSpec) -> Iterator[str]:
-    """Yield the command that builds and serves the engine by Compose, and the one that only builds it."""
+    """Yield the command that builds and serves the engine by Compose, and the command that only builds it."""
     preset, before = options.preset, EngineSpec.load(options.preset)
     if options.config and not options.model:
         spec = replace(spec, model="MODEL")  # a config does not name its model
@@ -126,7 +126,7 @@ def _change(before: EnginePlan, after: EnginePlan) -> str:
 
 
 def _flags(before: EngineSpec, after: EngineSpec) -> list[str]:
-    """Return the command-line options that turn one spec into the other."""
+    """Return the command-line options that turn the first spec into the second."""
     return [f"--{name.replace('_', '-')} {new}" for name, new in asdict(after).items() if new != getattr(before, name)]
 
 
@@ -162,7 +162,7 @@ def _notes(made: EnginePlan, num_gpus: int) -> Iterator[str]:
 
 
 def quantise_refusal(made: EnginePlan, have_bytes: int) -> str:
-    """Explain why GPUs with so much memory in total cannot quantise the weights, and what to do."""
+    """Explain why GPUs with so much memory in total cannot quantise the weights, and the remedy."""
     return (
         f"Quantising needs about {_gb(made.quantize_gpu_bytes)} GB of GPU memory, because the weights are loaded in the type they are "
         f"stored in, {made.stored_bytes} bytes a parameter; these GPUs have {_gb(have_bytes)}: quantise on others, or store the "
@@ -214,7 +214,7 @@ def least_disk_bytes(made: EnginePlan) -> int:
 
 
 def as_json(made: EnginePlan, num_gpus: int) -> dict[str, Any]:
-    """Return all figures; ``fitting_specs`` are specs that fit, if this one does not."""
+    """Return all figures; ``fitting_specs`` are specs that fit, if this spec does not."""
     decodes = _found_decodes(made)
     return {
         "spec": asdict(made.spec),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compute what an engine needs: GPU memory, disk, host memory, time, and an upper bound of its speed.
+"""Compute the needs of an engine: GPU memory, disk, host memory, time, and an upper bound of its speed.
 
 Nothing here was measured: sizes follow from the model's shape; everything else is an assumption or an estimate, listed
 below with its source.
@@ -189,12 +189,12 @@ def plan_engine(spec: EngineSpec, shape: ModelShape, gpu: Gpu, stored_bytes: int
         raise ConfigError(f"max_seq_len: got {spec.max_seq_len}, allowed: up to {shape.max_position_embeddings}, the model's positions")
     for name in ("num_attention_heads", "num_key_value_heads"):
         if getattr(shape, name) % spec.tp:
-            raise ConfigError(f"tp: got {spec.tp}, allowed: what divides the model's {getattr(shape, name)} {name}")
+            raise ConfigError(f"tp: got {spec.tp}, allowed: divisors of the model's {getattr(shape, name)} {name}")
     return made
 
 
 def suggest_fitting_plans(refused: EnginePlan) -> Iterator[EnginePlan]:
-    """Yield plans that fit in place of one that does not: one change each, smallest first; if none fits, one with two changes."""
+    """Yield plans that fit in place of a refused plan: a single change each, smallest first; if none fits, a plan with two changes."""
     found = list(_fitting(refused, [{"max_seq_len": _longest(refused)}, *_variants(refused), *_more_gpus(refused)]))
     both = [variant | more for more in _more_gpus(refused) for variant in _variants(refused)]
     yield from found or list(_fitting(refused, both))[:1]

@@ -47,7 +47,7 @@ def locked(work: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise BuildFailed(f"another build runs in {work}: wait for it, or give this one another --work") from None
+            raise BuildFailed(f"another build runs in {work}: wait for it, or choose another --work") from None
         yield
 
 

@@ -99,7 +99,7 @@ class Run:
 
 
 def end_group(leader: int) -> None:
-    """Kill what still runs of a process group."""
+    """Kill the remaining processes of a group."""
     try:
         os.killpg(leader, signal.SIGKILL)
     except ProcessLookupError:

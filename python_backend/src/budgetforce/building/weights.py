@@ -93,7 +93,7 @@ def read_model(source: Source) -> tuple[ModelShape, int]:
     with tempfile.TemporaryDirectory() as scratch:
         try:
             hf_hub_download(source.model, "config.json", revision=source.commit, local_dir=scratch)
-        except Exception as error:  # the hub client has no common base for what can go wrong
+        except Exception as error:  # the hub client's errors have no common base class
             raise _failed(source.model, error) from error
         return _model_in(Path(scratch))
 
@@ -115,7 +115,7 @@ def download(source: Source, result: Result) -> None:
     check_disk("download", result.folder, need - _size_of(result.folder))
     try:
         snapshot_download(source.model, revision=source.commit, local_dir=result.folder, allow_patterns=list(DOWNLOADED))
-    except Exception as error:  # the hub client has no common base for what can go wrong
+    except Exception as error:  # the hub client's errors have no common base class
         raise _failed(source.model, error) from error
     _check_sums(result.folder, sums)
     shutil.rmtree(result.folder / ".cache", ignore_errors=True)  # the hub client's bookkeeping
@@ -128,7 +128,7 @@ def _hub_info(model: str, revision: str | None) -> Any:
 
     try:
         return HfApi().model_info(model, revision=revision, files_metadata=True)
-    except Exception as error:  # the hub client has no common base for what can go wrong
+    except Exception as error:  # the hub client's errors have no common base class
         raise _failed(model, error) from error
 
 
@@ -197,7 +197,7 @@ def copy_tokenizer(model: Path, result: Result) -> None:
 
 
 def check_disk(stage: str, folder: Path, need: int) -> None:
-    """Check that the disk has room for what a step writes. Raises BuildFailed."""
+    """Check that the disk has room for the output of a step. Raises BuildFailed."""
     place = next(path for path in (folder, *folder.parents) if path.exists())
     free = shutil.disk_usage(place).free
     if need > free:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The launcher's command-line options."""
+"""Parse the command-line options of the launcher."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _add_time_options(parser: argparse.ArgumentParser) -> None:
 def _add_address_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s, this machine only)")
     for name, port, title in (("http", 8000, "HTTP"), ("grpc", 8001, "gRPC"), ("metrics", 8002, "metrics")):
-        text = f"TCP port for {title}; 0 = a free one (default: %(default)s)"
+        text = f"TCP port for {title}; 0 = any free port (default: %(default)s)"
         parser.add_argument(f"--{name}-port", type=_port, default=port, help=text)
 
 

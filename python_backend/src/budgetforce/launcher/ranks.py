@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Start, watch and end the processes of one server: a tritonserver, or for an engine on several GPUs one per rank, under mpirun.
+"""Start, watch and end the processes of one server: a tritonserver, or a process per rank under mpirun for an engine on several GPUs.
 
 The latter is TensorRT-LLM's leader mode. Rank 0 is the server; the others load only the engine's model, never return from
 that, and end when rank 0 ends them through MPI (TensorRT-LLM: model_instance_state.cc @0c8de69). The command is that of
 NVIDIA's launch_triton_server.py (TensorRT-LLM: triton_backend/scripts @0a2e2c1), which does not stay to watch. Observed
-with Open MPI 4.1.4 and 5.0.11, and the reason for what is done here:
+with Open MPI 4.1.4 and 5.0.11, and the reason for the steps here:
 
 * mpirun binds each of two ranks to one core, with its threads and stubs: hence --bind-to none.
 * mpirun kills its ranks 0.5 to 2 s after a signal to stop: hence only rank 0 gets the signal. A tritonserver that is still
@@ -96,7 +96,7 @@ class Ranks:
         return None
 
     def end(self, timeout_s: float, follow_s: float) -> None:
-        """Give rank 0 ``timeout_s`` for an orderly end and the others ``follow_s`` after it, then kill what is left.
+        """Give rank 0 ``timeout_s`` for an orderly end and the others ``follow_s`` after it, then kill the rest.
 
         If a rank is lost, the others wait for it for ever: they are killed at once.
         """
@@ -111,7 +111,7 @@ class Ranks:
         kill_session(self.process)
 
     def _find_pids(self) -> None:
-        """Find the ranks' process ids: mpirun's own arguments contain all marks, a rank's contain one."""
+        """Find the ranks' process ids: mpirun's own arguments contain all marks, a rank's a single mark."""
         if len(self.pids) == len(self.marks):
             return
         for pid in members(self.process.pid):

@@ -31,11 +31,11 @@ MODEL_HELP = (
 PRESET_HELP = "model preset: markers, strings and defaults (default: smollm2 for model smollm2, else s1)"
 TOKENIZER_HELP = "folder with the model's tokenizer. tensorrt_llm: required. vllm_llm, llmapi_llm: default is the model's folder"
 MEMORY_HELP = (
-    "vllm_llm: fraction of a GPU's memory that the engine may use in all; llmapi_llm: fraction of what the weights leave free, "
+    "vllm_llm: fraction of a GPU's memory that the engine may use in all; llmapi_llm: fraction of the memory that the weights leave free, "
     "for the KV cache (default: %(default)s)"
 )
 REPLIES_HELP = (
-    "replies that run concurrently; each sample of a request counts as one. With 8 or more, a single request gets at most 7/8 of "
+    "replies that run concurrently; each sample of a request counts. With 8 or more, a single request gets at most 7/8 of "
     "them (default: %(default)s)"
 )
 WAITING_HELP = "requests that may queue for room; further ones are rejected with OVERLOADED (default: %(default)s)"

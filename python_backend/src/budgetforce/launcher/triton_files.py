@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Find a tritonserver, and make the one inside package nvidia-pytriton runnable.
+"""Find a tritonserver, or make that inside package nvidia-pytriton runnable.
 
 That wheel is a whole server (Triton 24.10 with its Python backend) whose parts lie in the wrong places: the stub must be
 beside libtriton_python.so, the vendored libraries and libpython must be on the library path, and the stub's embedded
@@ -33,7 +33,7 @@ class Triton:
 
 
 def find() -> Triton:
-    """Return the server to run. Raises ConfigError that names what is missing."""
+    """Return the server to run. Raises ConfigError that names the missing part."""
     on_path = shutil.which("tritonserver")
     if on_path is not None:
         return Triton(binary=on_path)

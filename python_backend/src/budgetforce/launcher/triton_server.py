@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run a Triton server: choose ports, build flags, wait until it is ready, drain and stop it without leaving anything behind.
 
-Uses the ``tritonserver`` on PATH (the container's), else the one inside package nvidia-pytriton (Triton 24.10).
+Uses the ``tritonserver`` on PATH (the container's), else that inside package nvidia-pytriton (Triton 24.10).
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Ports:
         return {"http": (self.http_host, self.http), "grpc": (self.host, self.grpc), "metrics": (self.http_host, self.metrics)}
 
 
-# Below the system's ephemeral ports: another process could be given one of those before Triton binds it.
+# Below the system's ephemeral ports: another process could get such a port before Triton binds it.
 _PORTS = range(10_000, 32_768)
 _TRIES = 100
 
@@ -93,7 +93,7 @@ def _bound(sock: socket.socket, host: str) -> int:
 
 
 def choose_ports(*, http: int, grpc: int, metrics: int, host: str = "127.0.0.1", http_host: str | None = None) -> Ports:
-    """Return the given ports, with a free one in place of each 0. Raises OSError if none is free."""
+    """Return the given ports, with a free port in place of each 0. Raises OSError if none is free."""
     with contextlib.ExitStack() as stack:  # all bound at the same time, so that they differ
         free = [_bound(stack.enter_context(socket.socket()), host) for _ in range(3)]
     return Ports(http=http or free[0], grpc=grpc or free[1], metrics=metrics or free[2], host=host, http_host=http_host or host)
@@ -162,7 +162,7 @@ class TritonServer:
         return f"http://{self.ports.http_host}:{self.ports.http}"
 
     def wait(self) -> str:
-        """Wait until the server or one of its processes ends. Return what happened, with a quotation of the log."""
+        """Wait until the server or one of its processes ends. Return the event, with a quotation of the log."""
         assert self._ranks is not None
         while (ended := self._ranks.ended()) is None:
             if self._stubs is not None and (died := self._stubs.died()) is not None:
@@ -250,7 +250,7 @@ class TritonServer:
         return f"{event}\n{self.log_errors()}"
 
     def log_errors(self) -> str:
-        """Quote what the log says went wrong: its closing error, else its error lines, else its last lines."""
+        """Quote the log's account of a failure: its closing error, else its error lines, else its last lines."""
         if self.log is None:
             return "(the log is above)"
         text = self.log.read_text(errors="replace") if self.log.exists() else ""
@@ -279,7 +279,7 @@ class TritonServer:
         that a reply of several engine calls could not finish, and yet it waits for running replies.
         """
         if not self.drains or not self._was_ready or self._ranks is None or self._ranks.ended() is not None:
-            return  # another server may have taken the ports of one that has ended
+            return  # another server may have taken the ports of an ended server
         drain_s = 0 if self._is_broken else self.drain_s
         until, num_quiet = time.monotonic() + drain_s + DRAIN_END_S, 0
         try:
