@@ -51,7 +51,7 @@ def test_all_of_it_and_then_nothing_again(bench, stderr):
     assert "verify: " in stderr()
     assert bench.run("all") == 0
     assert bench.calls == [CONVERT, BUILD]
-    assert "build: done before, " in stderr()
+    assert "build: already done, " in stderr()
 
 
 @pytest.mark.parametrize(("variant", "tp"), [("fp8", 1), ("int4-awq", 4), ("bf16", 1)])

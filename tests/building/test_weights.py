@@ -54,7 +54,7 @@ def test_a_branch_is_resolved_once_and_everything_comes_from_that_commit(downloa
     hub.branch = "6c" * 20  # it moves on
     again = download()
     assert (again.returncode, hub.asked) == (0, [])
-    assert "download: done before" in again.stderr
+    assert "download: already done" in again.stderr
 
 
 def test_a_file_that_is_not_the_hubs_is_brought_again_and_no_other(download, hub, tmp_path):
