@@ -26,6 +26,7 @@ RULES = {
         "budgetforce.engine",
         "budgetforce.errors",
         "budgetforce.config",
+        "budgetforce.text.tokenizer_files",
         "numpy",
         "pycurl",
         "google",
@@ -56,7 +57,7 @@ RULES = {
     | {"huggingface_hub"},
     f"{SERVER}/launcher": {
         "budgetforce.launcher",
-        "budgetforce.building.preflight",  # the launcher checks a machine as a build does; nothing imports the launcher
+        "budgetforce.building",  # its preflight: checks of the machine before a start
         "budgetforce.engine",
         "budgetforce.presets",
         "budgetforce.text",

@@ -20,7 +20,6 @@ import json
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -28,6 +27,7 @@ from pathlib import Path
 from budgetforce.engine.model_checks import check_folder, check_gguf, read_json
 from budgetforce.engine.token_engine import ModelLimits
 from budgetforce.errors import ConfigError
+from budgetforce.text.tokenizer_files import TOKENIZER_FILES
 
 DEFAULT_SOURCE = "smollm2"
 _ALLOWED = "'smollm2', a GGUF file, a folder with config.json, or a hub id like owner/name"
@@ -167,13 +167,8 @@ def _download(hub_id: str) -> Path:
 
 def _copy_tokenizer(folder: Path, out: Path) -> None:
     out.mkdir()
-    for name in _tokenizer_files(folder):
-        shutil.copy(folder / name, out / name)
+    for name in TOKENIZER_FILES:
+        if (folder / name).is_file():
+            shutil.copy(folder / name, out / name)
     if not (out / "tokenizer.json").is_file():
         raise ConfigError(f"{folder} has no tokenizer.json")
-
-
-def _tokenizer_files(folder: Path) -> Iterator[str]:
-    for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja"):
-        if (folder / name).is_file():
-            yield name
