@@ -21,7 +21,7 @@ from s1_client.cli.evaluate.sweep_summary import Row, Summary
 from s1_client.cli.evaluate.sweep_table import table
 from s1_client.cli.evaluate.tables import told
 from s1_client.evaluation import Report, report_of
-from s1_client.loadtest._metrics import TERMS
+from s1_client.loadtest._metric_definitions import TERMS
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "client/README.md"

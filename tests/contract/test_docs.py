@@ -25,7 +25,7 @@ from s1_client.cli.reply.session import Session
 from s1_client.evaluation import Protocol, load_task, report_of
 from s1_client.evaluation._lm_eval_options import connection_of, option_values
 from s1_client.evaluation._recipes import NAMES as RECIPES
-from s1_client.loadtest._metrics import TERMS
+from s1_client.loadtest._metric_definitions import TERMS
 from s1_client.testing import _bounds
 
 
@@ -115,7 +115,7 @@ def test_the_clients_readme_tells_every_exit_code(root):
 
 
 def test_the_clients_readme_shows_the_chats_own_help(root):
-    assert f"> /help\n{Session({}, None).obey('/help')}\n```" in (root / "client/README.md").read_text()
+    assert f"> /help\n{Session({}, None).run_command('/help')}\n```" in (root / "client/README.md").read_text()
 
 
 def test_the_readmes_figures_are_the_saved_ones(root):

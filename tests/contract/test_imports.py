@@ -44,6 +44,15 @@ RULES = {
     "build": set(),
 }
 
+# package of the client -> what it must not import
+FORBIDDEN = {
+    f"{CLIENT}/runs": {"s1_client.cli", "s1_client.evaluation", "s1_client.loadtest"},
+    f"{CLIENT}/evaluation": {"s1_client.cli", "s1_client.loadtest"},
+    f"{CLIENT}/loadtest": {"s1_client.cli", "s1_client.evaluation", "s1_client.runs"},
+    f"{CLIENT}/testing": {"s1_client.cli", "s1_client.evaluation", "s1_client.loadtest", "s1_client.runs"},
+    f"{CLIENT}/cli/plots": {f"s1_client.cli.{folder}" for folder in ("reply", "evaluate", "load", "server")},
+}
+
 
 def imported(path):
     """Full names of all modules that a file imports."""
@@ -84,9 +93,75 @@ def test_tritons_module_is_imported_only_by_the_shells(root):
 
 def test_the_library_needs_no_package_of_the_command(root):
     users = {path for path in files(root, CLIENT) if COMMANDS_OWN & {name.partition(".")[0] for name in imported(path)}}
-    assert {path.relative_to(root / CLIENT).parts[0] for path in users} == {"cli", "runs"}
+    assert {path.relative_to(root / CLIENT).parts[0] for path in users} == {"cli"}
     users = {path for path in files(root, CLIENT) if GRADINGS_OWN & {name.partition(".")[0] for name in imported(path)}}
-    assert {path.name for path in users} == {"_math_worker.py", "_recipes.py", "functions.py", "lm_eval.py", "lm_eval_model.py"}
+    assert {path.name for path in users} == {"_recipes.py", "functions.py", "lm_eval.py", "lm_eval_model.py", "math_worker.py"}
+
+
+def is_within(name, package):
+    return name == package or name.startswith(f"{package}.")
+
+
+def forbidden(path, packages):
+    return [f"{path.name}: {name}" for name in imported(path) if any(is_within(name, package) for package in packages)]
+
+
+@pytest.mark.parametrize("where", FORBIDDEN)
+def test_the_clients_packages_import_only_downwards(root, where):
+    paths = files(root, where)
+    assert paths
+    assert [wrong for path in paths for wrong in forbidden(path, FORBIDDEN[where])] == []
+
+
+def modules(root):
+    """Module of the client -> the modules that it imports, also inside functions."""
+    source = (root / CLIENT).parent
+    paths = {".".join(path.relative_to(source).with_suffix("").parts).removesuffix(".__init__"): path for path in files(root, CLIENT)}
+    return {name: {one for one in imported_names(path) if one in paths} - {name} for name, path in paths.items()}
+
+
+def imported_names(path):
+    """Full names of all modules, and of all that is taken out of them."""
+    yield from imported(path)
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def folders(graph):
+    """The same of the client's folders: its top, a package, or a folder of the command."""
+
+    packages = {module.rpartition(".")[0] for module in graph}
+
+    def folder(module):
+        package = module if module in packages else module.rpartition(".")[0]
+        return ".".join(package.split(".")[: 3 if package.startswith("s1_client.cli.") else 2])
+
+    found = {}
+    for module, targets in graph.items():
+        found.setdefault(folder(module), set()).update({folder(target) for target in targets} - {folder(module)})
+    return found
+
+
+def circles(graph):
+    """What is left of a graph when each node that imports nothing is taken away, again and again."""
+    left = {node: set(targets) for node, targets in graph.items()}
+    while done := {node for node, targets in left.items() if not targets & left.keys()}:
+        left = {node: targets for node, targets in left.items() if node not in done}
+    return left
+
+
+def test_the_clients_folders_have_no_circle(root):
+    graph = folders({name: targets for name, targets in modules(root).items() if name != "s1_client.__main__"})
+    assert {"s1_client", "s1_client.runs", "s1_client.evaluation", "s1_client.cli", "s1_client.cli.reply"} < graph.keys()
+    assert circles(graph) == {}
+
+
+def test_a_circle_and_a_forbidden_import_are_found(tmp_path):
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": set()}).keys() == {"a", "b", "c"}
+    bad = tmp_path / "bad.py"
+    bad.write_text("def late():\n    from s1_client.cli.output import echo\n")
+    assert forbidden(bad, FORBIDDEN[f"{CLIENT}/evaluation"]) == ["bad.py: s1_client.cli.output"]
 
 
 def test_nothing_of_ours_imports_the_tests(root):

@@ -8,7 +8,8 @@ import os
 
 import pytest
 
-from s1_client.cli.request_file import BadLine, Requests, opened
+from s1_client.cli.request_file import Requests, opened
+from s1_client.runs import BadLine
 
 
 def read(*lines, defaults=None, model="s1"):

@@ -5,7 +5,7 @@ import pytest
 
 from client.evaluation.made import TASK, entries, reply
 from s1_client.evaluation import Protocol, compare, report
-from s1_client.evaluation._grade import wilson
+from s1_client.evaluation._intervals import wilson
 
 PROTOCOL = Protocol(budgets=(16, 32))
 
@@ -46,7 +46,7 @@ def test_the_interval_repeats():
 
 def test_a_limit_that_is_kept_on_average_only_is_kept_in_some_draws():
     """Half of the thoughts have 10 tokens and half 21: the mean is below 16 by a little."""
-    lines = entries("told 16 tokens", *(reply(thought=10 if place % 2 else 21) for place in range(8)))
+    lines = entries("prompted 16 tokens", *(reply(thought=10 if place % 2 else 21) for place in range(8)))
     curve = curve_of(lines, Protocol(token_limits=(16,)))
     assert (curve.control, curve.control_interval) == (100, (0, 100))
 
@@ -56,9 +56,9 @@ def test_long_thoughts_are_held_against_plain_ones_of_the_same_draw():
     protocol = Protocol(budgets=(-1,), class_prompts={"long": "…"})
     lengths = range(10, 90, 10)
     lines = [*entries("budget context", *(reply(thought=one) for one in lengths))]
-    lines += entries("told to think long", *(reply(thought=one + 1) for one in lengths))
+    lines += entries("prompted to think long", *(reply(thought=one + 1) for one in lengths))
     curve = report(TASK, protocol.settings(), lines, model="s1").curves[1]
-    assert (curve.name, curve.control, curve.control_interval) == ("told how long", 100, (100, 100))
+    assert (curve.name, curve.control, curve.control_interval) == ("class prompts", 100, (100, 100))
 
 
 def test_one_question_is_no_sure_thing():

@@ -4,7 +4,7 @@
 import pytest
 
 from s1_client.evaluation import compare, interval
-from s1_client.evaluation._grade import wilson
+from s1_client.evaluation._intervals import wilson
 
 
 def scores(**settings):

@@ -97,7 +97,7 @@ def test_a_chat_goes_as_messages(server):
     assert model.generate_until([instance(model.apply_chat_template(chat))]) == [" 42"]
     assert server.requests[0].prompt == chat
     assert model.chat_template(True) and model.tokenizer_name
-    with pytest.raises(BadArgument, match="the template is that of the server's preset"):
+    with pytest.raises(BadArgument, match="the server's preset has the template"):
         model.chat_template("default")
     with pytest.raises(BadArgument, match="answer_prefix"):
         model.apply_chat_template(chat, add_generation_prompt=False)
@@ -114,7 +114,7 @@ def test_what_failed_ends_the_run_and_is_asked_again(server, tmp_path):
     model = S1Triton(url=server.url, max_retries=0, results=str(tmp_path / "kept.jsonl"))
     server.will_say(error=EngineFailed("gone"))
     asked = [instance("a"), instance("b")]
-    with pytest.raises(BadArgument, match="1 of 2 requests failed, the first one with: gone; the same command asks only for them again"):
+    with pytest.raises(BadArgument, match="1 of 2 requests failed, the first with: gone; the same command sends only these again"):
         model.generate_until(asked)
     server.requests.clear()
     assert model.generate_until(asked) == [" 42"] * 2
@@ -126,7 +126,7 @@ def test_another_budget_is_another_request(server, tmp_path):
     for budget in (2, 3, 2):
         S1Triton(url=server.url, max_thinking_tokens=budget, results=str(tmp_path / "kept.jsonl")).generate_until([instance()])
     assert len(server.requests) == 2
-    with pytest.raises(BadArgument, match="use_cache: it does not tell budgets apart"):
+    with pytest.raises(BadArgument, match="use_cache: not supported, it does not distinguish budgets"):
         CachingLM(S1Triton(url=server.url), str(tmp_path / "cache.db"))
 
 

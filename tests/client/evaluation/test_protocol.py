@@ -14,7 +14,7 @@ WHOLE = Protocol(
     token_limits=(64,),
     step_limits=(8,),
     is_capped=True,
-    told_budget=500,
+    prompted_cap=500,
     class_prompts={"long": "Take your time.", "short": "Hurry."},
     rejection_budgets=(32,),
 )
@@ -33,11 +33,11 @@ def test_every_combination_has_a_name_of_its_own():
         "budget context + 2 refused by 'Wait'",
         "budget 16 + 2 refused by ''",
         "budget context + 2 refused by ''",
-        "told 64 tokens",
-        "told 64 tokens + cap",
-        "told 8 steps",
-        "told to think long",
-        "told to think short",
+        "prompted 64 tokens",
+        "prompted 64 tokens + cap",
+        "prompted 8 steps",
+        "prompted to think long",
+        "prompted to think short",
         "rejection 32",
     ]
 
@@ -46,23 +46,28 @@ def test_each_asks_for_what_its_name_says():
     settings = by_name(WHOLE)
     assert settings["budget 16"].options == {"max_thinking_tokens": 16, "num_ignore": 0}
     assert settings["budget context + 2 refused by ''"].options == {"max_thinking_tokens": -1, "num_ignore": 2, "ignore_str": ""}
-    assert settings["told 64 tokens"].options["max_thinking_tokens"] == 500
-    assert settings["told 64 tokens + cap"].options["max_thinking_tokens"] == 64
+    assert settings["prompted 64 tokens"].options["max_thinking_tokens"] == 500
+    assert settings["prompted 64 tokens + cap"].options["max_thinking_tokens"] == 64
     question = TASK.questions[0]
     assert settings["budget 16"].prompt(question) == "0?"
-    assert settings["told 64 tokens + cap"].prompt(question) == "0?\n\nThink for up to 64 tokens."
-    assert settings["told 8 steps"].prompt(question) == "0?\n\nThink for up to 8 steps."
-    assert settings["told to think short"].prompt(question) == "0?\n\nHurry."
+    assert settings["prompted 64 tokens + cap"].prompt(question) == "0?\n\nThink for up to 64 tokens."
+    assert settings["prompted 8 steps"].prompt(question) == "0?\n\nThink for up to 8 steps."
+    assert settings["prompted to think short"].prompt(question) == "0?\n\nHurry."
 
 
 def test_limits_are_in_tokens_where_they_are_told():
     settings = by_name(WHOLE)
-    assert [settings[name].most_tokens for name in ("budget 16", "budget context", "told 64 tokens", "told 8 steps")] == [16, None, 64, 800]
+    assert [settings[name].max_mean_tokens for name in ("budget 16", "budget context", "prompted 64 tokens", "prompted 8 steps")] == [
+        16,
+        None,
+        64,
+        800,
+    ]
 
 
 def test_a_run_can_grow():
     before = json.loads(json.dumps(WHOLE.to_dict()))
-    grown = Protocol(budgets=(8,), ignores=(1,)).with_what_was(before)
+    grown = Protocol(budgets=(8,), ignores=(1,)).merged_with(before)
     assert (list(grown.budgets), list(grown.ignores), list(grown.rejection_budgets)) == ([8, 16, -1], [0, 1, 2], [32])
     assert set(by_name(WHOLE)) < set(by_name(grown))
 

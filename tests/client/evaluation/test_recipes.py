@@ -114,7 +114,7 @@ def test_data_that_cannot_be_had_are_a_sentence(monkeypatch):
         raise ConnectionError("Couldn't reach the hub")
 
     monkeypatch.setattr(datasets, "load_dataset", unreachable)
-    with pytest.raises(BadTask, match="task s1_aime24: no data: Couldn't reach the hub"):
+    with pytest.raises(BadTask, match="task s1_aime24: its data set cannot be loaded: Couldn't reach the hub"):
         load_task("s1_aime24")
 
 

@@ -8,9 +8,9 @@ import pytest
 
 from client.evaluation.made import TASK, entries, entry, reply
 from s1_client.evaluation import GRADERS, Node, Protocol, Tree, report, report_of
-from s1_client.evaluation._grade import wilson
-from s1_client.evaluation._judge import Ungraded
-from s1_client.evaluation._trees import tree_to_dict
+from s1_client.evaluation._intervals import wilson
+from s1_client.evaluation.grading.judge import Ungraded
+from s1_client.evaluation.search.tree_json import tree_to_dict
 
 
 def made(protocol, lines):
@@ -58,7 +58,7 @@ def test_a_report_is_a_table_for_other_programs():
 
 @pytest.mark.parametrize(
     ("error", "reason"),
-    [(Ungraded("the judge said 'perhaps'"), "the judge said 'perhaps'"), (ZeroDivisionError("oops"), "ZeroDivisionError: oops")],
+    [(Ungraded("the judge replied 'perhaps'"), "the judge replied 'perhaps'"), (ZeroDivisionError("oops"), "ZeroDivisionError: oops")],
 )
 def test_an_answer_that_cannot_be_graded_counts_as_wrong_and_is_told(monkeypatch, error, reason):
     """Whatever a reply or a judge says, the evaluation goes on."""
@@ -119,8 +119,8 @@ def test_of_a_rejection_the_first_accepted_thought_counts():
     assert (row.accuracy.value, row.num_unaccepted, row.mean_attempts) == (0, 1, 2)
     assert (row.mean_thinking_tokens, row.mean_spent_tokens) == (6, (16 + 2 + 6 + 2 + 2 * 18) / 2)
     assert (row.accuracy_of_accepted.value, row.accuracy_of_accepted.high < 1) == (0, True)
-    told = "1 of 2 have no thought within it, after 2 attempts at most; they count as wrong, also where settings are compared"
-    assert found.effects == [f"rejection 16: {told}; of the 1 others 0 are right"]
+    rejected = "1 of 2 have no thinking within the budget after up to 2 attempts; they count as wrong, in comparisons too"
+    assert found.effects == [f"rejection 16: {rejected}; of the other 1, 0 are right"]
 
 
 def test_metrics_are_those_of_each_curve():
@@ -150,9 +150,9 @@ def test_one_budget_with_several_ignores_is_one_curve():
 @pytest.mark.parametrize(("long", "short", "control"), [(30, 10, 100), (30, 25, 50), (15, 25, 0)])
 def test_long_and_short_are_held_against_a_run_that_is_told_nothing(long, short, control):
     protocol = Protocol(budgets=(-1,), class_prompts={"long": "…", "short": "…"})
-    lengths = {"budget context": 20, "told to think long": long, "told to think short": short}
+    lengths = {"budget context": 20, "prompted to think long": long, "prompted to think short": short}
     found = made(protocol, [line for name, number in lengths.items() for line in entries(name, reply(thought=number))])
-    assert {curve.name: curve.control for curve in found.curves}["told how long"] == control
+    assert {curve.name: curve.control for curve in found.curves}["class prompts"] == control
 
 
 # --- words ----------------------------------------------------------------------------------------
@@ -160,7 +160,8 @@ def test_long_and_short_are_held_against_a_run_that_is_told_nothing(long, short,
 
 def test_a_budget_that_cut_nothing_had_no_effect():
     found = made(Protocol(budgets=(64,)), entries("budget 64", reply(thought=9), reply(thought=12)))
-    assert found.effects == ["budget 64: the budget had no effect; all 2 thoughts ended by themselves below it, the longest with 12 tokens"]
+    below = "the thinking of all 2 replies ended by itself below it, the longest after 12 tokens"
+    assert found.effects == [f"budget 64: the budget had no effect; {below}"]
 
 
 @pytest.mark.parametrize("lines", [entries("budget 64", reply(), reply(end="budget")), entries("budget 0", reply(end="skipped"))])
@@ -170,10 +171,13 @@ def test_one_that_cut_a_thought_had(lines):
 
 def test_first_words_that_do_not_fit_are_told_and_no_effect_is_not_claimed():
     """Without them the model ends its thought at once: a large effect of the budget."""
-    lost = "budget 4: the preset's first words of a thought do not fit into the budget and were left out"
+    lost = "budget 4: the preset's thinking prefix does not fit into the budget and was left out"
     nothing = {"thinking": "", "thought": 0, "thinking_prefix": None}
     empty = entries("budget 4", reply(**nothing), reply("8", **nothing))
-    assert made(Protocol(budgets=(4,)), empty).effects == [lost, "budget 4: all 2 thoughts are empty; the model ended them at once"]
+    assert made(Protocol(budgets=(4,)), empty).effects == [
+        lost,
+        "budget 4: the thinking of all 2 replies is empty; the model ended it at once",
+    ]
     short = entries("budget 4", reply(thought=2, thinking_prefix=None))
     assert made(Protocol(budgets=(4,)), short).effects == [lost]
     fits = entries("budget 4", reply(thought=2, thinking_prefix="So"))
@@ -184,22 +188,22 @@ def test_ignores_that_never_came_to_it_are_told():
     protocol = Protocol(budgets=(16,), ignores=(2,))
     name = "budget 16 + 2 refused"
     assert made(protocol, entries(name, reply(end="budget"))).effects == [
-        f"{name}: no end of thinking was refused; the budget was over before"
+        f"{name}: no end of thinking was refused; the budget was spent before the first"
     ]
-    assert "no reply had more than 1 of its ends refused" in made(protocol, entries(name, reply(end="budget", ignored=1))).effects[0]
+    assert "no reply had more than 1 ends refused" in made(protocol, entries(name, reply(end="budget", ignored=1))).effects[0]
     assert made(protocol, entries(name, reply(end="budget", ignored=2))).effects == []
 
 
 def test_settings_with_the_same_replies_measured_nothing():
     lines = [*entries("budget 16", reply(end="budget"), reply("8")), *entries("budget 32", reply(end="budget"), reply("8"))]
     lines += entries("budget 64", reply(end="budget", thinking="another"), reply("8"))
-    expected = "budget 16 = budget 32: all replies are the same, word for word; between them nothing was measured"
+    expected = "budget 16 = budget 32: all replies are identical, so these settings measured the same"
     assert made(Protocol(budgets=(16, 32, 64)), lines).effects == [expected]
 
 
 def test_a_rejection_that_rejected_nothing_is_told():
     assert made(Protocol(rejection_budgets=(16,)), entries("rejection 16", reply())).effects == [
-        "rejection 16: nothing was rejected; it is plain sampling"
+        "rejection 16: nothing was rejected; this is plain sampling"
     ]
 
 

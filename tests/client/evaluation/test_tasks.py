@@ -65,7 +65,7 @@ def test_a_mended_reference_is_no_other_task(tmp_path):
         ),
         (['{"prompt": "?", "expectd": 1}'], "file:1: unknown key 'expectd', did you mean 'expected'?"),
         (['{"prompt": "?", "messages": [{"role": "user", "content": "?"}], "expected": 1}'], "file:1: both 'prompt' and 'messages'"),
-        (['{"prompt": "?", "expected": 1, "num_ignore": 1}'], "file:1: num_ignore: the command line says it for all questions"),
+        (['{"prompt": "?", "expected": 1, "num_ignore": 1}'], "file:1: num_ignore: not allowed in a question"),
         (['{"prompt": "?", "expected": 1, "max_tokens": "lots"}'], "file:1: max_tokens: got 'lots', allowed: an integer"),
         (
             ['{"prompt": "?", "expected": "half", "grading": "integer"}'],
@@ -75,12 +75,12 @@ def test_a_mended_reference_is_no_other_task(tmp_path):
         (['{"prompt": "?", "expected": "BC", "grading": "letter"}'], "expected: got 'BC', allowed with grading letter: one letter"),
         (['{"prompt": "?", "expected": 1}', "{", '{"expected": 1}'], "file:2: not JSON: Expecting property name"),
         (['{"prompt": "?", "expected": 1}', "{", '{"expected": 1}'], "file:3: neither 'prompt' nor 'messages'"),
-        (['{"prompt": " ", "expected": 1}'], "prompt: allowed"),
+        (['{"prompt": " ", "expected": 1}'], "prompt: empty, allowed: text"),
         (['{"prompt": "?", "expected": null}'], "expected: missing"),
         (['{"prompt": "?", "expected": [1]}'], "expected: got [1], allowed: a number, or text"),
         (['{"prompt": "?", "expected": 1, "id": 1.5}'], "id: got 1.5"),
         (['{"prompt": "?", "expected": 1, "grading": "luck"}'], 'grading: got "luck", allowed: integer, letter, math, judge, text'),
-        (['{"prompt": "?", "expected": 1, "id": 2}', "", '{"prompt": "!", "expected": 1, "id": "2"}'], "file:3: id '2' is there twice"),
+        (['{"prompt": "?", "expected": 1, "id": 2}', "", '{"prompt": "!", "expected": 1, "id": "2"}'], "file:3: duplicate id '2'"),
         ([""], "no question"),
     ],
 )
@@ -93,7 +93,7 @@ def test_a_bad_task_is_refused_saying_where_and_why(lines, problem):
 def test_many_bad_lines_are_told_in_ten():
     with pytest.raises(BadTask) as refused:
         read(*["{}"] * 30)
-    assert len(str(refused.value).splitlines()) == 11 and str(refused.value).endswith("and 20 more lines")
+    assert len(str(refused.value).splitlines()) == 11 and str(refused.value).endswith("and 20 more problems")
 
 
 def test_a_question_may_be_a_chat_with_options_of_its_own():

@@ -38,7 +38,7 @@ def test_only_questions_of_one_text_are_paired():
     found = versus(evaluation("a", "11000000"), evaluation("b", "00000000", task=Task(name="made", questions=others)))
     (pair,) = found.pairs
     assert (found.num_questions, pair.comparison.num_questions, pair.accuracies) == (6, 6, (0, 0))
-    assert "a: 2 of its 8 questions are not in both and are left out" in found.notes
+    assert "a: 2 of its 8 questions are not in both evaluations and are left out" in found.notes
 
 
 def test_thinking_is_of_the_shared_questions_as_accuracies_are():
@@ -57,7 +57,7 @@ def test_what_else_differs_is_told():
     second = evaluation("b", "11", task=Task(name="made", questions=regraded), budgets=(16, 32), options={"max_tokens": 9})
     found = versus(evaluation("a", "11", budgets=(16, 64)), second)
     assert found.notes == [
-        "1 questions have another right answer or another grading in b",
+        "1 questions have a different expected answer or grading in b",
         "their requests had different options: max_tokens (not given, 9)",
         "settings of one alone are not compared: budget 32, budget 64",
     ]

@@ -17,6 +17,7 @@ from s1_client import ConnectionFailed, S1Error
 from s1_client._errors import ERROR_KINDS
 from s1_client.cli.options import connection_advice
 from s1_client.cli.output import clean, echo, fitted, let_streams_take_any_text
+from s1_client.runs import Refused, RunError
 
 COMMANDS = {
     "ask": "ask one question and watch the model think",
@@ -58,6 +59,10 @@ def exit_code(error: BaseException) -> int:
     return next(EXIT_CODES[kind] for kind in type(error).__mro__ if kind in EXIT_CODES)
 
 
+class _Refusal(click.ClickException):
+    exit_code = 2
+
+
 class _Commands(click.Group):
     """Finds a command in the module of its name; turns errors into a line and an exit code."""
 
@@ -85,9 +90,17 @@ class _Commands(click.Group):
             if isinstance(error, ConnectionFailed) and (advice := connection_advice(ctx)):
                 echo(f"    -> {advice}", err=True)
             ctx.exit(exit_code(error))
+        except RunError as error:
+            kind = _Refusal if isinstance(error, Refused) else click.ClickException
+            raise kind(_fit(str(error))) from error
         except click.ClickException as error:
-            vars(error)["message"] = fitted(clean(error.message), sys.stderr, "Error: ")  # it may quote a file
+            vars(error)["message"] = _fit(error.message)
             raise
+
+
+def _fit(message: str) -> str:
+    """Clean and wrap the message of an error, which may quote a file."""
+    return fitted(clean(message), sys.stderr, "Error: ")
 
 
 class _ToStderr(logging.Handler):

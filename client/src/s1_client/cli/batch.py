@@ -9,10 +9,10 @@ from typing import Any
 import click
 
 from s1_client.cli.options import SectionedCommand, asked, connect, connection_options, request_options
+from s1_client.cli.progress import TerminalProgress
 from s1_client.cli.request_file import Requests, opened
 from s1_client.evaluation._questions import check_values
-from s1_client.runs._results import Refused, results_at
-from s1_client.runs._run import run
+from s1_client.runs import Refused, open_results, run
 
 CONCURRENCY = 64
 
@@ -47,9 +47,9 @@ def batch(context: click.Context, /, source: str, target: Path, concurrency: int
     defaults = asked(parameters)
     check_values(defaults)
     where = "stdin" if source == "-" else source
-    with opened(source) as file, results_at(target, overwrite=overwrite) as results, connect(parameters) as client:
+    with opened(source) as file, open_results(target, overwrite=overwrite) as results, connect(parameters) as client:
         requests = Requests(file, defaults=defaults, model=parameters["model"])
-        tally = run(client, requests, results, where=where, concurrency=concurrency)
+        tally = run(client, requests, results, TerminalProgress(), where=where, concurrency=concurrency)
     context.exit(tally.exit_code)
 
 

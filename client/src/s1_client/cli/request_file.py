@@ -1,65 +1,36 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files of requests: what each of their questions asks, or what is wrong with it. Knows no server and no results.
+"""The input file of ``s1 batch``: its requests, and the lines that are none. Knows no server and no results.
 
-How a file is read is said in ``s1_client._jsonl``, what a question is in ``s1_client.evaluation._questions``.
+``s1_client._jsonl`` documents the file formats, ``s1_client.evaluation._questions`` the keys of a question.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import IO, Any
 
 import click
 
-from s1_client import Prompt, Request
 from s1_client._jsonl import Item, items
-from s1_client._wire import OPTIONS
 from s1_client.evaluation._questions import question_of
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked(Request):
-    """A request, and what its line of results needs.
-
-    Attributes:
-        key: its id there, as it was given, or derived.
-        digest: of all that was asked; the same request has the same.
-        line: where it was asked, from 1.
-        meta: copied to its result.
-    """
-
-    key: str | int
-    digest: str
-    line: int
-    meta: Any = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BadLine:
-    """A line that asks nothing, and why."""
-
-    line: int
-    problem: str
+from s1_client.runs import BadLine, BatchRequest, digest
 
 
 class Keys:
-    """The ids of a file: each once."""
+    """The ids of a file, which must be unique."""
 
     def __init__(self) -> None:
         self._lines: dict[str, int] = {}
         self._num_equal: Counter[str] = Counter()
 
     def take(self, given: str | int | None, digest: str, line: int) -> str | int:
-        """The id of a line: the given one, else the digest of what it asks and which one of its equals it is.
+        """Return the id of a line: the given one, else its digest, numbered if equal lines came before it.
 
-        Raises ValueError for one that was there.
+        Raises ValueError for an id that an earlier line has.
         """
         key = self._derived(digest) if given is None else given
         if str(key) in self._lines:
@@ -74,11 +45,11 @@ class Keys:
 
 
 class Requests:
-    """The requests of a file, which can be read more than once.
+    """The requests of a file, which can be iterated more than once.
 
     Args:
-        defaults: checked options of lines that have none of that name; null there leaves an option to the server.
-        model: a part of what is asked.
+        defaults: checked options for lines that do not name them; a null in a line leaves the option to the server.
+        model: the model's name on the server, part of each digest.
     """
 
     def __init__(self, file: IO[bytes], *, defaults: Mapping[str, Any], model: str) -> None:
@@ -86,27 +57,27 @@ class Requests:
         self._defaults = defaults
         self._model = model
 
-    def __iter__(self) -> Iterator[Asked | BadLine]:
+    def __iter__(self) -> Iterator[BatchRequest | BadLine]:
         keys = Keys()
         for item in items(self._file):
             try:
-                yield self._asked(item, keys)
+                yield self._request(item, keys)
             except ValueError as error:
                 yield BadLine(line=item.line, problem=str(error))
 
-    def _asked(self, item: Item, keys: Keys) -> Asked:
+    def _request(self, item: Item, keys: Keys) -> BatchRequest:
         if item.problem is not None:
             raise ValueError(item.problem)
-        one = question_of(item.value, item.line)
-        options = {**self._defaults, **one.options}
-        key = keys.take(one.id, digest(one.prompt, one.options), one.line)
-        whole = digest(one.prompt, {name: value for name, value in options.items() if value is not None}, model=self._model)
-        return Asked(prompt=one.prompt, options=options, key=key, digest=whole, line=one.line, meta=one.meta)
+        question = question_of(item.value, item.line)
+        options = {**self._defaults, **question.options}
+        key = keys.take(question.id, digest(question.prompt, question.options), question.line)
+        whole = digest(question.prompt, {name: value for name, value in options.items() if value is not None}, model=self._model)
+        return BatchRequest(prompt=question.prompt, options=options, key=key, digest=whole, line=question.line, meta=question.meta)
 
 
 @contextmanager
 def opened(path: str) -> Iterator[IO[bytes]]:
-    """The file, or stdin for "-". What can be read only once is copied to a temporary file."""
+    """Open the file, or stdin for "-". A pipe, which can be read only once, is copied to a temporary file."""
     with click.open_file(path, "rb") as file:
         if file.seekable():
             yield file
@@ -114,16 +85,3 @@ def opened(path: str) -> Iterator[IO[bytes]]:
         with tempfile.TemporaryFile() as copy:
             shutil.copyfileobj(file, copy)
             yield copy
-
-
-def digest(prompt: Prompt, options: Mapping[str, Any], **more: Any) -> str:
-    """64 bits of what is asked, in hex. The same for 1 and 1.0 where a number may have a fraction."""
-    numbers = {name: float(value) for name, value in options.items() if OPTIONS[name] == "FP32" and isinstance(value, int)}
-    asked = {"prompt": prompt, **options, **numbers, **more}
-    return digest_of(asked)
-
-
-def digest_of(data: Any) -> str:
-    """64 bits of JSON, in hex; the order of its keys does not matter."""
-    text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

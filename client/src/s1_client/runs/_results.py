@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The file of results: a line of JSON for each request that ended, and each id in one line only.
+"""The file of results: a line of JSON for each request that ended, and each id on one line only.
 
-It is the memory of a run that may be killed at any moment. What the next run finds there:
+A run may be killed at any moment. What the next run does with the lines that it finds:
 
-    a reply         the request is not asked again
-    an error        it is, and this line goes away
-    half a line     the last one, torn when the run was killed: goes away
-    a blank line    as well
+    a reply                   the request is not sent again
+    an error                  the request is sent again, and the line is removed
+    an incomplete last line   left by a run that was killed; it is removed
+    a blank line              it is removed
 
-Lines are appended. A file from which lines have to go is written anew beside it and put in its place.
+New lines are appended. To remove lines, the file is written anew beside the old one and put in its place.
 """
 
 from __future__ import annotations
@@ -22,30 +22,23 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import click
-
 from s1_client import Outcome, S1Error
 from s1_client._jsonl import is_whole, lines_of, read_json
-from s1_client.cli.request_file import Asked
-
-
-class Refused(click.ClickException):
-    """What the command was asked for cannot be done as it stands; the message says what can."""
-
-    exit_code = 2
+from s1_client.runs._errors import Refused
+from s1_client.runs._requests import BatchRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Past:
-    """A line of results, as far as a new run wants to know it."""
+class ResultLine:
+    """The part of a line of results that the next run needs."""
 
     key: str
     digest: str
     has_failed: bool
 
     @classmethod
-    def of(cls, raw: bytes) -> Past:
-        """Read it. Raises ValueError for a line that is none."""
+    def of(cls, raw: bytes) -> ResultLine:
+        """Parse a line of the file. Raises ValueError if it is no line of results."""
         data = _entry(raw)
         return cls(key=str(data["id"]), digest=str(data.get("request")), has_failed="error" in data)
 
@@ -58,11 +51,11 @@ def _entry(raw: bytes) -> dict[str, Any]:
 
 
 class Results:
-    """An open file of results, which nobody else writes meanwhile. Holds the ids, not the lines.
+    """An open file of results, locked against other writers. Keeps the ids in memory, not the lines.
 
     Attributes:
-        path: where it is.
-        is_torn: its last line was half a one.
+        path: path of the file.
+        is_torn: whether the last line was incomplete.
     """
 
     def __init__(self, path: Path, file: BinaryIO, *, overwrite: bool) -> None:
@@ -79,41 +72,42 @@ class Results:
     def _read(self) -> None:
         number = 0
         for number, raw in lines_of(self._file):
-            past = self._past(number, raw)
-            if past is None:
+            line = self._parse(number, raw)
+            if line is None:
                 self.is_torn = True
-            elif past.has_failed:
-                self._failed.add(past.key)
+            elif line.has_failed:
+                self._failed.add(line.key)
             else:
-                self._done.setdefault(past.key, past.digest)
+                self._done.setdefault(line.key, line.digest)
         self._failed -= self._done.keys()
         self._has_waste = number > len(self._done) + len(self._failed)
 
-    def _past(self, number: int, raw: bytes) -> Past | None:
+    def _parse(self, number: int, raw: bytes) -> ResultLine | None:
+        """Return the line; None for an incomplete last line. Raises Refused for any other line."""
         try:
-            return Past.of(raw)
+            return ResultLine.of(raw)
         except ValueError as error:
             if is_whole(raw):
                 hint = "give another file, or --overwrite to begin anew"
                 raise Refused(f"{self.path}:{number}: not a line of results ({error}); {hint}") from None
             return None
 
-    def has_reply(self, asked: Asked, where: str) -> bool:
-        """Whether the reply is there. Raises Refused if it was to another request; ``where`` names the line that asks."""
-        digest = self._done.get(str(asked.key))
-        if digest not in (None, asked.digest):
+    def has_reply(self, request: BatchRequest, where: str) -> bool:
+        """Whether the request has a reply. Raises Refused if the reply is to another request; ``where`` is the line of the input."""
+        digest = self._done.get(str(request.key))
+        if digest not in (None, request.digest):
             raise Refused(
-                f"{where}: id {asked.key!r} is in {self.path} already, with the reply to another request: its prompt, an option, "
+                f"{where}: id {request.key!r} is in {self.path} already, with the reply to another request: its prompt, an option, "
                 "a default or the model was different; give another file, or --overwrite to begin anew"
             )
         return digest is not None
 
-    def has_error(self, asked: Asked) -> bool:
-        """Whether it failed."""
-        return str(asked.key) in self._failed
+    def has_error(self, request: BatchRequest) -> bool:
+        """Whether the request failed in an earlier run."""
+        return str(request.key) in self._failed
 
-    def begin(self, again: Collection[str]) -> None:
-        """Make room for new lines: what is torn, is there twice or is asked ``again`` (by id) goes away."""
+    def prepare(self, again: Collection[str]) -> None:
+        """Remove incomplete and duplicate lines, and the errors of the requests that are sent ``again`` (ids)."""
         if self._overwrite:
             self._file.truncate(0)
         elif again or self._has_waste or not _ends_whole(self._file):
@@ -122,34 +116,35 @@ class Results:
     def _kept(self, again: Collection[str]) -> Iterator[bytes]:
         written: set[str] = set()
         for number, raw in lines_of(self._file):
-            past = self._past(number, raw)
-            if past is None or past.key in written or (past.has_failed and (past.key in again or past.key in self._done)):
+            line = self._parse(number, raw)
+            if line is None or line.key in written or (line.has_failed and (line.key in again or line.key in self._done)):
                 continue
-            written.add(past.key)
+            written.add(line.key)
             yield raw.strip() + b"\n"
 
     def write(self, outcome: Outcome) -> None:
-        """Append what came of a request."""
-        self.append(line_of(outcome))
+        """Append the result of a request, which must be a BatchRequest."""
+        assert isinstance(outcome.request, BatchRequest)
+        self.append(result_line(outcome.request, _result_of(outcome)))
 
     def append(self, line: bytes) -> None:
-        """The system has the line then: a process that is killed loses none."""
+        """Append a line and flush it to the operating system, so that a killed process loses none."""
         self._file.write(line)
         self._file.flush()
 
     def close(self) -> None:
-        """Let others write."""
+        """Close the file, which releases its lock."""
         self._file.close()
 
 
 @contextmanager
-def results_at(path: Path, *, overwrite: bool = False) -> Iterator[Results]:
-    """Open a file of results, or make it. Raises Refused if it is none, or another run writes it.
+def open_results(path: Path, *, overwrite: bool = False) -> Iterator[Results]:
+    """Open or create a file of results. Raises Refused if it is no file of results, or another run writes it.
 
-    What it holds is overwritten by ``Results.begin``, not before.
+    With ``overwrite``, ``Results.prepare`` empties the file; until then its lines stay.
     """
     if path.exists() and not path.is_file():
-        raise Refused(f"{path}: not a file; results are read again to go on where a run stopped")
+        raise Refused(f"{path}: not a file; a run that continues reads its results again")
     try:
         file = _locked(path)
     except OSError as error:
@@ -163,7 +158,7 @@ def results_at(path: Path, *, overwrite: bool = False) -> Iterator[Results]:
 
 
 def entries_in(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the lines of a file of results, but for a last one that is torn, which another run may write just now.
+    """Yield the lines of a file of results, without an incomplete last line, which another run may be writing.
 
     Raises Refused if it is no file of results.
     """
@@ -181,26 +176,19 @@ def entries_in(path: Path) -> Iterator[dict[str, Any]]:
         raise Refused(f"{path}: {error.strerror}") from None
 
 
-def line_of(outcome: Outcome) -> bytes:
-    """The line of results of a request that was ``Asked``."""
-    asked = outcome.request
-    assert isinstance(asked, Asked)
-    return line_with(asked, _what_came(outcome))
-
-
-def line_with(asked: Asked, came: Mapping[str, Any]) -> bytes:
-    """The line of results of what was asked, and what came of it: a "reply" or an "error"."""
-    entry = {"id": asked.key, "line": asked.line, "request": asked.digest}
-    if asked.meta is not None:
-        entry["meta"] = asked.meta
-    text = json.dumps({**entry, **came}, ensure_ascii=False, default=dict)
+def result_line(request: BatchRequest, result: Mapping[str, Any]) -> bytes:
+    """Return the line of results of a request; ``result`` has a "reply" or an "error"."""
+    entry = {"id": request.key, "line": request.line, "request": request.digest}
+    if request.meta is not None:
+        entry["meta"] = request.meta
+    text = json.dumps({**entry, **result}, ensure_ascii=False, default=dict)
     return text.encode(errors="backslashreplace") + b"\n"
 
 
-def _what_came(outcome: Outcome) -> dict[str, Any]:
+def _result_of(outcome: Outcome) -> dict[str, Any]:
     error = outcome.error
     if isinstance(error, S1Error):
-        return {"error": error.to_dict(), "partial": [asdict(one) for one in error.partial], "so_far": list(error.so_far)}
+        return {"error": error.to_dict(), "partial": [asdict(sample) for sample in error.partial], "so_far": list(error.so_far)}
     if error is not None:
         return {"error": {"error": type(error).__name__, "message": str(error), "retryable": False, "request_id": None}}
     first, *others = (reply.to_dict() for reply in outcome.replies)
@@ -214,7 +202,7 @@ def _ends_whole(file: BinaryIO) -> bool:
 
 
 def _locked(path: Path) -> BinaryIO:
-    """Open for appending, and nobody else may. A run that replaced the file meanwhile is noticed."""
+    """Open the file for appending and lock it. Another run may replace the file before the lock is held; then try again."""
     while True:
         file = path.open("a+b")
         try:
@@ -223,18 +211,19 @@ def _locked(path: Path) -> BinaryIO:
                 return file
         except BlockingIOError:
             file.close()
-            raise Refused(f"{path}: another run writes it; wait for its end, or give another file") from None
+            raise Refused(f"{path}: another run is writing it; wait for its end, or give another file") from None
         file.close()
 
 
 def _replaced(path: Path, old: BinaryIO, lines: Iterator[bytes]) -> BinaryIO:
-    """The file (no link to it, which would go) with these lines instead; a process that is killed meanwhile leaves
-    the old one.
+    """Replace the file with these lines, and return it open and locked. A process that is killed meanwhile leaves the old file.
+
+    ``path`` must not be a symbolic link, which would be replaced itself.
     """
     beside = path.with_name(f"{path.name}.new")
     with ExitStack() as on_failure:
         new = on_failure.enter_context(beside.open("a+b"))
-        fcntl.flock(new, fcntl.LOCK_EX)  # before it takes the path: nobody gets in between
+        fcntl.flock(new, fcntl.LOCK_EX)  # before it takes the path, so that no other run can lock it first
         new.truncate(0)
         new.writelines(lines)
         new.flush()

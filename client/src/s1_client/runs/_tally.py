@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How far a run is: counts, and the lines that tell of them. No clock, no output."""
+"""The counts of a run, and the lines of text that report them. No clock, no output."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from dataclasses import dataclass, field
 
 from s1_client import ConnectionFailed, Outcome, ServerNotReady
 
-MAX_UNREACHED = 20  # more is no accident; 64 that run together may fail together, a million must not
+MAX_UNREACHED = 20  # a few requests that run together may fail together; without a limit a million would
 
 
 @dataclass(slots=True, kw_only=True)
 class Tally:
-    """What has become of the requests of a run.
+    """The counts of a run's requests.
 
     Attributes:
-        num_to_do: those that the run asks.
-        num_skipped: those whose replies were there before.
-        num_bad_lines: lines that ask nothing.
-        failed: how many, by kind of error.
-        num_unreached: the last ones in a row for which no server could be reached.
+        num_to_do: requests that the run sends.
+        num_skipped: requests whose replies an earlier run stored.
+        num_bad_lines: lines of the input that are no request.
+        failed: failed requests by the name of the error class.
+        num_unreached: the latest requests in a row for which no server could be reached.
     """
 
     num_to_do: int = 0
@@ -33,7 +33,7 @@ class Tally:
     num_unreached: int = 0
 
     def add(self, outcome: Outcome) -> None:
-        """Count what came of a request."""
+        """Count a request that has ended."""
         if outcome.error is None:
             self.num_done += 1
             self.num_thinking_tokens += sum(reply.usage.num_thinking_tokens for reply in outcome.replies)
@@ -44,25 +44,25 @@ class Tally:
 
     @property
     def num_failed(self) -> int:
-        """Requests that failed."""
+        """Number of requests that failed."""
         return self.failed.total()
 
     @property
     def num_left(self) -> int:
-        """Requests that have not ended."""
+        """Number of requests that have not ended."""
         return self.num_to_do - self.num_done - self.num_failed
 
     @property
     def exit_code(self) -> int:
-        """Of a run that came to its end."""
+        """Exit code of a command whose run reached its end."""
         return 2 if self.num_bad_lines else 1 if self.num_failed else 0
 
     def tokens_per_s(self, elapsed_s: float) -> float:
-        """Of the replies that are whole."""
+        """Return the tokens of whole replies per second."""
         return (self.num_thinking_tokens + self.num_answer_tokens) / elapsed_s if elapsed_s else 0.0
 
     def progress(self, elapsed_s: float) -> str:
-        """A line in the middle of a run."""
+        """Return the line that reports a run in progress."""
         num_ended = self.num_done + self.num_failed
         eta = f", {duration(elapsed_s / num_ended * self.num_left)} left" if num_ended else ""
         return (
@@ -71,7 +71,7 @@ class Tally:
         )
 
     def summary(self, elapsed_s: float) -> str:
-        """The last line."""
+        """Return the line that reports a run at its end."""
         kinds = ", ".join(f"{kind} {number}" for kind, number in self.failed.most_common())
         parts = [
             f"{self.num_done} done",
@@ -80,12 +80,12 @@ class Tally:
             *([f"{self.num_left} not ended"] if self.num_left else []),
             *([f"{self.num_bad_lines} bad line{'s' if self.num_bad_lines > 1 else ''}"] if self.num_bad_lines else []),
         ]
-        tokens = f"{self.num_thinking_tokens} tokens thought, {self.num_answer_tokens} answered"
+        tokens = f"{self.num_thinking_tokens} thinking tokens, {self.num_answer_tokens} answer tokens"
         return f"{', '.join(parts)}; {tokens}; {duration(elapsed_s)}"
 
 
 def duration(seconds: float) -> str:
-    """In the units one would say it in."""
+    """Return a duration in the units that suit its length: ``3.2 s``, ``4 min 05 s`` or ``2 h 10 min``."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from client.cli.running import by_id, call, entries, write_lines
-from client.evaluation.test_judge import api  # noqa: F401  # a fixture
+from client.evaluation.grading.test_judge import api  # noqa: F401  # a fixture
 from s1_client import EngineFailed
 from s1_client.evaluation import load_task
 from s1_client.testing import FakeServer
@@ -59,7 +59,7 @@ def test_a_protocol_is_asked_and_told(server, folder, task):
     assert "budget 100: the budget had no effect; all 2 thoughts ended by themselves below it, the longest with 6 tokens" in told.stdout
     assert "budget 0 and budget 4 cannot be told apart with these 2 questions" in told.stdout
     assert "Scaling a doubling leaves out what has no thinking: budget 0\n" in told.stdout
-    assert "told how long: no Control without --max-thinking-tokens -1" in told.stdout
+    assert "class prompts: no Control without --max-thinking-tokens -1" in told.stdout
     assert told.stdout.count("50 (") == 6
 
 
@@ -125,7 +125,7 @@ def test_another_task_wants_another_folder(evaluate, task):
     evaluate("--max-thinking-tokens", "4")
     write_lines(task, {"id": "easy", "prompt": "easier", "expected": 42})
     arguments = ("eval", task, "--max-thinking-tokens", "4", "--out", task.parent / "out", "--url", "127.0.0.1:1")
-    assert "holds another evaluation: a question, an option or the model was different" in call(*arguments, code=2).stderr
+    assert "holds another evaluation: a question, an option or the model differs" in call(*arguments, code=2).stderr
 
 
 def test_two_evaluations_are_compared_in_one_figure(server, task, tmp_path):
@@ -245,7 +245,7 @@ def test_what_a_judge_says_does_not_end_an_evaluation(evaluate, server, api, mon
     server.says(to="hard", thinking=" so", answer=" seven")
     told, rows = evaluate("--max-thinking-tokens", "4", "--grading", "judge")
     assert rows["budget 4"]["accuracy"]["value"] == 0.5
-    assert "budget 4: 1 of 2 answers could not be graded and count as wrong; the judge said" in told.stdout
+    assert "budget 4: 1 of 2 answers could not be graded and count as wrong; the judge replied" in told.stdout
 
 
 @pytest.mark.parametrize("grading", ["integer", "letter", "math", "text"])

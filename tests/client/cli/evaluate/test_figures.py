@@ -8,7 +8,7 @@ import pytest
 from client.evaluation.made import TASK, entries, entry, reply
 from s1_client.cli.evaluate import figures
 from s1_client.evaluation import Node, Protocol, Tree, report, report_of
-from s1_client.evaluation._trees import tree_to_dict
+from s1_client.evaluation.search.tree_json import tree_to_dict
 
 PROTOCOL = Protocol(budgets=(16, 64), rejection_budgets=(16,))
 

@@ -8,11 +8,11 @@ import subprocess
 import sys
 
 import pytest
+from client.evaluation.test_judge import api  # noqa: F401  # a fixture
 
 from client.cli.running import by_id, call, entries, start, write_lines
-from client.evaluation.test_judge import api  # noqa: F401  # a fixture
 from s1_client import EngineFailed
-from s1_client.evaluation._grade import wilson
+from s1_client.evaluation._intervals import wilson
 from s1_client.testing import FakeServer
 from server.waiting import wait_until
 
@@ -320,7 +320,7 @@ def test_a_bad_line_and_nothing_is_asked(sweep, server, questions):
         )
     said = sweep("--file", questions, code=2).stderr
     assert f"{questions}:5: expected: got true, allowed: a number, or text" in said
-    assert f"{questions}:6: num_ignore: the command line says it for all questions" in said
+    assert f"{questions}:6: num_ignore: not allowed in a question" in said
     assert f"{questions}:8: not JSON" in said
     assert "6 questions and 3 bad lines; nothing was asked" in said
     assert server.requests == []

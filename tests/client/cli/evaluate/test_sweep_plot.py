@@ -9,11 +9,11 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from s1_client.cli.evaluate import sweep_plot as plot
+from s1_client.cli.evaluate.sweep_plot import lines_of
 from s1_client.cli.evaluate.sweep_summary import Row, Summary
 from s1_client.cli.plots.labels import Box, place
-from s1_client.cli.plots.points import lines_of
 from s1_client.cli.plots.style import COLOURS, MARKERS
-from s1_client.evaluation._grade import wilson
+from s1_client.evaluation._intervals import wilson
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from s1_client import Client
 from s1_client._suggest import suggestion
 from s1_client.cli.batch import CONCURRENCY
 from s1_client.cli.evaluate.searches import score_all, scorer_of, search_all, search_fields, searches
@@ -17,18 +18,28 @@ from s1_client.cli.evaluate.show import COMPARISON, SAMPLES, SCORES, SETTINGS, T
 from s1_client.cli.evaluate.sweep import integers
 from s1_client.cli.options import SectionedCommand, asked, completed, connect, connection_options, refuse_greedy, request_options
 from s1_client.cli.output import echo
-from s1_client.cli.request_file import Asked, digest, digest_of
+from s1_client.cli.progress import TerminalProgress
 from s1_client.evaluation import GRADERS, Protocol, Setting, Task, load_task
-from s1_client.evaluation._graders import NEEDS, check_reference
-from s1_client.evaluation._judge import JudgeFailed
-from s1_client.evaluation._protocol import ASKED, LONG, OWN, REBASE, SHORT, Slot, is_accepted, slots
+from s1_client.evaluation._protocol import LONG, OWN, REBASE, SHORT, SINGLE_REQUEST_KINDS, Slot, is_accepted, slots
 from s1_client.evaluation._questions import check_values
 from s1_client.evaluation._recipes import NAMES as RECIPES
-from s1_client.evaluation._tasks import BUNDLED
-from s1_client.runs import _folder
-from s1_client.runs._results import Refused, entries_in, results_at
-from s1_client.runs._run import run
-from s1_client.runs._tally import Tally
+from s1_client.evaluation._task_loader import BUNDLED
+from s1_client.evaluation.grading.graders import NEEDS, check_reference
+from s1_client.evaluation.grading.judge import JudgeFailed
+from s1_client.runs import (
+    BatchRequest,
+    Refused,
+    Results,
+    Tally,
+    check_same_run,
+    digest,
+    digest_of,
+    entries_in,
+    make_folder,
+    open_results,
+    run,
+    save_manifest,
+)
 
 MAX_ATTEMPTS = 16
 
@@ -121,7 +132,7 @@ class _Plan:
 
     def to_dict(self, before: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """What ``settings.json`` holds, with what it held ``before``."""
-        protocol = self.protocol if before is None else self.protocol.with_what_was(before["protocol"])
+        protocol = self.protocol if before is None else self.protocol.merged_with(before["protocol"])
         return {
             "evaluation": self.identity(),
             "model": self.model,
@@ -136,12 +147,12 @@ class _Plan:
         settings = [setting for setting in self.protocol.settings() if setting.kind in kinds]
         return list(slots(self.task.questions, settings, self.num_repeats))
 
-    def asked(self, attempt: int, rejected: Sequence[Slot] | None) -> Iterator[Asked]:
+    def asked(self, attempt: int, rejected: Sequence[Slot] | None) -> Iterator[BatchRequest]:
         """The requests of all slots, then, attempt by attempt, of those whose thought was rejected."""
-        for slot in self.slots(*ASKED) if rejected is None else rejected:
+        for slot in self.slots(*SINGLE_REQUEST_KINDS) if rejected is None else rejected:
             prompt, options = slot.setting.prompt(slot.question), slot.options(self.options)
             whole = digest(prompt, options, model=self.model)
-            yield Asked(prompt=prompt, options=options, key=slot.key, digest=whole, line=attempt + 1, meta=slot.meta)
+            yield BatchRequest(prompt=prompt, options=options, key=slot.key, digest=whole, line=attempt + 1, meta=slot.meta)
 
 
 def _plan(name: str, parameters: Mapping[str, Any]) -> _Plan:
@@ -169,7 +180,7 @@ def _refuse_equal_replies(
 ) -> None:
     """Whatever asks one thing several times needs a temperature. Raises UsageError."""
     asks_again = {
-        "--repeat": parameters["num_repeats"] > 1 and any(setting.kind in ASKED for setting in protocol.settings()),
+        "--repeat": parameters["num_repeats"] > 1 and any(setting.kind in SINGLE_REQUEST_KINDS for setting in protocol.settings()),
         "--rejection": bool(protocol.rejection_budgets) and parameters["max_attempts"] > 1,
     }
     for flag, is_given in asks_again.items():
@@ -208,7 +219,7 @@ def _protocol(parameters: Mapping[str, Any]) -> Protocol:
         ignores=parameters["ignores"] or (0,),
         ignore_strs=parameters["ignore_strs"],
         is_capped=parameters["capped"],
-        told_budget=parameters["told_budget"],
+        prompted_cap=parameters["told_budget"],
         class_prompts=classes,
         rejection_budgets=parameters["rejection"] or (),
         widths=parameters["widths"] or (),
@@ -231,26 +242,29 @@ def _ask(plan: _Plan, folder: Path, parameters: Mapping[str, Any]) -> Tally:
     if plan.reward_model:
         with scorer_of(parameters) as scorer:
             scorer.check()
-    _folder.make(folder)
+    make_folder(folder)
     samples, settings = folder / SAMPLES, folder / SETTINGS
-    with results_at(samples, overwrite=parameters["overwrite"]) as results, connect(parameters) as client:
+    with open_results(samples, overwrite=parameters["overwrite"]) as results, connect(parameters) as client:
         is_new = parameters["overwrite"] or not any(path.exists() and path.stat().st_size for path in (samples, folder / TREES))
-        before = _folder.claim(settings, plan.to_dict(), kind="evaluation", is_new=is_new)
-        _folder.note(settings, plan.to_dict(before))
+        before = check_same_run(settings, plan.to_dict(), kind="evaluation", is_new=is_new)
+        save_manifest(settings, plan.to_dict(before))
         if parameters["overwrite"]:
             for other in (TREES, SCORES):
                 (folder / other).unlink(missing_ok=True)
         first = list(plan.asked(0, None))
-        tally = run(client, first, results, where=plan.task.name, concurrency=parameters["concurrency"]) if first else Tally()
+        tally = _run(client, plan, first, results, parameters) if first else Tally()
     for attempt in range(1, plan.max_attempts):
         rejected = _rejected(plan, samples, attempt)
         if not rejected or tally.exit_code:
             break
         echo(f"attempt {attempt + 1} of {plan.max_attempts}: {len(rejected)} thoughts were rejected and are asked for again", err=True)
-        with results_at(samples) as results, connect(parameters) as client:
-            again = list(plan.asked(attempt, rejected))
-            tally = run(client, again, results, where=plan.task.name, concurrency=parameters["concurrency"])
+        with open_results(samples) as results, connect(parameters) as client:
+            tally = _run(client, plan, list(plan.asked(attempt, rejected)), results, parameters)
     return _by_reward(plan, folder, parameters, tally) if plan.reward_model else tally
+
+
+def _run(client: Client, plan: _Plan, requests: list[BatchRequest], results: Results, parameters: Mapping[str, Any]) -> Tally:
+    return run(client, requests, results, TerminalProgress(), where=plan.task.name, concurrency=parameters["concurrency"])
 
 
 def _by_reward(plan: _Plan, folder: Path, parameters: Mapping[str, Any], before: Tally) -> Tally:
@@ -260,10 +274,10 @@ def _by_reward(plan: _Plan, folder: Path, parameters: Mapping[str, Any], before:
         wanted = list(searches(plan.slots(REBASE), plan.options, models=(plan.model, reward_model)))
         tally = before
         if wanted:
-            with results_at(folder / TREES) as results:
+            with open_results(folder / TREES) as results:
                 tally = search_all(client, wanted, scorer, results, where=plan.task.name, concurrency=parameters["concurrency"])
         if plan.num_repeats > 1:
-            with results_at(folder / SAMPLES):  # nobody else writes scores meanwhile
+            with open_results(folder / SAMPLES):  # nobody else writes scores meanwhile
                 score_all(entries_in(folder / SAMPLES), folder / SCORES, scorer, reward_model, plan.task)
     return max(before, tally, key=lambda one: one.exit_code)
 

@@ -10,12 +10,11 @@ from typing import Any
 from s1_client.cli.evaluate.show import SAMPLES, SETTINGS, asked_in
 from s1_client.cli.evaluate.sweep import REPLIES, SWEEP
 from s1_client.cli.evaluate.sweep_summary import grades_of
-from s1_client.evaluation._judge import JudgeFailed
 from s1_client.evaluation._protocol import is_accepted
 from s1_client.evaluation._samples import collect
 from s1_client.evaluation._stats import Grade
-from s1_client.runs import _folder
-from s1_client.runs._results import Refused, entries_in
+from s1_client.evaluation.grading.judge import JudgeFailed
+from s1_client.runs import Refused, entries_in, load_manifest
 
 
 def files_of(path: Path) -> list[Path]:
@@ -33,7 +32,7 @@ def grade_of(path: Path) -> Grade | None:
     if path.name == SAMPLES and (path.parent / SETTINGS).is_file():
         return _of_evaluation(path)
     if path.name == REPLIES and (path.parent / SWEEP).is_file():
-        return grades_of(_folder.noted(path.parent / SWEEP, "sweep"))
+        return grades_of(load_manifest(path.parent / SWEEP, "sweep"))
     return None
 
 

@@ -9,13 +9,14 @@ from typing import IO, Any
 
 from s1_client import Prompt
 from s1_client._jsonl import Item, items
-from s1_client.cli.request_file import Asked, BadLine, Keys, digest, digest_of
-from s1_client.evaluation._grade import Expected
+from s1_client.cli.request_file import Keys
 from s1_client.evaluation._questions import question_of
+from s1_client.evaluation._seeds import shift_seeds
+from s1_client.evaluation.grading.text_match import Expected
+from s1_client.runs import BadLine, BatchRequest, digest, digest_of
 
 SETTING = ("max_thinking_tokens", "num_ignore")  # what a sweep varies
 OWN = (*SETTING, "num_samples")  # what only it may say
-_SEEDS = ("seed", "thinking_seed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +52,7 @@ class Grid:
     options: Mapping[str, Any]
     model: str
 
-    def __iter__(self) -> Iterator[Asked]:
+    def __iter__(self) -> Iterator[BatchRequest]:
         """Question by question: one prompt's settings come together, which engines that keep prefixes like, and a
         sweep that is stopped has whole questions.
         """
@@ -61,12 +62,10 @@ class Grid:
                     for budget in self.budgets:
                         yield self._asked(question, {"max_thinking_tokens": budget, "num_ignore": ignore}, repeat)
 
-    def _asked(self, question: Question, setting: Mapping[str, int], repeat: int) -> Asked:
-        options = {**self.options, **question.options, **setting}
-        seeds = {name: options[name] + repeat for name in _SEEDS if options.get(name) is not None}  # or repeats would be equal
-        options = {name: value for name, value in {**options, **seeds}.items() if value is not None}
+    def _asked(self, question: Question, setting: Mapping[str, int], repeat: int) -> BatchRequest:
+        options = shift_seeds({**self.options, **question.options, **setting}, repeat)
         budget, ignore = setting.values()
-        return Asked(
+        return BatchRequest(
             prompt=question.prompt,
             options=options,
             key=f"{question.key}/b{budget}/i{ignore}/r{repeat}",

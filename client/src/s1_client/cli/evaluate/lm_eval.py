@@ -9,8 +9,9 @@ import sys
 import click
 
 from s1_client._suggest import how_to_install
+from s1_client.cli.progress import TerminalProgress
 from s1_client.evaluation._recipes import FOLDER
-from s1_client.runs._results import Refused
+from s1_client.runs import Refused
 
 INCLUDE = "--include_path"
 
@@ -32,10 +33,11 @@ def lm_eval(arguments: tuple[str, ...]) -> None:
     try:
         from lm_eval.__main__ import cli_evaluate
 
-        from s1_client.evaluation import lm_eval_model  # noqa: F401  # registers the model
+        from s1_client.evaluation import lm_eval_model  # registers the model
         from s1_client.evaluation._lm_eval_options import BadArgument
     except ImportError as error:
         raise Refused(f"{error}; s1 lm-eval needs lm-evaluation-harness: {how_to_install('lm-eval')}") from None
+    lm_eval_model.S1Triton.progress = TerminalProgress()
     before, sys.argv = sys.argv, ["lm-eval", *with_recipes(arguments)]
     try:
         cli_evaluate()

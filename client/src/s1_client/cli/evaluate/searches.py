@@ -21,15 +21,22 @@ from s1_client._fields import SAMPLING, SCHEDULING, in_section
 from s1_client._jsonl import read_file
 from s1_client.cli.options import settings_of
 from s1_client.cli.output import echo
-from s1_client.cli.progress import shown
-from s1_client.cli.request_file import Asked, digest_of
+from s1_client.cli.progress import TerminalProgress
 from s1_client.evaluation import Scorer, Search, ServedScorer, Task, Tree, rebase
 from s1_client.evaluation._protocol import Slot
-from s1_client.evaluation._trees import steps_of, tree_to_dict
-from s1_client.runs._folder import write
-from s1_client.runs._results import Refused, Results, line_with
-from s1_client.runs._run import plan, stopped
-from s1_client.runs._tally import MAX_UNREACHED, Tally
+from s1_client.evaluation.search.tree_json import steps_of, tree_to_dict
+from s1_client.runs import (
+    MAX_UNREACHED,
+    BatchRequest,
+    Refused,
+    Results,
+    Tally,
+    digest_of,
+    find_missing,
+    keep_on_stop,
+    result_line,
+    write_text,
+)
 
 # The request fields that a search passes on: it sets the seed and the number of samples itself.
 _SAMPLING = {"preset", *in_section(SAMPLING, SCHEDULING)} - {"seed", "num_samples"}
@@ -37,7 +44,7 @@ _SEEDS_APART = 100_003  # of repeats: more requests than a search makes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Searched(Asked):
+class Searched(BatchRequest):
     """A search, and what its line of results needs."""
 
     search: Search
@@ -85,12 +92,13 @@ def search_all(client: Client, asked: Sequence[Searched], scorer: Scorer, result
 
     Raises what ``_run.run`` does, and Refused for scores that are none.
     """
-    tally = plan(asked, results, where)
+    progress = TerminalProgress()
+    tally = find_missing(asked, results, progress, where)
     missing = [one for one in asked if not results.has_reply(one, where)]
     width = max((one.search.width for one in missing), default=1)
     executor = ThreadPoolExecutor(max(1, concurrency // width), thread_name_prefix="s1-search")
     try:
-        with stopped(results), shown(tally) as changed:
+        with keep_on_stop(results, progress), progress.show(tally) as changed:
             running = {executor.submit(_tree, client, one, scorer): one for one in missing}
             for future in as_completed(running):
                 _keep(running[future], future, results, tally)
@@ -116,7 +124,7 @@ def _keep(asked: Searched, future: Future[Tree], results: Results, tally: Tally)
     except ValueError as error:
         raise Refused(str(error)) from None
     else:
-        results.append(line_with(asked, {"reply": tree_to_dict(tree)}))
+        results.append(result_line(asked, {"reply": tree_to_dict(tree)}))
         tally.num_done += 1
         tally.num_answer_tokens += tree.num_tokens
         tally.num_unreached = 0
@@ -145,6 +153,6 @@ def score_all(entries: Iterable[Mapping[str, Any]], path: Path, scorer: Scorer, 
             answers[entry["meta"]["question"]][entry["id"]] = steps_of(entry["reply"]["answer"])
     for question, missing in answers.items():
         known.update(zip(missing, scorer(prompts[question], list(missing.values())), strict=True))
-        write(path, json.dumps(scores, indent=1) + "\n")
+        write_text(path, json.dumps(scores, indent=1) + "\n")
     if answers:
         echo(f"{sum(map(len, answers.values()))} answers scored by {reward_model}", err=True)

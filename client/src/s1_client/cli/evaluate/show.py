@@ -13,13 +13,12 @@ from s1_client.cli.evaluate.tables import told, told_versus
 from s1_client.cli.output import echo
 from s1_client.cli.shown import show
 from s1_client.evaluation import Protocol, Task
-from s1_client.evaluation._judge import JudgeFailed
 from s1_client.evaluation._protocol import Setting
 from s1_client.evaluation._report import Graded, graded
 from s1_client.evaluation._tasks import task_of
 from s1_client.evaluation._versus import Evaluation, paired, versus
-from s1_client.runs import _folder
-from s1_client.runs._results import Refused, entries_in
+from s1_client.evaluation.grading.judge import JudgeFailed
+from s1_client.runs import Refused, entries_in, load_manifest, make_folder, write_text
 
 SETTINGS, SAMPLES, TREES, SCORES, SUMMARY = "settings.json", "samples.jsonl", "trees.jsonl", "scores.json", "summary"
 COMPARISON = "comparison"
@@ -38,7 +37,7 @@ class Asked:
 
 def asked_in(folder: Path) -> Asked:
     """What was asked there. Raises Refused for a folder of something else."""
-    what = _folder.noted(folder / SETTINGS, "evaluation")
+    what = load_manifest(folder / SETTINGS, "evaluation")
     try:
         task, settings = task_of(what["task"]), Protocol(**what["protocol"]).settings()
         reward_model = what.get("reward_model") or ""
@@ -50,8 +49,8 @@ def asked_in(folder: Path) -> Asked:
 def show_one(folder: Path) -> None:
     """The tables and sentences to stdout; the summary and the figures into the folder."""
     found = _graded(folder, asked_in(folder)).report
-    _folder.write(folder / f"{SUMMARY}.json", found.to_json())
-    _folder.write(folder / f"{SUMMARY}.csv", found.to_csv())
+    write_text(folder / f"{SUMMARY}.json", found.to_json())
+    write_text(folder / f"{SUMMARY}.csv", found.to_csv())
     _print(told(found))
     from s1_client.cli.evaluate.figures import draw_all  # imports matplotlib, which takes its time
 
@@ -67,8 +66,8 @@ def show_two(first: Path, second: Path, out: Path) -> None:
     found = versus(*evaluations)
     if not found.num_questions:
         raise Refused(f"{first} and {second} have no question in common (of one id and one text): there is nothing to compare")
-    _folder.make(out)
-    _folder.write(out / f"{COMPARISON}.json", found.to_json())
+    make_folder(out)
+    write_text(out / f"{COMPARISON}.json", found.to_json())
     _print(told_versus(found))
     from s1_client.cli.evaluate.figures import draw_versus
 

@@ -21,7 +21,7 @@ from s1_client.cli.evaluate.sweep_table import number, percent
 from s1_client.cli.output import echo
 from s1_client.cli.shown import show
 from s1_client.evaluation._stats import BadSample, Count, Stats, statistics, statistics_by_setting
-from s1_client.runs._results import Refused
+from s1_client.runs import Refused
 
 _LABELS = (
     "responses",

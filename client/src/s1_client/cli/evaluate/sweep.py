@@ -15,15 +15,24 @@ from s1_client.cli.evaluate.sweep_summary import summarise
 from s1_client.cli.evaluate.sweep_table import table
 from s1_client.cli.options import SectionedCommand, asked, connect, connection_options, refuse_greedy, request_options
 from s1_client.cli.output import echo
+from s1_client.cli.progress import TerminalProgress
 from s1_client.cli.request_file import opened
 from s1_client.cli.shown import show
-from s1_client.evaluation._graders import NEEDS
-from s1_client.evaluation._judge import JudgeFailed
 from s1_client.evaluation._questions import check_values
-from s1_client.runs import _folder
-from s1_client.runs._results import Refused, entries_in, results_at
-from s1_client.runs._run import run
-from s1_client.runs._tally import Tally
+from s1_client.evaluation.grading.graders import NEEDS
+from s1_client.evaluation.grading.judge import JudgeFailed
+from s1_client.runs import (
+    Refused,
+    Tally,
+    check_same_run,
+    entries_in,
+    load_manifest,
+    make_folder,
+    open_results,
+    run,
+    save_manifest,
+    write_text,
+)
 
 SWEEP, REPLIES, SUMMARY, PLOT = "sweep.json", "replies.jsonl", "summary", "sweep"
 
@@ -78,7 +87,7 @@ def sweep(context: click.Context, /, question: str | None, file: str | None, plo
     if [question, file, plot_only].count(None) != 2:
         raise click.UsageError("give one of QUESTION, --file and --plot-only")
     if plot_only is not None:
-        _show(plot_only, _folder.noted(plot_only / SWEEP, "sweep"))
+        _show(plot_only, load_manifest(plot_only / SWEEP, "sweep"))
         return
     grid = _grid(_read(file) if file else [Question(key="question", prompt=str(question))], parameters)
     folder = parameters["out"] or Path(f"sweep-{grid.identity()[:8]}")
@@ -118,12 +127,12 @@ def _grid(questions: list[Question], parameters: Mapping[str, Any]) -> Grid:
 
 
 def _ask(grid: Grid, folder: Path, where: str, parameters: Mapping[str, Any]) -> Tally:
-    _folder.make(folder)
-    with results_at(folder / REPLIES, overwrite=parameters["overwrite"]) as results, connect(parameters) as client:
+    make_folder(folder)
+    with open_results(folder / REPLIES, overwrite=parameters["overwrite"]) as results, connect(parameters) as client:
         is_new = parameters["overwrite"] or (folder / REPLIES).stat().st_size == 0
-        _folder.claim(folder / SWEEP, grid.to_dict(), kind="sweep", is_new=is_new)
-        _folder.note(folder / SWEEP, grid.to_dict())
-        return run(client, grid, results, where=where, concurrency=parameters["concurrency"])
+        check_same_run(folder / SWEEP, grid.to_dict(), kind="sweep", is_new=is_new)
+        save_manifest(folder / SWEEP, grid.to_dict())
+        return run(client, grid, results, TerminalProgress(), where=where, concurrency=parameters["concurrency"])
 
 
 def _show(folder: Path, what: Mapping[str, Any]) -> None:
@@ -132,8 +141,8 @@ def _show(folder: Path, what: Mapping[str, Any]) -> None:
         summary = summarise(what, entries_in(folder / REPLIES))
     except (ImportError, JudgeFailed) as error:
         raise Refused(f"{error}; the replies are kept: s1 sweep --plot-only {folder} grades them again") from None
-    _folder.write(folder / f"{SUMMARY}.json", summary.to_json())
-    _folder.write(folder / f"{SUMMARY}.csv", summary.to_csv())
+    write_text(folder / f"{SUMMARY}.json", summary.to_json())
+    write_text(folder / f"{SUMMARY}.csv", summary.to_csv())
     show(table(summary), markup=True)
     if told := summary.cut_answers():
         echo(told)

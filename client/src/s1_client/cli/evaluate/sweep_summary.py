@@ -12,10 +12,10 @@ from dataclasses import asdict, dataclass, field, fields
 from statistics import fmean, median
 from typing import Any
 
-from s1_client.evaluation._grade import wilson
-from s1_client.evaluation._graders import grade, grading_of
-from s1_client.evaluation._judge import Ungraded
+from s1_client.evaluation._intervals import wilson
 from s1_client.evaluation._samples import CUT
+from s1_client.evaluation.grading.graders import grade, grading_of
+from s1_client.evaluation.grading.judge import Ungraded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

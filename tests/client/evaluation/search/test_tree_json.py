@@ -6,8 +6,8 @@ import json
 import pytest
 
 from s1_client.evaluation import VOTES, Node, Tree
-from s1_client.evaluation._rebase_tree import ANSWERED, BUDGET
-from s1_client.evaluation._trees import answer_of, steps_of, tree_of, tree_to_dict
+from s1_client.evaluation.search.tree import ANSWERED, BUDGET
+from s1_client.evaluation.search.tree_json import answer_of, steps_of, tree_of, tree_to_dict
 
 
 def tree():

@@ -5,7 +5,7 @@ import pytest
 
 from s1_client import Client, EngineFailed
 from s1_client.evaluation import Search, rebase
-from s1_client.evaluation._rebase_tree import ANSWERED, BUDGET, DEPTH
+from s1_client.evaluation.search.tree import ANSWERED, BUDGET, DEPTH
 from s1_client.testing import FakeServer
 
 
@@ -76,7 +76,7 @@ def test_a_scorer_gives_a_number_for_each(server, client, scores):
 
 
 def test_what_the_search_sets_cannot_be_set(client):
-    with pytest.raises(TypeError, match="option 'stop_words' is the search's own"):
+    with pytest.raises(TypeError, match="option 'stop_words' is set by the search"):
         rebase(client, "?", by_order, stop_words=["x"])
 
 

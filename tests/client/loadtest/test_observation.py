@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Times of messages to what a request's record says of them."""
+"""Turning arrival times of messages into a request's record."""
 
 from dataclasses import replace
 
@@ -8,7 +8,7 @@ import pytest
 from client.events import RESULT, round_with
 from client.loadtest.scenarios import job
 from s1_client import AnswerDelta, AnswerOpened, Done, Injected, Overloaded, RoundEnded, ThinkingDelta
-from s1_client.loadtest._observed import Observed, request_of
+from s1_client.loadtest._observation import Observation, request_of
 
 
 def thought(*ids):
@@ -29,7 +29,7 @@ def done(**changes):
 
 
 def seen(*messages, due_s=10.0, **values):
-    observed = Observed(job=job(), due_s=due_s, sent_s=due_s, messages=list(messages), ended_s=messages[-1][0] if messages else due_s)
+    observed = Observation(job=job(), due_s=due_s, sent_s=due_s, messages=list(messages), ended_s=messages[-1][0] if messages else due_s)
     for name, value in values.items():
         setattr(observed, name, value)
     return observed
@@ -108,17 +108,17 @@ def test_one_that_failed_at_once_has_no_times_but_its_end():
 
 
 @pytest.mark.parametrize(
-    ("work", "told_s", "fault"),
+    ("work", "accepted_s", "fault"),
     [
         ({"answer_now_after_tokens": 1}, 10.5, None),
-        ({"answer_now_after_tokens": 1}, 8.5, "answer_now: it went on for 2.1 s after the server had taken it"),
-        ({"cancel_after_tokens": 1}, 8.8, "cancel: it went on for 2.2 s after the server had taken it"),
+        ({"answer_now_after_tokens": 1}, 8.5, "answer_now: tokens arrived for 2.1 s after the server accepted the command"),
+        ({"cancel_after_tokens": 1}, 8.8, "cancel: tokens arrived for 2.2 s after the server accepted the command"),
         ({"answer_now_after_tokens": 1}, None, None),
     ],
 )
-def test_a_request_that_does_not_obey_is_wrong(work, told_s, fault):
-    found = of(*WHOLE, job=job(**work), told_s=told_s).checks
-    assert [check for check in found if "went on" in check] == ([fault] if fault else [])
+def test_a_request_that_does_not_obey_is_wrong(work, accepted_s, fault):
+    found = of(*WHOLE, job=job(**work), command_accepted_s=accepted_s).checks
+    assert [check for check in found if "tokens arrived" in check] == ([fault] if fault else [])
 
 
 def test_a_command_that_the_server_did_not_take_is_wrong():

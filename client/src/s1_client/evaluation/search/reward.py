@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What scores the steps of an answer: a Python callable, or a model that Triton serves.
+"""Score the steps of an answer with a reward model: a Python callable, or a model that Triton serves.
 
 A served reward model has these tensors:
 
     question  BYTES [1]   the question
-    steps     BYTES [n]   n answers so far, each a JSON list of its steps
-    scores    FP32  [n]   of the last step of each, the higher the better
+    steps     BYTES [n]   n partial answers, each a JSON list of its steps
+    scores    FP32  [n]   score of the last step of each, the higher the better
 """
 
 from __future__ import annotations
@@ -28,25 +28,24 @@ _CHECK_S = 30.0
 
 
 class Scorer(Protocol):
-    """A process-reward model."""
+    """A process-reward model that scores partial answers."""
 
     def __call__(self, question: str, answers: Sequence[Sequence[str]]) -> Sequence[float]:
-        """A score for each answer so far, given as its steps."""
+        """Return a score for each partial answer, which is given as its steps."""
         ...
 
 
 class ServedScorer:
-    """A reward model on Triton, see above.
+    """A reward model served by Triton, with the tensors that the module's docstring lists.
 
     Args:
-        url: host:port of Triton's gRPC, with grpcs:// before it for TLS.
-        model: its name there.
-        tls: None = none.
-        headers: of every call.
-        timeout_s: for a call.
+        url: host:port of Triton's gRPC endpoint, prefixed with grpcs:// for TLS.
+        model: name of the model on the server.
+        tls: certificates of the connection; None = none.
+        headers: gRPC metadata of every call.
+        timeout_s: time limit of a call.
 
-    Calls may come from several threads. Raises ValueError for an address or a header that cannot be, and OSError for a
-    certificate that cannot be read.
+    Thread-safe. Raises ValueError for an invalid address or header, and OSError for a certificate that cannot be read.
     """
 
     def __init__(
@@ -68,10 +67,10 @@ class ServedScorer:
         except InferenceServerException as error:
             raise ServerFailed(f"reward model {self._model} at {self._url}: {error.message()}") from error
         if not is_ready:
-            raise ServerFailed(f"reward model {self._model} at {self._url}: not ready, or not there")
+            raise ServerFailed(f"reward model {self._model} at {self._url}: not ready or not on the server")
 
     def __call__(self, question: str, answers: Sequence[Sequence[str]]) -> list[float]:
-        """See ``Scorer``. Raises ServerFailed if the model fails, or says something else than a score each."""
+        """Return a score for each partial answer. Raises ServerFailed if the model fails or returns other than finite scores."""
         inputs = [_texts("question", [question]), _texts("steps", [json.dumps(list(steps), ensure_ascii=False) for steps in answers])]
         try:
             result = self._client.infer(
@@ -91,7 +90,7 @@ class ServedScorer:
         self.close()
 
     def close(self) -> None:
-        """End the connection."""
+        """Close the connection to the server."""
         self._client.close()
 
 

@@ -4,7 +4,7 @@
 import pytest
 
 from client.loadtest.samples import failed, request
-from s1_client.loadtest._metrics import METRICS, TERMS, num_sampled_tokens, time_per_output_token_ms, values_of
+from s1_client.loadtest._metric_definitions import METRICS, TERMS, num_sampled_tokens, time_per_output_token_ms, values_of
 from s1_client.loadtest._summary import LevelSummary
 
 

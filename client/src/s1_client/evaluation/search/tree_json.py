@@ -1,25 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A search's tree as JSON holds it, and its answer. Pure."""
+"""Convert the tree of a search to and from JSON, and choose its answer. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from s1_client.evaluation._graders import Vote
-from s1_client.evaluation._rebase_tree import DELIMITER, WEIGHTS, Node, Tree
+from s1_client.evaluation.grading.graders import Vote
+from s1_client.evaluation.search.tree import DELIMITER, WEIGHTS, Node, Tree
 
-WEIGHT = "last"  # of an answer in a tree's vote, see WEIGHTS
+WEIGHT = "last"  # a key of WEIGHTS: the weight of an answer in a tree's vote
 
 
 def steps_of(answer: str, delimiter: str = DELIMITER) -> tuple[str, ...]:
-    """A whole answer as a reward model gets it: each step with the delimiter that ends it."""
+    """Split an answer into the steps that a reward model gets, each with the delimiter that ends it."""
     *steps, last = answer.split(delimiter)
     return (*(step + delimiter for step in steps), *([last] if last or not steps else []))
 
 
 def tree_to_dict(tree: Tree) -> dict[str, Any]:
-    """The tree with its ledger. Each node has its own step alone, and the place of its parent (None: the question)."""
+    """Return the tree as JSON-compatible values. A node has its own step and its parent's index (None: the root)."""
     places = {id(node): place for place, node in enumerate(tree.nodes)}
     nodes = [
         {
@@ -42,21 +42,22 @@ def tree_to_dict(tree: Tree) -> dict[str, Any]:
 
 
 def tree_of(data: Mapping[str, Any]) -> Tree:
-    """The tree out of ``tree_to_dict``."""
+    """Return the tree that ``tree_to_dict`` converted."""
     nodes: list[Node] = []
-    for one in data["nodes"]:
-        parent = None if one["parent"] is None else nodes[one["parent"]]
+    for item in data["nodes"]:
+        parent = None if item["parent"] is None else nodes[item["parent"]]
         before = () if parent is None else parent.steps
-        nodes.append(Node(steps=(*before, one["step"]), parent=parent, score=one["score"], end=one["end"], num_tokens=one["num_tokens"]))
+        values = {name: item[name] for name in ("score", "end", "num_tokens")}
+        nodes.append(Node(steps=(*before, item["step"]), parent=parent, **values))
     counts = {name: data[name] for name in ("budget", "num_requests", "num_prompt_tokens", "kv_reused_blocks")}
     return Tree(nodes=nodes, **counts)
 
 
 def answer_of(tree: Tree, vote: Vote) -> tuple[Node, int]:
-    """The leaf that is a tree's answer, and how many tokens its steps took.
+    """Return the leaf that is a tree's answer, and the number of tokens of its steps.
 
-    It is that of the vote of the leaves, each weighed by the score of its last step; where no leaf has a vote, that
-    with the highest score.
+    The leaf wins the vote of the leaves, each weighted by the score of its last step; if no leaf has a vote, it is the
+    leaf with the highest score.
     """
     leaf = tree.vote(vote, WEIGHTS[WEIGHT]) or tree.best() or Node(steps=())
     num_tokens, node = 0, leaf

@@ -1,22 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-r"""The letter of a choice that an answer states, in upper case as the s1 authors compare it. Pure.
+r"""Read the letter of a choice from an answer, in upper case as the s1 authors compare it. Pure.
 
-    boxed     the letter alone, or with its bracket, dot or text behind: ``\boxed{B}``, ``\boxed{\text{(b)}}``, ``\boxed{B: Paris}``;
-              a box with something else (a formula, a value) says nothing of letters
-    told      the letter that the statement begins with; else what "the answer is" in it says; else as "said"
-    said      the whole answer, if it is one letter; "so B."; "B is correct"; "option B"; the option that it begins with; else the
-              last letter
+By kind of statement (``statements``):
 
-A letter in a formula, one that is denied ("not B", "B fails"), the article "A" and the pronoun "I" are none. Several letters
-for one answer ("A or B") state nothing.
+    boxed     a single letter, or a letter with bracket, dot or text after it: ``\boxed{B}``, ``\boxed{\text{(b)}}``,
+              ``\boxed{B: Paris}``; a box with other content (a formula, a value) states no letter
+    marked    the letter at the beginning of the statement; else the letter after "the answer is" in it; else as "whole"
+    whole     the whole answer if it is a single letter; "so B."; "B is correct"; "option B"; the option at the
+              beginning; else the last letter
+
+Letters in a formula, denied letters ("not B", "B fails"), the article "A" and the pronoun "I" do not count. Several letters
+("A or B") state nothing.
 """
 
 from __future__ import annotations
 
 import re
 
-from s1_client.evaluation._number_scan import FILLERS
-from s1_client.evaluation._stated import statements, weakly_told
+from s1_client.evaluation.grading.number_scan import FILLERS
+from s1_client.evaluation.grading.statements import statements, weakly_marked
 
 _FORMULA = re.compile(r"\$\$?([^$]*)\$\$?|\\\(((?:(?!\\[()]).)*)\\\)|\\\[((?:(?!\\[\[\]]).)*)\\\]", re.DOTALL)
 _WRAPPER = re.compile(
@@ -29,12 +31,12 @@ _OPTION = re.compile(
 _LIST = re.compile(r"[\s(]*[A-Za-z][\s)]*(?:(?:,|/|&|\band\b|\bor\b)+[\s(]*[A-Za-z][\s)]*)+\.?")
 _ALSO = re.compile(r"[)\]\"'*]*\s*(?:,?\s*(?:and|or)\s+|[/&]\s*)(?:option\s+|choice\s+)?\(?([A-Z])(?![\w'])")
 _CAPITAL = re.compile(r"(?<![\w'\\^.-])\(?([A-Z])\)?(?![\w'^=]|-\w|\s*[=+<>])")
-# Behind the letter A no noun follows; the article A stands before no vowel.
+# No noun follows the letter A; the article A does not precede a vowel.
 _LETTER_A = re.compile(
     r" (?!(?:[ai]\w*|e(?!u)\w*|o(?!ne\b)\w*|because|since|but|not|for|by|was|were|from|due|given|the|this|that|these|must|would|should"
     r"|could|can|cannot|will|while|when|where|which|who|whose|with|than|then|so|to|has|have|does|did|seems|being)\b)[a-z]"
 )
-_LETTER_I = re.compile(r" (?!(?:is|was|because|since|and|or|but|not)\b)[a-z]")  # behind the pronoun I a verb follows
+_LETTER_I = re.compile(r" (?!(?:is|was|because|since|and|or|but|not)\b)[a-z]")  # a verb follows the pronoun I
 _PROSE = {"A": _LETTER_A, "I": _LETTER_I}
 _DENIED_BEFORE = re.compile(
     r"(?:\b(?:not|nor|neither|unlike|except|than|instead of|exclud\w+|eliminat\w+|reject\w*)|n't|\brul\w+ out)"
@@ -54,7 +56,7 @@ _CHOSEN = re.compile(
     r"(?:\s+is|:)?\s+(?:option\s+|choice\s+)?\(?([A-Z])(?![\w'])"
 )
 _CONCLUDED = re.compile(r"\b(?:[Ss]o|[Tt]hus|[Tt]herefore|[Hh]ence)\b,?\s+(?:it\s+is\s+)?\(?([A-Z])\)?(?=\s*(?:[.!]|\n|$))")
-# What may stand before the letter that a statement begins with.
+# Words that may precede the letter at the beginning of a statement.
 _LEAD = FILLERS | {"is", "must", "be", "would", "should", "i", "think", "say", "choose", "pick", "select"}
 _LEAD |= {"option", "choice", "correct", "right", "best", "my"}
 _HEAD_WORDS = re.compile(r"[^\W\d_]+")
@@ -66,9 +68,9 @@ _SEVERAL = ""
 
 
 def letter_of(answer: str) -> str | None:
-    """Return the letter that an answer states, in upper case, if it states one."""
-    for one in statements(answer):
-        letter = _READERS[one.kind](one.text)
+    """Return the letter that an answer states, in upper case, or None."""
+    for statement in statements(answer):
+        letter = _READERS[statement.kind](statement.text)
         if letter is not None:
             return letter or None
     return None
@@ -84,14 +86,14 @@ def _boxed(text: str) -> str | None:
     return _letter(option).upper() if option else None
 
 
-def _told(text: str) -> str | None:
+def _marked(text: str) -> str | None:
     letter = _direct(next(filter(None, map(_words, _SENTENCE.split(text))), ""))
-    told = (letter for tail in weakly_told(text) if (letter := _told(tail)) is not None)
-    return letter if letter is not None else next(told, None) or _said(text)
+    later = (letter for tail in weakly_marked(text) if (letter := _marked(tail)) is not None)
+    return letter if letter is not None else next(later, None) or _whole(text)
 
 
 def _direct(sentence: str) -> str | None:
-    """The letter that a sentence begins with."""
+    """Return the letter at the beginning of a sentence, or None."""
     if alone := _ALONE.fullmatch(sentence):
         return alone[1].upper()
     if _LIST.fullmatch(sentence):
@@ -104,12 +106,12 @@ def _direct(sentence: str) -> str | None:
     return None
 
 
-def _said(text: str) -> str | None:
+def _whole(text: str) -> str | None:
     words = _words(text)
     if alone := _ALONE.fullmatch(words):
         return alone[1].upper()
     for pattern in (_CONCLUDED, _CORRECT, _CHOSEN):
-        found = [one for one in pattern.finditer(words) if not _is_denied(words, one) and not _is_article(words, one)]
+        found = [match for match in pattern.finditer(words) if not _is_denied(words, match) and not _is_article(words, match)]
         if found:
             return _unless_several(words, found[-1])
     option = _OPTION.match(words)
@@ -122,11 +124,11 @@ def _said(text: str) -> str | None:
     return lower[-1].upper() if lower else None
 
 
-_READERS = {"boxed": _boxed, "told": _told, "said": _said}
+_READERS = {"boxed": _boxed, "marked": _marked, "whole": _whole}
 
 
 def _words(text: str) -> str:
-    """Without markup and formulas; a formula that is a letter stays."""
+    """Return the text without markup and formulas, except formulas that are a letter."""
     return re.sub(r"[*_`]+", "", _FORMULA.sub(_kept, text)).strip()
 
 
@@ -136,11 +138,11 @@ def _kept(formula: re.Match[str]) -> str:
 
 
 def _capitals(sentence: str) -> list[re.Match[str]]:
-    return [one for one in _CAPITAL.finditer(sentence) if not _is_article(sentence, one) and not _is_denied(sentence, one)]
+    return [match for match in _CAPITAL.finditer(sentence) if not _is_article(sentence, match) and not _is_denied(sentence, match)]
 
 
 def _is_article(text: str, found: re.Match[str]) -> bool:
-    """Whether it is a word of prose: "A train" and "I think" hold no letter that was chosen."""
+    """Return whether a letter is a word of prose, as in "A train" and "I think"."""
     return found[1] in _PROSE and _PROSE[found[1]].match(text, found.end(1)) is not None
 
 

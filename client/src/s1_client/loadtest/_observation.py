@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Messages and the times of their coming, to a request's record. Both drivers bring them here; no clock, no connection."""
+"""Turn the messages of a request and their arrival times into its record. Shared by both drivers; no clock, no connection."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from itertools import pairwise
 from typing import Any
 
 from s1_client import AnswerDelta, Done, Event, Injected, Result, RoundEnded, ThinkingDelta
-from s1_client.loadtest._checks import violations
 from s1_client.loadtest._jobs import Job
 from s1_client.loadtest._record import DONE, Latencies, Request
+from s1_client.loadtest._reply_checks import violations
 
-OBEYS_WITHIN_S = 2.0  # what is under way is sent still; a busy machine is slow
+OBEYS_WITHIN_S = 2.0  # tokens already under way still arrive; a busy machine is slow
 
 
 @dataclass(slots=True, kw_only=True)
-class Observed:
-    """A request as its driver saw it. Times are seconds since the level began.
+class Observation:
+    """A request as its driver observed it. Times are seconds since the level began.
 
     Attributes:
-        due_s: when it was to start.
-        messages: each event with the time of its coming.
-        ended_s: when it was over.
-        error: what it ended with instead of a result.
-        told_s: when the server had taken the command that the job has for it.
-        command_error: why it did not take it, but for a request that had ended.
+        due_s: scheduled start.
+        messages: each event with its arrival time.
+        ended_s: time of the last message or of the error.
+        error: the error that ended the request; None if it ended with a result.
+        command_accepted_s: when the server acknowledged the job's command (cancel or answer now).
+        command_error: why the server refused the command; None also if the request had already ended.
     """
 
     job: Job
@@ -35,22 +35,22 @@ class Observed:
     messages: list[tuple[float, Event]] = field(default_factory=list)
     ended_s: float = 0.0
     error: Exception | None = None
-    told_s: float | None = None
+    command_accepted_s: float | None = None
     command_error: Exception | None = None
 
     @property
     def result(self) -> Result | None:
-        """The server's account, if it came."""
+        """The server's result, if it arrived."""
         return next((event.result for _, event in self.messages if isinstance(event, Done)), None)
 
     @property
     def num_tokens(self) -> int:
-        """That were sampled and have come."""
+        """The number of sampled tokens that have arrived."""
         return sum(len(event.ids) for _, event in self.messages if isinstance(event, ThinkingDelta | AnswerDelta))
 
 
-def request_of(seen: Observed, tokens_per_block: int) -> Request:
-    """The record of a request; ``tokens_per_block``: of the engine's KV cache."""
+def request_of(seen: Observation, tokens_per_block: int) -> Request:
+    """Return the record of a request; ``tokens_per_block`` is the block size of the engine's KV cache."""
     result = seen.result if seen.error is None else None
     account = _of_result(result, tokens_per_block) if result else _of_messages(seen)
     return Request(
@@ -62,27 +62,28 @@ def request_of(seen: Observed, tokens_per_block: int) -> Request:
         message=None if seen.error is None else str(seen.error),
         num_messages=len(seen.messages),
         request_latency_ms=(seen.ended_s - seen.due_s) * 1e3,
-        checks=(*violations(seen.job, [event for _, event in seen.messages]), *_deaf(seen)) if seen.error is None else (),
+        checks=(*violations(seen.job, [event for _, event in seen.messages]), *_ignored_command(seen)) if seen.error is None else (),
         **account,
         **_times(seen),
     )
 
 
-def _deaf(seen: Observed) -> Iterator[str]:
-    """Whether a request went on with what it was told to end: all of it, or its thinking."""
+def _ignored_command(seen: Observation) -> Iterator[str]:
+    """Yield a fault if the reply, or its thinking, continued after the command that should have ended it."""
     ended = Event if seen.job.work.cancel_after_tokens else ThinkingDelta
     last_s = max((at for at, event in seen.messages if isinstance(event, ended)), default=0.0)
     command = "cancel" if ended is Event else "answer_now"
     if seen.command_error is not None:
         yield f"{command}: {type(seen.command_error).__name__}: {seen.command_error}"
-    if seen.told_s is not None and last_s > seen.told_s + OBEYS_WITHIN_S:
-        yield f"{command}: it went on for {last_s - seen.told_s:.1f} s after the server had taken it"
+    accepted_s = seen.command_accepted_s
+    if accepted_s is not None and last_s > accepted_s + OBEYS_WITHIN_S:
+        yield f"{command}: tokens arrived for {last_s - accepted_s:.1f} s after the server accepted the command"
 
 
 def _of_result(result: Result, tokens_per_block: int) -> dict[str, Any]:
     usage, later = result.usage, result.rounds[1:]
-    reused = [one.kv_reused_blocks for one in later]
-    found = None if None in reused else sum(tokens_per_block * (blocks or 0) for blocks in reused)
+    reused = [entry.kv_reused_blocks for entry in later]
+    num_reused = None if None in reused else sum(tokens_per_block * (blocks or 0) for blocks in reused)
     return {
         "max_thinking_tokens": result.effective.get("max_thinking_tokens"),
         "num_ignore": result.effective.get("num_ignore"),
@@ -94,13 +95,13 @@ def _of_result(result: Result, tokens_per_block: int) -> dict[str, Any]:
         "num_rounds": len(result.rounds),
         "thinking_end": result.thinking_end,
         "answer_end": result.answer_end,
-        "round_gaps_ms": tuple(one.gap_ms for one in later),
-        "num_tokens_recomputed": None if found is None else sum(one.num_prompt_tokens for one in later) - found,
+        "round_gaps_ms": tuple(entry.gap_ms for entry in later),
+        "num_tokens_recomputed": None if num_reused is None else sum(entry.num_prompt_tokens for entry in later) - num_reused,
     }
 
 
-def _of_messages(seen: Observed) -> dict[str, Any]:
-    """What had come of a request that failed."""
+def _of_messages(seen: Observation) -> dict[str, Any]:
+    """Count what had arrived before a request failed."""
     events = [event for _, event in seen.messages]
     injected = sum(len(event.ids) for event in events if isinstance(event, Injected) and event.phase == "thinking")
     refused = [event for event in events if isinstance(event, RoundEnded) and event.round.refused_for]
@@ -114,29 +115,29 @@ def _of_messages(seen: Observed) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Came:
-    """Sampled tokens that came together. ``is_behind_refusal``: they are the first since an end was refused."""
+class _Arrival:
+    """Sampled tokens that arrived in the same message; ``is_after_refusal``: the first tokens after a refused end."""
 
     at: float
     phase: str
-    number: int
-    is_behind_refusal: bool
+    num_tokens: int
+    is_after_refusal: bool
 
 
-def _times(seen: Observed) -> dict[str, Any]:
-    came = list(_sampled(seen))
-    first = next(iter(came), None)
-    first_answer = next((one for one in came if one.phase == "answer"), None)
+def _times(seen: Observation) -> dict[str, Any]:
+    arrivals = _arrivals(seen)
+    first = next(iter(arrivals), None)
+    first_answer = next((arrival for arrival in arrivals if arrival.phase == "answer"), None)
     latencies: dict[str, list[float]] = {"thinking": [], "answer": []}
     costs, answer_gap = [], None
-    for before, one in pairwise(came):
-        gap_ms = (one.at - before.at) * 1e3
-        if one.phase != before.phase:
+    for previous, arrival in pairwise(arrivals):
+        gap_ms = (arrival.at - previous.at) * 1e3
+        if arrival.phase != previous.phase:
             answer_gap = gap_ms
-        elif one.is_behind_refusal:
+        elif arrival.is_after_refusal:
             costs.append(gap_ms)
         else:
-            latencies[one.phase] += [gap_ms / one.number] * one.number
+            latencies[arrival.phase] += [gap_ms / arrival.num_tokens] * arrival.num_tokens
     return {
         "time_to_first_token_ms": None if first is None else (first.at - seen.due_s) * 1e3,
         "time_to_first_answer_token_ms": None if first_answer is None else (first_answer.at - seen.due_s) * 1e3,
@@ -146,13 +147,13 @@ def _times(seen: Observed) -> dict[str, Any]:
     }
 
 
-def _sampled(seen: Observed) -> list[_Came]:
-    came, is_behind_refusal = [], False
+def _arrivals(seen: Observation) -> list[_Arrival]:
+    arrivals, is_after_refusal = [], False
     for at, event in seen.messages:
         match event:
             case RoundEnded(round=ended) if ended.refused_for:
-                is_behind_refusal = True
+                is_after_refusal = True
             case ThinkingDelta(ids=ids) | AnswerDelta(ids=ids) if ids:
-                came.append(_Came(at, event.kind, len(ids), is_behind_refusal))
-                is_behind_refusal = False
-    return came
+                arrivals.append(_Arrival(at, event.kind, len(ids), is_after_refusal))
+                is_after_refusal = False
+    return arrivals

@@ -12,8 +12,9 @@ import time
 
 import pytest
 
-from s1_client.evaluation import GRADERS, VOTES, _graders
-from s1_client.evaluation._stated import result_of, stated
+from s1_client.evaluation import GRADERS, VOTES
+from s1_client.evaluation.grading import graders
+from s1_client.evaluation.grading.statements import result_of, stated
 
 LAST_LINE = "Final Answer: 11 * 5 = 55\n\nThis is right. In this case, 11 * 5 = 55, which is the result of 11 multiplied by itself f"
 
@@ -394,4 +395,4 @@ def test_texts_vote_without_regard_to_case_and_white_space():
 
 @pytest.mark.parametrize(("expected", "grading"), [(7, "integer"), ("-7", "integer"), ("B", "letter"), ("Paris", "text"), (0.5, "text")])
 def test_the_reference_says_which_grading_fits(expected, grading):
-    assert _graders.grading_of(expected) == grading
+    assert graders.grading_of(expected) == grading

@@ -5,8 +5,9 @@ import math
 
 import pytest
 
-from s1_client.evaluation._grade import is_right, wilson
-from s1_client.evaluation._numbers import numbers_in
+from s1_client.evaluation._intervals import wilson
+from s1_client.evaluation.grading.stated_numbers import numbers_in
+from s1_client.evaluation.grading.text_match import is_right
 
 
 @pytest.mark.parametrize(

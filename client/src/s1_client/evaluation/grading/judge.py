@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A language model that says whether two answers are the same, behind the chat API that OpenAI made common.
+"""Ask a language model, through an OpenAI-compatible chat API, whether two results are the same.
 
-    S1_JUDGE_MODEL    its name; there is no default
-    S1_JUDGE_URL      default: https://api.openai.com/v1; any server of that API
-    S1_JUDGE_CACHE    a file that keeps verdicts, which cost money; default: none
+    S1_JUDGE_MODEL    name of the model; no default
+    S1_JUDGE_URL      base URL of the API; default: https://api.openai.com/v1
+    S1_JUDGE_CACHE    file that keeps verdicts, which cost money; default: none
     OPENAI_API_KEY    sent as the bearer token; a server without keys needs none
 
-Asked only where the rules cannot say it is right. As the s1 authors' grader it sees the answers, not the question.
+The judge is asked only about answers that rules cannot accept. Like the s1 authors' grader it sees both results, but not
+the question.
 
-What the judge says never ends an evaluation: without a verdict in it the answer is ``Ungraded``. That no judge is there, or that
-it refuses our key, does (``JudgeFailed``): nothing could be graded then.
+A reply without a verdict never ends an evaluation: that answer is ``Ungraded``. A judge that cannot be reached or refuses
+our key does (``JudgeFailed``), since nothing could be graded.
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ from s1_client._jsonl import is_whole, lines_of, read_json
 
 DEFAULT_URL = "https://api.openai.com/v1"
 TIMEOUT_S = 60.0
-_MAX_CHARACTERS = 4000  # of an answer: its end, where the result stands
-_OF_THE_TEXTS = (400, 413, 422)  # HTTP: the judge does not take this pair, too long a one for example
-_THOUGHT = re.compile(r"<think>.*?</think>|<think>.*|.*</think>", re.DOTALL)
+_MAX_CHARACTERS = 4000  # of an answer; its end is kept, since the result stands there
+_REJECTED_INPUT = (400, 413, 422)  # HTTP status: the judge rejects this pair of texts, for example as too long
+_THINKING = re.compile(r"<think>.*?</think>|<think>.*|.*</think>", re.DOTALL)
 _MARKUP = re.compile(r"[*_`'\"“”#>{}\\]|\\?\b(?:boxed|text|textbf)\b")
 _VERDICT = re.compile(
     r"\W*(?:(?:the |my |final )*(?:verdict|answer|result|decision)\s*(?:is\b)?\s*[:=]?\s*)?(?:the )?(same|different)\s*(?:$|[.,;:!(\n–—-])"
@@ -50,19 +51,22 @@ Reply with one word: same, or different."""
 
 
 class JudgeFailed(Exception):
-    """The judge cannot be asked: there is none, it is not reached, or it refuses every request."""
+    """The judge cannot be used: none is configured, it cannot be reached, or it refuses every request."""
 
 
 class Ungraded(Exception):
-    """Nobody can say whether this answer is right: the judge said neither "same" nor "different", or refused the texts."""
+    """An answer cannot be graded: the judge replied neither "same" nor "different", or rejected the texts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judge:
-    """One model that judges.
+    """A language model as a judge, behind a chat API.
 
     Attributes:
-        cache: verdicts are looked up there first, and added.
+        url: base URL of the API.
+        key: bearer token; "" = none.
+        cache: file of verdicts, looked up before each request and extended after it.
+        timeout_s: limit of an HTTP request.
     """
 
     model: str
@@ -73,7 +77,7 @@ class Judge:
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> Judge:
-        """By the variables above. Raises JudgeFailed without a model, or for an address that is none."""
+        """Return the judge that environment variables configure. Raises JudgeFailed without a model or for an invalid URL."""
         model, url = environment.get("S1_JUDGE_MODEL"), environment.get("S1_JUDGE_URL") or DEFAULT_URL
         if not model:
             raise JudgeFailed("grading judge needs the model's name in $S1_JUDGE_MODEL (and $S1_JUDGE_URL, $OPENAI_API_KEY)")
@@ -83,16 +87,16 @@ class Judge:
         return cls(model=model, url=url.rstrip("/"), key=environment.get("OPENAI_API_KEY", ""), cache=Path(cache) if cache else None)
 
     def is_same(self, reference: str, answer: str) -> bool:
-        """Its verdict. Raises JudgeFailed, and Ungraded if there is none."""
+        """Return whether the judge calls the results the same. Raises JudgeFailed, and Ungraded without a verdict."""
         prompt = _PROMPT.format(reference=reference, answer=answer[-_MAX_CHARACTERS:])
         digest = hashlib.sha256(json.dumps([self.url, self.model, prompt]).encode()).hexdigest()
         known = self._known().get(digest)
         if known is None:
-            known = verdict(self._said(prompt))
+            known = verdict(self._reply(prompt))
             self._keep(digest, known)
         return known
 
-    def _said(self, prompt: str) -> str:
+    def _reply(self, prompt: str) -> str:
         body = json.dumps({"model": self.model, "messages": [{"role": "user", "content": prompt}], "temperature": 0}).encode()
         headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {self.key}"} if self.key else {})
         request = urllib.request.Request(f"{self.url}/chat/completions", body, headers)  # noqa: S310  # http or https, see above
@@ -100,7 +104,7 @@ class Judge:
             with urllib.request.urlopen(request, timeout=self.timeout_s) as response:  # noqa: S310
                 return str(json.load(response)["choices"][0]["message"]["content"] or "")
         except urllib.error.HTTPError as error:
-            kind = Ungraded if error.code in _OF_THE_TEXTS else JudgeFailed
+            kind = Ungraded if error.code in _REJECTED_INPUT else JudgeFailed
             raise kind(f"judge {self.url}: HTTP {error.code}: {error.read(300).decode(errors='replace')}") from None
         except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError) as error:
             raise JudgeFailed(f"judge {self.url}: {type(error).__name__}: {error}") from None
@@ -113,7 +117,7 @@ class Judge:
                 entries = [read_json(line) for _, line in lines_of(file) if is_whole(line)]
             return {entry["asked"]: entry["same"] for entry in entries}
         except (ValueError, LookupError, TypeError):
-            raise JudgeFailed(f"{self.cache}: not a file of verdicts; give another one in $S1_JUDGE_CACHE") from None
+            raise JudgeFailed(f"{self.cache}: not a file of verdicts; set $S1_JUDGE_CACHE to another file") from None
 
     def _keep(self, digest: str, is_same: bool) -> None:
         if self.cache is None:
@@ -122,17 +126,20 @@ class Judge:
             fcntl.flock(file, fcntl.LOCK_EX)
             file.seek(0)
             kept = file.read()
-            file.truncate(kept.rfind(b"\n") + 1)  # a run that was killed may have left half a line
+            file.truncate(kept.rfind(b"\n") + 1)  # a killed run may have left half a line
             file.write(json.dumps({"asked": digest, "same": is_same, "model": self.model}).encode() + b"\n")
 
 
-def verdict(said: str) -> bool:
-    """What the judge said, in its first line or its last one, behind its thought and without markup. Raises Ungraded for all else."""
-    text = _MARKUP.sub("", _THOUGHT.sub("", said)).casefold()
+def verdict(reply: str) -> bool:
+    """Return whether the first or last line of the judge's reply says "same", ignoring its thinking and markup.
+
+    Raises Ungraded unless exactly "same" or "different" is found.
+    """
+    text = _MARKUP.sub("", _THINKING.sub("", reply)).casefold()
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     found = {
         match[1] for line in lines[:1] + lines[-1:] if (match := _VERDICT.match(line)) and not ("same" in line and "different" in line)
     }
     if len(found) != 1:
-        raise Ungraded(f"the judge said {said[-80:]!r}, allowed: same or different")
+        raise Ungraded(f"the judge replied {reply[-80:]!r}, allowed: same or different")
     return found == {"same"}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tree of a REBASE search (Wu et al. 2024, arXiv 2408.00724): who is expanded how often, and what it has cost.
+"""The tree of a REBASE search (Wu et al. 2024, arXiv 2408.00724): its nodes, the division of the width, and token counts.
 
 Pure: knows no server and no reward model.
 """
@@ -11,22 +11,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
-from s1_client.evaluation._graders import Vote
 from s1_client.evaluation._parallel import majority
+from s1_client.evaluation.grading.graders import Vote
 
-DELIMITER = "\n\n"  # ends a step
+DELIMITER = "\n\n"  # text that ends a step
 OPEN, ANSWERED, DEPTH, BUDGET = "open", "answered", "depth", "budget"
 
 
 @dataclass(slots=True, kw_only=True)
 class Node:
-    """A step behind the steps that lead to it.
+    """A node of the tree: a step with the steps that lead to it.
 
     Attributes:
-        steps: texts of all steps from the question on, this one last; joined they are the answer so far.
-        score: of the steps so far, by the reward model; None before it was asked.
+        steps: texts of all steps from the root to this one; joined they are the partial answer.
+        score: score of the steps by the reward model; None before scoring.
         end: "open": may be expanded; "answered": the model ended its answer; "depth", "budget": the search ended it.
-        num_tokens: that the step took.
+        num_tokens: tokens of this step.
     """
 
     steps: tuple[str, ...]
@@ -37,25 +37,25 @@ class Node:
 
     @property
     def text(self) -> str:
-        """The answer so far."""
+        """The partial answer up to this step."""
         return "".join(self.steps)
 
     @property
     def scores(self) -> list[float]:
-        """Of all steps from the question on."""
+        """The scores of all steps from the root to this one."""
         before = [] if self.parent is None else self.parent.scores
         return before if self.score is None else [*before, self.score]
 
 
 @dataclass(slots=True, kw_only=True)
 class Tree:
-    """A search and its ledger.
+    """The tree of a search and its token account.
 
     Attributes:
-        budget: tokens that all steps together may take.
-        nodes: in the order in which they came.
-        num_prompt_tokens: that went into the engine; of these ``kv_reused_blocks`` blocks were found in its KV cache
-            (None: the engine does not tell).
+        budget: cap of the tokens of all steps.
+        nodes: in order of generation.
+        num_prompt_tokens: prompt tokens of all engine calls.
+        kv_reused_blocks: blocks of them that the engine reused from its KV cache; None if it does not report them.
     """
 
     budget: int
@@ -66,33 +66,33 @@ class Tree:
 
     @property
     def num_tokens(self) -> int:
-        """Taken so far."""
+        """The tokens of all steps so far."""
         return sum(node.num_tokens for node in self.nodes)
 
     @property
     def num_left(self) -> int:
-        """Tokens that may still be taken."""
+        """The tokens that remain of the budget."""
         return self.budget - self.num_tokens
 
     @property
     def leaves(self) -> list[Node]:
-        """Nodes whose answers are over, for whatever reason."""
+        """Nodes whose answers have ended, for any reason."""
         return [node for node in self.nodes if node.end != OPEN]
 
     @property
     def answers(self) -> list[Node]:
-        """Leaves that the model itself ended; all leaves if there is none."""
+        """Leaves whose answer the model ended; all leaves without such a leaf."""
         return [node for node in self.leaves if node.end == ANSWERED] or self.leaves
 
     def vote(self, vote: Vote, weigh: Callable[[Sequence[float]], float] | None = None) -> Node | None:
-        """The leaf that stands for the majority, each weighed by its scores (``WEIGHTS``); None: each counts the same."""
+        """Return the leaf of the majority vote, weighted by a function of the scores (``WEIGHTS``); without one all count equally."""
         answers = self.answers
         weights = None if weigh is None else [weigh(node.scores) if node.scores else 0.0 for node in answers]
         place = majority([node.text for node in answers], vote, weights)
         return None if place is None else answers[place]
 
     def best(self) -> Node | None:
-        """The leaf with the highest last score; of equals the first."""
+        """Return the leaf with the highest last score, the first of equals; None without a leaf."""
         return max(self.answers, key=lambda node: -math.inf if node.score is None else node.score, default=None)
 
 
@@ -105,10 +105,9 @@ WEIGHTS: dict[str, Callable[[Sequence[float]], float]] = {
 
 
 def widths(scores: Sequence[float], width: int, temperature: float) -> list[int]:
-    """How many children each node gets: ``width`` in all, shared by the softmax of the scores.
+    """Return the number of children of each node: ``width`` in all, divided by the softmax of the scores.
 
-    From the best to the worst, each gets the ceiling of its share of what is left among those that are left; so the
-    worst may get none.
+    From the best to the worst, each node gets its share of the remaining width, rounded up; so the worst may get none.
     """
     if temperature <= 0:
         raise ValueError(f"temperature: got {temperature}, allowed: temperature > 0")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The process of ``_math``: a line of JSON in, [reference, answer]; "true" or "false" out."""
+"""The worker process of ``math_verifier``: reads lines of JSON, [reference, answer], and writes "true" or "false" for each."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import sys
 
 from math_verify import parse, verify
 
-from s1_client.evaluation._math import READY
+from s1_client.evaluation.grading.math_verifier import READY
 
 _MEMORY_BYTES = 4 * 2**30
 
 
 def main() -> None:
-    """Until stdin ends."""
+    """Answer every line of stdin until it ends."""
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
-    logging.disable(logging.WARNING)  # that it has no limit of time here: the other side has it
+    logging.disable(logging.WARNING)  # math-verify warns that it has no timeout here; the parent process has it
     print(READY, flush=True)
     for line in sys.stdin:
         reference, answer = json.loads(line)
@@ -30,8 +30,8 @@ def _is_same(reference: str, answer: str) -> bool:
         gold = parse(f"\\boxed{{{reference}}}", parsing_timeout=None)
         return bool(verify(gold, parse(answer, parsing_timeout=None), timeout_seconds=None))
     except MemoryError:
-        raise  # the other side tells it
-    except Exception:  # noqa: BLE001  # of what it cannot read, a number of thousands of digits for example
+        raise  # the process dies, and the parent logs it
+    except Exception:  # noqa: BLE001  # math-verify fails on some input, for example a number of thousands of digits
         return False
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The numbers and formulas of a text, with what stands around them. Pure; which of them counts, ``_numbers`` says."""
+"""Find the numbers and formulas of a text with their context. Pure; ``stated_numbers`` chooses among them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from decimal import Decimal
 
 NUMBER = r"(?:\d{1,3}(?:,\d{3})+(?![\d])(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d{1,3}(?!\d))?"
 _ARGUMENT = r"(?:\{[^{}]*\}|[a-zA-Z0-9ƒ])"
-_MAX_DEPTH = 20  # of formulas in formulas
-# (pattern, what it becomes), in order. ƒ is a formula.
+_MAX_DEPTH = 20  # of nested formulas
+# (pattern, replacement), applied in order. ƒ stands for a formula.
 _MARKUP = tuple(
     (re.compile(pattern), new)
     for pattern, new in (
@@ -61,12 +61,13 @@ FILLERS |= frozenset(("thus", "therefore", "hence", "indeed", "then"))
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A number or a formula (no ``value``) in a text.
+    """A number, or a formula (``value`` is None), in a text.
 
     Attributes:
-        item: of a list, counted; "," ";" "and" "or" are between items.
-        is_result: a relation stands directly before it.
-        is_denied: "not" does.
+        item: number of its list item, from 0; "," ";" "and" "or" separate items.
+        start: its position in the text.
+        is_result: whether a relation ("=") directly precedes it.
+        is_denied: whether "not" directly precedes it.
     """
 
     value: Decimal | None
@@ -77,12 +78,12 @@ class Found:
 
 
 def decimal_of(text: str) -> Decimal:
-    """Return a number that ``NUMBER`` matched, exactly."""
+    """Return the exact value of a text that ``NUMBER`` matches."""
     return Decimal(text.replace(",", ""))
 
 
 def cleaned(text: str, *, is_math: bool = False) -> str:
-    """Return a text without markup: a formula is ƒ, an operator one character, what says that two things are equal is "="."""
+    """Return a text without markup: ƒ for each formula, one character for each operator, "=" for each relation."""
     if not is_math:
         text = _BULLET.sub("", text)
     text = _SPACED.sub(lambda found: found[0].replace(" ", ""), text)
@@ -98,7 +99,7 @@ def cleaned(text: str, *, is_math: bool = False) -> str:
 
 
 def scanned(text: str, *, is_math: bool = False) -> list[Found]:
-    """Return the numbers and formulas of a ``cleaned`` text, in order; in mathematics "2ab" is no number with a unit."""
+    """Return the numbers and formulas of a ``cleaned`` text in order; with ``is_math``, "2ab" is not a number with a unit."""
     scan = _Scan(text, is_math=is_math)
     for token in _TOKEN.finditer(text):
         getattr(scan, f"_{'number' if token.lastgroup == 'glued' else token.lastgroup}")(token)
@@ -106,10 +107,10 @@ def scanned(text: str, *, is_math: bool = False) -> list[Found]:
 
 
 class _Scan:
-    """Goes through the tokens of a cleaned text. An expression is open while what comes next may belong to it.
+    """A scan of the tokens of a cleaned text. An expression is open while the next token may belong to it.
 
     Attributes:
-        found: numbers and formulas so far.
+        found: the numbers and formulas so far.
     """
 
     def __init__(self, text: str, *, is_math: bool) -> None:
@@ -118,10 +119,10 @@ class _Scan:
         self._denied = {denial.end() for denial in _DENIAL.finditer(text)}
         self._is_math = is_math
         self._item = 0
-        self._is_open = False  # the last of ``found`` can go on
-        self._is_variable = False  # a letter that stands alone came before
-        self._operator = ""  # which came before
-        self._is_related = False  # "=" came before
+        self._is_open = False  # the last of ``found`` may continue
+        self._is_variable = False  # a single letter precedes
+        self._operator = ""  # the preceding operator
+        self._is_related = False  # "=" precedes
 
     def _number(self, token: re.Match[str]) -> None:
         glued = token["glued"] or ""
@@ -139,12 +140,12 @@ class _Scan:
         else:
             is_formula = self._operator in ("*", "/", "^") or (self._operator and self._is_variable)
             if value is not None and self._operator == "-":
-                value = value.copy_negate()  # unlike -value exact
+                value = value.copy_negate()  # exact, unlike -value
             self.found.append(Found(None if is_formula else value, self._item, start, self._is_related, start in self._denied))
         self._is_open, self._is_variable, self._operator, self._is_related = True, False, "", False
 
     def _sign(self, token: re.Match[str]) -> None:
-        """Between operands it is an operator; a dash before a word ends the expression, one before a number is its sign."""
+        """Treat + and - as an operator between operands or a number's sign; a dash before a word ends the expression."""
         sign, is_spaced = token[0], self._text[token.end()].isspace()
         if self._is_open and sign == "-" and _DASHED.match(self._text, token.end()):
             self._close()
@@ -161,7 +162,7 @@ class _Scan:
         self._is_related = True
 
     def _bracket(self, token: re.Match[str]) -> None:
-        """Join what belongs together: "2(3)" is a product; "204 (mod 7)" and "(204)" are not."""
+        """Join factors: "2(3)" is a product; "204 (mod 7)" and "(204)" are not."""
         if token[0] in "([" and self._is_open:
             is_glued = token.start() > 0 and not self._text[token.start() - 1].isspace()
             self._operator = "*" if is_glued else ""
@@ -177,7 +178,7 @@ class _Scan:
         self._is_variable, self._is_related = len(word) == 1, is_related
 
     def _other(self, token: re.Match[str]) -> None:
-        """A dot ends an expression, a quotation mark does not; in mathematics "5!" is a formula."""
+        """End the expression at a full stop, but not at a quotation mark; in mathematics "5!" is a formula."""
         if token[0] == "!" and self._is_math and self._is_open:
             self.found[-1] = replace(self.found[-1], value=None)
         elif token[0] in ".:?!":

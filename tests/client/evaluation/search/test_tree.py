@@ -7,7 +7,7 @@ import math
 import pytest
 
 from s1_client.evaluation import VOTES
-from s1_client.evaluation._rebase_tree import ANSWERED, BUDGET, WEIGHTS, Node, Tree, widths
+from s1_client.evaluation.search.tree import ANSWERED, BUDGET, WEIGHTS, Node, Tree, widths
 
 
 def test_equal_scores_share_equally():

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether two formulas are the same, by math-verify, in a process of its own.
+"""Compare two formulas by math-verify in a separate process.
 
-Its own limit of time is an alarm signal, which works in the main thread only and waits for arithmetic to come back: a
-tower of powers never does. A process can be ended from any thread, and has a limit of memory.
+math-verify's own timeout is an alarm signal: it works only in the main thread and waits until arithmetic returns, which a
+tower of powers never does. A process can be killed from any thread, and its memory can be limited.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from queue import Empty, SimpleQueue
 from s1_client._suggest import how_to_install
 
 LIMIT_S = 10.0
-_START_LIMIT_S = 120.0  # sympy is large, and a machine may be slow
+_START_LIMIT_S = 120.0  # importing sympy takes long on a slow machine
 READY = "ready"
 PACKAGE = "math_verify"
-_COMMAND = (sys.executable, "-m", "s1_client.evaluation._math_worker")
+_COMMAND = (sys.executable, "-m", "s1_client.evaluation.grading.math_worker")
 _log = logging.getLogger(__name__)
 
 
@@ -31,81 +31,81 @@ class MissingPackage(ImportError):
 
 
 def check() -> None:
-    """Raise MissingPackage if math-verify is not there."""
+    """Raise MissingPackage if math-verify is not installed."""
     if find_spec(PACKAGE) is None:
         raise MissingPackage(f"grading math needs package math-verify: {how_to_install('eval')}")
 
 
 class Verifier:
-    """Answers one question after the other, for any number of threads.
+    """Compares formulas one pair at a time; any number of threads may call it.
 
     Args:
-        limit_s: for one; a formula that takes longer is taken for wrong, and that is logged as a warning.
+        limit_s: time limit of a comparison; a formula that exceeds it counts as wrong, with a warning in the log.
     """
 
     def __init__(self, limit_s: float = LIMIT_S) -> None:
         self._limit_s = limit_s
         self._lock = threading.Lock()
         self._process: subprocess.Popen[str] | None = None
-        self._said: SimpleQueue[str] = SimpleQueue()
+        self._lines: SimpleQueue[str] = SimpleQueue()
 
     def is_same(self, reference: str, answer: str) -> bool:
-        """Whether the final formula of ``answer`` is that of ``reference``. Raises MissingPackage."""
+        """Return whether the final formula of ``answer`` equals that of ``reference``. Raises MissingPackage."""
         if reference.strip() == answer.strip():
             return True
         check()
         with self._lock:
-            return self._asked(json.dumps([reference, answer]))
+            return self._verdict(json.dumps([reference, answer]))
 
-    def _asked(self, line: str) -> bool:
+    def _verdict(self, line: str) -> bool:
         process = self._running()
         try:
             assert process.stdin is not None
             process.stdin.write(f"{line}\n")
             process.stdin.flush()
-            said = self._said.get(timeout=self._limit_s)
+            line_read = self._lines.get(timeout=self._limit_s)
         except (Empty, OSError):
-            said = ""
-        if not said:
-            _log.warning("math-verify came to no end within %g s or its memory, which counts as wrong: %s", self._limit_s, line[:200])
+            line_read = ""
+        if not line_read:
+            _log.warning("math-verify exceeded %g s or its memory limit, so the answer counts as wrong: %s", self._limit_s, line[:200])
             self._end()
-        return said == "true\n"
+        return line_read == "true\n"
 
     def _running(self) -> subprocess.Popen[str]:
         if self._process is None:
-            self._said = SimpleQueue()
+            self._lines = SimpleQueue()
             self._process = subprocess.Popen(_COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-            threading.Thread(target=_read, args=(self._process, self._said), name="s1-math", daemon=True).start()
+            threading.Thread(target=_read, args=(self._process, self._lines), name="s1-math", daemon=True).start()
             self._await_ready()
         return self._process
 
     def _await_ready(self) -> None:
         try:
-            said = self._said.get(timeout=_START_LIMIT_S)
+            line_read = self._lines.get(timeout=_START_LIMIT_S)
         except Empty:
-            said = ""
-        if said != f"{READY}\n":
+            line_read = ""
+        if line_read != f"{READY}\n":
             self._end()
-            raise MissingPackage(f"math-verify does not start; {' '.join(_COMMAND)} says why")
+            raise MissingPackage(f"math-verify does not start; run {' '.join(_COMMAND)} to see the error")
 
     def _end(self) -> None:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
             assert self._process.stdin is not None
-            with contextlib.suppress(OSError):  # what the process did not read any more
+            with contextlib.suppress(OSError):  # the dead process has unread input
                 self._process.stdin.close()
             self._process = None
 
     def close(self) -> None:
-        """End the process; the next question starts another."""
+        """End the process; the next comparison starts another."""
         with self._lock:
             self._end()
 
 
-def _read(process: subprocess.Popen[str], said: SimpleQueue[str]) -> None:
+def _read(process: subprocess.Popen[str], line_read: SimpleQueue[str]) -> None:
     assert process.stdout is not None
     with process.stdout as output:
         for line in output:
-            said.put(line)
-    said.put("")
+            line_read.put(line)
+    line_read.put("")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A right reply has nothing wrong with it, and every way to be wrong is found."""
+"""A correct reply passes all checks, and every kind of fault is found."""
 
 from dataclasses import replace
 
@@ -7,7 +7,7 @@ import pytest
 
 from client.loadtest.scenarios import job
 from s1_client import AnswerDelta, Client, Done, RoundEnded, ThinkingDelta
-from s1_client.loadtest._checks import violations
+from s1_client.loadtest._reply_checks import violations
 from s1_client.testing import FakeServer
 
 
@@ -21,7 +21,7 @@ def right():
 
 
 def changed(events, **values):
-    """With another account: the fields of Result, Usage and the parameters by name."""
+    """Return the events with a changed ledger: fields of Result, Usage and applied parameters by name."""
     result = events[-1].result
     effective = {**result.effective, **{name: values.pop(name) for name in list(values) if name in result.effective}}
     usage = replace(result.usage, **{name: values.pop(name) for name in list(values) if hasattr(result.usage, name)})
@@ -37,15 +37,15 @@ def test_a_right_reply_has_nothing_wrong(right):
     [
         ({"thinking_end": "bored"}, "thinking_end: got 'bored', allowed: absent, "),
         ({"answer_end": "missing"}, "answer_end: got 'missing', allowed: deadline, "),
-        ({"max_thinking_tokens": 6}, "max_thinking_tokens: 7 tokens were thought of 6"),
-        ({"num_grace_tokens": 1}, "grace_tokens: 1 were taken of 0"),
-        ({"max_tokens": 1}, "max_tokens: the answer has 2 tokens of 1"),
-        ({"num_ignore": 0}, "num_ignore: 1 ends were refused for it, of 0"),
-        ({"num_thinking_injected": 0}, "num_thinking_tokens: the account says 7, 6 add up"),
-        ({"num_terminators": 0}, "tokens sampled in the rounds: the account says 11, 8 add up"),
-        ({"num_ignored": 0}, "num_ignored: the account says 0, 1 add up"),
-        ({"num_output_ids": 3}, "num_output_ids: the account says 3, "),
-        ({"num_ignore": 2}, "num_ignore: asked for 1, applied was 2"),
+        ({"max_thinking_tokens": 6}, "max_thinking_tokens: the thinking has 7 tokens, allowed: 6"),
+        ({"num_grace_tokens": 1}, "grace_tokens: the thinking used 1, allowed: 0"),
+        ({"max_tokens": 1}, "max_tokens: the answer has 2 tokens, allowed: 1"),
+        ({"num_ignore": 0}, "num_ignore: 1 ends were refused, allowed: 0"),
+        ({"num_thinking_injected": 0}, "num_thinking_tokens: the ledger says 7, 6 add up"),
+        ({"num_terminators": 0}, "tokens sampled in the rounds: the ledger says 11, 8 add up"),
+        ({"num_ignored": 0}, "num_ignored: the ledger says 0, 1 add up"),
+        ({"num_output_ids": 3}, "num_output_ids: the ledger says 3, "),
+        ({"num_ignore": 2}, "num_ignore: requested 1, applied 2"),
     ],
 )
 def test_a_wrong_account_is_found(right, values, message):
@@ -59,18 +59,18 @@ def test_a_wrong_account_is_found(right, values, message):
 def test_a_message_that_got_lost_is_found(right, kind, name):
     lost = next(event for event in right if isinstance(event, kind))
     found = violations(job(), [event for event in right if event is not lost])
-    assert any(fault.startswith(f"{name}: the account says") and fault.endswith("came") for fault in found), found
+    assert any(fault.startswith(f"{name}: the ledger says") and fault.endswith("arrived") for fault in found), found
 
 
 def test_a_reply_has_one_result_and_it_is_the_last(right):
     for wrong in right[:-1], [*right, right[-1]], [right[-1], *right[:-1]]:
         (fault,) = violations(job(), wrong)
-        assert "one is to be the last" in fault
+        assert "exactly one, in the last message" in fault
 
 
 def test_a_reply_that_was_wanted_whole_has_one_message(right):
     assert violations(job(stream=False), right[-1:]) == ()
-    assert violations(job(stream=False), right) == (f"stream: {len(right)} messages came, one was asked for",)
+    assert violations(job(stream=False), right) == (f"stream: {len(right)} messages arrived, the request asked for a single one",)
 
 
 def test_values_are_compared_as_their_tensors_hold_them(right):

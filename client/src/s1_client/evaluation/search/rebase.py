@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""REBASE over a served model: a tree of an answer's steps, grown where a reward model sees promise.
+"""REBASE search over a served model: a tree of an answer's steps, expanded where a reward model scores highest.
 
-A node is expanded by a request of its own: thinking is off, the steps so far are the answer's prefix, the step ends at
-the delimiter, and its children are the samples. So the engine finds the shared prefix in its KV cache, ``s1`` keeps
-its admission and its account, and any engine will do. The prefix goes as text: at a seam ids may differ from those
-that were sampled.
+Each node is expanded by a request: thinking is off, the steps so far are the answer's prefix, the step ends at the
+delimiter, and the samples are the node's children. So the engine can reuse the shared prefix from its KV cache,
+admission and token accounting of ``s1`` apply, and any engine works. The prefix is sent as text: at a seam between
+steps its token ids may differ from the sampled ids.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from dataclasses import dataclass
 from typing import Any
 
 from s1_client import Client, Reply, Request
-from s1_client.evaluation._rebase_tree import ANSWERED, BUDGET, DELIMITER, DEPTH, OPEN, Node, Tree, widths
-from s1_client.evaluation._reward import Scorer
+from s1_client.evaluation.search.reward import Scorer
+from s1_client.evaluation.search.tree import ANSWERED, BUDGET, DELIMITER, DEPTH, OPEN, Node, Tree, widths
 
-_OWN = ("thinking", "answer_prefix", "answer_prefix_policy", "stop_words", "max_tokens", "num_samples", "seed")
-_DEFAULTS = {"temperature": 1.0}  # children of one node have to differ
+_RESERVED = ("thinking", "answer_prefix", "answer_prefix_policy", "stop_words", "max_tokens", "num_samples", "seed")
+_DEFAULTS = {"temperature": 1.0}  # children of a node must differ
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
-    """How to search. The defaults are the s1 authors' settings, where they tell them.
+    """Parameters of a search. Defaults are the s1 authors' settings where they publish them.
 
     Attributes:
-        width: of the tree; a leaf takes one off.
-        max_tokens: of all steps of the tree together.
-        max_step_tokens: of one step.
-        max_depth: steps of an answer.
-        temperature: of the softmax that shares the width; the lower, the more go to the best.
-        delimiter: ends a step.
-        seed: of the first request; each further one has the next.
+        width: number of children per level; each finished leaf reduces it by 1.
+        max_tokens: cap of the tokens of all steps of the tree.
+        max_step_tokens: cap of a step's tokens.
+        max_depth: most steps of an answer.
+        temperature: temperature of the softmax that divides the width; the lower, the more children the best nodes get.
+        delimiter: text that ends a step.
+        seed: seed of the first request; each further request has the next.
     """
 
     width: int = 16
@@ -55,20 +55,21 @@ class Search:
 
 
 def rebase(client: Client, question: str, scorer: Scorer, search: Search | None = None, **options: Any) -> Tree:
-    """Search for answers to a question. Options are those of ``Client.stream``, but for those that the search sets.
+    """Search for answers to a question and return the tree.
 
-    Raises TypeError for one of these, ValueError for scores that are not one a node, S1Error if a request fails.
+    ``options`` are request options of ``Client.stream``, except those that the search sets. Raises TypeError for one of
+    these, ValueError unless the scorer returns a finite score for each node, and S1Error if a request fails.
     """
-    taken = sorted(set(options) & set(_OWN))
-    if taken:
-        raise TypeError(f"option '{taken[0]}' is the search's own")
-    growing = _Growing(client, question, scorer, search or Search(), {**_DEFAULTS, **options})
-    growing.grow()
-    return growing.tree
+    reserved = sorted(set(options) & set(_RESERVED))
+    if reserved:
+        raise TypeError(f"option '{reserved[0]}' is set by the search")
+    running = _RunningSearch(client, question, scorer, search or Search(), {**_DEFAULTS, **options})
+    running.grow()
+    return running.tree
 
 
-class _Growing:
-    """A search under way."""
+class _RunningSearch:
+    """A search in progress, with the tree so far."""
 
     def __init__(self, client: Client, question: str, scorer: Scorer, search: Search, options: dict[str, Any]) -> None:
         self.tree = Tree(budget=search.max_tokens)
@@ -79,7 +80,7 @@ class _Growing:
         self._options = options
 
     def grow(self) -> None:
-        """Level by level, until no node is open."""
+        """Expand the tree level by level until no node is open."""
         live = [(Node(steps=()), self._search.width)]
         while live:
             children = self._expanded(live)
@@ -87,7 +88,7 @@ class _Growing:
             live = self._to_expand([child for child in children if child.end == OPEN])
 
     def _to_expand(self, live: Sequence[Node]) -> list[tuple[Node, int]]:
-        """The nodes of the next level that get children, and how many; the others are given up."""
+        """Return the open nodes that get children, each with their number; the others are abandoned."""
         width = self._search.width - len(self.tree.leaves)
         if not live or width < 1:
             return []
@@ -95,7 +96,7 @@ class _Growing:
         return [(node, share) for node, share in zip(live, shares, strict=True) if share]
 
     def _expanded(self, parents: Sequence[tuple[Node, int]]) -> list[Node]:
-        """The children of a level, whose steps together stay within what is left of the budget."""
+        """Return the children of a level, whose steps together stay within the remaining budget."""
         num_children = sum(share for _, share in parents)
         room = min(self._search.max_step_tokens, self.tree.num_left // num_children)
         if room < 1:
@@ -132,10 +133,10 @@ class _Growing:
         return Node(steps=(*parent.steps, step), parent=parent, end=end, num_tokens=num_tokens)
 
     def _count(self, reply: Reply) -> None:
-        for one in reply.trace:
-            self.tree.num_prompt_tokens += one.num_prompt_tokens
-            if one.kv_reused_blocks is not None:
-                self.tree.kv_reused_blocks = (self.tree.kv_reused_blocks or 0) + one.kv_reused_blocks
+        for call in reply.trace:
+            self.tree.num_prompt_tokens += call.num_prompt_tokens
+            if call.kv_reused_blocks is not None:
+                self.tree.kv_reused_blocks = (self.tree.kv_reused_blocks or 0) + call.kv_reused_blocks
 
     def _score(self, nodes: Sequence[Node]) -> None:
         if not nodes:

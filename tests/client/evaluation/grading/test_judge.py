@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from s1_client.evaluation import GRADERS, Judge, JudgeFailed
-from s1_client.evaluation._judge import Ungraded, verdict
+from s1_client.evaluation.grading.judge import Ungraded, verdict
 
 
 class Api(BaseHTTPRequestHandler):
