@@ -169,12 +169,12 @@ def imported_names(path):
 
 
 def folders(graph):
-    """The same of the client's folders: its top, a package, or a folder of the command."""
+    """The same of the client's folders: its top, a package, or a folder of the command. A private folder belongs to its parent."""
 
     packages = {module.rpartition(".")[0] for module in graph}
 
     def folder(module):
-        package = module if module in packages else module.rpartition(".")[0]
+        package = (module if module in packages else module.rpartition(".")[0]).partition("._")[0]
         return ".".join(package.split(".")[: 3 if package.startswith("s1_client.cli.") else 2])
 
     found = {}

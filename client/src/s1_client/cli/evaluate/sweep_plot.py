@@ -17,9 +17,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from s1_client.cli.evaluate.sweep_summary import Row, Summary, budget_name
-from s1_client.cli.plots.axes import SHARE, SIZE_INCHES, save, scale_x, scale_y, tell
+from s1_client.cli.plots.axes import SHARE, SIZE_INCHES, save, scale_x, scale_y, set_title
 from s1_client.cli.plots.lines import draw_lines, label_points
-from s1_client.cli.plots.points import Line, lines_apart
+from s1_client.cli.plots.points import Line, shifted_lines
 from s1_client.cli.plots.style import new_figure, styled
 
 
@@ -82,7 +82,7 @@ def _tell(axes: Axes, summary: Summary, numbers: Sequence[int]) -> None:
     preset = f", preset {', '.join(summary.presets)}" if summary.presets else ""
     questions = f"{summary.num_questions} question{'s' if summary.num_questions > 1 else ''}"
     said = f"model {summary.model}{preset} · {questions}, {_number(numbers)} · labels: budget (max_thinking_tokens)"
-    tell(axes, f"{what} by thinking budget", said)
+    set_title(axes, f"{what} by thinking budget", said)
 
 
 def _number(numbers: Sequence[int]) -> str:
@@ -104,7 +104,9 @@ def _legend(figure: Figure, axes: Axes) -> None:
 def lines_of(summary: Summary) -> list[Line[Point]]:
     """A line for each number of ignores."""
     groups = [(str(ignore), list(rows)) for ignore, rows in groupby(summary.rows, key=lambda row: row.num_ignore)]
-    return lines_apart({ignore: _joined([point for row in group if (point := _point(row, summary.is_graded))]) for ignore, group in groups})
+    return shifted_lines(
+        {ignore: _joined([point for row in group if (point := _point(row, summary.is_graded))]) for ignore, group in groups}
+    )
 
 
 def _point(row: Row, is_graded: bool) -> Point | None:
