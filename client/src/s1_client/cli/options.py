@@ -103,6 +103,23 @@ def completed(values: Iterable[str]) -> Callable[[click.Context, click.Parameter
     return lambda _context, _parameter, typed: [value for value in values if value.startswith(typed)]
 
 
+def integer_list(least: int) -> Callable[[click.Context, click.Parameter, str | None], tuple[int, ...] | None]:
+    """Return an option's callback that parses different integers >= ``least``, separated by commas."""
+
+    def read(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+        if value is None:
+            return None
+        try:
+            numbers = tuple(int(part) for part in value.split(","))
+        except ValueError:
+            numbers = ()
+        if not numbers or min(numbers) < least or max(numbers) >= 2**31 or len(set(numbers)) < len(numbers):
+            raise click.BadParameter(f"got {value!r}, allowed: different integers >= {least}, with commas between them", context, parameter)
+        return numbers
+
+    return read
+
+
 def _add(function: Function, option: click.Option) -> None:
     """As click's own decorators do it; the one that is nearest to the function comes last in the help."""
     vars(function).setdefault("__click_params__", []).append(option)

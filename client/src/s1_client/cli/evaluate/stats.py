@@ -17,9 +17,8 @@ from rich.table import Table
 from s1_client._jsonl import is_whole, lines_of, read_json
 from s1_client._suggest import how_to_install
 from s1_client.cli.evaluate.graded_files import files_of, grade_of
-from s1_client.cli.evaluate.sweep_table import number, percent
 from s1_client.cli.output import echo
-from s1_client.cli.shown import show
+from s1_client.cli.tables import number, percent, show
 from s1_client.evaluation._stats import BadSample, Count, Stats, statistics, statistics_by_setting
 from s1_client.runs import Refused
 
