@@ -114,7 +114,7 @@ def test_a_log_with_two_filters_has_a_column_for_each(tmp_path):
 
 
 def test_a_folder_without_replies_is_refused(tmp_path):
-    assert "holds no samples.jsonl (s1 eval), no replies.jsonl (s1 sweep)" in call("stats", tmp_path, code=2).stderr
+    assert "holds no samples.jsonl (s1 eval, s1 sweep)" in call("stats", tmp_path, code=2).stderr
 
 
 @pytest.mark.parametrize(
