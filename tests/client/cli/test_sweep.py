@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from client.cli.running import by_id, call, entries, start, write_lines
-from client.evaluation.test_judge import api  # noqa: F401  # a fixture
+from client.evaluation.grading.test_judge import api  # noqa: F401  # a fixture
 from s1_client import EngineFailed
 from s1_client.evaluation._intervals import wilson
 from s1_client.testing import FakeServer

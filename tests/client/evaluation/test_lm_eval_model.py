@@ -132,7 +132,7 @@ def test_another_budget_is_another_request(server, tmp_path):
 
 @pytest.mark.parametrize("kind", ["loglikelihood", "loglikelihood_rolling"])
 def test_likelihoods_are_refused(kind):
-    with pytest.raises(BadArgument, match=f"task a task asks for {kind}, which .*; take a task that generates its answer"):
+    with pytest.raises(BadArgument, match=f"task a task: {kind} is not supported, .*; allowed: tasks that generate their answer"):
         getattr(S1Triton(), kind)([instance()])
 
 

@@ -190,7 +190,7 @@ def test_ignores_that_never_came_to_it_are_told():
     assert made(protocol, entries(name, reply(end="budget"))).effects == [
         f"{name}: no end of thinking was refused; the budget was spent before the first"
     ]
-    assert "no reply had more than 1 ends refused" in made(protocol, entries(name, reply(end="budget", ignored=1))).effects[0]
+    assert "no reply had more than 1 of its ends refused" in made(protocol, entries(name, reply(end="budget", ignored=1))).effects[0]
     assert made(protocol, entries(name, reply(end="budget", ignored=2))).effects == []
 
 

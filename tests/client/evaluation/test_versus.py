@@ -59,7 +59,7 @@ def test_what_else_differs_is_told():
     assert found.notes == [
         "1 questions have a different expected answer or grading in b",
         "their requests had different options: max_tokens (not given, 9)",
-        "settings of one alone are not compared: budget 32, budget 64",
+        "settings of only one evaluation are not compared: budget 32, budget 64",
     ]
     assert [pair.setting for pair in found.pairs] == ["budget 16"]
 
