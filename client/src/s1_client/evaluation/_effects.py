@@ -49,7 +49,7 @@ def _of_setting(setting: Setting, samples: Sequence[Sample]) -> Iterator[str]:
     if requested and most_refused == 0:
         yield f"{setting.name}: no end of thinking was refused; the budget was spent before the first"
     elif most_refused < requested:
-        yield f"{setting.name}: no reply had more than {most_refused} ends refused; the budget has no room for more"
+        yield f"{setting.name}: no reply had more than {most_refused} of its ends refused; the budget has no room for more"
     if setting.kind == "rejection":
         yield from _of_rejection(setting, samples)
     if setting.kind == REBASE and all(sample.thinking_end != ANSWERED for sample in samples):

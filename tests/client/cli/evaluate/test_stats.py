@@ -88,7 +88,7 @@ def test_a_sweep_has_a_column_for_each_setting_and_its_own_grades(tmp_path):
         server.says(thinking=" one two three", answer=" 42")
         call("sweep", "--file", questions, "--max-thinking-tokens", "-1,2", "--num-ignore", "0,1", "--out", folder, "--url", server.url)
     found = json.loads(call("stats", "--json", folder).stdout)
-    names = {name.removeprefix(f"{folder}/replies.jsonl: ") for name in found}
+    names = {name.removeprefix(f"{folder}/samples.jsonl: ") for name in found}
     assert names == {"budget 2", "budget context", "budget 2 + 1 refused", "budget context + 1 refused"}
     assert all(one["accuracy"] == 1 and [grade for _, grade in one["by_length"] if grade is not True] == [None] for one in found.values())
 
