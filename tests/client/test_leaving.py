@@ -26,7 +26,7 @@ def server(request):
 
 def check_that_it_was_left(server):
     wait_until(lambda: server.requests[0].end == "Cancelled", seconds=5)
-    assert server.requests[0].told == server.told
+    assert server.requests[0].commands == server.told
 
 
 @pytest.mark.parametrize("way", ["close", "with", "drop"])
@@ -108,7 +108,7 @@ def test_what_a_request_is_told_before_it_runs_is_told_again(server, kind):
         stream = client.stream("hi")
         stream.answer_now()
         assert stream.reply().thinking_end == "answer_now"
-    assert server.requests[0].told == ["answer_now"]
+    assert server.requests[0].commands == ["answer_now"]
 
 
 @pytest.mark.parametrize("kind", CLIENTS.values(), ids=list(CLIENTS))

@@ -5,7 +5,7 @@ import pytest
 
 from s1_client import TLS, AccessDenied, Cancelled, ConnectionFailed, DeadlineExceeded, Overloaded, ServerFailed
 from s1_client._settings import Settings
-from s1_client._status import from_status
+from s1_client._wire.status import from_status
 
 PLAIN = Settings(address="host:8001")
 FAILED = "failed to connect to all addresses; last error"

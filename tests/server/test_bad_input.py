@@ -9,7 +9,7 @@ import pytest
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from s1_client import InvalidRequest, ServerNotReady
-from s1_client._errors import from_message
+from s1_client._wire.errors import from_message
 
 TYPES = {"BYTES": None, "INT32": np.int32, "INT64": np.int64, "FP32": np.float32, "UINT64": np.uint64, "BOOL": np.bool_}
 

@@ -35,7 +35,7 @@ def test_ctrl_c_once_makes_the_model_answer_now(asking):
     terminal.press_ctrl_c()
     assert terminal.wait_for_end() == 0
     text = terminal.text()
-    assert "s1: answering now; Ctrl-C again cancels" in text
+    assert "s1: answering now; press Ctrl-C again to cancel" in text
     assert "thinking cut: answer now" in text
     assert "(answer_now end)" in text and "answer 3 tokens (stop end)" in text
     wait_until(lambda: script.notes("stopped") or script.notes("cancelled"), seconds=5)

@@ -115,7 +115,7 @@ def test_commands_say_which_port_it_is():
             assert failed.stderr.splitlines()[0].startswith(f"s1: {address} closed the connection: it is not Triton's gRPC port")
             assert failed.stderr.splitlines()[1].startswith(f"    -> {advice}")
             (found,) = call("doctor", "--json", "--url", address, code=1).stdout.splitlines()
-            assert json.loads(found)["mend"].startswith(advice)
+            assert json.loads(found)["fix"].startswith(advice)
 
 
 @pytest.mark.parametrize("host", ["a" * 64 + ".com", "a..b"])

@@ -7,21 +7,14 @@ Commands are imported when they are called: drawing a plot costs nothing to who 
 from __future__ import annotations
 
 import importlib
+import logging
 import sys
 from typing import Any
 
 import click
 
-from s1_client import (
-    Cancelled,
-    ConnectionFailed,
-    DeadlineExceeded,
-    EngineFailed,
-    InvalidRequest,
-    Overloaded,
-    S1Error,
-    ServerNotReady,
-)
+from s1_client import ConnectionFailed, S1Error
+from s1_client._errors import ERROR_KINDS
 from s1_client.cli.options import connection_advice
 from s1_client.cli.output import clean, echo, fitted, let_streams_take_any_text
 from s1_client.runs import Refused, RunError
@@ -54,15 +47,9 @@ _MODULES = {
     "doctor": "server.doctor",
     "models": "server.models",
 }
-EXIT_CODES: dict[type[BaseException], int] = {
+EXIT_CODES: dict[type[BaseException], int] = {  # a refused value has 2, click's own for a wrong command line
+    **{kind.error: kind.exit_code for kind in ERROR_KINDS},
     S1Error: 1,
-    InvalidRequest: 2,  # click's own for a wrong command line
-    ConnectionFailed: 3,
-    ServerNotReady: 4,
-    Overloaded: 5,
-    DeadlineExceeded: 6,
-    EngineFailed: 7,
-    Cancelled: 130,
     KeyboardInterrupt: 130,  # a shell's own for Ctrl-C
 }
 
@@ -116,11 +103,30 @@ def _fit(message: str) -> str:
     return fitted(clean(message), sys.stderr, "Error: ")
 
 
+class _ToStderr(logging.Handler):
+    """Writes log lines to stderr, where results never stand."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        echo(f"s1: {self.format(record)}", err=True)
+
+
+def _show_log(ctx: click.Context, level: int) -> None:
+    logger, handler = logging.getLogger("s1_client"), _ToStderr()
+    logger.addHandler(handler)
+    logger.setLevel(level)
+    ctx.call_on_close(lambda: logger.removeHandler(handler))
+    ctx.call_on_close(lambda: logger.setLevel(logging.NOTSET))
+
+
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="s1-client")
-def s1() -> None:
+@click.option("-v", "--verbose", count=True, help="log retries, connections and cancels to stderr; -vv: every attempt")
+@click.pass_context
+def s1(ctx: click.Context, verbose: int) -> None:
     """Ask a reasoning model on Triton, with a thinking budget.
 
     Exit codes: 0 done, 1 the server failed, 2 a value was refused, 3 no connection, 4 the server or its
     engine is not ready, 5 overloaded, 6 the deadline was over, 7 the engine failed, 130 Ctrl-C.
     """
+    if verbose:
+        _show_log(ctx, logging.INFO if verbose == 1 else logging.DEBUG)

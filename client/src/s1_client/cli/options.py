@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Options that several commands have: where the server is, and everything a request can say.
 
-Those of a request are made from the table of the wire, so that none is forgotten.
+Those of a request are made from the table of request fields, so that none is forgotten.
 """
 
 from __future__ import annotations
@@ -13,61 +13,20 @@ from typing import Any, TypeVar
 import click
 
 from s1_client import TLS, Client
+from s1_client._fields import FIELDS
 from s1_client._settings import DEADLINE_S, MAX_RETRIES, Settings, make_settings
-from s1_client._values import LISTS
-from s1_client._wire import OPTIONS
 from s1_client.cli.port import advice
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Made = TypeVar("Made")
 
-# Section -> option -> help. ``thinking_`` twins of the sampling options are added below.
-_SAMPLING = {
-    "temperature": "0 = greedy",
-    "top_k": "0 = off",
-    "top_p": "0 < p <= 1",
-    "seed": "equal requests repeat; default: drawn, and told",
-    "repetition_penalty": "1 = none",
-    "presence_penalty": "0 = none",
-    "frequency_penalty": "0 = none",
-    "bad_words": "never sampled; again: one more",
-}
-_SECTIONS: dict[str, dict[str, str]] = {
-    "Thinking": {
-        "max_thinking_tokens": "hard cap of the thinking; -1 = what the context allows, 0 = answer at once",
-        "min_thinking_tokens": "refuse every end of thinking before it",
-        "num_ignore": "how many ends of thinking to refuse",
-        "ignore_str": 'put in place of a refused end (default: "Wait"); again: in turn',
-        "grace_tokens": "how long a cut may wait for the end of a sentence",
-        "thinking": "forced (default), free: as the model likes, or off",
-        "preset": "markers, strings and defaults of a model (default: the server's)",
-    },
-    "Answer": {
-        "max_tokens": "cap of the answer",
-        "answer_prefix": "first words of the answer, put in for the model",
-        "answer_prefix_policy": "auto: only when thinking was cut; always; never",
-        "stop_words": "end the answer, are never shown; again: one more",
-    },
-    "Sampling": {**_SAMPLING, "num_samples": "replies to the one prompt, side by side"},
-    "Sampling of the thinking alone": {f"thinking_{name}": "" for name in _SAMPLING},
-    "Scheduling": {
-        "timeout_ms": "for all of it, on the server's clock; default: the client's deadline",
-        "on_timeout": "cancel, or answer: think shorter to answer in time",
-        "priority": "among requests that wait for room, higher ones go first",
-    },
-}
 _TYPES: dict[str, tuple[Any, str]] = {"INT32": (int, "N"), "UINT64": (int, "N"), "FP32": (float, "X"), "BYTES": (str, "TEXT")}
 
 _PARAMETERS = "s1_client.connection"  # where click keeps those of the connection that a command makes
 PRESET_TEMPERATURES = {"qwen3": 0.6, "s1": 0.0, "s1-eval": 0.0, "s1-readme": 0.0, "smollm2": 0.0}
 _DECIDE_EQUALITY = {"preset", "temperature", "thinking_temperature"}
 # What Tab completes. What else is allowed is the server's to say; tests/contract/test_completion.py holds these to it.
-VALUES = {
-    "thinking": ("forced", "free", "off"),
-    "answer_prefix_policy": ("auto", "always", "never"),
-    "on_timeout": ("cancel", "answer"),
-    "preset": tuple(PRESET_TEMPERATURES),
-}
+VALUES = {**{name: row.values for name, row in FIELDS.items() if row.values}, "preset": tuple(PRESET_TEMPERATURES)}
 
 _KINDS = {int: "an integer", float: "a number", str: "a text, in quotes that are closed"}
 
@@ -129,14 +88,13 @@ def request_options(*, leave_out: tuple[str, ...] = ()) -> Callable[[Function], 
     """Every option of a request; see ``asked``."""
 
     def add(function: Function) -> Function:
-        for section, options in reversed(_SECTIONS.items()):
-            for name, text in reversed(options.items()):
-                if name not in leave_out:
-                    kind, metavar = _TYPES[OPTIONS[name]]
-                    flag = f"--{name.replace('_', '-')}"
-                    shown: dict[str, Any] = {"section": section, "metavar": metavar, "help": text}
-                    shown["shell_complete"] = completed(VALUES.get(name, ()))
-                    _add(function, SectionedOption(flag, name, type=kind, multiple=name in LISTS, **shown))
+        for name, row in reversed(FIELDS.items()):
+            if name not in leave_out:
+                kind, metavar = _TYPES[row.datatype]
+                flag = f"--{name.replace('_', '-')}"
+                texts: dict[str, Any] = {"section": row.section, "metavar": metavar, "help": row.help}
+                complete = completed(VALUES.get(name, ()))
+                _add(function, SectionedOption(flag, name, type=kind, multiple=row.is_list, shell_complete=complete, **texts))
         return function
 
     return add
@@ -144,7 +102,7 @@ def request_options(*, leave_out: tuple[str, ...] = ()) -> Callable[[Function], 
 
 def option_names() -> list[str]:
     """All options of a request, in the order of the help."""
-    return [name for options in _SECTIONS.values() for name in options]
+    return list(FIELDS)
 
 
 def option_value(name: str, text: str) -> Any:
@@ -152,10 +110,10 @@ def option_value(name: str, text: str) -> Any:
 
     Raises click.UsageError if it is none.
     """
-    kind, _ = _TYPES[OPTIONS[name]]
+    kind, _ = _TYPES[FIELDS[name].datatype]
     try:
         first, *more = words = shlex.split(text)
-        if name in LISTS:
+        if FIELDS[name].is_list:
             return words
         return kind(text if more else first)
     except ValueError:
@@ -164,7 +122,7 @@ def option_value(name: str, text: str) -> Any:
 
 def asked(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """The request's options among a command's parameters; those that were not given are left out."""
-    given = {name: value for name, value in parameters.items() if name in OPTIONS and value not in (None, ())}
+    given = {name: value for name, value in parameters.items() if name in FIELDS and value not in (None, ())}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is drawn, by the data behind the figures."""
+"""The figures of a report, checked by the data that they draw."""
 
 import re
 from itertools import pairwise
@@ -14,7 +14,7 @@ from s1_client.cli.load.forest import draw_forest, is_better
 from s1_client.cli.load.svg import inline_svg
 from s1_client.cli.plots.style import log_ticks, styled
 from s1_client.loadtest._compare import compare
-from s1_client.loadtest._metrics import TIMES
+from s1_client.loadtest._metric_definitions import TIMES
 from s1_client.loadtest._roofline import Roofline
 from s1_client.loadtest._summary import Slo, summarise
 
@@ -77,7 +77,7 @@ def test_first_tokens_and_whole_replies_are_of_the_same_replies():
     mixed = level(*[request()] * 3, *whole)
     first = drawn(run(mixed))["first-token"]
     assert [data(first, name)[0][1] for name in TIMES] == [100, 1100, 1290]
-    assert "of the same replies" in first.told
+    assert "over the same replies" in first.caption
     found = summarise(run(mixed), Slo()).levels[0]
     assert (found.metrics["request_latency_ms"].num_values, found.streamed["request_latency_ms"].num_values) == (8, 3)
 

@@ -53,8 +53,8 @@ def test_a_run_is_recorded_whole(loadtest, server, tmp_path):
     assert [(level.value, len(level.requests)) for level in record.levels] == [(1.0, 3), (2.0, 3)]
     assert record.machine.num_cores > 0 and record.machine.memory_bytes > 2**20
     assert result.stdout.splitlines()[0].startswith("concurrency 1  3 of 3 answered in ")
-    assert result.stdout.splitlines()[-1] == f"all is well; record: {tmp_path / 'out/run.json'}"
-    assert "without the server's counters" in result.stderr or record.levels[0].server is not None
+    assert result.stdout.splitlines()[-1] == f"passed; record: {tmp_path / 'out/run.json'}"
+    assert "will not contain the server's counters" in result.stderr or record.levels[0].server is not None
 
 
 def test_options_change_the_load(loadtest, tmp_path):
@@ -70,7 +70,7 @@ def test_options_change_the_load(loadtest, tmp_path):
 def test_a_failed_request_makes_the_run_a_failure_and_is_recorded(loadtest, server, tmp_path):
     server.will_say(error=EngineFailed("out of blocks"))
     result = loadtest(code=1)
-    assert "wrong: concurrency 1: 1 of work 'thought' failed: EngineFailed: out of blocks" in result.stderr
+    assert "wrong: concurrency 1: work 'thought': 1 failed: EngineFailed: out of blocks" in result.stderr
     assert read(tmp_path / "out/run.json").levels[0].requests[0].end == "EngineFailed"
 
 
@@ -91,12 +91,12 @@ def test_a_level_without_an_answer_is_no_success(loadtest, server, tmp_path):
     [
         (["--model", "s9"], 4, "model 's9' is not ready"),
         (["--url", "127.0.0.1:1"], 3, "failed to connect"),
-        (["--concurrency", "one"], 2, "got 'one', allowed: integers with commas"),
+        (["--concurrency", "one"], 2, "got 'one', allowed: integers separated by commas"),
         (["--concurrency", "9"], 2, "num_requests: got 3, allowed: at least the concurrency, 9"),
-        (["--concurrency", "1", "--request-rate", "1"], 2, "give one of --concurrency and --request-rate"),
+        (["--concurrency", "1", "--request-rate", "1"], 2, "give either --concurrency or --request-rate"),
         (["--metrics-url", "http://127.0.0.1:1/metrics"], 2, "--metrics-url: http://127.0.0.1:1/metrics: "),
         (["--metrics-url", "nowhere"], 2, "--metrics-url: nowhere: unknown url type"),
-        (["--perf-analyzer", "/bin/true"], 2, "goes with --driver perf_analyzer"),
+        (["--perf-analyzer", "/bin/true"], 2, "requires --driver perf_analyzer"),
         (["--driver", "perf_analyzer", "--perf-analyzer", "/nowhere"], 2, "perf_analyzer: no program at /nowhere"),
         (["--roofline", "/nowhere"], 2, "/nowhere"),
     ],
@@ -106,7 +106,7 @@ def test_what_cannot_be_is_refused_and_nothing_is_recorded(loadtest, tmp_path, a
     assert not (tmp_path / "out/run.json").exists()
 
 
-@pytest.mark.parametrize(("name", "message"), [("smoky", "SCENARIO: got 'smoky', allowed: a file FILE.toml, "), ("none.toml", "none.toml")])
+@pytest.mark.parametrize(("name", "message"), [("smoky", "SCENARIO: got 'smoky', allowed: a TOML file, "), ("none.toml", "none.toml")])
 def test_a_scenario_that_is_not_there(loadtest, name, message):
     assert message in loadtest(scenario=name, code=2).stderr
 
@@ -114,7 +114,7 @@ def test_a_scenario_that_is_not_there(loadtest, name, message):
 def test_a_record_is_not_written_over(loadtest, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out/run.json").write_text("kept")
-    assert "is there already; give another --out" in loadtest(code=2).stderr
+    assert "already exists; give another --out" in loadtest(code=2).stderr
     assert (tmp_path / "out/run.json").read_text() == "kept"
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``s1 report``: the page, the figures and the summary that it writes."""
+"""The page, the figures and the summary that ``s1 report`` writes."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from client.cli.running import call
 from client.loadtest.samples import failed, level, random_level, request, run
 from s1_client.cli.load.views import by_load
 from s1_client.loadtest._compare import compare
-from s1_client.loadtest._metrics import TERMS
+from s1_client.loadtest._metric_definitions import TERMS
 from s1_client.loadtest._summary import Slo
 
 VOID = {"meta", "br", "link", "img", "input", "hr"}
@@ -101,7 +101,7 @@ def test_tables_have_headings_and_figures_words(swept):
 def test_it_says_what_was_run_and_what_every_word_means(swept):
     text = page_in(swept).text
     assert all(term.definition in text for term in TERMS.values())
-    assert all(word in text for word in ("Passed its checks", "embedded_llm", "a CPU, 2 cores", "1 at once", "4 at once"))
+    assert all(word in text for word in ("Passed its checks", "embedded_llm", "a CPU, 2 cores", "concurrency 1", "concurrency 4"))
 
 
 def test_a_run_that_went_wrong_says_so_first(report):
@@ -118,7 +118,7 @@ def test_a_level_without_replies_is_reported(report, one):
 
 
 def test_a_run_without_levels_is_reported_as_wrong(report):
-    assert "nothing was run" in page_in(report(run())).text
+    assert "no level was run" in page_in(report(run())).text
 
 
 @pytest.mark.filterwarnings("ignore:Glyph 27")  # no font has one for it
@@ -141,23 +141,23 @@ def test_two_runs_stand_side_by_side(report):
     before = run(random_level(1), label="old")
     folder = report(before, run(random_level(2, slower=1.5), label="new", scenario_hash="another"))
     page = page_in(folder)
-    assert "old and new , side by side" in page.text.replace("new,", "new ,")
+    assert "new compared with old" in page.text
     assert "The scenarios differ" in page.text and "higher: worse" in page.text
     (pair,) = json.loads((folder / "summary.json").read_text())["comparisons"]
     ratio = next(one for one in pair["ratios"] if one["name"] == "request_latency_ms")
     assert pair["before"]["label"] == "old" and ratio["low"] < ratio["ratio"] < ratio["high"]
 
 
-def told(before, after):
-    """Of their one load."""
+def conclusion(before, after):
+    """Return the conclusion on the only load of the two runs."""
     (load,) = by_load(compare(run(before), run(after), Slo()))
-    return load.told
+    return load.conclusion
 
 
 def test_the_page_says_it_if_two_runs_cannot_be_told_apart():
-    assert told(random_level(1), random_level(1)) == "The two runs cannot be told apart."
-    assert told(random_level(1), random_level(2, slower=1.5)) == "The two runs differ in 19 of 20 figures that have an interval."
-    assert told(level(request()), level(request())) == "There are too few requests to say whether the two runs differ."
+    assert conclusion(random_level(1), random_level(1)) == "The two runs are indistinguishable."
+    assert conclusion(random_level(1), random_level(2, slower=1.5)) == "The two runs differ in 19 of 20 figures that have an interval."
+    assert conclusion(level(request()), level(request())) == "There are too few requests to say whether the two runs differ."
 
 
 def test_figures_and_summary_are_files(swept):
@@ -181,12 +181,12 @@ def test_folders_of_runs_are_paired_by_scenario(tmp_path):
             (tmp_path / side / name / "run.json").write_text(run(level(failed()), scenario_name=name, label=side + name).to_json())
     call("report", tmp_path / "a", tmp_path / "b")
     text = page_in(tmp_path / "b" / "report").text
-    assert "ay and by, side by side" in text and text.count("side by side") == 1
+    assert "by compared with ay" in text and text.count("compared with") == 1
 
 
 @pytest.mark.parametrize(
     ("record", "message"),
-    [(None, "holds no run.json"), ("{}", "schema: got None, allowed"), ('{"schema": "s1-loadtest/1"}', "label: missing")],
+    [(None, "no run.json in it"), ("{}", "schema: got None, allowed"), ('{"schema": "s1-loadtest/1"}', "label: missing")],
 )
 def test_a_folder_without_a_record_is_refused(tmp_path, record, message):
     if record:
@@ -199,4 +199,4 @@ def test_folders_with_nothing_in_common_are_refused(tmp_path):
         for name in names:
             (tmp_path / side / name).mkdir(parents=True)
             (tmp_path / side / name / "run.json").write_text(run(scenario_name=name).to_json())
-    assert "nothing to put side by side" in call("report", tmp_path / "a", tmp_path / "b", code=2).output
+    assert "nothing to compare" in call("report", tmp_path / "a", tmp_path / "b", code=2).output

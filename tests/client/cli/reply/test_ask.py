@@ -71,7 +71,7 @@ def test_a_chat_and_a_question(server, ask, tmp_path):
 def test_no_question_is_a_wrong_command_line(ask):
     done = ask("why", "--file", "x")
     assert (done.exit_code, done.stdout) == (2, "")
-    assert "only one of them" in done.stderr
+    assert "give either QUESTION or --file" in done.stderr
 
 
 def test_thinking_can_be_hidden(server, ask):

@@ -90,7 +90,7 @@ def test_a_turn_with_an_empty_answer_is_told_and_the_chat_goes_on(server, chat):
     server.will_say(thinking="hm", answer=" ")
     done = chat("say nothing", "how many", "are you sure")
     assert done.exit_code == 0
-    assert "s1: the answer is empty: the chat goes on without this turn" in done.stderr
+    assert "s1: the answer is empty; the turn is not added to the chat" in done.stderr
     assert [message["content"] for message in server.requests[-1].prompt] == ["how many", "fine", "are you sure"]
 
 
@@ -187,7 +187,7 @@ def test_turns_stand_one_below_the_other(server, terminal):
     terminal.type("and now\n")
     ready(terminal, 2)
     rows = [row for row in terminal.rows() if row]
-    assert rows[0] == f"connected: {server.url} · model s1 · server's preset · /help · Ctrl-D leaves"
+    assert rows[0] == f"connected: {server.url} · model s1 · server's preset · /help · Ctrl-D quits"
     assert rows[1:3] == ["> how many", "one[Wait], two"]
     assert "3" in rows
     assert "> and now" in rows
@@ -266,7 +266,7 @@ def test_help_is_read_in_a_narrow_terminal(server):
     with Terminal("chat", "--url", server.url, columns=40) as terminal:
         terminal.wait_for("Ctrl-D")
         terminal.type("/help\n")
-        terminal.wait_for("as Ctrl-D does")
+        terminal.wait_for("end the chat, as Ctrl-D")
         assert "an option of `s1 ask` for the next turns" in " ".join(terminal.text().split())
 
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from client.events import RESULT, round_with
 from s1_client import AnswerDelta, AnswerOpened, Done, Injected, RoundEnded, ThinkingDelta
 from s1_client.cli.reply import live as live
-from s1_client.cli.reply.display import InTurn, ReplyDisplay
+from s1_client.cli.reply.display import ReplyDisplay, SequentialDisplay
 from s1_client.cli.reply.meter import Meter
 from s1_client.cli.reply.plain import JsonLines, PlainAnswer, PlainThinking
 
@@ -37,7 +37,7 @@ class Tty(io.StringIO):
 
 
 class Screen:
-    """A terminal that stdout, stderr or both are."""
+    """A terminal that serves as stdout, stderr or both."""
 
     def __init__(self, columns=60, rows=20):
         self.file = Tty()
@@ -47,7 +47,7 @@ class Screen:
         )
 
     def rows(self):
-        """What is on it; what has scrolled away is before it."""
+        """Return the rows of the terminal, preceded by those that have scrolled away."""
         screen = pyte.HistoryScreen(*self._size, history=100_000)
         pyte.Stream(screen).feed(self.file.getvalue().replace("\n", "\r\n"))
         gone = ["".join(row[column].data for column in range(self._size[0])) for row in screen.history.top]
@@ -62,15 +62,15 @@ def plain(out, err, *, hide=False, header=""):
 
 
 def on_screen(screen, *, hide=False, **options):
-    """Both streams are the screen."""
-    region = live.Region(screen.console, Meter(options, 0.0))
+    """Return a display whose stdout and stderr are the screen."""
+    region = live.LiveRegion(screen.console, Meter(options, 0.0))
     answer = live.LiveAnswer(region, screen.console)
     return ReplyDisplay(live.LiveThinking(region, hidden=hide), answer, region.meter, live.REFRESH_S)
 
 
 def show(display, events, *, refresh=False):
     for event in events:
-        display.add(event, 0.01)
+        display.show_event(event, 0.01)
         if refresh:
             display.refresh()
 
@@ -91,7 +91,7 @@ def test_thinking_goes_to_stderr_and_the_answer_to_stdout_as_they_are():
 def test_a_pipe_gets_every_character_and_a_terminal_none_that_it_would_obey():
     for file, text in ((io.StringIO(), "\x1b[31mred\x07\tx\n"), (Tty(), "[31mred\tx\n")):
         answer = PlainAnswer(file)
-        answer.add("\x1b[31mred\x07\tx\n")
+        answer.add_text("\x1b[31mred\x07\tx\n")
         assert file.getvalue() == text
 
 
@@ -106,7 +106,7 @@ def test_what_is_told_stands_on_a_line_of_its_own():
     err = io.StringIO()
     display = plain(io.StringIO(), err)
     show(display, THOUGHT[:1])
-    display.tell("answering now")
+    display.show_message("answering now")
     show(display, THOUGHT[3:4])
     display.close()
     assert err.getvalue() == "hm\ns1: answering now\n, no\n"
@@ -154,7 +154,7 @@ def test_on_a_terminal_thinking_scrolls_and_the_budget_is_the_last_row():
     show(display, THOUGHT[:4], refresh=True)
     rows = [row for row in screen.rows() if row]
     assert rows[0] == "hm[Wait], no"
-    assert "thinking 3/8 · wait 1/2" in rows[-1]
+    assert "thinking 3/8 · refused 1/2" in rows[-1]
     display.close()
     assert screen.text() == "hm[Wait], no"
 
@@ -172,7 +172,7 @@ def test_injected_text_is_marked_and_thinking_is_dim():
         ("terminator", "thinking ended by itself"),
         ("budget", "thinking cut: the budget is spent"),
         ("answer_now", "thinking cut: answer now"),
-        ("deadline", "thinking cut: the time is up"),
+        ("deadline", "thinking cut: the deadline has passed"),
     ],
 )
 def test_the_end_of_thinking_tells_why(ended_by, told):
@@ -198,7 +198,7 @@ def test_the_answer_is_seen_as_it_comes_and_is_there_once_at_the_end():
     display = on_screen(screen)
     show(display, THOUGHT + ANSWER[:3], refresh=True)
     assert "Final Answer: 3" in screen.text()
-    assert screen.text().endswith("thinking 3 · wait 1 · answer 1 · 0 tok/s")
+    assert screen.text().endswith("thinking 3 · refused 1 · answer 1 · 0 tok/s")
     show(display, ANSWER[3:], refresh=True)
     assert screen.text().count("Final Answer: 3") == 1
     assert "answer 1 · 0 tok/s" not in screen.text()
@@ -210,7 +210,7 @@ def test_of_a_long_answer_the_end_is_seen_and_all_of_it_remains():
     display = on_screen(screen)
     show(display, THOUGHT + ANSWER[:1])
     for number in range(40):
-        display.add(AnswerDelta(text=f"paragraph {number}\n\n", ids=(1,)), 0.01)
+        display.show_event(AnswerDelta(text=f"paragraph {number}\n\n", ids=(1,)), 0.01)
         display.refresh()
         assert f"paragraph {number}" in screen.text()
     display.close()
@@ -230,7 +230,7 @@ def test_what_is_told_does_not_stand_within_the_thinking():
     screen = Screen()
     display = on_screen(screen)
     show(display, THOUGHT[:1], refresh=True)
-    display.tell("answering now")
+    display.show_message("answering now")
     show(display, [ThinkingDelta(text=" no", ids=(3,))], refresh=True)
     display.close()
     assert [row for row in screen.rows() if row] == ["hm", "s1: answering now", "no"]
@@ -238,7 +238,7 @@ def test_what_is_told_does_not_stand_within_the_thinking():
 
 def test_what_a_server_says_is_not_obeyed_either():
     screen = Screen()
-    on_screen(screen).tell("\x1b]0;mine\x07[bold]refused")
+    on_screen(screen).show_message("\x1b]0;mine\x07[bold]refused")
     assert "s1: ]0;mine[bold]refused" in screen.text()
     assert "\x1b]" not in screen.file.getvalue()
 
@@ -260,7 +260,7 @@ def test_a_long_thought_is_whole_however_it_is_drawn(columns):
     screen = Screen(columns, 10)
     display = on_screen(screen, max_thinking_tokens=10_000)
     for word in words:
-        display.add(ThinkingDelta(text=f"{word} ", ids=(1,)), 0.01)
+        display.show_event(ThinkingDelta(text=f"{word} ", ids=(1,)), 0.01)
         display.refresh()
     display.close()
     assert "".join("".join(screen.rows()).split()) == "".join(words).replace("\x1b", "")
@@ -273,7 +273,7 @@ def test_a_row_is_written_once_however_long_the_thought_is():
         screen = Screen(80, 24)
         display = on_screen(screen)
         for _ in range(num_words):
-            display.add(ThinkingDelta(text="word ", ids=(1,)), 0.01)
+            display.show_event(ThinkingDelta(text="word ", ids=(1,)), 0.01)
             display.refresh()
         return len(screen.file.getvalue())
 
@@ -290,7 +290,7 @@ def of_sample(index, events):
 def test_samples_are_shown_one_after_the_other():
     """Whatever order they come in."""
     out, err = io.StringIO(), io.StringIO()
-    display = InTurn(lambda index: plain(out, err, header=f"# sample {index + 1} of 3"), 3)
+    display = SequentialDisplay(lambda index: plain(out, err, header=f"# sample {index + 1} of 3"), 3)
     first, second, third = (of_sample(index, THOUGHT + ANSWER) for index in range(3))
     show(display, [*third, *first[:3], *second[:4], *first[3:], *second[4:]])
     assert out.getvalue() == "".join(f"# sample {number} of 3\nFinal Answer: **3**\n" for number in (1, 2, 3))

@@ -61,10 +61,10 @@ class Pressing:
             self._at.pop(0)
             os.kill(os.getpid(), signal.SIGINT)
 
-    def add(self, event, at):
+    def show_event(self, event, at):
         self._show(event.kind)
 
-    def tell(self, text):
+    def show_message(self, text):
         self._show(text)
 
     def refresh(self):
@@ -85,7 +85,7 @@ def test_once_makes_it_answer_now_and_says_so():
     stream, display = Scripted(THOUGHT), Pressing("thinking")
     follow(stream, display)
     assert stream.told == ["answer_now"]
-    assert display.shown == ["thinking", "answering now; Ctrl-C again cancels", "answer_opened", "done"]
+    assert display.shown == ["thinking", "answering now; press Ctrl-C again to cancel", "answer_opened", "done"]
 
 
 def test_twice_cancels():
@@ -97,11 +97,11 @@ def test_twice_cancels():
 
 
 def test_while_the_answer_comes_it_only_says_so():
-    stream, display = Scripted(THOUGHT, OPENED), Pressing("answer_opened", "coming")
+    stream, display = Scripted(THOUGHT, OPENED), Pressing("answer_opened", "already")
     with pytest.raises(Cancelled):
         follow(stream, display)
     assert stream.told == ["cancel"]
-    assert display.shown[-1] == "the answer is coming already; Ctrl-C again cancels"
+    assert display.shown[-1] == "the model is already answering; press Ctrl-C again to cancel"
 
 
 def test_with_several_samples_all_must_be_answering():
@@ -124,7 +124,7 @@ def test_what_the_server_refuses_is_told():
     display = Pressing("thinking", "cannot")
     with pytest.raises(Cancelled):
         follow(stream, display)
-    assert "cannot answer now: no thinking to close; Ctrl-C again cancels" in display.shown
+    assert "cannot answer now: no thinking to close; press Ctrl-C again to cancel" in display.shown
 
 
 @pytest.mark.parametrize("error", [ServerFailed("x"), ValueError("a bug")])
@@ -143,7 +143,7 @@ def test_signals_are_as_before_afterwards():
 
 def test_sigterm_ends_it_in_order():
     class Terminating(Pressing):
-        def add(self, event, at):
+        def show_event(self, event, at):
             os.kill(os.getpid(), signal.SIGTERM)
 
     display = Terminating()

@@ -5,11 +5,11 @@ import pytest
 
 from client.events import RESULT, round_with
 from s1_client import AnswerDelta, AnswerOpened, Injected, RoundEnded, ThinkingDelta
-from s1_client.cli.reply.meter import Meter, account, clock
+from s1_client.cli.reply.meter import Meter, clock, ledger_line
 
 
 def fed(options, *, seconds=0.0, per_second=10, refused=0):
-    """A meter that has had thinking for so long, from second 1 on, and so many ends refused."""
+    """Return a meter after ``seconds`` of thinking, which starts at second 1, and ``refused`` refused ends."""
     meter = Meter(options, started=0.0)
     for number in range(int(seconds * per_second)):
         meter.add(ThinkingDelta(text="x", ids=(number,)), 1 + number / per_second)
@@ -18,13 +18,13 @@ def fed(options, *, seconds=0.0, per_second=10, refused=0):
     return meter
 
 
-def test_before_the_first_token_it_tells_how_long_one_has_waited():
+def test_before_the_first_token_the_waiting_time_is_shown():
     assert Meter({}, started=0.0).line(65, 80) == "waiting 1:05"
 
 
 def test_with_a_cap_it_tells_how_much_is_spent_and_how_long_the_rest_will_take():
     meter = fed({"max_thinking_tokens": 8000, "num_ignore": 2}, seconds=60, per_second=50, refused=1)
-    assert meter.line(61, 80) == "thinking 3,000/8,000 · wait 1/2 · 50 tok/s · ETA 1:40"
+    assert meter.line(61, 80) == "thinking 3,000/8,000 · refused 1/2 · 50 tok/s · ETA 1:40"
 
 
 @pytest.mark.parametrize("options", [{}, {"max_thinking_tokens": -1}])
@@ -34,8 +34,8 @@ def test_without_a_cap_it_only_counts(options):
 
 def test_refused_ends_are_counted_whoever_has_them_refused():
     """A floor may refuse more than num_ignore asks for."""
-    assert "wait 1 ·" in fed({}, seconds=1, refused=1).line(2, 80)
-    assert "wait 3 ·" in fed({"num_ignore": 2}, seconds=1, refused=3).line(2, 80)
+    assert "refused 1 ·" in fed({}, seconds=1, refused=1).line(2, 80)
+    assert "refused 3 ·" in fed({"num_ignore": 2}, seconds=1, refused=3).line(2, 80)
 
 
 def test_what_is_injected_counts_against_the_budget_but_is_no_speed():
@@ -64,8 +64,8 @@ def test_while_it_answers_the_answer_is_counted():
 
 def test_where_there_is_no_room_parts_are_left_out_and_no_figure_is_cut():
     meter = fed({"max_thinking_tokens": 8000, "num_ignore": 2}, seconds=60, per_second=50, refused=1)
-    assert meter.line(61, 45) == "thinking 3,000/8,000 · wait 1/2 · ETA 1:40"
-    assert meter.line(61, 31) == "thinking 3,000/8,000 · wait 1/2"
+    assert meter.line(61, 45) == "thinking 3,000/8,000 · refused 1/2 · ETA 1:40"
+    assert meter.line(61, 34) == "thinking 3,000/8,000 · refused 1/2"
     assert meter.line(61, 22) == "thinking 3,000/8,000"
     assert meter.line(61, 16) == "thinking 3,000/…"
 
@@ -74,7 +74,7 @@ def test_times():
     assert [clock(seconds) for seconds in (0, 65.9, 3661)] == ["0:00", "1:05", "1:01:01"]
 
 
-def test_the_account():
-    assert account(RESULT, 0.0123) == (
+def test_the_line_of_the_ledger():
+    assert ledger_line(RESULT, 0.0123) == (
         "thinking 3/80 tokens (natural end) · injected 5 (ends refused: 1) · answer 1 tokens (stop end) · first token 12 ms · 5 tokens/s"
     )

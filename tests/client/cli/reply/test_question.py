@@ -94,8 +94,8 @@ def test_messages_come_from_stdin_too(stdin):
     ("question", "path", "messages", "told"),
     [
         (None, None, None, "no question"),
-        ("why", "-", None, "only one of them"),
-        ("-", "x", None, "only one of them"),
+        ("why", "-", None, "give either QUESTION or --file"),
+        ("-", "x", None, "give either QUESTION or --file"),
         ("-", None, "-", "only once"),
         (None, "/nowhere", None, "/nowhere: No such file or directory"),
         (None, "/", None, "/: Is a directory"),

@@ -13,9 +13,9 @@ def rows_of(text, width, step=None):
     rows, taken = Rows(), []
     step = step or len(text) or 1
     for start in range(0, len(text), step):
-        rows.add(text[start : start + step], "dim")
-        taken += rows.take(width)
-    return [row.plain for row in taken + rows.take_all(width)]
+        rows.append(text[start : start + step], "dim")
+        taken += rows.pop_finished(width)
+    return [row.plain for row in taken + rows.pop_all(width)]
 
 
 def test_rows_break_between_words():
@@ -52,26 +52,26 @@ def test_rows_do_not_depend_on_how_the_text_comes():
 
 def test_what_is_finished_is_given_once_and_the_rest_is_a_row():
     rows = Rows()
-    rows.add("one two thr", "dim")
-    assert [row.plain for row in rows.take(8)] == ["one two"]
-    assert rows.take(8) == []
+    rows.append("one two thr", "dim")
+    assert [row.plain for row in rows.pop_finished(8)] == ["one two"]
+    assert rows.pop_finished(8) == []
     assert rows.tail.plain == "thr"
 
 
 def test_little_is_kept_of_a_line_without_an_end():
     rows = Rows()
     for _ in range(1000):
-        rows.add("word " * 20, "dim")
-        rows.take(80)
+        rows.append("word " * 20, "dim")
+        rows.pop_finished(80)
         assert len(rows.tail) <= 80
 
 
 def test_styles_stay_with_their_words():
     rows = Rows()
-    rows.add("so it is ", "dim")
-    rows.add("[Wait]", "bold yellow")
-    rows.add(", no, no", "dim")
-    first, second = rows.take_all(16)
+    rows.append("so it is ", "dim")
+    rows.append("[Wait]", "bold yellow")
+    rows.append(", no, no", "dim")
+    first, second = rows.pop_all(16)
     assert [(span.style, first.plain[span.start : span.end]) for span in first.spans] == [
         ("dim", "so it is "),
         ("bold yellow", "[Wait]"),

@@ -40,7 +40,7 @@ def ask(server):
 def test_the_budget_is_counted_while_it_thinks(server, ask):
     server.will_say(thinking=("one two", STORY), token_delay_s=LONG_ENOUGH_S)
     terminal = ask("--max-thinking-tokens", "8000", "--num-ignore", "2")
-    bar = r"thinking \d+/8,000 · wait 1/2 · \d+ tok/s · ETA \d+:\d\d"
+    bar = r"thinking \d+/8,000 · refused 1/2 · \d+ tok/s · ETA \d+:\d\d"
     terminal.wait_for(lambda _: re.search(bar, terminal.last_row()))
 
 
@@ -92,10 +92,10 @@ def test_thinking_that_is_cut_says_so(server, ask):
 
 def test_a_narrow_screen_leaves_out_what_it_has_no_room_for(server, ask):
     server.will_say(thinking=STORY, token_delay_s=LONG_ENOUGH_S)
-    terminal = ask("--max-thinking-tokens", "8000", "--num-ignore", "2", columns=32)
-    row = "word word word word word word"
+    terminal = ask("--max-thinking-tokens", "8000", "--num-ignore", "2", columns=36)
+    row = "word word word word word word word"
     terminal.wait_for(lambda text: text.startswith(f"{row}\n{row}\n"))
-    terminal.wait_for(lambda _: re.fullmatch(r"thinking \d+/8,000 · wait 0/2", terminal.last_row()))
+    terminal.wait_for(lambda _: re.fullmatch(r"thinking \d+/8,000 · refused 0/2", terminal.last_row()))
 
 
 def test_a_hundred_thousand_characters_pass_in_rows(server, ask):
@@ -174,7 +174,7 @@ def test_ctrl_c_once_makes_it_answer_now(server, ask):
     terminal.press_ctrl_c()
     assert terminal.wait_for_end() == 0
     text = terminal.text()
-    assert "s1: answering now; Ctrl-C again cancels" in text
+    assert "s1: answering now; press Ctrl-C again to cancel" in text
     assert "thinking cut: answer now" in text
     assert "Final Answer:three" in text
     assert "(answer_now end)" in text
@@ -197,7 +197,7 @@ def test_ctrl_c_while_it_answers_says_so(server, ask):
     terminal = ask("--num-ignore", "0")
     terminal.wait_for("word word")
     terminal.press_ctrl_c()
-    terminal.wait_for("the answer is coming already; Ctrl-C again cancels")
+    terminal.wait_for("the model is already answering; press Ctrl-C again to cancel")
     terminal.press_ctrl_c()
     assert terminal.wait_for_end() == 130
     assert "word word" in terminal.text()  # what came of it stays

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The doctor: a line for each check, what mends what is wrong, and an exit code. (With the real server: tests/server.)"""
+"""The doctor: a line for each check, fixes for faults, and an exit code. (With the real server: tests/server.)"""
 
 import json
 from dataclasses import replace
@@ -43,31 +43,31 @@ def test_a_server_in_order_has_nothing_wrong(server):
     found, code = findings("--url", server.url)
     assert code == 0
     assert {one["state"] for one in found.values()} <= {"ok", "note", "skipped"}
-    assert {"server", "version", "model", "fields", "reply", "account", "tokenizer", "KV reuse", "context"} <= set(found)
+    assert {"server", "version", "model", "fields", "reply", "ledger", "tokenizer", "KV reuse", "context"} <= set(found)
 
 
-def test_for_people_it_is_a_line_a_check_and_one_for_what_mends_it(server):
+def test_plain_output_is_a_line_for_each_finding_and_a_line_for_its_fix(server):
     done = CliRunner().invoke(s1, ["doctor", "--url", server.url, "--model", "s9"])
     assert done.exit_code == 1
     assert done.output.splitlines()[0] == f"ok      server         answers at {server.url}, without TLS"
     assert done.output.splitlines()[-2:] == [
-        "wrong   model          's9' is not ready: there is none of that name",
-        f"{'':23}-> s1 models; the server's log",
+        "wrong   model          's9' is not ready: the server has no model of that name",
+        f"{'':23}-> run s1 models; read the server's log",
     ]
 
 
-@pytest.mark.parametrize(("url", "mend"), [("127.0.0.1:1", "start a server"), ("grpcs://{}", "{} is a gRPC port without TLS")])
-def test_behind_a_server_that_is_not_reached_nothing_is_checked(server, url, mend):
+@pytest.mark.parametrize(("url", "fix"), [("127.0.0.1:1", "start a server"), ("grpcs://{}", "{} is a gRPC port without TLS")])
+def test_behind_a_server_that_is_not_reached_nothing_is_checked(server, url, fix):
     found, code = findings("--url", url.format(server.url))
     assert (list(found), code) == (["server"], 1)
-    assert found["server"]["mend"].startswith(mend.format(server.url))
+    assert found["server"]["fix"].startswith(fix.format(server.url))
 
 
 def test_a_reply_that_fails_is_told_with_its_id(server):
     server.says(error=EngineFailed("out of blocks"))
     found, code = findings("--url", server.url)
     assert (found["reply"]["text"], code) == ("EngineFailed: out of blocks", 1)
-    assert server.requests[-1].id in found["reply"]["mend"]
+    assert server.requests[-1].id in found["reply"]["fix"]
 
 
 def test_a_server_that_refuses_the_secret_is_told_once():
@@ -93,8 +93,8 @@ def test_a_server_that_refuses_the_secret_is_told_once():
         (probe.kv_reuse, made(kv_reused_blocks=6), "ok"),
         (probe.kv_reuse, made(kv_reused_blocks=None), "note"),
         (probe.kv_reuse, made(kv_reused_blocks=0), "wrong"),
-        (probe.account, made(), "ok"),
-        (probe.account, made(num_sampled_tokens=4), "wrong"),
+        (probe.ledger, made(), "ok"),
+        (probe.ledger, made(num_sampled_tokens=4), "wrong"),
         (probe.context, made(), "ok"),
         (probe.context, made(max_context_tokens=8192), "note"),
         (probe.context, made(max_context_tokens=8192, preset="smollm2"), "ok"),

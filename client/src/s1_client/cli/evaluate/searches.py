@@ -17,6 +17,7 @@ from typing import Any
 import click
 
 from s1_client import Client, Outcome, S1Error
+from s1_client._fields import SAMPLING, SCHEDULING, in_section
 from s1_client._jsonl import read_file
 from s1_client.cli.options import settings_of
 from s1_client.cli.output import echo
@@ -37,10 +38,8 @@ from s1_client.runs import (
     write_text,
 )
 
-_SAMPLING = (
-    *("temperature", "top_k", "top_p", "repetition_penalty", "presence_penalty", "frequency_penalty"),
-    *("bad_words", "preset", "priority", "timeout_ms", "on_timeout"),
-)  # options of a request that are a search's, too
+# The request fields that a search passes on: it sets the seed and the number of samples itself.
+_SAMPLING = {"preset", *in_section(SAMPLING, SCHEDULING)} - {"seed", "num_samples"}
 _SEEDS_APART = 100_003  # of repeats: more requests than a search makes
 
 

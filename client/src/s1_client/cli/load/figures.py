@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The figures of a load test's report. Each is as wide as a phone, and says in words what it shows."""
+"""The figures of a load test's report, each as wide as a phone screen and with a caption that describes it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullForm
 
 from s1_client.cli.output import clean
 from s1_client.cli.plots.style import COLOURS, INK, LIGHT, MARKERS, NUMBERS, label_ends, log_ticks, new_figure
-from s1_client.loadtest._metrics import METRICS, values_of
+from s1_client.loadtest._metric_definitions import METRICS, values_of
 from s1_client.loadtest._record import Run
 from s1_client.loadtest._summary import LevelSummary, RunSummary, Spread, mean_context
 
 WIDTH_INCHES, HEIGHT_INCHES = 4.7, 3.2
-NUM_STEPS = 160  # of a distribution's line: more cannot be seen
+NUM_STEPS = 160  # of a distribution's line; more would be invisible
 _NUM_ROOFLINE = 24
 _FULL_TEXT = 8.5
 _DASHES: Sequence[Any] = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)))
@@ -29,35 +29,35 @@ FIRST = {
     "request_latency_ms": "whole reply",
 }
 BETWEEN = {"inter_token_latency_thinking_ms": "thinking", "inter_token_latency_answer_ms": "answer"}
-ROUNDS = {"ignore_cost_ms": "a Wait", "answer_gap_ms": "turn to\nthe answer", "round_gap_ms": "round gap\n(server)"}
-STREAMED = " All three are of the same replies: those that were streamed, with a thought and an answer."
+ROUNDS = {"ignore_cost_ms": "refused\nend", "answer_gap_ms": "transition\nto answer", "round_gap_ms": "round gap\n(server)"}
+STREAMED = " All three are over the same replies: those that were streamed and have thinking and an answer."
 _STRIPS = (
-    ("first-token", "Time to first token, to first answer token and to the end", FIRST),
+    ("first-token", "Time to first token, first answer token and end of the reply", FIRST),
     ("between-tokens", "Inter-token latency by phase", BETWEEN),
-    ("rounds", "Cost of a Wait, of the turn to the answer, and the round gap", ROUNDS),
+    ("rounds", "Cost of a refused end, transition to the answer, and round gap", ROUNDS),
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
-    """A figure; ``told`` is what it shows, for who cannot see it and for the line under it."""
+class ReportFigure:
+    """A figure; ``caption`` is the text below it and its description for screen readers."""
 
     name: str
     title: str
-    told: str
+    caption: str
     figure: Figure
 
 
 def level_name(level: LevelSummary) -> str:
-    """4: requests at once; 4/s: a second."""
+    """Return a level's short name: "4" for a concurrency, "4/s" for a request rate."""
     return f"{level.value:g}" if level.mode == "concurrency" else f"{level.value:g}/s"
 
 
-def draw_run(run: Run, summary: RunSummary) -> Iterator[Drawn]:
-    """Those that there is something to show in."""
+def draw_run(run: Run, summary: RunSummary) -> Iterator[ReportFigure]:
+    """Yield the figures of a run that have something to show."""
     levels = [level for level in summary.levels if level.num_done]
     concurrent, rated = ([level for level in levels if level.mode == mode] for mode in ("concurrency", "request_rate"))
-    if len(concurrent) > 1 or (concurrent and run.roofline):  # a point alone shows nothing
+    if len(concurrent) > 1 or (concurrent and run.roofline):  # a single point shows nothing
         yield draw_throughput([(run, summary)])
     if len(rated) > 1:
         yield _rates(rated)
@@ -65,7 +65,7 @@ def draw_run(run: Run, summary: RunSummary) -> Iterator[Drawn]:
         yield _distribution(run, summary)
     for name, title, series in _STRIPS:
         spreads = [level.streamed if series is FIRST else level.metrics for level in levels]
-        if any(one[metric].num_values for one in spreads for metric in series):
+        if any(spread[metric].num_values for spread in spreads for metric in series):
             yield _strips(name, title, series, levels, spreads)
     if levels:
         yield _tokens(levels)
@@ -76,9 +76,9 @@ def draw_run(run: Run, summary: RunSummary) -> Iterator[Drawn]:
 # --- throughput -----------------------------------------------------------------------------------
 
 
-def draw_throughput(runs: Sequence[tuple[Run, RunSummary]], names: Sequence[str] = ("measured",)) -> Drawn:
-    """Tokens a second against requests at once, a line a run, with the limit of each run's GPUs if it is known."""
-    figure, axes = _empty("requests at once", "tokens/s")
+def draw_throughput(runs: Sequence[tuple[Run, RunSummary]], names: Sequence[str] = ("measured",)) -> ReportFigure:
+    """Draw tokens/s against the concurrency, a line for each run, with the upper bound of each run's GPUs if known."""
+    figure, axes = _empty("concurrency", "tokens/s")
     ends: list[tuple[float, str, str]] = []
     for number, (run, summary) in enumerate(runs):
         colour, marker = COLOURS[number], MARKERS[number]
@@ -92,9 +92,10 @@ def draw_throughput(runs: Sequence[tuple[Run, RunSummary]], names: Sequence[str]
     _log_x(axes, levels)
     _log_y(axes)
     label_ends(figure, axes, ends)
-    shown = "Tokens that the model sampled a second, against requests at once; both axes are logarithmic."
-    limit = " Dashed: the most that the memory bandwidth of the GPUs allows at the run's mean context, computed and not measured."
-    return Drawn("throughput", "Throughput against concurrency", shown + (limit if any(run.roofline for run, _ in runs) else ""), figure)
+    caption = "Sampled tokens per second against the concurrency; both axes are logarithmic."
+    if any(run.roofline for run, _ in runs):
+        caption += " Dashed: upper bound from the memory bandwidth of the GPUs at the run's mean context, computed, not measured."
+    return ReportFigure("throughput", "Throughput against concurrency", caption, figure)
 
 
 def _roofline(axes: Axes, run: Run, xs: Sequence[float], number: int) -> list[tuple[float, str, str]]:
@@ -102,49 +103,46 @@ def _roofline(axes: Axes, run: Run, xs: Sequence[float], number: int) -> list[tu
     if run.roofline is None or not done:
         return []
     context = mean_context(done)
-    at_once = np.geomspace(min(xs), max(*xs, min(xs) * 2), _NUM_ROOFLINE)
-    limits = [run.roofline.tokens_per_s(float(one), context) for one in at_once]
-    axes.plot(at_once, limits, color=INK, linestyle="--", linewidth=1.2, gid=f"roofline-{number}")
+    concurrencies = np.geomspace(min(xs), max(*xs, min(xs) * 2), _NUM_ROOFLINE)
+    limits = [run.roofline.tokens_per_s(float(value), context) for value in concurrencies]
+    axes.plot(concurrencies, limits, color=INK, linestyle="--", linewidth=1.2, gid=f"roofline-{number}")
     return [(limits[-1], "limit of\nthe GPUs", INK)]
 
 
-def _rates(levels: Sequence[LevelSummary]) -> Drawn:
-    figure, axes = _empty("requests/s, as asked", "replies/s")
+def _rates(levels: Sequence[LevelSummary]) -> ReportFigure:
+    figure, axes = _empty("request rate, 1/s", "replies, 1/s")
     points = sorted((level.value, level.requests_per_s, level.goodput_requests_per_s) for level in levels)
-    asked, came, good = zip(*points, strict=True)
-    axes.plot(asked, asked, color=INK, linestyle="--", linewidth=1, gid="asked")
-    for number, (name, rates) in enumerate((("replies", came), ("good ones", good))):
-        axes.plot(asked, rates, color=COLOURS[number], marker=MARKERS[number], gid=name)
+    rates, replies, good = zip(*points, strict=True)
+    axes.plot(rates, rates, color=INK, linestyle="--", linewidth=1, gid="request-rate")
+    for number, (name, values) in enumerate((("replies", replies), ("good-replies", good))):
+        axes.plot(rates, values, color=COLOURS[number], marker=MARKERS[number], gid=name)
     axes.set_ylim(0, None)
-    axes.set_xlim(0, max(asked) * 1.08)
+    axes.set_xlim(0, max(rates) * 1.08)
     axes.xaxis.set_major_formatter(NUMBERS)
-    label_ends(figure, axes, [(rates[-1], name, colour) for rates, name, colour in _named(asked, came, good)])
-    return Drawn("rates", "Replies against the rate of requests", "Replies a second, and good ones, against requests a second.", figure)
-
-
-def _named(asked: Sequence[float], came: Sequence[float], good: Sequence[float]) -> list[tuple[Sequence[float], str, str]]:
-    return [(asked, "as asked", INK), (came, "replies", COLOURS[0]), (good, "good ones", COLOURS[1])]
+    ends = [(rates[-1], "request\nrate", INK), (replies[-1], "replies", COLOURS[0]), (good[-1], "good\nreplies", COLOURS[1])]
+    label_ends(figure, axes, ends)
+    return ReportFigure("rates", "Replies against request rate", "Replies and good replies per second against the request rate.", figure)
 
 
 # --- latencies ------------------------------------------------------------------------------------
 
 
-def _distribution(run: Run, summary: RunSummary) -> Drawn:
+def _distribution(run: Run, summary: RunSummary) -> ReportFigure:
     figure, axes = _empty("request latency, s", "share of replies, %")
-    for number, (level, counted) in enumerate(zip(run.levels, summary.levels, strict=True)):
+    for number, (level, level_summary) in enumerate(zip(run.levels, summary.levels, strict=True)):
         xs, ys = ecdf([value / 1e3 for value in values_of(level.requests, METRICS["request_latency_ms"])])
         style: dict[str, Any] = {"color": COLOURS[number % len(COLOURS)], "linestyle": _DASHES[number % len(_DASHES)]}
-        axes.plot(xs, 100 * ys, drawstyle="steps-post", label=level_name(counted), gid=f"ecdf-{number}", **style)
+        axes.plot(xs, 100 * ys, drawstyle="steps-post", label=level_name(level_summary), gid=f"ecdf-{number}", **style)
     axes.set_ylim(0, 102)
     axes.set_xscale("log")
     _tick(axes.xaxis, axes.get_xlim())
     figure.legend(loc="outside upper left", ncols=6, frameon=False, title=_loads(summary.levels), alignment="left", fontsize=_FULL_TEXT)
-    told = "For each latency, the share of replies that took no longer. A line for each load; the axis of the latency is logarithmic."
-    return Drawn("latency", "Distribution of the request latency", told, figure)
+    caption = "For each latency, the share of replies that took no longer. A line for each load; the latency axis is logarithmic."
+    return ReportFigure("latency", "Distribution of the request latency", caption, figure)
 
 
 def ecdf(values: Sequence[float]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """The empirical distribution: values in order, and the share that is not above each; at most ``NUM_STEPS`` of them."""
+    """Return the empirical distribution: sorted values and the share of values up to each; at most ``NUM_STEPS`` points."""
     ordered = np.sort(np.asarray(values, dtype=float))
     picked = np.unique(np.linspace(0, len(ordered) - 1, min(len(ordered), NUM_STEPS)).round().astype(int))
     return ordered[picked], (picked + 1) / max(1, len(ordered))
@@ -152,15 +150,15 @@ def ecdf(values: Sequence[float]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any,
 
 def _strips(
     name: str, title: str, series: dict[str, str], levels: Sequence[LevelSummary], spreads: Sequence[Mapping[str, Spread]]
-) -> Drawn:
-    """A marker at the median, and a line to the 95th percentile; ``spreads`` are by level, then by metric."""
+) -> ReportFigure:
+    """Draw a marker at each median and a line to the 95th percentile; ``spreads`` holds percentiles by level and metric."""
     figure, axes = _empty(_loads(levels), "ms")
-    shown = {metric: label for metric, label in series.items() if any(one[metric].num_values for one in spreads)}
+    shown = {metric: label for metric, label in series.items() if any(spread[metric].num_values for spread in spreads)}
     ends = []
     for number, (metric, label) in enumerate(shown.items()):
         shift = 0.16 * (number - (len(shown) - 1) / 2)
         colour, marker = COLOURS[number], MARKERS[number]
-        placed = [(place + shift, one[metric]) for place, one in enumerate(spreads)]
+        placed = [(place + shift, spread[metric]) for place, spread in enumerate(spreads)]
         found = [(x, spread.p50, spread.p95) for x, spread in placed if spread.p50 is not None and spread.p95 is not None]
         for x, median, upper in found:
             axes.plot([x, x], [median, upper], color=colour, linewidth=1.2, solid_capstyle="butt")
@@ -170,25 +168,25 @@ def _strips(
     _categories(axes, levels)
     _log_y(axes)
     label_ends(figure, axes, ends)
-    told = "Marker: median; line: up to the 95th percentile. The axis of the milliseconds is logarithmic."
-    return Drawn(name, title, told + (STREAMED if series is FIRST else ""), figure)
+    caption = "Marker: median; line: up to the 95th percentile. The axis is logarithmic."
+    return ReportFigure(name, title, caption + (STREAMED if series is FIRST else ""), figure)
 
 
 # --- counts ---------------------------------------------------------------------------------------
 
 
-def _tokens(levels: Sequence[LevelSummary]) -> Drawn:
+def _tokens(levels: Sequence[LevelSummary]) -> ReportFigure:
     parts = {"thinking": [level.tokens.thinking or 0 for level in levels], "answer": [level.tokens.answer or 0 for level in levels]}
     figure = _stacked(levels, parts, "tokens per reply (mean)")
-    return Drawn(
-        "tokens", "Tokens by phase", "Mean tokens of a reply, thinking below and answer above, with what the server put in.", figure
+    return ReportFigure(
+        "tokens", "Tokens by phase", "Mean tokens per reply, thinking below and answer above, injected tokens included.", figure
     )
 
 
-def _errors(levels: Sequence[LevelSummary]) -> Drawn:
+def _errors(levels: Sequence[LevelSummary]) -> ReportFigure:
     codes = sorted({code for level in levels for code in level.errors})
-    figure = _stacked(levels, {code: [level.errors.get(code, 0) for level in levels] for code in codes}, "requests that failed")
-    return Drawn("errors", "Errors by code", "Requests without a reply, by the error's name.", figure)
+    figure = _stacked(levels, {code: [level.errors.get(code, 0) for level in levels] for code in codes}, "failed requests")
+    return ReportFigure("errors", "Errors by code", "Requests without a complete reply, by error.", figure)
 
 
 def _stacked(levels: Sequence[LevelSummary], parts: Mapping[str, Sequence[float]], y_label: str) -> Figure:
@@ -224,8 +222,8 @@ def _empty(x_label: str, y_label: str) -> tuple[Figure, Axes]:
 
 
 def _loads(levels: Sequence[LevelSummary]) -> str:
-    names = {"concurrency": "requests at once", "request_rate": "requests/s"}
-    return ", or ".join(name for mode, name in names.items() if any(level.mode == mode for level in levels))
+    names = {"concurrency": "concurrency", "request_rate": "request rate, 1/s"}
+    return " or ".join(name for mode, name in names.items() if any(level.mode == mode for level in levels))
 
 
 def _categories(axes: Axes, levels: Sequence[LevelSummary]) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The figure of a comparison: each ratio of two runs with its interval, at one load."""
+"""Draw the comparison of two runs at a load: each ratio with its interval."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from typing import Any
 
 from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
 
-from s1_client.cli.load.figures import WIDTH_INCHES, Drawn
+from s1_client.cli.load.figures import WIDTH_INCHES, ReportFigure
 from s1_client.cli.plots.style import COLOURS, GREY, INK, LIGHT, NUMBERS, new_figure
 from s1_client.loadtest._compare import Ratio
-from s1_client.loadtest._metrics import TERMS
+from s1_client.loadtest._metric_definitions import TERMS
 
 BETTER, WORSE = COLOURS[0], COLOURS[1]
 _ROW_INCHES, _FRAME_INCHES = 0.27, 0.75
 _TICKS = (0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 1, 1.05, 1.1, 1.2, 1.5, 2, 3, 5, 10)
 _MAX_TICKS = 8
-_SPAN = 1.06  # the axis shows at least so much on each side of 1
+_SPAN = 1.06  # the axis covers at least 1 / 1.06 to 1.06
 
 
 def is_better(ratio: Ratio) -> bool | None:
-    """Of the second run; None if the two cannot be told apart, or neither is better."""
-    low_is_better = TERMS[ratio.name].is_better_low
-    if low_is_better is None or ratio.verdict not in ("higher", "lower"):
+    """Return whether the second run is better; None if they are indistinguishable or neither direction is better."""
+    is_lower_better = TERMS[ratio.name].is_lower_better
+    if is_lower_better is None or ratio.verdict not in ("higher", "lower"):
         return None
-    return (ratio.verdict == "lower") is low_is_better
+    return (ratio.verdict == "lower") is is_lower_better
 
 
-def draw_forest(ratios: Sequence[Ratio], name: str, labels: tuple[str, str]) -> Drawn | None:
-    """Of means and medians; None if no ratio has an interval. One that goes down to 0 has no place on the axis."""
+def draw_forest(ratios: Sequence[Ratio], name: str, labels: tuple[str, str]) -> ReportFigure | None:
+    """Draw the ratios of means and medians; None if no ratio has an interval. Intervals that reach 0 are left out."""
     shown = [ratio for ratio in ratios if (ratio.low or 0) > 0 and ratio.statistic != "p95"]
     if not shown:
         return None
@@ -49,11 +49,11 @@ def draw_forest(ratios: Sequence[Ratio], name: str, labels: tuple[str, str]) -> 
     _scale(axes, [bound for ratio in shown for bound in (ratio.low, ratio.high) if bound])
     axes.set_xlabel(f"{labels[1]} / {labels[0]}"[:60])
     axes.grid(color=LIGHT, linewidth=0.6, axis="x")
-    told = (
-        "Ratios of medians and rates with 95% intervals, on a logarithmic axis. Hollow and grey: the runs cannot be told apart; "
-        "blue, upwards: the second is better; orange, downwards: it is worse."
+    caption = (
+        "Ratios of medians and rates with 95% intervals, on a logarithmic axis. Hollow and grey: indistinguishable; "
+        "blue, upwards: the second run is better; orange, downwards: it is worse."
     )
-    return Drawn(name, "Ratios with intervals", told, figure)
+    return ReportFigure(name, "Ratios with intervals", caption, figure)
 
 
 def _scale(axes: Any, bounds: Sequence[float]) -> None:

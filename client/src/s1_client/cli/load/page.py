@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The report of load tests as one page of HTML: no script, nothing fetched. Records come from outside, so all is escaped."""
+"""Render the report as a single HTML page without scripts or external files. Records are untrusted, so all text is escaped."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from s1_client.cli.load.views import Comparison, View, load_name
 from s1_client.cli.output import clean
 from s1_client.loadtest._compare import NUM_DRAWS, SEED
-from s1_client.loadtest._metrics import METRICS, TERMS
+from s1_client.loadtest._metric_definitions import METRICS, TERMS
 from s1_client.loadtest._summary import PERCENTILES, LevelSummary, Slo
 
-MAX_FAULTS = 12  # at the top of the page; all are in the summary
+MAX_FAULTS = 12  # shown at the top of the page; the summary has all
 
 
 def render(title: str, views: Sequence[View], comparisons: Sequence[Comparison], slo: Slo) -> str:
-    """The page."""
+    """Return the HTML of the report."""
     loader = PackageLoader("s1_client.cli.load")
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, finalize=_clean, trim_blocks=True, lstrip_blocks=True
@@ -36,12 +36,12 @@ def render(title: str, views: Sequence[View], comparisons: Sequence[Comparison],
 
 
 def _clean(value: Any) -> Any:
-    """Without what would turn or hide text that stands beside it. (Markup is ours, and stays.)"""
+    """Remove characters that reorder or hide neighbouring text; Markup, which is our own, is left as it is."""
     return clean(value) if type(value) is str else value
 
 
 def number(value: float | None) -> str:
-    """Three digits, or all that are before the point."""
+    """Format a number with three significant digits, or with all digits before the decimal point."""
     if value is None:
         return "–"
     decimals = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``s1 report``: load tests as a page to look at, alone or two side by side."""
+"""The command ``s1 report``: a web page of the runs of a load test, or a comparison of two."""
 
 from __future__ import annotations
 
@@ -30,24 +30,29 @@ _milliseconds = click.FloatRange(min=0, min_open=True)
 @click.command()
 @click.argument("run_folder", type=_folder)
 @click.argument("other_folder", type=_folder, required=False)
-@click.option("--out", metavar="DIR", type=click.Path(file_okay=False, path_type=Path), help="default: report in the (second) run's folder")
-@click.option("--title", metavar="TEXT", help="of the page  [default: by the runs' labels]")
+@click.option(
+    "--out",
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="folder of the report  [default: report, in the last given folder]",
+)
+@click.option("--title", metavar="TEXT", help="title of the page  [default: the runs' labels]")
 @click.option(
     "--max-ttft-ms", metavar="MS", type=_milliseconds, default=_LIMITS.time_to_first_token_ms, show_default=True,
-    help="a good request's time to first token, at most",
+    help="limit on the time to first token of a good request",
 )  # fmt: skip
 @click.option(
     "--max-tpot-ms", metavar="MS", type=_milliseconds, default=_LIMITS.time_per_output_token_ms, show_default=True,
-    help="and its time per output token",
+    help="limit on the time per output token of a good request",
 )  # fmt: skip
 def report(run_folder: Path, other_folder: Path | None, max_ttft_ms: float, max_tpot_ms: float, **rest: Any) -> None:
-    """Draw what `s1 loadtest` recorded in RUN_FOLDER; with OTHER_FOLDER the two runs side by side as well, ratios being
-    OTHER_FOLDER / RUN_FOLDER.
+    """Draw a report of the run that `s1 loadtest` wrote to RUN_FOLDER. With OTHER_FOLDER it also compares the two runs, as
+    ratios OTHER_FOLDER / RUN_FOLDER.
 
-    Writes report.html, one page that needs nothing else, its figures as PNG, and all figures as summary.json. A folder
-    of runs will do: run.json is looked for in it, else one level below, and two folders' runs are paired by scenario and driver.
+    Writes report.html, a self-contained page, its plots as PNG files, and all figures as summary.json. A folder may contain
+    several runs: run.json is searched in it, else in its subfolders. Runs of two folders are paired by scenario and driver.
 
-    Exit codes: 0 the report is there, also of a run that went wrong, which it says at its top; 2 a folder holds no record.
+    Exit codes: 0 the report was written, even if a run did not pass (the page says so at its top), 2 a folder has no record.
     """
     slo = Slo(time_to_first_token_ms=max_ttft_ms, time_per_output_token_ms=max_tpot_ms)
     folders = [run_folder] if other_folder is None else [run_folder, other_folder]
@@ -64,7 +69,7 @@ def report(run_folder: Path, other_folder: Path | None, max_ttft_ms: float, max_
 def _runs_in(folder: Path) -> list[Run]:
     found = [folder / RECORD] if (folder / RECORD).exists() else sorted(folder.glob(f"*/{RECORD}"))
     if not found:
-        raise Refused(f"{folder}: holds no {RECORD}, nor does a folder in it: give one that s1 loadtest made")
+        raise Refused(f"{folder}: no {RECORD} in it or its subfolders; give a folder that s1 loadtest wrote")
     try:
         return [read(path) for path in found]
     except (Malformed, OSError) as error:
@@ -72,18 +77,18 @@ def _runs_in(folder: Path) -> list[Run]:
 
 
 def _pairs(before: Sequence[Run], after: Sequence[Run]) -> list[tuple[Run, Run]]:
-    """A run of each folder, if there is one; else by scenario and driver."""
+    """Pair the runs of two folders: single runs directly, several runs by scenario and driver."""
     if len(before) == len(after) == 1:
         return [(before[0], after[0])]
     others = {(run.scenario_name, run.driver): run for run in after}
     found = [(run, others[run.scenario_name, run.driver]) for run in before if (run.scenario_name, run.driver) in others]
     if not found:
-        raise Refused("the two folders have no scenario by the same driver in common: there is nothing to put side by side")
+        raise Refused("the two folders have no runs of the same scenario and driver: there is nothing to compare")
     return found
 
 
 def _write(where: Path, runs: Sequence[Run], pairs: Sequence[tuple[Run, Run]], slo: Slo, title: str | None) -> None:
-    from s1_client.cli.load.drawing import draw_comparison, draw_view  # imports matplotlib, which takes its time
+    from s1_client.cli.load.drawing import draw_comparison, draw_view  # importing matplotlib is slow
     from s1_client.cli.load.page import render
 
     where.mkdir(parents=True, exist_ok=True)
@@ -94,30 +99,30 @@ def _write(where: Path, runs: Sequence[Run], pairs: Sequence[tuple[Run, Run]], s
         draw_view(name, run, summary, where, prefix) for name, run, summary, prefix in zip(names, runs, summaries, prefixes, strict=True)
     ]
     view_of = dict(zip(map(id, runs), views, strict=True))
-    ratios = [compare(one, other, slo) for one, other in pairs]
+    ratios = [compare(before, after, slo) for before, after in pairs]
     comparisons = [
-        draw_comparison(view_of[id(one)], view_of[id(other)], found, where, f"pair{number + 1}-")
-        for number, ((one, other), found) in enumerate(zip(pairs, ratios, strict=True))
+        draw_comparison(view_of[id(before)], view_of[id(after)], found, where, f"pair{number + 1}-")
+        for number, ((before, after), found) in enumerate(zip(pairs, ratios, strict=True))
     ]
-    _put(where / PAGE, render(title or f"Load test: {', '.join(names)}", views, comparisons, slo))
-    _put(where / SUMMARY, json.dumps(_as_json(summaries, pairs, ratios, slo), indent=1) + "\n")
+    _write_text(where / PAGE, render(title or f"Load test: {', '.join(names)}", views, comparisons, slo))
+    _write_text(where / SUMMARY, json.dumps(_as_json(summaries, pairs, ratios, slo), indent=1) + "\n")
     for name, summary in zip(names, summaries, strict=True):
         echo(f"{name}: {'did not pass' if summary.faults else 'passed'} its checks")
 
 
 def _names(runs: Sequence[Run]) -> list[str]:
-    """Labels, and where two are equal what tells them apart."""
+    """Return a unique name for each run: its label, with driver and start time or a number where labels are equal."""
     labels = [clean(run.label) for run in runs]
-    told = [
+    names = [
         f"{label} ({run.driver}, {run.started_at})" if labels.count(label) > 1 else label for label, run in zip(labels, runs, strict=True)
     ]
-    return [f"{name} #{number + 1}" if told.count(name) > 1 else name for number, name in enumerate(told)]
+    return [f"{name} #{number + 1}" if names.count(name) > 1 else name for number, name in enumerate(names)]
 
 
 def _as_json(
     summaries: Sequence[RunSummary], pairs: Sequence[tuple[Run, Run]], ratios: Sequence[Sequence[Ratio]], slo: Slo
 ) -> dict[str, Any]:
-    """``runs`` as ``_summary.RunSummary`` has them, ``ratios`` as ``_compare.Ratio``."""
+    """Return the content of summary.json; ``runs`` holds ``RunSummary`` objects and ``ratios`` ``Ratio`` objects."""
     return {
         "schema": SCHEMA,
         "percentiles": "numpy.percentile, method linear",
@@ -125,15 +130,15 @@ def _as_json(
         "runs": [asdict(summary) for summary in summaries],
         "intervals": {"num_draws": NUM_DRAWS, "seed": SEED},
         "comparisons": [
-            {"before": _told(one), "after": _told(other), "ratios": [asdict(ratio) for ratio in found]}
-            for (one, other), found in zip(pairs, ratios, strict=True)
+            {"before": _identity(before), "after": _identity(after), "ratios": [asdict(ratio) for ratio in found]}
+            for (before, after), found in zip(pairs, ratios, strict=True)
         ],
     }
 
 
-def _told(run: Run) -> dict[str, str]:
+def _identity(run: Run) -> dict[str, str]:
     return {"label": run.label, "driver": run.driver, "started_at": run.started_at}
 
 
-def _put(path: Path, text: str) -> None:
+def _write_text(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")

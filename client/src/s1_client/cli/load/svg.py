@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A figure as SVG that stands inside a page: its ids are its own, its colours are the page's variables."""
+"""Convert a figure to an SVG element for an HTML page, with unique ids and the page's colour variables."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ import io
 import re
 from xml.etree import ElementTree as ET
 
-from s1_client.cli.load.figures import Drawn
+from s1_client.cli.load.figures import ReportFigure
 from s1_client.cli.output import clean
 from s1_client.cli.plots.style import COLOURS, GREY, INK, LIGHT
 
 SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
-# By colour, in lower case as matplotlib writes it, the CSS variable of the page.
+# Colour (in lower case, as matplotlib writes it) -> CSS variable of the page.
 VARIABLES = {colour.lower(): f"--c{number}" for number, colour in enumerate(COLOURS)}
 VARIABLES |= {INK.lower(): "--ink", GREY: "--grey", LIGHT: "--line", "#ffffff": "--paper"}
 _COLOUR = re.compile(r"#[0-9a-f]{6}\b")
 
 
-def inline_svg(drawn: Drawn, prefix: str) -> str:
-    """The element, with its title for a screen reader. ``prefix`` is that of its ids."""
+def inline_svg(drawn: ReportFigure, prefix: str) -> str:
+    """Return the SVG element with a description for screen readers; all its ids start with ``prefix``."""
     ET.register_namespace("", SVG)
     ET.register_namespace("xlink", XLINK)
     text = io.StringIO()
     drawn.figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
-    root = ET.fromstring(clean(text.getvalue()))  # noqa: S314  # matplotlib's own
-    for useless in (*root.findall(f"{{{SVG}}}metadata"), root.find(f"{{{SVG}}}defs")):  # the style there would be the whole page's
-        if useless is not None:
-            root.remove(useless)
+    root = ET.fromstring(clean(text.getvalue()))  # noqa: S314  # written by matplotlib
+    for element in (*root.findall(f"{{{SVG}}}metadata"), root.find(f"{{{SVG}}}defs")):  # its style would apply to the whole page
+        if element is not None:
+            root.remove(element)
     for element in root.iter():
         _adapt(element, prefix)
     for size in ("width", "height"):
         root.attrib.pop(size)
-    root.attrib |= {"role": "img", "aria-label": f"{drawn.title}. {drawn.told}", "style": "stroke-linejoin: round; stroke-linecap: butt"}
+    root.attrib |= {"role": "img", "aria-label": f"{drawn.title}. {drawn.caption}", "style": "stroke-linejoin: round; stroke-linecap: butt"}
     return ET.tostring(root, encoding="unicode")
 
 
@@ -44,7 +44,7 @@ def _adapt(element: ET.Element, prefix: str) -> None:
             element.set(name, value.replace("#", f"#{prefix}", 1))
         else:
             element.set(name, _COLOUR.sub(_variable, value.replace("url(#", f"url(#{prefix}")))
-    for name in ("fill", "stroke"):  # an attribute takes no variable, a style does
+    for name in ("fill", "stroke"):  # CSS variables work in a style, not in an attribute
         if "var(" in element.get(name, ""):
             element.set("style", f"{element.get('style', '')}; {name}: {element.attrib.pop(name)}".lstrip("; "))
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``s1 ask``."""
+"""The command ``s1 ask``: one question, with its reply streamed to the terminal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import click
 
 from s1_client import S1Error
 from s1_client.cli.options import SectionedCommand, asked, connect, connection_options, request_options
-from s1_client.cli.reply.display import Display, InTurn, make_display
+from s1_client.cli.reply.display import Display, SequentialDisplay, make_display
 from s1_client.cli.reply.interrupt import follow
 from s1_client.cli.reply.plain import JsonLines
 from s1_client.cli.reply.question import read_prompt
@@ -20,17 +20,17 @@ from s1_client.cli.reply.question import read_prompt
 
 @click.command(cls=SectionedCommand)
 @click.argument("question", required=False)
-@click.option("--file", metavar="FILE", help="read the question from a file; - = stdin")
-@click.option("-m", "--messages", metavar="FILE", help="a chat, as JSON; - = stdin. A question is added to it")
-@click.option("--json", "as_json", is_flag=True, help="events as they come, a line of JSON each, errors too")
-@click.option("--hide-thinking", is_flag=True, help="show the answer only")
+@click.option("--file", metavar="FILE", help="file that holds the question; - reads stdin")
+@click.option("-m", "--messages", metavar="FILE", help="JSON file with chat messages, to which QUESTION is appended; - reads stdin")
+@click.option("--json", "as_json", is_flag=True, help="print every event, and an error, as a line of JSON")
+@click.option("--hide-thinking", is_flag=True, help="show only the answer")
 @request_options()
 @connection_options
 def ask(question: str | None, file: str | None, messages: str | None, *, as_json: bool, hide_thinking: bool, **parameters: Any) -> None:
-    """Ask one question and watch the model think.
+    """Ask a question and watch the model think.
 
-    Thinking goes to stderr and the answer to stdout. Without QUESTION (or with -) it is read from stdin.
-    Ctrl-C once makes the model answer now, twice cancels.
+    Thinking is printed to stderr and the answer to stdout. Without QUESTION, or with -, the question is read from stdin.
+    The first Ctrl-C makes the model answer now, the second cancels the request.
     """
     prompt, options = read_prompt(question, file, messages), asked(parameters)
     num_samples = options.get("num_samples", 1)
@@ -53,4 +53,4 @@ def _display(options: dict[str, Any], hide_thinking: bool) -> Display:
     def begin(index: int) -> Display:
         return make_display(options, started, hide_thinking=hide_thinking, header=f"# sample {index + 1} of {num_samples}")
 
-    return InTurn(begin, num_samples)
+    return SequentialDisplay(begin, num_samples)

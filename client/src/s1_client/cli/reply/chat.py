@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``s1 chat``."""
+"""The command ``s1 chat``: a conversation, one line a turn."""
 
 from __future__ import annotations
 
@@ -18,48 +18,48 @@ from s1_client.cli.output import echo
 from s1_client.cli.reply.display import make_display
 from s1_client.cli.reply.interrupt import follow
 from s1_client.cli.reply.line_editor import read_lines
-from s1_client.cli.reply.session import COMMANDS, ONE_REPLY, Left, Session, chat_options
+from s1_client.cli.reply.session import COMMANDS, EXCLUDED_OPTIONS, ChatEnded, Session, chat_options
 from s1_client.cli.server.queries import Server
 
 
 @click.command(cls=SectionedCommand)
-@click.option("--system", metavar="TEXT", help="what the model is told before the chat")
-@click.option("--hide-thinking", is_flag=True, help="show the answers only")
-@request_options(leave_out=ONE_REPLY)
+@click.option("--system", metavar="TEXT", help="system message at the start of the chat")
+@click.option("--hide-thinking", is_flag=True, help="show only the answers")
+@request_options(leave_out=EXCLUDED_OPTIONS)
 @connection_options
 @click.pass_context
 def chat(context: click.Context, /, system: str | None, *, hide_thinking: bool, **parameters: Any) -> None:
-    """Talk with the model, a line a turn; /help tells what else a line can be.
+    """Chat with the model. Each line is a turn; /help lists the commands.
 
-    Earlier thinking is not sent again, only the answers. In a reply Ctrl-C once makes the model answer now, twice
-    cancels the turn; at the prompt it clears the line. Ctrl-D leaves. From a pipe each line is a turn, and the exit
-    code is that of the last turn or command that failed.
+    Only the answers of earlier turns are sent again, not their thinking. During a reply the first Ctrl-C makes the model
+    answer now and the second cancels the turn; at the prompt Ctrl-C clears the line. Ctrl-D ends the chat. When stdin is a
+    pipe each line is a turn, and the exit code is that of the last turn or command that failed.
     """
     if system is not None and not system.strip():
         raise click.UsageError("--system: the text is empty")
     session = Session(asked(parameters), system)
     _greet(settings_of(parameters), session)
     with connect(parameters) as client:
-        code = _talk(client, session, hide_thinking=hide_thinking)
-    context.exit(0 if sys.stdin.isatty() else code)  # at a terminal a person has seen what failed
+        code = _run_chat(client, session, hide_thinking=hide_thinking)
+    context.exit(0 if sys.stdin.isatty() else code)  # at a terminal the user has seen the errors
 
 
 def _greet(settings: Settings, session: Session) -> None:
-    """Say where the chat leads. Raises S1Error if it leads nowhere."""
+    """Print the address, model and preset of the chat. Raises S1Error if the model cannot be reached."""
     with closing(Server(settings)) as server:
         server.require(settings.model)
     preset = f"preset {session.options['preset']}" if "preset" in session.options else "server's preset"
-    hints = " · /help · Ctrl-D leaves" if sys.stdin.isatty() else ""
+    hints = " · /help · Ctrl-D quits" if sys.stdin.isatty() else ""
     echo(f"connected: {settings.address} · model {settings.model} · {preset}{hints}", err=True, dim=True)
 
 
-def _talk(client: Client, session: Session, *, hide_thinking: bool) -> int:
-    """Take every line; the exit code of the last one that failed, or 0."""
+def _run_chat(client: Client, session: Session, *, hide_thinking: bool) -> int:
+    """Run all lines and return the exit code of the last one that failed, or 0."""
     code = 0
     for line in read_lines([*COMMANDS, *chat_options()]):
         try:
-            _take(client, session, line, hide_thinking=hide_thinking)
-        except Left:
+            _run_line(client, session, line, hide_thinking=hide_thinking)
+        except ChatEnded:
             break
         except click.UsageError as error:
             echo(f"s1: {error}", err=True)
@@ -69,26 +69,26 @@ def _talk(client: Client, session: Session, *, hide_thinking: bool) -> int:
     return code
 
 
-def _take(client: Client, session: Session, line: str, *, hide_thinking: bool) -> None:
+def _run_line(client: Client, session: Session, line: str, *, hide_thinking: bool) -> None:
     if line.startswith("/"):
-        echo(session.obey(line), err=True)
+        echo(session.run_command(line), err=True)
     elif line.strip():
         _turn(client, session, line.strip(), hide_thinking=hide_thinking)
 
 
 def _turn(client: Client, session: Session, question: str, *, hide_thinking: bool) -> None:
-    """One question and its reply; one that fails, is cancelled or has no answer leaves no trace in the chat.
+    """Ask a question and show its reply. A turn that fails, is cancelled or has no answer is not added to the chat.
 
-    Raises S1Error or KeyboardInterrupt behind what is told of it.
+    Raises S1Error or KeyboardInterrupt, after it has been shown.
     """
     display = make_display(session.options, time.monotonic(), hide_thinking=hide_thinking)
     try:
-        with client.stream(session.asking(question), **session.options) as stream:
+        with client.stream(session.messages_with(question), **session.options) as stream:
             follow(stream, display)
-            if not session.answered(question, stream.reply().answer_text):
-                display.tell("the answer is empty: the chat goes on without this turn")
+            if not session.add_turn(question, stream.reply().answer_text):
+                display.show_message("the answer is empty; the turn is not added to the chat")
     except (S1Error, KeyboardInterrupt) as error:
-        display.tell(" ".join(str(error).split()) or "interrupted")
+        display.show_message(" ".join(str(error).split()) or "interrupted")
         raise
     finally:
         display.close()

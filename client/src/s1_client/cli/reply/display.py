@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A reply as it is shown: thinking to stderr, the answer to stdout, so that pipes work.
+"""Show replies: thinking on stderr and the answer on stdout, so that the answer can be piped.
 
-Either is alive on a terminal (``live``) and plain text elsewhere (``plain``).
+Each of the two is drawn live on a terminal (``live``) and written as plain text elsewhere (``plain``).
 """
 
 from __future__ import annotations
@@ -13,75 +13,75 @@ from typing import Any, Protocol
 
 from s1_client import AnswerDelta, AnswerOpened, Done, Event, Injected, Round, RoundEnded, ThinkingDelta
 from s1_client.cli.output import is_alive
-from s1_client.cli.reply.meter import Meter, account
+from s1_client.cli.reply.meter import Meter, ledger_line
 from s1_client.cli.reply.plain import PlainAnswer, PlainThinking
 
 
 class Display(Protocol):
-    """What shows replies.
+    """Shows replies event by event.
 
     Attributes:
-        refresh_s: how often it is to be refreshed; None = never.
+        refresh_s: interval between calls of ``refresh`` in seconds; None for never.
     """
 
     refresh_s: float | None
 
-    def add(self, event: Event, at: float) -> None:
-        """Show an event that came at that time (of ``time.monotonic``)."""
+    def show_event(self, event: Event, at: float) -> None:
+        """Show an event that arrived at the time ``at`` (of ``time.monotonic``)."""
 
-    def tell(self, text: str) -> None:
-        """A line that is not the model's, on stderr."""
+    def show_message(self, text: str) -> None:
+        """Show a line of this program, not of the model, on stderr."""
 
     def refresh(self) -> None:
-        """Draw what moves."""
+        """Draw the rows that change with time."""
 
     def close(self) -> None:
-        """Nothing follows, whether the reply has an end or not."""
+        """Finish the output, whether or not the reply is complete."""
 
 
 class Thinking(Protocol):
-    """What shows the thinking, and what else stderr gets."""
+    """Shows the thinking, and everything else that is printed on stderr."""
 
-    def add(self, text: str) -> None:
-        """More of it."""
+    def add_text(self, text: str) -> None:
+        """Show more text that the model sampled."""
 
-    def inject(self, text: str) -> None:
-        """What the server put in."""
+    def add_injected(self, text: str) -> None:
+        """Show text that the server injected."""
 
-    def refused(self) -> None:
-        """An end was refused, and nothing put in."""
+    def add_refused_end(self) -> None:
+        """Mark an end that was refused without injecting text."""
 
     def end(self, last: Round | None) -> None:
-        """The answer begins. ``last`` is the last round of the thinking, if the server told of one."""
+        """Finish the thinking. ``last`` is its last round, if the server sent any."""
 
-    def line(self, text: str, style: str = "") -> None:
-        """A line that is not the model's."""
+    def add_line(self, text: str, style: str = "") -> None:
+        """Print a line that is not the model's."""
 
     def refresh(self) -> None:
-        """Draw what moves."""
+        """Draw the rows that change with time."""
 
     def close(self) -> None:
-        """Nothing follows."""
+        """Finish the output on stderr."""
 
 
 class Answer(Protocol):
-    """What shows the answer."""
+    """Shows the answer on stdout."""
 
     def begin(self) -> None:
-        """It begins."""
+        """Called before the first text of the answer."""
 
-    def add(self, text: str) -> None:
-        """More of it."""
+    def add_text(self, text: str) -> None:
+        """Show more text of the answer."""
 
     def end(self) -> None:
-        """That was all, of a whole one or of one that was cut off."""
+        """Finish the answer, complete or cut off."""
 
     def refresh(self) -> None:
-        """Draw what moves."""
+        """Draw the rows that change with time."""
 
 
 class ReplyDisplay:
-    """One reply, under a header as soon as there is something of it."""
+    """Shows a single reply, below a header that is printed with the first event."""
 
     def __init__(self, thinking: Thinking, answer: Answer, meter: Meter, refresh_s: float | None = None, header: str = "") -> None:
         self.refresh_s = refresh_s
@@ -90,118 +90,110 @@ class ReplyDisplay:
         self._answer = answer
         self._meter = meter
         self._last_round: Round | None = None
-        self._answers = self._is_over = False
+        self._has_answer = self._is_closed = False
 
-    def add(self, event: Event, at: float) -> None:
-        """See Display."""
+    def show_event(self, event: Event, at: float) -> None:
         self._meter.add(event, at)
         self._show_header()
         match event:
             case ThinkingDelta(text=text):
-                self._thinking.add(text)
+                self._thinking.add_text(text)
             case Injected(text=text, phase="thinking"):
-                self._thinking.inject(text)
+                self._thinking.add_injected(text)
             case RoundEnded(round=ended):
                 self._round_ended(ended)
             case AnswerOpened():
                 self._begin_answer()
             case Injected(text=text) | AnswerDelta(text=text):
                 self._begin_answer()
-                self._answer.add(text)
+                self._answer.add_text(text)
             case Done():
                 self._done(event)
 
     def _show_header(self) -> None:
         if self._header:
-            self._thinking.line(self._header, "bold")
+            self._thinking.add_line(self._header, "bold")
             self._header = ""
 
     def _round_ended(self, ended: Round) -> None:
-        if not self._answers:
+        if not self._has_answer:
             self._last_round = ended
         if ended.refused_for and not ended.injected_ids:
-            self._thinking.refused()
+            self._thinking.add_refused_end()
 
     def _begin_answer(self) -> None:
-        if not self._answers:
-            self._answers = True
+        if not self._has_answer:
+            self._has_answer = True
             self._thinking.end(self._last_round)
             self._answer.begin()
 
     def _done(self, event: Done) -> None:
         self._begin_answer()
         self.close()
-        self._thinking.line("")
-        self._thinking.line(account(event.result, self._meter.first_token_s or 0.0), "dim")
+        self._thinking.add_line("")
+        self._thinking.add_line(ledger_line(event.result, self._meter.first_token_s or 0.0), "dim")
 
-    def tell(self, text: str) -> None:
-        """See Display."""
-        self._thinking.line(f"s1: {text}", "yellow")
+    def show_message(self, text: str) -> None:
+        self._thinking.add_line(f"s1: {text}", "yellow")
 
     def refresh(self) -> None:
-        """See Display."""
-        if not self._is_over:
-            (self._answer if self._answers else self._thinking).refresh()
+        if not self._is_closed:
+            (self._answer if self._has_answer else self._thinking).refresh()
 
     def close(self) -> None:
-        """See Display."""
-        if not self._is_over:
-            self._is_over = True
-            if self._answers:
+        if not self._is_closed:
+            self._is_closed = True
+            if self._has_answer:
                 self._answer.end()
             self._thinking.close()
 
 
-class InTurn:
-    """Samples one after the other: what comes of a later one waits for its turn."""
+class SequentialDisplay:
+    """Shows several samples one after the other; events of later samples are queued."""
 
     def __init__(self, begin: Callable[[int], Display], num_samples: int) -> None:
         self._begin = begin
         self._num_samples = num_samples
-        self._waiting: defaultdict[int, deque[tuple[Event, float]]] = defaultdict(deque)
+        self._queued: defaultdict[int, deque[tuple[Event, float]]] = defaultdict(deque)
         self._index = 0
-        self._shown = begin(0)
-        self.refresh_s = self._shown.refresh_s
+        self._current = begin(0)
+        self.refresh_s = self._current.refresh_s
 
-    def add(self, event: Event, at: float) -> None:
-        """See Display."""
-        self._waiting[event.index].append((event, at))
-        while self._waiting[self._index]:
-            self._show(*self._waiting[self._index].popleft())
+    def show_event(self, event: Event, at: float) -> None:
+        self._queued[event.index].append((event, at))
+        while self._queued[self._index]:
+            self._show(*self._queued[self._index].popleft())
 
     def _show(self, event: Event, at: float) -> None:
-        self._shown.add(event, at)
+        self._current.show_event(event, at)
         if isinstance(event, Done) and self._index + 1 < self._num_samples:
             self._index += 1
-            self._shown = self._begin(self._index)
+            self._current = self._begin(self._index)
 
-    def tell(self, text: str) -> None:
-        """See Display."""
-        self._shown.tell(text)
+    def show_message(self, text: str) -> None:
+        self._current.show_message(text)
 
     def refresh(self) -> None:
-        """See Display."""
-        self._shown.refresh()
+        self._current.refresh()
 
     def close(self) -> None:
-        """See Display."""
-        self._shown.close()
+        self._current.close()
 
 
 def make_display(options: Mapping[str, Any], started: float, *, hide_thinking: bool = False, header: str = "") -> Display:
-    """The display of a reply to a request with these options, for what stdout and stderr are."""
+    """Return the display of a reply, live or plain depending on whether stdout and stderr are terminals."""
     err_is_alive, out_is_alive = is_alive(sys.stderr), is_alive(sys.stdout)
     meter, refresh_s = Meter(options, started), None
     thinking: Thinking = PlainThinking(sys.stderr, hidden=hide_thinking)
     answer: Answer = PlainAnswer(sys.stdout, header)
     if err_is_alive or out_is_alive:
-        from s1_client.cli.reply import live  # rich's Markdown takes a tenth of a second
+        from s1_client.cli.reply import live  # importing rich's Markdown takes 0.1 s
 
         refresh_s = live.REFRESH_S
-        region = live.Region(live.console(sys.stderr if err_is_alive else sys.stdout), meter)
+        region = live.LiveRegion(live.console(sys.stderr if err_is_alive else sys.stdout), meter)
         if err_is_alive:
             thinking = live.LiveThinking(region, hidden=hide_thinking)
-            # Stdout may lead back to this terminal (| cat): nothing is drawn while it is written.
+            # A pipe may end at this terminal (| cat): stop drawing before the answer is written.
             answer = PlainAnswer(sys.stdout, header, before=region.stop)
         if out_is_alive:
             answer = live.LiveAnswer(region, live.console(sys.stdout), "" if err_is_alive else header)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading a reply to its end, and what Ctrl-C means meanwhile: once = answer now, twice = cancel.
+"""Show a reply to its end and handle Ctrl-C meanwhile: the first press means answer now, the second cancel.
 
-One thread reads the stream, one tells the server what Ctrl-C asks of it; whatever they learn comes to the thread that
-draws through a queue. The signal's handler only puts something into it: it may have interrupted anything, gRPC's locks too.
+A thread reads the stream and another sends the commands of Ctrl-C; both report to the drawing thread through a queue. The
+signal handler only puts a message into the queue, because it may have interrupted any code, even inside gRPC's locks.
 """
 
 from __future__ import annotations
@@ -22,96 +22,99 @@ from typing import Protocol
 from s1_client import AnswerDelta, AnswerOpened, Event, S1Error
 from s1_client.cli.reply.display import Display
 
-AGAIN = "Ctrl-C again cancels"
-_LOCAL_MODES = 3  # of a terminal's attributes
+AGAIN = "press Ctrl-C again to cancel"
+_LOCAL_MODES = 3  # index in a terminal's attributes
 
 
-class Replies(Protocol):
-    """What is needed of a ``Stream``."""
+class EventStream(Protocol):
+    """The part of a ``Stream`` that is used here."""
 
     def __iter__(self) -> Iterator[Event]:
-        """Its events. Raises S1Error."""
+        """Iterate over the events of the reply. Raises S1Error."""
         ...
 
     def answer_now(self) -> None:
-        """Close the thinking. Raises S1Error."""
+        """Make the model close its thinking and answer. Raises S1Error."""
 
     def cancel(self) -> None:
-        """End the request."""
+        """Cancel the request on the server."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Came:
+class _EventArrived:
     event: Event
     at: float
 
 
 @dataclass(frozen=True, slots=True)
-class _Ended:
+class _StreamEnded:
     error: BaseException | None
 
 
 @dataclass(frozen=True, slots=True)
-class _Refused:
+class _AnswerNowFailed:
     error: S1Error
 
 
-class _Pressed:
-    """Ctrl-C."""
+class _CtrlCPressed:
+    """Ctrl-C was pressed once more."""
 
 
-_Item = _Came | _Ended | _Refused | _Pressed
+_Message = _EventArrived | _StreamEnded | _AnswerNowFailed | _CtrlCPressed
 
 
-def follow(stream: Replies, display: Display, *, num_samples: int = 1) -> None:
-    """Show replies as they come, to their end. Raises S1Error; behind a second Ctrl-C Cancelled, behind a third
-    KeyboardInterrupt at once.
+def follow(stream: EventStream, display: Display, *, num_samples: int = 1) -> None:
+    """Show the replies of a stream until its end.
+
+    Raises S1Error: Cancelled after a second Ctrl-C. A third Ctrl-C raises KeyboardInterrupt immediately.
     """
-    following = _Following(stream, display, num_samples)
+    loop = _DisplayLoop(stream, display, num_samples)
     try:
-        with _signals(following.press, following.terminate), _keys_unseen():
-            following.run()
+        with _signals(loop.press, loop.terminate), _echo_off():
+            loop.run()
     finally:
         display.close()
 
 
-class _Following:
-    def __init__(self, stream: Replies, display: Display, num_samples: int) -> None:
+class _DisplayLoop:
+    """Receives the messages of the other threads and of the signal handlers, and draws."""
+
+    def __init__(self, stream: EventStream, display: Display, num_samples: int) -> None:
         self._stream = stream
         self._display = display
         self._num_samples = num_samples
-        self._num_pressed = 0
+        self._num_presses = 0
         self._answering: set[int] = set()
-        self._items: queue.SimpleQueue[_Item] = queue.SimpleQueue()
+        self._messages: queue.SimpleQueue[_Message] = queue.SimpleQueue()
         self._draws_at = time.monotonic()
 
     def press(self) -> None:
-        """From a signal's handler."""
-        self._items.put(_Pressed())  # may be called again while it runs
+        """Report Ctrl-C; called by the signal handler."""
+        self._messages.put(_CtrlCPressed())  # SimpleQueue.put is reentrant
 
     def terminate(self) -> None:
-        """From a signal's handler: not by an exception there, which could leave a drawing half done."""
-        self._items.put(_Ended(SystemExit(128 + signal.SIGTERM)))
+        """End the loop on SIGTERM; called by the signal handler. An exception there could leave a drawing half done."""
+        self._messages.put(_StreamEnded(SystemExit(128 + signal.SIGTERM)))
 
     def run(self) -> None:
         _in_background(self._read)
-        while not isinstance(item := self._next(), _Ended):
-            match item:
-                case _Came(event, at):
-                    self._came(event, at)
-                case _Pressed():
-                    self._pressed()
-                case _Refused(error):
-                    self._display.tell(f"cannot answer now: {error}; {AGAIN}")
+        while not isinstance(message := self._next(), _StreamEnded):
+            match message:
+                case _EventArrived(event, at):
+                    self._show(event, at)
+                case _CtrlCPressed():
+                    self._handle_ctrl_c()
+                case _AnswerNowFailed(error):
+                    self._display.show_message(f"cannot answer now: {error}; {AGAIN}")
             self._draw_if_due()
-        if item.error is not None:
-            raise item.error
+        if message.error is not None:
+            raise message.error
 
-    def _next(self) -> _Item | None:
-        """None when it is time to draw."""
-        patience_s = None if self._display.refresh_s is None else max(self._draws_at - time.monotonic(), 0)
+    def _next(self) -> _Message | None:
+        """Return the next message, or None when it is time to draw."""
+        timeout_s = None if self._display.refresh_s is None else max(self._draws_at - time.monotonic(), 0)
         try:
-            return self._items.get(timeout=patience_s)
+            return self._messages.get(timeout=timeout_s)
         except queue.Empty:
             return None
 
@@ -120,37 +123,37 @@ class _Following:
             self._display.refresh()
             self._draws_at = time.monotonic() + self._display.refresh_s
 
-    def _came(self, event: Event, at: float) -> None:
+    def _show(self, event: Event, at: float) -> None:
         if isinstance(event, AnswerOpened | AnswerDelta):
             self._answering.add(event.index)
-        self._display.add(event, at)
+        self._display.show_event(event, at)
 
-    def _pressed(self) -> None:
-        self._num_pressed += 1
-        if self._num_pressed > 2:
+    def _handle_ctrl_c(self) -> None:
+        self._num_presses += 1
+        if self._num_presses > 2:
             raise KeyboardInterrupt
-        if self._num_pressed == 2:
+        if self._num_presses == 2:
             _in_background(self._stream.cancel)
         elif len(self._answering) == self._num_samples:
-            self._display.tell(f"the answer is coming already; {AGAIN}")
+            self._display.show_message(f"the model is already answering; {AGAIN}")
         else:
-            self._display.tell(f"answering now; {AGAIN}")
+            self._display.show_message(f"answering now; {AGAIN}")
             _in_background(self._answer_now)
 
     def _answer_now(self) -> None:
         try:
             self._stream.answer_now()
         except S1Error as error:
-            self._items.put(_Refused(error))
+            self._messages.put(_AnswerNowFailed(error))
 
     def _read(self) -> None:
         error: Exception | None = None
         try:
             for event in self._stream:
-                self._items.put(_Came(event, time.monotonic()))
-        except Exception as caught:  # noqa: BLE001  # raised again where the reply is waited for
+                self._messages.put(_EventArrived(event, time.monotonic()))
+        except Exception as caught:  # noqa: BLE001  # raised again in the drawing thread
             error = caught
-        self._items.put(_Ended(error))
+        self._messages.put(_StreamEnded(error))
 
 
 def _in_background(target: Callable[[], None]) -> None:
@@ -159,7 +162,7 @@ def _in_background(target: Callable[[], None]) -> None:
 
 @contextlib.contextmanager
 def _signals(press: Callable[[], None], terminate: Callable[[], None]) -> Iterator[None]:
-    """Ctrl-C presses; SIGTERM ends us in order, with the terminal's cursor back, and a second one at once."""
+    """Call ``press`` on Ctrl-C and ``terminate`` on SIGTERM, which restores the terminal; a second SIGTERM kills immediately."""
 
     def end(number: int, _frame: FrameType | None) -> None:
         signal.signal(number, signal.SIG_DFL)
@@ -174,17 +177,17 @@ def _signals(press: Callable[[], None], terminate: Callable[[], None]) -> Iterat
 
 
 @contextlib.contextmanager
-def _keys_unseen() -> Iterator[None]:
-    """What is typed meanwhile is not shown, for an Enter would move what is drawn; it is there for who reads next."""
+def _echo_off() -> Iterator[None]:
+    """Turn terminal echo off while drawing: an Enter would shift the live rows. Typed input stays queued."""
     if not _is_our_terminal():
         yield
         return
-    import termios  # not everywhere
+    import termios  # missing on Windows
 
     before = termios.tcgetattr(sys.stdin)
-    unseen = [*before]
-    unseen[_LOCAL_MODES] &= ~termios.ECHO
-    termios.tcsetattr(sys.stdin, termios.TCSANOW, unseen)
+    silent = [*before]
+    silent[_LOCAL_MODES] &= ~termios.ECHO
+    termios.tcsetattr(sys.stdin, termios.TCSANOW, silent)
     try:
         yield
     finally:
@@ -192,7 +195,7 @@ def _keys_unseen() -> Iterator[None]:
 
 
 def _is_our_terminal() -> bool:
-    """Whether stdin is one, and we do not run in its background, where changing it would stop us."""
+    """Return whether stdin is a terminal in whose foreground we run; in the background, changing it would stop the process."""
     try:
         return sys.stdin.isatty() and os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
     except (OSError, AttributeError):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lines of a person at a terminal, with editing and history; or of a pipe."""
+"""Read lines from a terminal, with editing and history, or from a pipe."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _BOM = "\ufeff"
 
 
 def read_lines(words: Sequence[str]) -> Iterator[str]:
-    """Lines to their end, without it; ``words`` are completed. At a prompt Ctrl-C clears the line."""
+    """Yield lines without their line breaks; Tab completes ``words``. At a prompt Ctrl-C clears the line."""
     if not sys.stdin.isatty():
         yield from _piped()
         return
@@ -25,7 +25,7 @@ def read_lines(words: Sequence[str]) -> Iterator[str]:
         while True:
             try:
                 line = _prompted()
-                line.encode()  # in the C locale Python lets through what it cannot read
+                line.encode()  # in the C locale Python passes undecodable bytes as surrogates
             except EOFError:
                 print(file=sys.stderr)
                 return
@@ -38,7 +38,7 @@ def read_lines(words: Sequence[str]) -> Iterator[str]:
 
 
 def _piped() -> Iterator[str]:
-    """Lines of UTF-8, as files have it. Raises click.UsageError for a line that is not."""
+    """Yield lines of UTF-8. Raises click.UsageError for a line in another encoding."""
     for number, raw in enumerate(sys.stdin.buffer, 1):
         try:
             line = raw.decode()
@@ -50,7 +50,7 @@ def _piped() -> Iterator[str]:
 def _prompted() -> str:
     if sys.stdout.isatty():
         return input(PROMPT)
-    print(PROMPT, end="", file=sys.stderr, flush=True)  # stdout is for answers
+    print(PROMPT, end="", file=sys.stderr, flush=True)  # stdout is reserved for answers
     line = sys.stdin.readline()
     if not line:
         raise EOFError
@@ -59,7 +59,7 @@ def _prompted() -> str:
 
 @contextlib.contextmanager
 def _editing(words: Sequence[str]) -> Iterator[None]:
-    """Keys, completion and the lines of earlier chats, where Python has readline."""
+    """Switch on key bindings, completion and the history of earlier chats, if Python has readline."""
     try:
         import readline
     except ImportError:
@@ -82,5 +82,5 @@ def _editing(words: Sequence[str]) -> Iterator[None]:
 
 
 def history_file() -> Path:
-    """By the rules of the XDG."""
+    """Return the path of the chat history in the XDG state folder."""
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "s1" / "chat_history"

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A reply on a terminal: what is finished scrolls away and is never drawn again, so that long thoughts cost no more
-than short ones; below it a few rows that change: the unfinished one, or the end of the answer, and the budget.
+"""Draw a reply on a terminal. Finished rows scroll away and are never drawn again, so that the cost of a row does not grow
+with the length of the thinking. Below them a few rows are redrawn: the unfinished row, or the end of the answer, and the budget.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from s1_client.cli.reply.rows import Rows
 REFRESH_S = 1 / 12
 THOUGHT, MARK, BAR = "dim", "bold yellow", "cyan"
 _GAUGE_CELLS = 20
-_ECHO_CELLS = 4  # kept free behind the bar: a terminal shows "^C" there
+_ECHO_CELLS = 4  # kept free at the end of the bar, where a terminal echoes "^C"
 _WRAP_OFF, _WRAP_ON = (Segment(f"\x1b[?7{switch}", None, [(ControlType.HOME,)]) for switch in "lh")  # DECAWM; rich has no name for it
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _REFUSED = "[end refused]"
@@ -33,18 +33,18 @@ _ENDS = {
     "boundary": "thinking cut: the budget is spent",
     "grace": "thinking cut: the budget is spent",
     "answer_now": "thinking cut: answer now",
-    "deadline": "thinking cut: the time is up",
-    "length": "thinking cut: no room for more",
+    "deadline": "thinking cut: the deadline has passed",
+    "length": "thinking cut: the context is full",
 }
 
 
 def console(file: TextIO) -> Console:
-    """Where nothing in a text is taken for a command of rich's."""
+    """Return a rich console that interprets no markup in texts."""
     return Console(file=file, markup=False, emoji=False, highlight=False)
 
 
-class Region:
-    """The rows at the bottom that are drawn again and again: what changes, and the bar."""
+class LiveRegion:
+    """The rows at the bottom of the terminal that are redrawn: unfinished text and the budget bar."""
 
     def __init__(self, console: Console, meter: Meter) -> None:
         self.console = console
@@ -53,7 +53,7 @@ class Region:
         self._live: Live | None = None
 
     def start(self) -> None:
-        """Begin to draw."""
+        """Start drawing the region on the terminal."""
         if self._live is None:
             self._live = Live(
                 console=self.console,
@@ -61,18 +61,18 @@ class Region:
                 transient=True,
                 redirect_stdout=False,
                 redirect_stderr=False,
-                get_renderable=self._drawn,
+                get_renderable=self._renderable,
             )
             self._live.start()
 
     def stop(self) -> None:
-        """Wipe it out."""
+        """Erase the region and stop drawing."""
         if self._live is not None:
             self._live.stop()
             self._live = None
 
-    def draw(self, body: RenderableType, above: RenderableType | None = None) -> None:
-        """Draw, and print what is finished ``above``; in one write, so that nothing flickers."""
+    def update(self, body: RenderableType, above: RenderableType | None = None) -> None:
+        """Redraw the region with ``body`` and print the finished rows ``above``, in a single write to avoid flicker."""
         self._body = body
         with self.console:
             if above is not None:
@@ -80,19 +80,18 @@ class Region:
             if self._live is not None:
                 self._live.refresh()
 
-    def _drawn(self) -> RenderableType:
+    def _renderable(self) -> RenderableType:
         bar = budget_bar(self.meter, time.monotonic(), self.console.width - _ECHO_CELLS)
         return _Clipped(Group(self._body, bar) if self._body else bar)
 
 
 class _Clipped:
-    """Rows that a terminal cuts off where it finds them too wide, so that their number is certain."""
+    """Rows with the terminal's line wrapping switched off, so that a row that is too wide still takes a single row."""
 
     def __init__(self, whole: RenderableType) -> None:
         self._whole = whole
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """For rich."""
         yield _WRAP_OFF
         for number, row in enumerate(console.render_lines(self._whole, options, pad=False)):
             if number:
@@ -102,7 +101,7 @@ class _Clipped:
 
 
 def budget_bar(meter: Meter, now: float, width: int) -> Text:
-    """The line of figures, behind a gauge if there is a budget and room for one."""
+    """Return the line of figures, after a gauge if there is a budget and enough width."""
     share = meter.share()
     if share is None:
         spinner = _SPINNER[int(now / REFRESH_S) % len(_SPINNER)]
@@ -120,66 +119,59 @@ def _gauge(share: float) -> tuple[tuple[str, str], tuple[str, str]]:
 
 
 class LiveThinking:
-    """Thinking as it comes, dim, with marks where it was steered."""
+    """Draws the thinking as it arrives, dimmed, with injected text and refused ends marked."""
 
-    def __init__(self, region: Region, *, hidden: bool) -> None:
+    def __init__(self, region: LiveRegion, *, hidden: bool) -> None:
         self._region = region
         self._hidden = hidden
         self._rows = Rows()
         region.start()
 
-    def add(self, text: str) -> None:
-        """See Thinking."""
+    def add_text(self, text: str) -> None:
         self._add(text, THOUGHT)
 
-    def inject(self, text: str) -> None:
-        """See Thinking."""
+    def add_injected(self, text: str) -> None:
         words = text.strip() or _REFUSED[1:-1]
-        before, _, behind = text.partition(words)
+        before, _, after = text.partition(words)
         self._add(before, THOUGHT)
         self._add(f"[{words}]", MARK)
-        self._add(behind, THOUGHT)
+        self._add(after, THOUGHT)
 
-    def refused(self) -> None:
-        """See Thinking."""
+    def add_refused_end(self) -> None:
         self._add(_REFUSED, MARK)
 
     def _add(self, text: str, style: str) -> None:
         if not self._hidden:
-            self._rows.add(text, style)
+            self._rows.append(text, style)
 
     def end(self, last: Round | None) -> None:
-        """See Thinking."""
         self._break_row()
         if last is not None and not self._hidden:
             cut = _ENDS.get(last.ended_by)
-            self._region.draw("", above=Rule(Text(cut or _NATURAL, MARK if cut else THOUGHT), align="left", style=THOUGHT))
+            self._region.update("", above=Rule(Text(cut or _NATURAL, MARK if cut else THOUGHT), align="left", style=THOUGHT))
 
-    def line(self, text: str, style: str = "") -> None:
-        """See Thinking."""
+    def add_line(self, text: str, style: str = "") -> None:
         self._break_row()
-        self._region.draw("", above=Text(clean(text), style))
+        self._region.update("", above=Text(clean(text), style))
 
     def refresh(self) -> None:
-        """See Thinking."""
-        self._draw(self._rows.take(self._region.console.width), self._rows.tail)
+        self._draw(self._rows.pop_finished(self._region.console.width), self._rows.tail)
 
     def close(self) -> None:
-        """See Thinking."""
         self._break_row()
         self._region.stop()
 
     def _break_row(self) -> None:
-        self._draw(self._rows.take_all(self._region.console.width), Text())
+        self._draw(self._rows.pop_all(self._region.console.width), Text())
 
     def _draw(self, finished: list[Text], tail: Text) -> None:
-        self._region.draw(tail, above=Text("\n").join(finished) if finished else None)
+        self._region.update(tail, above=Text("\n").join(finished) if finished else None)
 
 
 class LiveAnswer:
-    """The end of the answer as it comes, and all of it when it is there."""
+    """Draws the end of the answer while it arrives, and prints the whole answer at its end."""
 
-    def __init__(self, region: Region, out: Console, header: str = "") -> None:
+    def __init__(self, region: LiveRegion, out: Console, header: str = "") -> None:
         self._region = region
         self._out = out
         self._header = header
@@ -187,23 +179,19 @@ class LiveAnswer:
         self._begun = False
 
     def begin(self) -> None:
-        """See Answer."""
         self._begun = True
         self._region.start()
 
-    def add(self, text: str) -> None:
-        """See Answer."""
+    def add_text(self, text: str) -> None:
         self._text += text
 
     def refresh(self) -> None:
-        """See Answer."""
         if self._begun:
             console = self._region.console
             shown = last_part(self._text, console.width * console.height)
-            self._region.draw(LastRows(ModelMarkdown(shown), max(console.height - 3, 1)))
+            self._region.update(LastRows(ModelMarkdown(shown), max(console.height - 3, 1)))
 
     def end(self) -> None:
-        """See Answer."""
         self._region.stop()
         if self._header:
             self._out.print(Text(self._header, "bold"))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A model's Markdown for a terminal: all that it wrote is seen, and nothing of it obeyed."""
+"""Render a model's Markdown on a terminal: everything it wrote is visible, and no control sequence takes effect."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from rich.segment import Segment
 
 from s1_client.cli.output import clean
 
-# Without what would not be seen: rich leaves HTML out, and "[1]: 5" would be where a link leads.
+# Without syntax that would be invisible: rich drops HTML, and "[1]: 5" would be parsed as a link target.
 _PARSER = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"]).disable("reference")
 _FENCE = "\n```"
 
 
 class ModelMarkdown(Markdown):
-    """Markdown whose line breaks stay, whose HTML is text, and whose links show where they lead."""
+    """Markdown that keeps line breaks, shows HTML as text and links with their addresses."""
 
     def __init__(self, text: str) -> None:
         super().__init__("", code_theme="ansi_dark", hyperlinks=False)
         self.parsed = _PARSER.parse(clean(text))
         for token in _all(self.parsed):
-            token.content = clean(token.content)  # "%1B" in a link is decoded
+            token.content = clean(token.content)  # the parser decodes "%1B" in a link
             if token.type == "softbreak":
                 token.type = "hardbreak"
             elif token.type in ("link_open", "link_close") and token.info == "auto":
-                token.type = "text"  # a bare address shows where it leads
+                token.type = "text"  # a bare address is its own target
 
 
 def _all(tokens: list[Token]) -> Iterator[Token]:
@@ -39,14 +39,13 @@ def _all(tokens: list[Token]) -> Iterator[Token]:
 
 
 class LastRows:
-    """The last rows of something, at most so many."""
+    """The last ``num_rows`` rows of a renderable."""
 
     def __init__(self, whole: RenderableType, num_rows: int) -> None:
         self._whole = whole
         self._num_rows = num_rows
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """For rich."""
         rows = console.render_lines(self._whole, options.update(height=None), pad=False)
         for row in rows[-self._num_rows :]:
             yield from row
@@ -54,11 +53,14 @@ class LastRows:
 
 
 def last_part(text: str, num_chars: int) -> str:
-    """The end of a long text, so long that its last rows are those of the whole; from a blank line on, if one is near."""
+    """Return the end of a long text, long enough that its last rows equal those of the whole text.
+
+    It starts at a blank line or line break, if there is one nearby.
+    """
     latest = len(text) - num_chars
     if latest <= 0:
         return text
-    middle = latest - latest % num_chars  # stays while the text grows: rows that are shown do not move
+    middle = latest - latest % num_chars  # constant while the text grows, so that visible rows do not move
     cut = next((found for stop in ("\n\n", "\n") if (found := text.rfind(stop, max(latest - num_chars, 0), latest)) >= 0), middle)
     is_in_code = f"\n{text[:cut]}".count(_FENCE) % 2
     return f"```{text[cut:]}" if is_in_code else text[cut:]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Replies in files and pipes: the text as it is, injected text in [brackets]; or events as JSON."""
+"""Write replies to files and pipes: as plain text with injected text in [brackets], or as events in JSON."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from s1_client.cli.output import clean
 
 
 class Writer:
-    """A file that knows where it stands. If it is a terminal after all, it gets no control characters."""
+    """A text file that knows whether it is at the start of a line. A terminal gets no control characters."""
 
     def __init__(self, file: TextIO) -> None:
         self.is_empty = self.is_at_start = True
@@ -20,56 +20,51 @@ class Writer:
         self._is_terminal = file.isatty()
 
     def write(self, text: str) -> None:
-        """Write it at once."""
+        """Write the text and flush it."""
         if text:
             self.is_empty, self.is_at_start = False, text.endswith("\n")
             self._file.write(clean(text) if self._is_terminal else text)
             self._file.flush()
 
-    def line(self, text: str) -> None:
-        """A line of its own."""
+    def write_line(self, text: str) -> None:
+        """Write the text as a line of its own, after a line break if needed."""
         self.write(f"{text}\n" if self.is_at_start else f"\n{text}\n")
 
 
 class PlainThinking:
-    """Thinking as text."""
+    """Writes the thinking as plain text."""
 
     def __init__(self, err: TextIO, *, hidden: bool) -> None:
         self._err = Writer(err)
         self._hidden = hidden
 
-    def add(self, text: str) -> None:
-        """See Thinking."""
+    def add_text(self, text: str) -> None:
         if not self._hidden:
             self._err.write(text)
 
-    def inject(self, text: str) -> None:
-        """See Thinking."""
-        self.add(f"[{text}]")
+    def add_injected(self, text: str) -> None:
+        self.add_text(f"[{text}]")
 
-    def refused(self) -> None:
-        """Text only."""
+    def add_refused_end(self) -> None:
+        """Write nothing: plain output contains only text."""
 
-    def end(self, last: Round | None) -> None:  # noqa: ARG002  # the account tells
-        """See Thinking."""
+    def end(self, last: Round | None) -> None:  # noqa: ARG002  # the final line names the reason
         if not self._err.is_empty:
             self._err.write("\n\n")
 
-    def line(self, text: str, style: str = "") -> None:  # noqa: ARG002  # there is none
-        """See Thinking."""
-        self._err.line(text)
+    def add_line(self, text: str, style: str = "") -> None:  # noqa: ARG002  # plain text has no style
+        self._err.write_line(text)
 
     def refresh(self) -> None:
-        """Nothing moves."""
+        """Do nothing: plain output does not change."""
 
     def close(self) -> None:
-        """See Thinking."""
         if not self._err.is_at_start:
             self._err.write("\n")
 
 
 class PlainAnswer:
-    """The answer as text, perhaps under a header."""
+    """Writes the answer as plain text, below an optional header; ``before`` is called first."""
 
     def __init__(self, out: TextIO, header: str = "", before: Callable[[], None] = lambda: None) -> None:
         self._out = Writer(out)
@@ -77,25 +72,22 @@ class PlainAnswer:
         self._before = before
 
     def begin(self) -> None:
-        """See Answer."""
         self._before()
         if self._header:
-            self._out.line(self._header)
+            self._out.write_line(self._header)
 
-    def add(self, text: str) -> None:
-        """See Answer."""
+    def add_text(self, text: str) -> None:
         self._out.write(text)
 
     def end(self) -> None:
-        """See Answer."""
         self._out.write("\n")
 
     def refresh(self) -> None:
-        """Nothing moves."""
+        """Do nothing: plain output does not change."""
 
 
 class JsonLines:
-    """Events as JSON, one a line; nothing else on stdout."""
+    """Writes each event as a line of JSON; nothing else goes to stdout."""
 
     refresh_s: float | None = None
 
@@ -103,18 +95,16 @@ class JsonLines:
         self._out, self._err = Writer(out), Writer(err)
         self._hide_thinking = hide_thinking
 
-    def add(self, event: Event, at: float) -> None:  # noqa: ARG002  # no times
-        """See Display."""
-        is_thought = isinstance(event, ThinkingDelta) or (isinstance(event, Injected) and event.phase == "thinking")
-        if not (is_thought and self._hide_thinking):
-            self._out.line(json.dumps(event.to_dict()))
+    def show_event(self, event: Event, at: float) -> None:  # noqa: ARG002  # events have no times
+        is_thinking = isinstance(event, ThinkingDelta) or (isinstance(event, Injected) and event.phase == "thinking")
+        if not (is_thinking and self._hide_thinking):
+            self._out.write_line(json.dumps(event.to_dict()))
 
-    def tell(self, text: str) -> None:
-        """See Display."""
-        self._err.line(f"s1: {text}")
+    def show_message(self, text: str) -> None:
+        self._err.write_line(f"s1: {text}")
 
     def refresh(self) -> None:
-        """Nothing moves."""
+        """Do nothing: plain output does not change."""
 
     def close(self) -> None:
-        """Nothing is left."""
+        """Do nothing: every line is already written."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is asked: from the command line, a file or a pipe."""
+"""Read the prompt from the command line, a file or a pipe."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Messages = list[dict[str, str]]
 
 
 def read_prompt(question: str | None, file: str | None, messages: str | None) -> str | Messages:
-    """The question, or a chat that it is added to. Raises click.UsageError if there is none, or more than one."""
+    """Return the question, or the chat messages followed by it. Raises click.UsageError for no question or several."""
     if question is not None and file is not None:
-        raise click.UsageError("QUESTION and --file: only one of them")
+        raise click.UsageError("give either QUESTION or --file, not both")
     if question == STDIN or (question is None and file is None and messages is None and not sys.stdin.isatty()):
         question, file = None, STDIN
     if file == messages == STDIN:
-        raise click.UsageError("stdin can be read only once")
+        raise click.UsageError("stdin can be read only once: not for the question and for --messages")
     if file is not None:
         question = _question(file)
     if question is not None and not question.strip():
@@ -30,12 +30,12 @@ def read_prompt(question: str | None, file: str | None, messages: str | None) ->
     if messages is not None:
         return [*read_messages(messages), *([{"role": "user", "content": question}] if question is not None else [])]
     if question is None:
-        raise click.UsageError("no question: give one, or - to read it from stdin")
+        raise click.UsageError("no question: give QUESTION, or - to read it from stdin")
     return question
 
 
 def read_messages(path: str) -> Messages:
-    """Chat messages out of a JSON file. Raises click.UsageError if they are none."""
+    """Read chat messages from a JSON file. Raises click.UsageError for invalid messages."""
     raw = _read(path)
     try:
         return chat_of(read_json(raw))
@@ -44,7 +44,7 @@ def read_messages(path: str) -> Messages:
 
 
 def _question(path: str) -> str:
-    """A text without the end of its last line."""
+    """Read a question from a file, without its last line break."""
     raw = _read(path)
     try:
         return read_text(raw).removesuffix("\n")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``s1 doctor``."""
+"""The command ``s1 doctor``: check a server and everything on the way to it."""
 
 from __future__ import annotations
 
@@ -25,22 +25,25 @@ STYLES = {OK: "green", NOTE: "yellow", WRONG: "bold red", SKIPPED: "dim"}
 
 
 @click.command(cls=SectionedCommand)
-@click.option("--json", "as_json", is_flag=True, help="one finding a line")
+@click.option("--json", "as_json", is_flag=True, help="print each finding as a line of JSON")
 @connection_options
 @click.pass_context
 def doctor(ctx: click.Context, /, as_json: bool, **parameters: Any) -> None:
-    """Check everything between here and the engine: a line each, with what mends it. Exit code 1 if something is wrong."""
+    """Check the connection, the server, the model and the engine. Prints a line for each finding, with a fix where one is known.
+
+    Exit codes: 0 nothing is wrong, 1 a check found a fault.
+    """
     settings = settings_of(parameters)
     states = set()
     with closing(Server(settings)) as server, connect(parameters) as client:
         for finding in examine(DoctorContext(settings=settings, server=server, client=client)):
             states.add(finding.state)
-            _tell(finding, as_json)
+            _print(finding, as_json)
     ctx.exit(1 if WRONG in states else 0)
 
 
 def examine(ctx: DoctorContext) -> Iterator[Finding]:
-    """All checks, up to one behind which nothing further can be looked at."""
+    """Yield the findings of all checks, up to a check that stops the others."""
     try:
         for check in CHECKS:
             try:
@@ -48,16 +51,16 @@ def examine(ctx: DoctorContext) -> Iterator[Finding]:
             except S1Error as error:
                 yield checks.failure(check.__name__.replace("_", " "), error)
                 if isinstance(error, ConnectionFailed):
-                    return  # or every check behind it says the same
+                    return  # every further check would report the same
     except StopChecks:
         return
 
 
-def _tell(finding: Finding, as_json: bool) -> None:
+def _print(finding: Finding, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(asdict(finding)))
         return
-    is_whole = not sys.stdout.isatty()  # a terminal would break lines within words
-    show(Text.assemble((f"{finding.state:8}", STYLES[finding.state]), f"{finding.check:15}", finding.text), soft_wrap=is_whole)
-    if finding.mend:
-        show(Text(f"{'':23}-> {finding.mend}"), soft_wrap=is_whole)
+    is_unwrapped = not sys.stdout.isatty()  # rich wraps at words only on a terminal
+    show(Text.assemble((f"{finding.state:8}", STYLES[finding.state]), f"{finding.check:15}", finding.text), soft_wrap=is_unwrapped)
+    if finding.fix:
+        show(Text(f"{'':23}-> {finding.fix}"), soft_wrap=is_unwrapped)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``s1 models``."""
+"""The command ``s1 models``: list the models of a server."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ COLUMNS = ("name", "version", "state", "kind", "reason")
 
 
 @click.command(cls=SectionedCommand)
-@click.option("--json", "as_json", is_flag=True, help="one object a line")
+@click.option("--json", "as_json", is_flag=True, help="print each model as a line of JSON")
 @connection_options
 def models(as_json: bool, **parameters: Any) -> None:
-    """List the server's models: which of them force budgets, and which are engines."""
+    """List the models of the server, with state and kind (budget forcing, engine or other)."""
     server = Server(settings_of(parameters))
     rows = [_row(server, model) for model in server.models]
     server.close()
