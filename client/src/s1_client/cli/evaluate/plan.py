@@ -44,14 +44,14 @@ def budget_options(function: Function) -> Function:
             "ignores",
             metavar="N,N,…",
             callback=integer_list(0),
-            help="Numbers of ends of thinking to refuse.  [default: 0]",
+            help="numbers of ends of thinking to refuse  [default: 0]",
         ),
         click.option(
             "--max-thinking-tokens",
             "budgets",
             metavar="N,N,…",
             callback=integer_list(-1),
-            help="Thinking budgets in tokens; 0 = answer at once, -1 = what the context allows.",
+            help="thinking budgets in tokens; 0 = answer at once, -1 = what the context allows",
         ),
     )
     for option in options:
@@ -64,20 +64,20 @@ def folder_options(command: str) -> Callable[[Function], Function]:
 
     def add(function: Function) -> Function:
         options = (
-            click.option("--overwrite", is_flag=True, help="Start anew: the replies in DIR are lost."),
+            click.option("--overwrite", is_flag=True, help="start anew: the replies in DIR are lost"),
             click.option(
                 "--concurrency",
                 metavar="N",
                 type=click.IntRange(min=1),
                 default=CONCURRENCY,
                 show_default=True,
-                help="Requests in flight at once.",
+                help="requests in flight at once",
             ),
             click.option(
                 "--out",
                 metavar="DIR",
                 type=click.Path(file_okay=False, path_type=Path),
-                help=f"Folder of the results.  [default: {command}-HASH, a hash of questions and options]",
+                help=f"folder of the results  [default: {command}-HASH, a hash of questions and options]",
             ),
         )
         for option in options:

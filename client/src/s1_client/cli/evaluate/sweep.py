@@ -11,7 +11,7 @@ import click
 
 from s1_client.cli.evaluate.plan import Plan, budget_options, check_gradings, folder_options, send_missing
 from s1_client.cli.evaluate.show import show_sweep
-from s1_client.cli.options import SectionedCommand, asked, connection_options, refuse_greedy, request_options
+from s1_client.cli.options import SectionedCommand, connection_options, given_options, refuse_greedy, request_options
 from s1_client.cli.request_file import opened
 from s1_client.evaluation import BadTask, Protocol, Question, Task
 from s1_client.evaluation._questions import check_values
@@ -27,7 +27,7 @@ VARIED = ("max_thinking_tokens", "num_ignore", "num_samples")  # options that a 
     "--file",
     metavar="FILE",
     type=click.Path(exists=True, dir_okay=False, allow_dash=True),
-    help="Questions: JSON Lines or a JSON array; - for stdin.",
+    help="questions as JSON Lines or a JSON array; - reads stdin",
 )
 @budget_options
 @click.option(
@@ -37,14 +37,14 @@ VARIED = ("max_thinking_tokens", "num_ignore", "num_samples")  # options that a 
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="Replies to each question at each setting.",
+    help="replies to each question at each setting",
 )
 @folder_options("sweep")
 @click.option(
     "--plot-only",
     metavar="DIR",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Send no request; show the sweep in DIR.",
+    help="send no request, show the sweep in DIR",
 )
 @request_options(leave_out=VARIED)
 @connection_options
@@ -86,7 +86,7 @@ def _read(file: str) -> Task:
 
 
 def _plan(task: Task, parameters: Mapping[str, Any]) -> Plan:
-    options, num_repeats = asked(parameters), parameters["num_repeats"]
+    options, num_repeats = given_options(parameters), parameters["num_repeats"]
     check_values(options)
     if parameters["budgets"] is None:
         raise click.UsageError("--max-thinking-tokens is missing: the budgets to sweep over")
