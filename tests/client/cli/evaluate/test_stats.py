@@ -123,7 +123,7 @@ def test_a_folder_without_replies_is_refused(tmp_path):
         ("{", "line 1: not JSON"),
         ("prompt,expected", "line 1: not JSON"),
         ("\x89PNG", "line 1: not JSON"),
-        ("", "no line in it"),
+        ("", "the file is empty"),
         ("[]", "line 1: not an object"),
         ("{}", "allowed: lines with 'reply'"),
     ],
@@ -149,7 +149,7 @@ def test_a_torn_last_line_is_left_out_and_told(ours):
     """As a run leaves it that was killed, or is still writing."""
     ours.write_bytes(ours.read_bytes() + b'{"id": "q9", "rep')
     told = call("stats", "--json", ours)
-    assert f"{ours}: its last line, 3, is torn; it is left out" in told.stderr
+    assert f"{ours}: its last line, 3, is incomplete and left out" in told.stderr
     assert json.loads(told.stdout)[str(ours)]["num_samples"] == 1
 
 
