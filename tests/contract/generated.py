@@ -180,27 +180,24 @@ def report_terms() -> str:
 
 def evaluation_output() -> str:
     """What `s1 eval` prints of the saved evaluation, but for its last line."""
-    from s1_client.cli.evaluate.tables import told
-    from s1_client.evaluation import report_of
+    from s1_client.cli.evaluate.tables import report_parts
 
-    saved = report_of((ROOT / "client/examples/evaluation/summary.json").read_text())
-    return _printed(told(saved))
+    return _printed(report_parts(saved_report("evaluation")))
 
 
 def sweep_output() -> str:
     """What `s1 sweep` prints of the saved sweep, but for its last line."""
-    from s1_client.cli.evaluate.sweep_table import table
+    from s1_client.cli.evaluate.tables import grid
 
-    summary = saved_sweep()
-    return _printed([table(summary), *filter(None, [summary.cut_answers()])])
+    report = saved_report("arithmetic")
+    return _printed([grid(report), *report.effects])
 
 
-def saved_sweep() -> Any:
-    """The saved sweep's summary."""
-    from s1_client.cli.evaluate.sweep_summary import Row, Summary
+def saved_report(name: str) -> Any:
+    """Return the report of the saved evaluation or sweep of that name."""
+    from s1_client.evaluation import report_of
 
-    saved = json.loads((ROOT / "client/examples/arithmetic/summary.json").read_text())
-    return Summary(**{**saved, "rows": [Row(**row) for row in saved["rows"]]})
+    return report_of((ROOT / f"client/examples/{name}/summary.json").read_text())
 
 
 def _printed(parts: Any) -> str:

@@ -362,13 +362,13 @@ def test_the_load_tests_example_defines_every_figure_of_a_report(root):
 
 
 def test_the_settings_of_the_sweep_are_those_of_its_command(root, page):
-    summary = generated.saved_sweep()
+    report = generated.saved_report("arithmetic")
     budgets, ignores = re.search(r"s1 sweep --file \S+ --max-thinking-tokens (\S+) --num-ignore (\S+)", page("docs/cli/sweep.md")).groups()
     requested = {(int(budget), int(ignore)) for budget in budgets.split(",") for ignore in ignores.split(",")}
-    assert requested == {(row.max_thinking_tokens, row.num_ignore) for row in summary.rows}
+    assert requested == {(row.limit, row.num_ignore) for row in report.rows}
     questions = (root / "client/examples/arithmetic.jsonl").read_text().splitlines()
-    assert {row.num_replies for row in summary.rows} == {summary.num_questions} == {len(questions)}
-    assert {row.share_answers_cut for row in summary.rows} == {0}, "what is published would show the cap of the answers"
+    assert {row.num_samples for row in report.rows} == {row.num_questions for row in report.rows} == {len(questions)}
+    assert {row.share_answers_cut for row in report.rows} == {0}, "what is published would show the cap of the answers"
 
 
 def test_the_settings_of_the_evaluation_are_those_of_its_command(root, page):
