@@ -108,9 +108,9 @@ def test_another_gpu_builds_again(bench, monkeypatch):
 def test_a_tool_that_fails_leaves_nothing_and_the_next_run_goes_on_from_there(bench, stderr, stage, how):
     bench.fail(f"{stage} {how}")
     assert bench.run("all") == 1
-    told = stderr()
-    assert re.search(f"BUILD: stage {stage}: ", told)
-    assert re.search(FAILURES[how], told)
+    errors = stderr()
+    assert re.search(f"BUILD: stage {stage}: ", errors)
+    assert re.search(FAILURES[how], errors)
     done = {"tokenizer"} if stage == "convert" else {"tokenizer", "checkpoint"}
     assert bench.results == done
     assert not bench.config.exists()
@@ -215,9 +215,9 @@ def test_gpus_that_the_engine_does_not_fit_are_refused_before_the_download(bench
     """4 x 24 GB, say. With the plan's own ways out; whoever knows better than the plan may say so."""
     monkeypatch.setenv("STANDIN_MIB", "3000")
     assert bench.run("all") == 1
-    told = stderr()
-    assert "BUILD: Does not fit: NVIDIA H100 80GB HBM3 has 2.9 GiB" in told
-    assert "--skip-plan builds it anyway." in told
+    errors = stderr()
+    assert "BUILD: Does not fit: NVIDIA H100 80GB HBM3 has 2.9 GiB" in errors
+    assert "--skip-plan builds it anyway." in errors
     assert not bench.calls
     assert not bench.results
     assert bench.run("all", "--skip-plan") == 0
@@ -227,9 +227,9 @@ def test_a_machine_with_little_memory_is_told_of_it_and_not_refused(bench, stder
     """The plan's figure for a host is an estimate, and a container may have swap."""
     monkeypatch.setattr(pipeline, "host_memory_bytes", lambda: 10**6)
     assert bench.run("all") == 0
-    told = stderr()
-    assert "convert: needs 5 GB of host memory by the plan, this machine has 0" in told
-    assert told.index("build: by the plan it needs") < told.index("tokenizer: ")
+    errors = stderr()
+    assert "convert: needs 5 GB of host memory by the plan, this machine has 0" in errors
+    assert errors.index("build: needs") < errors.index("tokenizer: ")
 
 
 def test_weights_that_cannot_be_quantised_here_are_refused_before_the_download(bench, stderr, monkeypatch):
@@ -346,12 +346,12 @@ def test_the_server_may_see_the_engine_elsewhere(bench):
 def test_a_live_server_is_asked_by_the_doctor(bench, monkeypatch, tmp_path):
     doctor = tmp_path / "bin" / "s1"
     doctor.parent.mkdir()
-    doctor.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/asked\nexit 4\n')
+    doctor.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/arguments\nexit 4\n')
     doctor.chmod(0o755)
     monkeypatch.setenv("PATH", f"{doctor.parent}{os.pathsep}{os.environ['PATH']}")
     assert bench.run("all") == 0
     assert bench.run("verify", "--live", "gpu:8001") == 4
-    assert (tmp_path / "asked").read_text() == "doctor --url gpu:8001\n"
+    assert (tmp_path / "arguments").read_text() == "doctor --url gpu:8001\n"
 
 
 def test_the_script_does_the_same(bench, root):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every finding before Triton starts on GPUs: what is said, and whether it stops the start."""
+"""Every finding before Triton starts on GPUs: its text, and whether it stops the start."""
 
 import resource
 import shutil

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A tool's output is kept, and its end is told plainly."""
+"""A tool's output is kept in a log, and its end is reported."""
 
 import os
 import pty
@@ -39,11 +39,11 @@ def test_a_failure_shows_the_last_lines_the_code_and_the_log(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("said", "hint"), [("OSError: [Errno 28] No space left on device", "the disk is full"), ("CUDA out of memory", "GPU")]
+    ("output", "hint"), [("OSError: [Errno 28] No space left on device", "the disk is full"), ("CUDA out of memory", "GPU")]
 )
-def test_a_known_failure_comes_with_what_to_do(tmp_path, said, hint):
+def test_a_known_failure_comes_with_what_to_do(tmp_path, output, hint):
     with pytest.raises(BuildFailed, match=hint):
-        run(tmp_path, f"raise SystemExit({said!r})")
+        run(tmp_path, f"raise SystemExit({output!r})")
 
 
 def test_a_killed_tool_is_told_by_its_signal(tmp_path):

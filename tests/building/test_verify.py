@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whatever does not fit in a finished build is found, and said."""
+"""Every mismatch in a finished build is found and reported."""
 
 import json
 import re
@@ -140,6 +140,6 @@ def test_a_tokenizer_that_cannot_be_loaded_is_one_problem_among_others(copy, mon
 
     monkeypatch.setattr(ChatTokenizer, "load", load)
     (copy / "work" / "engine" / "rank0.engine").unlink()
-    told = found(copy)
-    assert "rank0.engine: found no file" in told
-    assert "tokenizer: cannot load" in told
+    problems = found(copy)
+    assert "rank0.engine: found no file" in problems
+    assert "tokenizer: cannot load" in problems

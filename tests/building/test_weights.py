@@ -36,7 +36,7 @@ def download(hub, tmp_path, environment):
     def run(*more, model=MODEL):
         command = [sys.executable, "-m", "budgetforce.building", "download", "--model", model, "--work", str(tmp_path / "work"), *more]
         quiet = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1"}
-        hub.asked.clear()
+        hub.requests.clear()
         return subprocess.run(command, env={**environment, **quiet, "HF_ENDPOINT": hub.url}, capture_output=True, text=True)
 
     return run
@@ -50,10 +50,10 @@ def test_a_branch_is_resolved_once_and_everything_comes_from_that_commit(downloa
     assert files == {path.name for path in hub.folder.iterdir()} - {"pytorch_model.bin"} | {"stage.json"}
     found = json.loads((model / "stage.json").read_text())["found"]
     assert found == {"commit": COMMIT, "sha256": {name: sha256(hub.folder / name) for name in (FIRST, SECOND)}}
-    assert all(COMMIT in asked for asked in hub.asked if "resolve" in asked)
+    assert all(COMMIT in request for request in hub.requests if "resolve" in request)
     hub.branch = "6c" * 20  # it moves on
     again = download()
-    assert (again.returncode, hub.asked) == (0, [])
+    assert (again.returncode, hub.requests) == (0, [])
     assert "download: already done" in again.stderr
 
 
@@ -136,12 +136,12 @@ def test_a_disk_that_is_too_small_is_told_before_anything_is_written(tmp_path, m
 
 
 def test_a_models_shape_is_known_before_its_weights_are_brought(hub, monkeypatch):
-    """Of the hub's files only config.json is asked for."""
+    """Of the hub's files only config.json is requested."""
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.url)
     monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", hub.url + "/{repo_id}/resolve/{revision}/{filename}")
     shape, stored_bytes = read_model(Source(model=MODEL, commit=COMMIT))
     assert (shape.hidden_size, stored_bytes) == (16, 4)
-    assert {asked.rpartition("/")[2] for asked in hub.asked if "/resolve/" in asked} == {"config.json"}
+    assert {request.rpartition("/")[2] for request in hub.requests if "/resolve/" in request} == {"config.json"}
 
 
 def test_a_hub_that_does_not_answer_for_the_shape_is_a_sentence(monkeypatch):
