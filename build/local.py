@@ -84,7 +84,7 @@ def serve(arguments: list[str]) -> NoReturn:
 
 def test(arguments: list[str]) -> int:
     add_harness()
-    if any(Path(argument.partition("::")[0]).exists() for argument in arguments):
+    if any(argument.startswith("tests/") and Path(argument.partition("::")[0]).exists() for argument in arguments):
         return run_checks([["pytest", *arguments]])
     return run_checks([*LINTERS, ["mypy"], ["pytest", "--numprocesses=2", "--dist=loadgroup", *arguments]])
 
