@@ -71,7 +71,7 @@ def test_transport_bls_takes_its_own_config_and_more_threads(tmp_path):
 
 @pytest.fixture
 def running_server(tmp_path, monkeypatch):
-    monkeypatch.setattr(triton_server, "_SHARED_MEMORY", tmp_path)
+    monkeypatch.setattr(triton_server, "SHARED_MEMORY", tmp_path)
     monkeypatch.setattr(triton_server, "DRAIN_CHECK_S", 0)
 
     def make(*, was_ready=True, ended=None):
