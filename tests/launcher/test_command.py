@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The launcher's parts that need no server. (With one: tests/server/test_lifecycle.py.)"""
+"""The launcher's command line and the engines' environment, without a server. (With a server: tests/server/test_lifecycle.py.)"""
 
 import argparse
 import json
@@ -33,7 +33,7 @@ from budgetforce.launcher.triton_server import Ports
         (["--host=0.0.0.0", "--http-host=127.0.0.1"], "0.0.0.0", "127.0.0.1"),
     ],
 )
-def test_what_speaks_no_tls_stays_on_this_machine_where_tls_is_wanted(flags, grpc, http):
+def test_http_and_metrics_stay_on_this_machine_if_grpc_has_tls(flags, grpc, http):
     ports = command._ports_of(parse_options(flags))
     assert ports.listening() == {"http": (http, 8000), "grpc": (grpc, 8001), "metrics": (http, 8002)}
 
@@ -51,7 +51,7 @@ def test_the_help_says_what_each_engine_loads(engine, capsys):
 
 @pytest.mark.parametrize("name", ["http", "grpc", "metrics"])
 @pytest.mark.parametrize("value", ["-1", "65536", "99999", "x", "8001.0", ""])
-def test_a_port_that_there_is_not_is_refused_by_name(name, value, capsys):
+def test_an_invalid_port_is_refused_by_the_options_name(name, value, capsys):
     with pytest.raises(SystemExit):
         parse_options([f"--{name}-port={value}"])
     assert f"--{name}-port: got {value}, allowed: a number from 1 to 65535" in capsys.readouterr().err
@@ -65,8 +65,8 @@ QUESTION = 's1 ask "How many r in raspberry"'
     ({"S1_URL": "127.0.0.1:9001", "S1_SECRET": "s1-secret=hush"}, "S1_URL=127.0.0.1:9001 S1_SECRET=... "),
     ({"S1_URL": "grpcs://h:8001", "S1_CA_FILE": "/a b.pem"}, "S1_URL=grpcs://h:8001 S1_CA_FILE='/a b.pem' "),
 ])  # fmt: skip
-def test_a_server_that_is_ready_says_where_the_command_comes_from(tmp_path, monkeypatch, environment, variables):
-    """In an environment that has it, and in a container that has not."""
+def test_a_ready_server_prints_how_to_get_and_use_the_client(tmp_path, monkeypatch, environment, variables):
+    """In an environment with the client, and in a container without it."""
     monkeypatch.setattr(sys, "prefix", str(tmp_path))
     clone = "pip install './client[cli]' in a clone of this project (Python 3.11 or later)"
     assert command._client_hint(environment) == f"ask it: {clone}; {variables}{QUESTION}"
@@ -101,13 +101,13 @@ except command._Interrupted:
 
 
 def test_an_interrupt_while_triton_starts_leaves_no_process(tmp_path):
-    """In a process of its own: OpenVINO leaves a broken signal stack behind in ours."""
+    """In a separate process: OpenVINO leaves a broken signal stack behind in the tests'."""
     done = subprocess.run([sys.executable, "-c", INTERRUPTED, str(tmp_path / "log")], capture_output=True, text=True, timeout=60)
     assert done.stdout == f"[-{signal.SIGINT.value}]\n", done.stderr
 
 
 def options(**changes):
-    """The launcher's options at their defaults, but for some."""
+    """Return the launcher's options at their defaults, with some changes."""
     return argparse.Namespace(**{**vars(parse_options(["--engine=tensorrt_llm"])), **changes})
 
 
@@ -151,15 +151,15 @@ def hf_folder(tmp_path):
 
 @pytest.mark.parametrize("engine", LIBRARY_ENGINES)
 def test_an_engine_over_a_library_is_one_setting_and_takes_a_hugging_face_folder(hf_folder, engine):
-    asked = options(engine=engine, model=str(hf_folder), tp=2, memory_fraction=0.8, max_seq_len=16384)
-    environment = serving_environment(asked, 8001, lambda _: None)
+    chosen = options(engine=engine, model=str(hf_folder), tp=2, memory_fraction=0.8, max_seq_len=16384)
+    environment = serving_environment(chosen, 8001, lambda _: None)
     assert (environment["S1_ENGINE_MODEL"], environment["S1_PRESET"]) == (engine, "s1")
     assert environment["S1_MODEL_DIR"] == environment["S1_TOKENIZER_DIR"] == str(hf_folder)
     assert (environment["S1_MAX_CONTEXT_TOKENS"], environment["S1_VOCAB_ROWS"]) == ("16384", "152064")
     assert (environment["S1_TENSOR_PARALLEL"], environment["S1_MEMORY_FRACTION"]) == ("2", "0.8")
 
 
-def test_a_librarys_context_is_the_models_own_unless_it_is_told(hf_folder):
+def test_a_librarys_context_is_the_models_own_unless_it_is_set(hf_folder):
     environment = serving_environment(options(engine="vllm_llm", model=str(hf_folder), tokenizer=Path("/elsewhere")), 8001, lambda _: None)
     assert environment["S1_MAX_CONTEXT_TOKENS"] == "32768"
     assert environment["S1_TOKENIZER_DIR"] == "/elsewhere"
@@ -172,15 +172,15 @@ def test_a_librarys_context_is_the_models_own_unless_it_is_told(hf_folder):
         ({"model": "smollm2"}, "engine 'vllm_llm' needs --model, a Hugging Face folder \\(got 'smollm2'\\)"),
     ],
 )
-def test_what_a_library_cannot_load_is_refused_before_triton_starts(hf_folder, changes, message):
+def test_a_model_that_a_library_cannot_load_is_refused_before_triton_starts(hf_folder, changes, message):
     with pytest.raises(ConfigError, match=message):
         serving_environment(options(**{"engine": "vllm_llm", "model": str(hf_folder), **changes}), 8001, lambda _: None)
 
 
-def test_the_numbers_of_admission_reach_every_model_that_names_them(root, hf_folder):
-    """And the defaults of the launcher are those that the code has for a config without them."""
-    asked = options(engine="vllm_llm", model=str(hf_folder), max_replies=32, max_waiting=0)
-    environment = serving_environment(asked, 8001, lambda _: None)
+def test_admission_limits_reach_every_model_that_names_them(root, hf_folder):
+    """The launcher's defaults equal the code's defaults for a config without them."""
+    chosen = options(engine="vllm_llm", model=str(hf_folder), max_replies=32, max_waiting=0)
+    environment = serving_environment(chosen, 8001, lambda _: None)
     assert (environment["S1_MAX_REPLIES"], environment["S1_MAX_WAITING"]) == ("32", "0")
     defaults = parse_options([])
     for config in ("s1/config.pbtxt", "s1/configs/bls.pbtxt", "vllm_llm/config.pbtxt", "llmapi_llm/config.pbtxt"):
@@ -209,7 +209,7 @@ def test_the_log_options_reach_the_model_and_have_its_defaults(root, hf_folder, 
         ({"max_waiting": -1}, "--max-waiting: got -1, allowed: 0 to 1000000"),
     ],
 )
-def test_a_number_of_admission_that_is_not_allowed_is_refused_before_triton_starts(hf_folder, changes, message):
+def test_an_admission_limit_that_is_not_allowed_is_refused_before_triton_starts(hf_folder, changes, message):
     with pytest.raises(ConfigError, match=message):
         serving_environment(options(engine="vllm_llm", model=str(hf_folder), **changes), 8001, lambda _: None)
 
@@ -226,7 +226,7 @@ def test_the_queue_of_a_rendered_engine_holds_the_calls_of_all_replies():
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "model.safetensors is only a Git LFS pointer"),
     ],
 )
-def test_a_library_gets_no_folder_whose_weights_are_not_there(hf_folder, content, message):
+def test_a_folder_without_real_weights_is_refused(hf_folder, content, message):
     (hf_folder / "model.safetensors").unlink()
     if content is not None:
         (hf_folder / "model.safetensors").write_bytes(content)
@@ -241,14 +241,14 @@ def test_a_library_gets_no_folder_whose_weights_are_not_there(hf_folder, content
         ("qwen3", "preset 'qwen3': terminator '</think>' is 3 tokens in this model, not 1"),
     ],
 )
-def test_a_preset_that_the_model_cannot_have_is_refused_before_triton_starts(root, preset, message):
+def test_a_model_preset_that_does_not_fit_the_model_is_refused_before_triton_starts(root, preset, message):
     with pytest.raises(ConfigError, match=message):
         serving_environment(options(engine="embedded_llm", cache=root / ".s1/models", preset=preset), 8001, lambda _: None)
 
 
 @pytest.fixture
 def own_signals():
-    """The launcher's handlers end with the test."""
+    """Restore signal handlers after the test."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     yield
     for number, handler in before.items():
@@ -270,7 +270,7 @@ def test_a_reason_not_to_start_is_a_sentence_and_exit_code_1(capsys, tmp_path):
 
 
 def test_a_process_of_the_server_that_died_ends_the_launcher_with_a_reason_and_exit_code_1(capsys):
-    """So that a container is started again. Triton itself still runs then."""
+    """Then the container is restarted. Triton itself still runs at that moment."""
     died = "the process of model 's1' (instance s1_0_0, pid 7) died, and Triton does not restart it"
     ports = Ports(host="127.0.0.1", http=8000, grpc=8001, metrics=8002)
     urls = {"grpc_url": "g", "http_url": "h"}
@@ -280,7 +280,7 @@ def test_a_process_of_the_server_that_died_ends_the_launcher_with_a_reason_and_e
 
 
 @pytest.mark.parametrize("seconds", ["-1", "inf", "soon"])
-def test_a_drain_that_is_no_time_is_refused(capsys, seconds):
+def test_an_invalid_drain_time_is_refused(capsys, seconds):
     with pytest.raises(SystemExit):
         command.main([f"--drain-s={seconds}"])
     assert "--drain-s" in capsys.readouterr().err
