@@ -61,6 +61,7 @@ from meters import machine
 from peer_table import progress, report
 from peer_work import END_AFTER, NUM_IGNORE, Batch, CallsLog, FixedWork, Prompt, ReplayedWork
 
+from budgetforce.launcher.options import parse_options
 from budgetforce.launcher.serving_env import serving_environment
 from budgetforce.launcher.triton_server import TritonServer, choose_ports
 from budgetforce.text.tokenizer import ChatTokenizer
@@ -106,18 +107,7 @@ def make_server(work: Path, names: Sequence[str]) -> TritonServer:
 
 def small_model(grpc_port: int = 0) -> dict[str, str]:
     """SmolLM2's environment; prepares its files where they are not."""
-    options = argparse.Namespace(
-        engine="embedded_llm",
-        model="smollm2",
-        cache=ROOT / ".s1/models",
-        preset=None,
-        library="openvino",
-        max_replies=256,
-        max_waiting=1024,
-        log_level="info",
-        log_format="text",
-        log_prompts="off",
-    )
+    options = parse_options([f"--cache={ROOT / '.s1/models'}", "--library=openvino"])
     return serving_environment(options, grpc_port, lambda _: None)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one reader of JSON and JSON Lines: what a file holds, line by line, and what is wrong with it."""
+"""The reader of JSON and JSON Lines: the items of a file, line by line, and their problems."""
 
 import io
 import json

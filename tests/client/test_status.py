@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What gRPC says becomes an error of ours, in a sentence. (By a network that is bad: network.py; by TLS: test_tls.py.)"""
+"""A gRPC status becomes an error with a sentence. (On a bad network: network.py; with TLS: test_tls.py.)"""
 
 import pytest
 

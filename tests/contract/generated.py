@@ -2,12 +2,14 @@
 """The generated parts of the pages: what stands between ``<!-- generated: NAME -->`` and ``<!-- end of generated -->``.
 
 Programs are shown as they are: ``<!-- file: PATH -->`` stands before a block of code that holds the file, its head (up to the
-first empty line) left out. ``refresh.py`` writes both into the pages; test_docs.py compares.
+first empty line) left out. ``<!-- output of: plan … -->`` stands before the output of ``build/engine.py``.
+``refresh.py`` writes all into the pages; test_docs.py compares.
 """
 
 from __future__ import annotations
 
 import ast
+import contextlib
 import io
 import json
 import os
@@ -25,6 +27,7 @@ from s1_client.cli.app import COMMANDS, s1
 
 ROOT = Path(__file__).resolve().parents[2]
 GENERATED = re.compile(r"<!-- generated: ([^>]+) -->\n(.*?)<!-- end of generated -->", re.S)
+PRINTED = re.compile(r"<!-- (output|refusal) of: (plan [^>]+|all --dry-run) -->\n```text\n(.*?)```\n", re.S)
 INCLUDED = re.compile(r"<!-- file: (\S+) -->\n```(\w+)\n(.*?)```\n", re.S)
 
 
@@ -39,6 +42,7 @@ def pages() -> list[Path]:
 def refreshed(text: str) -> str:
     """The page with its generated parts as they should be."""
     text = GENERATED.sub(lambda found: f"<!-- generated: {found[1]} -->\n{body(found[1])}<!-- end of generated -->", text)
+    text = PRINTED.sub(lambda found: f"<!-- {found[1]} of: {found[2]} -->\n```text\n{printed(*found.groups()[:2])}```\n", text)
     return INCLUDED.sub(lambda found: f"<!-- file: {found[1]} -->\n```{found[2]}\n{program(found[1])}```\n", text)
 
 
@@ -52,6 +56,17 @@ def body(name: str) -> str:
 def program(path: str) -> str:
     """A file without its head: licence and docstring."""
     return (ROOT / path).read_text().partition("\n\n")[2].lstrip("\n")
+
+
+def printed(kind: str, arguments: str) -> str:
+    """What ``build/engine.py`` prints with these arguments, or why it refuses; commands as they are inside the image."""
+    from budgetforce.building.__main__ import main
+
+    places = ["--work", "/work", "--model-repository", "/s1/model_repository", "--engine-path", "/engine"]
+    command, *options = arguments.split()
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as error:
+        main([command, *(places if command == "all" else []), *options])
+    return (out.getvalue() if kind == "output" else error.getvalue().lstrip("\n")).replace(sys.executable, "python3")
 
 
 # --- the command line --------------------------------------------------------------------------

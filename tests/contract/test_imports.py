@@ -12,17 +12,21 @@ PB_UTILS = "triton_python_backend_utils"
 COMMANDS_OWN = {"click", "rich", "markdown_it", "matplotlib", "jinja2", "tokenizers"}
 GRADINGS_OWN = {"math_verify", "lm_eval", "datasets"}  # idem, and these are large
 
+CPU_LIBRARIES = {"openvino", "openvino_genai", "xllamacpp"}
+
 # (folder or file, everything outside the standard library that it may import)
 RULES = {
     f"{SERVER}/core": {"budgetforce.core"},
     f"{SERVER}/text": {"budgetforce.errors", "transformers", "tokenizers", "jinja2"},
     f"{SERVER}/presets": {"budgetforce.errors", "budgetforce.text"},
     f"{SERVER}/errors.py": set(),
+    f"{SERVER}/engine/cpu": {"budgetforce.engine", "budgetforce.errors", "budgetforce.config", "numpy"} | CPU_LIBRARIES,
     f"{SERVER}/config.py": {"budgetforce.errors"},
     f"{SERVER}/engine": {
         "budgetforce.engine",
         "budgetforce.errors",
         "budgetforce.config",
+        "budgetforce.text.tokenizer_files",
         "numpy",
         "pycurl",
         "google",
@@ -53,7 +57,7 @@ RULES = {
     | {"huggingface_hub"},
     f"{SERVER}/launcher": {
         "budgetforce.launcher",
-        "budgetforce.building.preflight",  # the launcher checks a machine as a build does; nothing imports the launcher
+        "budgetforce.building",  # its preflight: checks of the machine before a start
         "budgetforce.engine",
         "budgetforce.presets",
         "budgetforce.text",
@@ -118,6 +122,15 @@ def test_tritons_module_is_imported_only_by_the_shells(root):
     assert users == {"request_reader.py", "ports.py", "metrics.py", "model.py", "engine_model.py", "triton_bls.py"}
 
 
+def test_only_the_embedded_engine_knows_the_libraries_of_the_cpu(root):
+    """Every other engine module runs, and is tested, without them and without the embedded engine."""
+    engine = root / SERVER / "engine"
+    private = (*CPU_LIBRARIES, "budgetforce.engine.cpu")
+    others = [path for path in engine.rglob("*.py") if path.parent != engine / "cpu"]
+    wrong = [path.name for path in others for name in imported(path) if f"{name}.".startswith(tuple(f"{library}." for library in private))]
+    assert wrong == []
+
+
 def test_the_library_needs_no_package_of_the_command(root):
     users = {path for path in files(root, CLIENT) if COMMANDS_OWN & {name.partition(".")[0] for name in imported(path)}}
     assert {path.relative_to(root / CLIENT).parts[0] for path in users} == {"cli"}
@@ -156,12 +169,12 @@ def imported_names(path):
 
 
 def folders(graph):
-    """The same of the client's folders: its top, a package, or a folder of the command."""
+    """The same of the client's folders: its top, a package, or a folder of the command. A private folder belongs to its parent."""
 
     packages = {module.rpartition(".")[0] for module in graph}
 
     def folder(module):
-        package = module if module in packages else module.rpartition(".")[0]
+        package = (module if module in packages else module.rpartition(".")[0]).partition("._")[0]
         return ".".join(package.split(".")[: 3 if package.startswith("s1_client.cli.") else 2])
 
     found = {}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How an engine is reached: read from files once, refused where it could not work. (Calls over TLS: test_grpc_tls.py.)"""
+"""An engine's endpoint: its files are read once, and useless settings are refused. (Calls over TLS: test_grpc_tls.py.)"""
 
 import pytest
 
@@ -24,7 +24,7 @@ def file(tmp_path):
     return write
 
 
-def test_without_a_word_of_it_there_is_neither_tls_nor_secret():
+def test_by_default_there_is_neither_tls_nor_secret():
     assert load_endpoint(config()) == Endpoint(address="h:1")
 
 
@@ -40,7 +40,7 @@ def test_a_tls_endpoint_needs_no_file():
 
 
 @pytest.mark.parametrize("name", ["engine_ca", "engine_name", "engine_cert", "engine_key"])
-def test_what_is_for_tls_is_refused_without_it(name):
+def test_tls_settings_are_refused_without_tls(name):
     with pytest.raises(ConfigError, match=f"'{name}' is for TLS, but engine_url is 'h:1'"):
         load_endpoint(config(**{name: "x"}))
 
@@ -52,7 +52,7 @@ def test_half_a_pair_is_refused(name):
 
 
 @pytest.mark.parametrize("name", ["engine_ca", "engine_secret_file"])
-def test_a_file_that_is_not_there_is_named(name):
+def test_a_missing_file_is_named(name):
     with pytest.raises(ConfigError, match="/nowhere cannot be read: No such file"):
         load_endpoint(config(engine_url="grpcs://h:1", **{name: "/nowhere"}))
 
@@ -64,7 +64,7 @@ def test_a_secret_is_a_line(tmp_path, text, secret):
 
 
 @pytest.mark.parametrize("text", ["", "\n", "a b", "a\nb\n", "a\n\n", "a\r\n", "é", "a\0"])
-def test_what_no_header_could_hold_is_no_secret(tmp_path, text):
+def test_a_secret_that_no_header_can_hold_is_refused(tmp_path, text):
     (tmp_path / "secret").write_text(text)
     with pytest.raises(ConfigError, match="one line of printable ASCII"):
         read_secret(tmp_path / "secret")
@@ -84,6 +84,6 @@ def test_an_address_is_a_host_and_a_port(address):
 @pytest.mark.parametrize(
     "url", ["", "h", "h:", "h:0", "h:65536", "h:99999", "h:8001/", "h: 1", " h:1", "::1:8001", "grpc://h:1", "http://h:1", "grpcs://h"]
 )
-def test_what_is_no_address_is_refused(url):
+def test_a_wrong_address_is_refused(url):
     with pytest.raises(ConfigError, match="parameter 'engine_url': got '.*', allowed: host:port or grpcs://host:port"):
         load_endpoint(config(engine_url=url))

@@ -72,7 +72,7 @@ def test_s1_shows_the_servers_pair_or_one_of_its_own(pair, authority, ca):
 
 
 def test_what_the_clients_authority_did_not_issue_is_refused(pair, authority, ca):
-    with pytest.raises(ConfigError, match="server.pem would be refused: .*issuer.* s1 shows it to its own server"):
+    with pytest.raises(ConfigError, match="server.pem would be rejected: .*issuer.* s1 presents it to its own server"):
         tls_files(pair(ca, "s1.example"), client_ca=authority(trustme.CA()))
 
 
@@ -80,18 +80,18 @@ def test_what_the_clients_authority_did_not_issue_is_refused(pair, authority, ca
 def test_an_expired_certificate_is_refused(pair, authority, ca, is_own):
     past = {"not_before": datetime(2020, 1, 1, tzinfo=UTC), "not_after": datetime(2021, 1, 1, tzinfo=UTC)}
     good, expired = pair(ca, "s1.example"), pair(ca, "old.example", file="old", **past)
-    with pytest.raises(ConfigError, match="old.pem would be refused: certificate has expired"):
+    with pytest.raises(ConfigError, match="old.pem would be rejected: certificate has expired"):
         tls_files(*([good] if is_own else [expired]), client_ca=authority(ca), own=expired if is_own else good)
 
 
 def test_the_key_of_another_certificate_is_refused(pair, ca):
     one, other = pair(ca, "a.example"), pair(ca, "b.example", file="other")
-    with pytest.raises(ConfigError, match="server.pem and .*other.key are no certificate and its key"):
+    with pytest.raises(ConfigError, match="server.pem and .*other.key are not a certificate and its unencrypted key"):
         tls_files(Pair(cert=one.cert, key=other.key))
 
 
 @pytest.mark.parametrize("which", ["cert", "key", "authority"])
-@pytest.mark.parametrize(("text", "reason"), [(None, "cannot be read: No such file"), ("no PEM", "no certificate")])
+@pytest.mark.parametrize(("text", "reason"), [(None, "cannot be read: No such file"), ("no PEM", "certificate")])
 def test_a_file_that_is_missing_or_something_else_is_named(pair, authority, ca, which, text, reason):
     server, client_ca = pair(ca, "s1.example"), authority(ca)
     path = {"cert": server.cert, "key": server.key, "authority": client_ca}[which]
@@ -105,5 +105,5 @@ def test_an_encrypted_key_is_refused_and_nobody_asked(pair, ca):
     key = serialization.load_pem_private_key(files.key.read_bytes(), None)
     form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(b"word"))
     files.key.write_bytes(key.private_bytes(*form))
-    with pytest.raises(ConfigError, match="not encrypted"):
+    with pytest.raises(ConfigError, match="unencrypted"):
         tls_files(files)

@@ -3,6 +3,7 @@
 
 import argparse
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -16,8 +17,9 @@ from budgetforce.building import render
 from budgetforce.config import OrchestratorConfig
 from budgetforce.errors import ConfigError
 from budgetforce.launcher import command, serving_env
+from budgetforce.launcher.options import parse_options
 from budgetforce.launcher.security import Security
-from budgetforce.launcher.serving_env import LIBRARY_ENGINES, engine_limits, serving_environment
+from budgetforce.launcher.serving_env import ENGINES, LIBRARY_ENGINES, engine_limits, serving_environment
 from budgetforce.launcher.triton_server import Ports
 
 
@@ -32,15 +34,26 @@ from budgetforce.launcher.triton_server import Ports
     ],
 )
 def test_what_speaks_no_tls_stays_on_this_machine_where_tls_is_wanted(flags, grpc, http):
-    ports = command._ports_of(command._parse(flags))
+    ports = command._ports_of(parse_options(flags))
     assert ports.listening() == {"http": (http, 8000), "grpc": (grpc, 8001), "metrics": (http, 8002)}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_help_says_what_each_engine_loads(engine, capsys):
+    with pytest.raises(SystemExit):
+        parse_options(["--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    option = "--engine-dir" if engine == "tensorrt_llm" else "--model"
+    described = re.search(rf"{option} [A-Z_]+ (.*?) --", text)[1]
+    assert engine in described
+    assert ("Hugging Face folder (required)" in described) == (engine != "tensorrt_llm")
 
 
 @pytest.mark.parametrize("name", ["http", "grpc", "metrics"])
 @pytest.mark.parametrize("value", ["-1", "65536", "99999", "x", "8001.0", ""])
 def test_a_port_that_there_is_not_is_refused_by_name(name, value, capsys):
     with pytest.raises(SystemExit):
-        command._parse([f"--{name}-port={value}"])
+        parse_options([f"--{name}-port={value}"])
     assert f"--{name}-port: got {value}, allowed: a number from 1 to 65535" in capsys.readouterr().err
 
 
@@ -56,11 +69,11 @@ def test_a_server_that_is_ready_says_where_the_command_comes_from(tmp_path, monk
     """In an environment that has it, and in a container that has not."""
     monkeypatch.setattr(sys, "prefix", str(tmp_path))
     clone = "pip install './client[cli]' in a clone of this project (Python 3.11 or later)"
-    assert command._how_to_ask(environment) == f"ask it: {clone}; {variables}{QUESTION}"
+    assert command._client_hint(environment) == f"ask it: {clone}; {variables}{QUESTION}"
     (tmp_path / "bin").mkdir()
     for name in ("s1", "activate"):
         (tmp_path / "bin" / name).touch()
-    assert command._how_to_ask(environment) == f"ask it: . {tmp_path}/bin/activate; {variables}{QUESTION}"
+    assert command._client_hint(environment) == f"ask it: . {tmp_path}/bin/activate; {variables}{QUESTION}"
 
 
 INTERRUPTED = """
@@ -94,24 +107,8 @@ def test_an_interrupt_while_triton_starts_leaves_no_process(tmp_path):
 
 
 def options(**changes):
-    defaults = {
-        "engine": "tensorrt_llm",
-        "model": "smollm2",
-        "preset": None,
-        "engine_dir": None,
-        "tokenizer": None,
-        "cache": Path(),
-        "library": "auto",
-        "max_seq_len": None,
-        "tp": 1,
-        "memory_fraction": 0.9,
-        "max_replies": 256,
-        "max_waiting": 1024,
-        "log_level": "info",
-        "log_format": "text",
-        "log_prompts": "off",
-    }
-    return argparse.Namespace(**{**defaults, **changes})
+    """The launcher's options at their defaults, but for some."""
+    return argparse.Namespace(**{**vars(parse_options(["--engine=tensorrt_llm"])), **changes})
 
 
 def test_the_gpu_engine_is_one_setting_and_its_context_is_the_engines(tmp_path):
@@ -185,7 +182,7 @@ def test_the_numbers_of_admission_reach_every_model_that_names_them(root, hf_fol
     asked = options(engine="vllm_llm", model=str(hf_folder), max_replies=32, max_waiting=0)
     environment = serving_environment(asked, 8001, lambda _: None)
     assert (environment["S1_MAX_REPLIES"], environment["S1_MAX_WAITING"]) == ("32", "0")
-    defaults = command._parse([])
+    defaults = parse_options([])
     for config in ("s1/config.pbtxt", "s1/configs/bls.pbtxt", "vllm_llm/config.pbtxt", "llmapi_llm/config.pbtxt"):
         text = (root / "model_repository" / config).read_text()
         assert f"${{S1_MAX_REPLIES:-{defaults.max_replies}}}" in text  # a plain tritonserver sets none
@@ -199,7 +196,7 @@ def test_the_log_options_reach_the_model_and_have_its_defaults(root, hf_folder, 
     variable, default = f"S1_{name.upper()}", {field.name: field.default for field in fields(OrchestratorConfig)}[name]
     chosen = options(engine="vllm_llm", model=str(hf_folder), **{name: value})
     assert serving_environment(chosen, 8001, lambda _: None)[variable] == value
-    assert getattr(command._parse([]), name) == default
+    assert getattr(parse_options([]), name) == default
     for config in ("config.pbtxt", "configs/bls.pbtxt"):
         assert f"${{{variable}:-{default}}}" in (root / "model_repository/s1" / config).read_text()
 
@@ -274,11 +271,11 @@ def test_a_reason_not_to_start_is_a_sentence_and_exit_code_1(capsys, tmp_path):
 
 def test_a_process_of_the_server_that_died_ends_the_launcher_with_a_reason_and_exit_code_1(capsys):
     """So that a container is started again. Triton itself still runs then."""
-    died = "the process of model 's1' (instance s1_0_0, pid 7) died, and Triton starts no other"
+    died = "the process of model 's1' (instance s1_0_0, pid 7) died, and Triton does not restart it"
     ports = Ports(host="127.0.0.1", http=8000, grpc=8001, metrics=8002)
     urls = {"grpc_url": "g", "http_url": "h"}
     server = SimpleNamespace(ports=ports, security=Security(), wait=lambda: died, process=SimpleNamespace(returncode=None), **urls)
-    assert command._serve_until_it_ends(server) == 1
+    assert command._serve_until_ended(server) == 1
     assert died in capsys.readouterr().err
 
 

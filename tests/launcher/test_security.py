@@ -9,7 +9,7 @@ import trustme
 
 from budgetforce.errors import ConfigError
 from budgetforce.launcher.certificates import Pair, TlsFiles
-from budgetforce.launcher.security import Security, add_options, security_of
+from budgetforce.launcher.security import Security, add_security_options, security_of
 
 RESTRICTED = "inference,model-config,model-repository,shared-memory,statistics,trace,logging:s1-secret=abc"
 SERVER, OWN = (Pair(cert=Path(f"/{name}.pem"), key=Path(f"/{name}.key")) for name in ("server", "own"))
@@ -21,7 +21,7 @@ def tls(client_ca=None):
 
 def parsed(*flags):
     parser = argparse.ArgumentParser()
-    add_options(parser)
+    add_security_options(parser)
     return security_of(parser.parse_args(flags))
 
 
@@ -73,11 +73,14 @@ def test_files_are_told_triton_by_their_whole_paths(tmp_path, monkeypatch, own):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--tls-cert=x"], "--tls-cert and --tls-key come together"),
-        (["--tls-key=x"], "--tls-cert and --tls-key come together"),
+        (["--tls-cert=x"], "--tls-cert and --tls-key must be given together"),
+        (["--tls-key=x"], "--tls-cert and --tls-key must be given together"),
         (["--tls-client-ca=x"], "--tls-client-ca needs --tls-cert"),
         (["--tls-cert=x", "--tls-key=x", "--loopback-cert=x", "--loopback-key=x"], "--loopback-cert needs --tls-client-ca"),
-        (["--tls-cert=x", "--tls-key=x", "--tls-client-ca=x", "--loopback-key=x"], "--loopback-cert and --loopback-key come together"),
+        (
+            ["--tls-cert=x", "--tls-key=x", "--tls-client-ca=x", "--loopback-key=x"],
+            "--loopback-cert and --loopback-key must be given together",
+        ),
         (["--tls-cert=/nowhere", "--tls-key=/nowhere"], "/nowhere cannot be read"),
         (["--secret-file=/nowhere"], "/nowhere cannot be read"),
     ],

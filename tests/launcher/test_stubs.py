@@ -44,7 +44,7 @@ def test_one_that_has_died_is_named_at_the_second_look_and_once(stub):
     assert stubs.died() is None
     kill(stub)
     assert stubs.died() is None
-    assert stubs.died() == f"the process of model 's1' (instance s1_0_0, pid {stub.pid}) died, and Triton starts no other"
+    assert stubs.died() == f"the process of model 's1' (instance s1_0_0, pid {stub.pid}) died, and Triton does not restart it"
     assert stubs.died() is None
 
 

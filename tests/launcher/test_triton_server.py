@@ -44,7 +44,7 @@ def server(log):
         ("noise\n2026 E 1 a.cc:1] broken\nerror: creating server: load failed\nAt: x\n", "creating server: load failed"),
         ('noise\n2026 E 1 "CudaDriverHelper has not been initialized."\n2026 E 1 a.cc:1] "broken"\n', '2026 E 1 a.cc:1] "broken"'),
         ("only noise\n", "only noise"),
-        ("", "(whole log:"),
+        ("", "(full log:"),
     ],
 )
 def test_the_logs_own_words_are_found(tmp_path, text, first):
@@ -92,7 +92,7 @@ def test_draining_tells_s1_and_waits_until_all_of_it_knows_and_nothing_is_open(r
 
     one = running_server()
     one.drain_s = 45
-    monkeypatch.setattr(TritonServer, "_ask", staticmethod(ask))
+    monkeypatch.setattr(TritonServer, "_fetch", staticmethod(ask))
     one._drain()
     assert one._drain_file.read_text() == "45\n"
     assert next(gauges, None) is None
@@ -102,7 +102,7 @@ def test_a_server_with_a_dead_process_gets_no_time_to_drain(running_server, monk
     """What still lives ends its requests at once, with an error that says so."""
     one = running_server()
     one._is_broken = True
-    monkeypatch.setattr(TritonServer, "_ask", staticmethod(lambda _: ""))
+    monkeypatch.setattr(TritonServer, "_fetch", staticmethod(lambda _: ""))
     one._drain()
     assert one._drain_file.read_text() == "0\n"
 
@@ -119,7 +119,7 @@ def test_a_look_that_fails_does_not_end_the_drain(running_server, monkeypatch):
 
     one = running_server()
     one.drain_s = 45
-    monkeypatch.setattr(TritonServer, "_ask", staticmethod(ask))
+    monkeypatch.setattr(TritonServer, "_fetch", staticmethod(ask))
     one._drain()
     assert next(looks, None) is None
 
@@ -134,7 +134,7 @@ def test_draining_a_server_that_never_answers_ends_with_its_time_or_the_server(r
     one = running_server()
     one.drain_s = 600 if ends else 0.01
     monkeypatch.setattr("budgetforce.launcher.triton_server.DRAIN_END_S", 0.0)
-    monkeypatch.setattr(TritonServer, "_ask", staticmethod(ask))
+    monkeypatch.setattr(TritonServer, "_fetch", staticmethod(ask))
     one._drain()
 
 
@@ -148,7 +148,7 @@ def test_draining_a_server_that_wants_a_secret_tells_it(tmp_path):
 def test_a_server_of_ours_that_does_not_run_drains_nobody_elses(running_server, monkeypatch, was_ready, ended):
     """Another one may have its ports."""
     one = running_server(was_ready=was_ready, ended=ended)
-    monkeypatch.setattr(TritonServer, "_ask", staticmethod(lambda _: pytest.fail("asked")))
+    monkeypatch.setattr(TritonServer, "_fetch", staticmethod(lambda _: pytest.fail("asked")))
     one._drain()
 
 
@@ -158,5 +158,5 @@ def test_ports_that_are_in_use_are_refused_before_anything_starts(tmp_path):
         taken.listen()
         one = server(tmp_path / "log")
         one.ports = Ports(http=taken.getsockname()[1], grpc=0, metrics=0)
-        with pytest.raises(StartFailed, match="cannot be had"), one:
+        with pytest.raises(StartFailed, match="cannot be used"), one:
             pass

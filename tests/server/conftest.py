@@ -10,7 +10,6 @@ engine that is not loaded. ``toy_reward`` scores the steps of answers.
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import json
 import re
@@ -22,6 +21,7 @@ from typing import Any
 
 import pytest
 
+from budgetforce.launcher.options import parse_options
 from budgetforce.launcher.serving_env import serving_environment
 from budgetforce.launcher.triton_server import TritonServer, choose_ports
 from s1_client import Client
@@ -98,18 +98,7 @@ def add_toy_reward(repository: Path) -> None:
 
 def environment_of(root: Path, grpc_port: int) -> dict[str, str]:
     """What the model configs name, for the small model."""
-    options = argparse.Namespace(
-        engine="embedded_llm",
-        model="smollm2",
-        cache=root / ".s1" / "models",
-        preset=None,
-        library="auto",
-        max_replies=256,
-        max_waiting=1024,
-        log_level="info",
-        log_format="text",
-        log_prompts="off",
-    )
+    options = parse_options([f"--cache={root / '.s1/models'}"])
     return serving_environment(options, grpc_port, lambda _: None)
 
 

@@ -187,7 +187,7 @@ def kill_process_of(server, model):
 @contextlib.contextmanager
 def told_to_its_owner(server, model):
     """Whoever waits for the end of the server is told that the model's process has died."""
-    server._take_note_of_stubs()  # it may have been loaded again a moment ago
+    server._remember_stubs()  # it may have been loaded again a moment ago
     told = []
     waiting = threading.Thread(target=lambda: told.append(server.wait()), daemon=True)
     waiting.start()

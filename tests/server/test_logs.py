@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Triton's log has one line for each request that ends with an error, found by the request's id. (All codes: tests/serving.)"""
 
+import json
+import re
 import time
 
 import pytest
 
 from s1_client import Client, DeadlineExceeded, EngineFailed, InvalidRequest, S1Error, ServerFailed
 
-PROMPT = "My secret plan. "
+PROMPT = " My secret plan"
 
 
 def lines_with(server, request_id):
@@ -17,6 +19,11 @@ def lines_with(server, request_id):
         assert time.monotonic() < give_up_at
         time.sleep(0.05)
     return found
+
+
+def message_of(line):
+    """The message of a line: Triton writes it behind its own fields, as a JSON string."""
+    return json.loads(line.partition("] ")[2])
 
 
 CASES = [
@@ -31,12 +38,16 @@ CASES = [
 def test_a_failed_requests_line_is_found_by_its_id(triton, scripts, a, model, code, error, options, settings):
     script, request_id = scripts.write([a], **settings), f"log-{model}-{code.lower()}"
     with Client(triton.grpc_url, model=model, max_retries=0) as client, pytest.raises(error):
-        client.think(PROMPT + script.question, request_id=request_id, **options)
+        client.think(script.question + PROMPT, request_id=request_id, **options)
     (line,) = lines_with(triton, request_id)
-    print(line)
-    assert code in line and "scripted_llm" in line
-    assert PROMPT.strip() not in line
-    assert ("request_ended" in line) == (model == "s1_small")
+    message = message_of(line)
+    if model == "s1_small":
+        entry = json.loads(message)
+        assert (entry["request_id"], entry["code"], entry["engine"]) == (request_id, code, "scripted_llm")
+    else:
+        assert message.startswith(f's1: request "{request_id}" on scripted_llm after ')
+        assert f" tokens: {code}: " in message
+    assert PROMPT.strip() not in message
 
 
 def test_an_engine_that_is_not_loaded_is_named(triton):
@@ -44,4 +55,4 @@ def test_an_engine_that_is_not_loaded_is_named(triton):
         client.think(PROMPT, request_id="log-lost")
     assert not isinstance(lost.value, ServerFailed)
     (line,) = lines_with(triton, "log-lost")
-    assert "on tensorrt_llm after 1 rounds and 0 tokens: ENGINE_UNAVAILABLE: " in line
+    assert re.search(" on tensorrt_llm after 1 rounds and . tokens: ENGINE_UNAVAILABLE: ", message_of(line))

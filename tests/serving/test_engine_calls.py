@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The engine calls of a round, whatever the engine does in between."""
+"""The engine calls of a round, whenever the engine fails during them."""
 
 import asyncio
 
@@ -97,8 +97,8 @@ def test_an_outage_in_a_round_that_must_not_begin_with_a_terminator(round_of, wo
     assert {call.max_new_tokens for call in engine.calls if call.banned_ids} == {1}
 
 
-def test_before_the_first_id_nobody_waits(round_of, words):
-    """Whoever asked can as well ask again, or another server."""
+def test_before_the_first_id_an_outage_is_an_error(round_of, words):
+    """The client loses nothing by sending the request again, here or to another server."""
     with pytest.raises(EngineUnavailable):
         round_of(Breaking([*words, END], cuts={0: 0}))
 
@@ -111,7 +111,7 @@ def test_an_outage_that_lasts_ends_the_reply(round_of, words):
     assert len(engine.calls) == 1
 
 
-def test_an_engine_that_says_it_is_ready_and_is_not_is_not_asked_for_ever(round_of, words):
+def test_an_engine_that_claims_to_be_ready_and_is_not_is_given_up(round_of, words):
     engine = Breaking([*words, END], cuts={0: 2} | dict.fromkeys(range(1, 1_000_000), 0))
     with pytest.raises(EngineUnavailable, match="gone"):
         round_of(engine, max_outage_s=0.05)

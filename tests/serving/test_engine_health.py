@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether the engine lives, and how often clients are asked whether they are still there."""
+"""Health checks of the engine, and the period of cancel checks."""
 
 import asyncio
 import time
@@ -11,12 +11,12 @@ from budgetforce.errors import EngineUnavailable
 from budgetforce.serving.engine_health import EngineHealthMonitor, cancel_check_period_s
 
 
-def test_cancels_are_asked_for_every_tenth_to_quarter_of_a_second():
+def test_cancels_are_checked_every_tenth_to_quarter_of_a_second():
     assert [cancel_check_period_s(num) for num in (0, 1, 8, 16, 1000)] == [0.1, 0.1, 0.1, 0.2, 0.25]
 
 
 def watched(engine, until):
-    """Watch until something is so; what the watch says then."""
+    """Run a monitor until a condition holds; return whether the engine is ready then."""
 
     async def scenario():
         watch = EngineHealthMonitor(engine, 0.02)
@@ -38,7 +38,7 @@ def test_an_engine_that_answers_the_canary_is_ready():
     assert engine.calls[0].request_id != engine.calls[1].request_id
 
 
-def test_an_engine_that_is_heard_of_is_not_asked():
+def test_an_engine_that_sends_tokens_gets_no_canary():
     engine = ScriptedEngine()
     engine.last_ids_at = time.monotonic() + 3600
     assert watched(engine, lambda watch: time.monotonic() > engine.last_ids_at - 3599.9)

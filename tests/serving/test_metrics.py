@@ -45,20 +45,20 @@ def test_gauges_follow_and_counters_grow():
     }
 
 
-def test_a_host_that_cannot_show_that_it_lives_has_no_heartbeat():
+def test_a_runtime_without_a_heartbeat_publishes_none():
     Metrics("s1_0_0", LOG).publish(runtime(heartbeat_at=None))
     assert not {"s1_heartbeat_timestamp_seconds", "s1_draining"} & {name for name, _ in published()}
 
 
-def test_what_has_not_changed_is_not_told_again(monkeypatch):
+def test_unchanged_values_are_not_published_again(monkeypatch):
     metrics, one = Metrics("s1_0_0", LOG), runtime(done=1)
     metrics.publish(one)
-    monkeypatch.setattr(pb_utils.Metric, "set", lambda *_: pytest.fail("told again"))
-    monkeypatch.setattr(pb_utils.Metric, "increment", lambda *_: pytest.fail("told again"))
+    monkeypatch.setattr(pb_utils.Metric, "set", lambda *_: pytest.fail("published again"))
+    monkeypatch.setattr(pb_utils.Metric, "increment", lambda *_: pytest.fail("published again"))
     metrics.publish(one)
 
 
-def test_a_server_without_metrics_is_told_of_once(monkeypatch):
+def test_a_server_without_metrics_is_logged_once(monkeypatch):
     def refuse(*_, **__):
         raise pb_utils.TritonModelException("metrics are disabled")
 

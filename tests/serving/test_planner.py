@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The budget algebra: what is asked for is kept or refused, defaults give way, the answer's room comes first."""
+"""The budget algebra: a request's value is applied or refused, defaults give way, the answer's room comes first."""
 
 from contextlib import nullcontext
 from dataclasses import replace
@@ -146,7 +146,7 @@ def test_a_presets_context_bounds_the_servers(tokenizer, preset):
 # --- floor, grace, prefix -----------------------------------------------------------------------
 
 
-def test_what_to_do_at_a_deadline_needs_one(plan):
+def test_on_timeout_needs_a_deadline(plan):
     with pytest.raises(InvalidRequest, match="on_timeout.*there is no timeout_ms"):
         plan(on_timeout="answer")
 
@@ -172,14 +172,14 @@ def test_grace_takes_its_room_from_the_thinking(plan):
         plan(grace_tokens=room + 1)
 
 
-def test_an_answer_prefix_of_ones_own_is_taken_and_bounded_by_the_reserve(plan, tokenizer):
+def test_an_answer_prefix_of_the_request_is_used_and_bounded_by_the_reserve(plan, tokenizer):
     assert plan(answer_prefix="So:").forcing.answer_prefix_ids == tokenizer.encode("So:")
     assert plan(answer_prefix="").forcing.answer_prefix_ids == ()
     with pytest.raises(InvalidRequest, match='answer_prefix.*got "60 tokens", allowed: at most 50 tokens'):
         plan(answer_prefix=" word" * 60)
 
 
-def test_an_answer_to_go_on_with_is_bounded_by_the_context_alone(plan):
+def test_an_answer_to_be_continued_is_bounded_by_the_context_alone(plan):
     """With thinking off the prefix may be all of an answer so far, as a search over its steps has it."""
     assert len(plan(thinking=ThinkingMode.OFF, answer_prefix=" word" * 60).forcing.answer_prefix_ids) == 60
     with pytest.raises(InvalidRequest, match=r'answer_prefix.*got "9000 tokens", allowed: at most \d+ tokens behind this prompt'):
@@ -226,7 +226,7 @@ def test_without_a_thought_the_answer_has_a_prefix_only_if_one_is_asked_for(plan
         ("off", "thinking_sampling", {"top_k": 2}),
     ],
 )
-def test_a_field_that_would_mean_nothing_is_refused(plan, mode, field, value):
+def test_a_field_that_the_thinking_mode_does_not_use_is_refused(plan, mode, field, value):
     with pytest.raises(InvalidRequest, match=f"thinking is {mode}"):
         plan(thinking=ThinkingMode(mode), **{field: value})
 
@@ -252,13 +252,13 @@ def test_the_authors_presets_refuse_what_the_authors_do_not_have(tokenizer, pres
         ({"sampling": {"bad_words": ("<|im_end|>",)}}, "bad_words"),
     ],
 )
-def test_what_cannot_have_an_effect_is_refused(tokenizer, fields, refused):
+def test_fields_without_effect_are_refused(tokenizer, fields, refused):
     with pytest.raises(InvalidRequest) as refusal:
         Planner(tokenizer, Preset.load("smollm2"), 8192).plan(request(**fields))
     assert refusal.value.field == refused
 
 
-def test_every_parameter_is_told_as_applied(plan):
+def test_every_parameter_is_reported_as_applied(plan):
     effective = plan(num_ignore=2, sampling={"temperature": 0.5, "seed": 1}).effective
     assert {"preset", "thinking", "max_thinking_tokens", "grace_tokens", "answer_prefix_policy", "thinking_seed"} <= set(effective)
     assert (effective["num_ignore"], effective["thinking_temperature"], effective["seed"]) == (2, 0.5, 1)
@@ -274,7 +274,7 @@ def test_every_parameter_is_told_as_applied(plan):
         ({"thinking": ThinkingMode.FREE}, ""),
     ],
 )
-def test_first_words_of_a_thought_that_do_not_fit_are_told(plan, fields, told):
+def test_first_words_of_a_thought_that_do_not_fit_are_reported(plan, fields, told):
     assert plan(**fields).effective["thinking_prefix"] == told
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One request at a time in the caller's thread, for a transport that bears no second one. (Many at once: test_model.)"""
+"""One request at a time in the caller's thread, for a transport without concurrent calls. (Many at once: test_model.)"""
 
 import asyncio
 import json
@@ -84,8 +84,8 @@ def runtime_of(tokenizer, tmp_path):
         return made[-1]
 
     yield make
-    for one in made:
-        one.close()
+    for serial in made:
+        serial.close()
 
 
 def incoming(writer, **inputs):
@@ -101,10 +101,10 @@ def test_a_request_is_over_when_it_has_been_taken_and_nothing_ran_elsewhere(runt
 
 def test_a_client_that_has_gone_is_noticed_between_two_responses(runtime_of, a):
     engine, writer = Slow([a] * 500), ResponseWriter(num_checks=1)
-    one = runtime_of(engine)
-    one.accept(incoming(writer, stream=[True], max_thinking_tokens=[500]))
+    serial = runtime_of(engine)
+    serial.accept(incoming(writer, stream=[True], max_thinking_tokens=[500]))
     assert (len(writer.errors), writer.errors[0].partition(":")[0], engine.num_open) == (1, "CANCELLED", 0)
-    assert dict(one.orchestrator.end_counts) == {"CANCELLED": 1}
+    assert dict(serial.orchestrator.end_counts) == {"CANCELLED": 1}
 
 
 def test_a_deadline_takes_effect_between_two_responses(runtime_of, a):
@@ -117,7 +117,7 @@ def test_a_deadline_takes_effect_between_two_responses(runtime_of, a):
     assert 0 < details["so_far"][0]["usage"]["num_thinking_sampled"] < 500
 
 
-def test_an_answer_in_time_is_to_be_had_too(runtime_of, a):
+def test_an_answer_in_time_is_possible_too(runtime_of, a):
     writer = ResponseWriter()
     engine = Slow([a] * 500, [a, EOS])
     runtime_of(engine).accept(incoming(writer, timeout_ms=[1000], on_timeout=[b"answer"], max_thinking_tokens=[500], max_tokens=[5]))
@@ -125,7 +125,7 @@ def test_an_answer_in_time_is_to_be_had_too(runtime_of, a):
 
 
 @pytest.mark.parametrize(("field", "value"), [("priority", 3), ("answer_now", True)])
-def test_what_only_a_process_for_all_can_do_is_refused(runtime_of, field, value):
+def test_fields_that_need_all_requests_in_one_process_are_refused(runtime_of, field, value):
     writer = ResponseWriter()
     inputs = {"answer_now": [True]} if field == "answer_now" else {"text_input": [b"hi"], field: [value]}
     runtime_of(ScriptedEngine()).accept(IncomingRequest(request_id="id", inputs=inputs, writer=writer, arrived=0.0))
@@ -134,33 +134,33 @@ def test_what_only_a_process_for_all_can_do_is_refused(runtime_of, field, value)
 
 
 def test_the_engine_is_not_ready_for_a_while_when_a_request_found_it_gone(runtime_of, a, monkeypatch):
-    """Not for ever: with nobody asking, nobody would find out that it is back."""
+    """Not forever: without requests nothing would find out that it is back."""
     engine = ScriptedEngine([], [END], [a, EOS])
     engine.fail_with, engine.failing = EngineUnavailable("gone"), {0}
-    one = runtime_of(engine)
-    assert one.engine_is_ready
-    one.accept(incoming(ResponseWriter(), num_ignore=[0]))
-    assert not one.engine_is_ready
-    one.accept(incoming(ResponseWriter(), num_ignore=[-1]))  # refused: it has not been near the engine
-    assert not one.engine_is_ready
+    serial = runtime_of(engine)
+    assert serial.engine_is_ready
+    serial.accept(incoming(ResponseWriter(), num_ignore=[0]))
+    assert not serial.engine_is_ready
+    serial.accept(incoming(ResponseWriter(), num_ignore=[-1]))  # refused: it has not been near the engine
+    assert not serial.engine_is_ready
     monkeypatch.setattr(runtime, "NOT_READY_S", 0.0)
-    assert one.engine_is_ready
+    assert serial.engine_is_ready
 
 
 def test_a_server_that_is_to_stop_ends_what_runs_and_refuses_what_comes(runtime_of, a, tmp_path):
     engine, running, new = Slow([a] * 500), ResponseWriter(), ResponseWriter()
-    one = runtime_of(engine)
+    serial = runtime_of(engine)
     (tmp_path / "drain").write_text("0.1\n")
     engine.enqueue([a] * 500)
-    one._drain_file, file = DrainFile("", print), one._drain_file  # it is told in the middle of a request
-    threading.Timer(0.1, lambda: setattr(one, "_drain_file", file)).start()
-    one.accept(incoming(running, stream=[True], max_thinking_tokens=[500]))
-    one.accept(incoming(new))
+    serial._drain_file, file = DrainFile("", print), serial._drain_file  # it is told in the middle of a request
+    threading.Timer(0.1, lambda: setattr(serial, "_drain_file", file)).start()
+    serial.accept(incoming(running, stream=[True], max_thinking_tokens=[500]))
+    serial.accept(incoming(new))
     codes = [writer.errors[0].partition(":")[0] for writer in (running, new)]
     assert (codes, engine.num_open, len(engine.calls)) == (["STOPPING"] * 2, 0, 1)
 
 
-def test_here_means_now_and_in_this_thread():
+def test_the_inline_executor_runs_at_once_in_the_calling_thread():
     executor = InlineExecutor()
     assert executor.submit(threading.get_ident).result() == threading.get_ident()
     with pytest.raises(ZeroDivisionError):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One request from start to end with an engine that follows a script."""
+"""A sample from start to end with an engine that follows a script."""
 
 import asyncio
 import json
@@ -25,13 +25,13 @@ END, EOS = 2, 0
 
 
 class Collected:
-    """An exchange and the chunks that it put."""
+    """A sample runner and the chunks that it put."""
 
     def __init__(self, engine, plan, *, index=0, max_outage_s=0, **settings):
         sink = CollectingSink()
         self.chunks = sink.chunks
         calls = EngineCalls(engine=engine, plan=plan, index=index, max_outage_s=max_outage_s)
-        self.exchange = SampleRunner(plan=plan, calls=calls, sink=sink, index=index, **settings)
+        self.runner = SampleRunner(plan=plan, calls=calls, sink=sink, index=index, **settings)
 
     @property
     def result(self):
@@ -43,7 +43,7 @@ class Collected:
 
 
 @pytest.fixture
-def exchange(tokenizer):
+def collect(tokenizer):
     def make(engine, *, vocab_rows=0, index=0, deadline=NEVER, max_outage_s=0, **changes):
         request = ReplyRequest(messages=({"role": "user", "content": "hi"},), prompt_field="text_input", **{"num_ignore": 0, **changes})
         plan = Planner(tokenizer, Preset.load("smollm2"), 1000, vocab_rows).plan(request)
@@ -53,8 +53,8 @@ def exchange(tokenizer):
     return make
 
 
-def run(one):
-    return asyncio.run(one.exchange.run())
+def run(collected):
+    return asyncio.run(collected.runner.run())
 
 
 @pytest.fixture
@@ -62,10 +62,10 @@ def word(tokenizer):
     return list(tokenizer.encode(" one two three"))
 
 
-def test_a_round_that_must_not_begin_with_a_terminator_is_two_calls(exchange, word):
+def test_a_round_that_must_not_begin_with_a_terminator_is_two_calls(collect, word):
     """One id with the terminators banned, then the rest, numbered."""
     engine = ScriptedEngine([*word, END], [END, word[0]], [word[1], END], [EOS])
-    run(exchange(engine, num_ignore=1))
+    run(collect(engine, num_ignore=1))
     first, banned, rest, answer = engine.calls
     assert [call.request_id.rpartition("-")[2] for call in engine.calls] == ["0", "1", "2", "3"]
     assert (banned.max_new_tokens, banned.banned_ids) == (1, banned.stop_ids)
@@ -73,44 +73,44 @@ def test_a_round_that_must_not_begin_with_a_terminator_is_two_calls(exchange, wo
     assert not (first.banned_ids or rest.banned_ids or answer.banned_ids)
 
 
-def test_a_budget_of_one_more_id_needs_no_second_call(exchange, word, tokenizer):
+def test_a_budget_of_one_more_id_needs_no_second_call(collect, word, tokenizer):
     prefix = len(tokenizer.encode("I need to figure out"))
     engine = ScriptedEngine([word[0], END], [word[1]], [EOS])
-    run(exchange(engine, num_ignore=1, max_thinking_tokens=prefix + 3))
+    run(collect(engine, num_ignore=1, max_thinking_tokens=prefix + 3))
     assert [call.max_new_tokens for call in engine.calls[:2]] == [3, 1]
     assert len(engine.calls) == 3
 
 
-def test_the_result_accounts_for_every_round(exchange, word):
+def test_the_result_accounts_for_every_round(collect, word):
     engine = ScriptedEngine([*word, END], [*word, EOS], kv_reused_blocks=4)
-    one = exchange(engine)
-    run(one)
-    result = one.result
+    collected = collect(engine)
+    run(collected)
+    result = collected.result
     assert result["finish_reason"] == {"thinking": "natural", "answer": "stop"}
     assert [(r["phase"], r["num_sampled_tokens"], r["terminator_id"], r["kv_reused_blocks"]) for r in result["rounds"]] == [
         ("thinking", len(word) + 1, END, 4),
         ("answer", len(word) + 1, EOS, 4),
     ]
     assert result["usage"]["num_answer_tokens"] == len(word)
-    assert result["usage"]["num_output_ids"] == sum(len(chunk.ids) for chunk in one.chunks)
+    assert result["usage"]["num_output_ids"] == sum(len(chunk.ids) for chunk in collected.chunks)
     assert (result["index"], result["effective"]["num_ignore"]) == (0, 0)
 
 
-def test_a_stop_word_closes_the_engines_call(exchange, tokenizer):
+def test_a_stop_word_closes_the_engines_call(collect, tokenizer):
     ids = tokenizer.encode(" yes STOP and much more")
     engine = ScriptedEngine([END], ids)
-    one = exchange(engine, stop_words=("STOP",))
-    run(one)
+    collected = collect(engine, stop_words=("STOP",))
+    run(collected)
     assert engine.num_open == 0
-    assert one.answer == "Final Answer: yes "
-    assert one.result["stop_word"] == "STOP"
+    assert collected.answer == "Final Answer: yes "
+    assert collected.result["stop_word"] == "STOP"
 
 
-def test_text_held_back_for_a_stop_word_that_never_came_is_shown_at_the_end(exchange, tokenizer):
+def test_text_held_back_for_a_stop_word_that_never_came_is_shown_at_the_end(collect, tokenizer):
     engine = ScriptedEngine([END], [*tokenizer.encode(" ST"), EOS])
-    one = exchange(engine, stop_words=("STOP",))
-    run(one)
-    assert one.answer.endswith(" ST")
+    collected = collect(engine, stop_words=("STOP",))
+    run(collected)
+    assert collected.answer.endswith(" ST")
 
 
 @pytest.mark.parametrize("burst", [1, 9])
@@ -125,17 +125,17 @@ def test_text_held_back_for_a_stop_word_that_never_came_is_shown_at_the_end(exch
         ("", ("Answer: The",), "Final Answer:", None),
     ],
 )
-def test_a_stop_word_may_begin_in_the_injected_prefix(exchange, tokenizer, burst, said, stop_words, answer, found):
-    """It is not shown, and what turns out not to be one is shown as injected."""
+def test_a_stop_word_may_begin_in_the_injected_prefix(collect, tokenizer, burst, said, stop_words, answer, found):
+    """It is not shown; text that turns out not to be a stop word is shown as injected."""
     engine = ScriptedEngine([END], [*tokenizer.encode(said), EOS], burst=burst)
-    one = exchange(engine, stop_words=stop_words)
-    run(one)
-    assert (one.answer, one.result["stop_word"]) == (answer, found)
-    injected = "".join(chunk.answer for chunk in one.chunks if chunk.event == "injected")
+    collected = collect(engine, stop_words=stop_words)
+    run(collected)
+    assert (collected.answer, collected.result["stop_word"]) == (answer, found)
+    injected = "".join(chunk.answer for chunk in collected.chunks if chunk.event == "injected")
     assert injected == answer[: len("Final Answer:")]
-    assert [chunk.event for chunk in one.chunks].count("round_ended") == len(one.result["rounds"])
-    assert one.chunks[-1].event == "done"
-    assert one.result["usage"]["num_output_ids"] == sum(len(chunk.ids) for chunk in one.chunks)
+    assert [chunk.event for chunk in collected.chunks].count("round_ended") == len(collected.result["rounds"])
+    assert collected.chunks[-1].event == "done"
+    assert collected.result["usage"]["num_output_ids"] == sum(len(chunk.ids) for chunk in collected.chunks)
 
 
 @pytest.mark.parametrize(
@@ -148,12 +148,12 @@ def test_a_stop_word_may_begin_in_the_injected_prefix(exchange, tokenizer, burst
         ("the END", " of", "the END of", None),
     ],
 )
-def test_of_an_answer_that_is_continued_only_a_stop_word_that_ends_behind_it_counts(exchange, tokenizer, prefix, said, answer, found):
+def test_of_an_answer_that_is_continued_only_a_stop_word_that_ends_behind_it_counts(collect, tokenizer, prefix, said, answer, found):
     """As where a search asks for the next line of an answer of several."""
     engine = ScriptedEngine([*tokenizer.encode(said), EOS])
-    one = exchange(engine, thinking=ThinkingMode.OFF, num_ignore=None, answer_prefix=prefix, stop_words=("\n", "END"))
-    run(one)
-    assert (one.answer, one.result["stop_word"]) == (answer, found)
+    collected = collect(engine, thinking=ThinkingMode.OFF, num_ignore=None, answer_prefix=prefix, stop_words=("\n", "END"))
+    run(collected)
+    assert (collected.answer, collected.result["stop_word"]) == (answer, found)
 
 
 @pytest.mark.parametrize(
@@ -166,11 +166,11 @@ def test_of_an_answer_that_is_continued_only_a_stop_word_that_ends_behind_it_cou
         ("input_ids", {}, "input_ids", 7),
     ],
 )
-def test_what_the_engine_refuses_is_the_callers_field(exchange, word, tensor, options, field, value):
+def test_what_the_engine_refuses_is_the_callers_field(collect, word, tensor, options, field, value):
     engine = ScriptedEngine(word)
     engine.fail_with = InvalidRequest(tensor, 7, "less")
     with pytest.raises(InvalidRequest) as refused:
-        run(exchange(engine, **options))
+        run(collect(engine, **options))
     assert (refused.value.field, refused.value.value, refused.value.allowed) == (field, value, "less")
 
 
@@ -183,19 +183,19 @@ def test_bad_words_of_a_preset_that_the_engine_refuses_are_named(tokenizer):
     assert (refused.field, refused.value, refused.allowed) == ("bad_words", "b c", "one token each")
 
 
-def test_an_engines_error_reaches_the_caller(exchange, word):
+def test_an_engines_error_reaches_the_caller(collect, word):
     engine = ScriptedEngine(word)
     engine.fail_with = InvalidRequest("bad_words_list", 1, "none")
-    one = exchange(engine)
+    collected = collect(engine)
     with pytest.raises(InvalidRequest):
-        run(one)
-    assert all(chunk.result is None for chunk in one.chunks)
+        run(collected)
+    assert all(chunk.result is None for chunk in collected.chunks)
 
 
-def test_a_broken_contract_is_the_engines_failure(exchange, word):
-    one = exchange(ScriptedEngine(word))
+def test_a_broken_contract_is_the_engines_failure(collect, word):
+    collected = collect(ScriptedEngine(word))
     with pytest.raises(EngineFailed, match="without a terminator"):
-        run(one)
+        run(collected)
 
 
 async def until(happened):
@@ -203,14 +203,14 @@ async def until(happened):
         await asyncio.sleep(0)
 
 
-def test_cancelling_closes_the_engines_call(exchange, word):
+def test_cancelling_closes_the_engines_call(collect, word):
     engine = ScriptedEngine(word)
     engine.hanging = {0}
-    one = exchange(engine)
+    collected = collect(engine)
 
     async def scenario():
-        task = asyncio.ensure_future(one.exchange.run())
-        await until(lambda: len(one.chunks) >= 2)
+        task = asyncio.ensure_future(collected.runner.run())
+        await until(lambda: len(collected.chunks) >= 2)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -219,40 +219,40 @@ def test_cancelling_closes_the_engines_call(exchange, word):
     assert engine.num_open == 0
 
 
-def hurried(one, moment):
+def hurried(collected, moment):
     """Run to the end; answer_now comes at ``moment``."""
 
     async def scenario():
-        task = asyncio.ensure_future(one.exchange.run())
+        task = asyncio.ensure_future(collected.runner.run())
         await until(moment)
-        one.exchange.answer_now()
+        collected.runner.answer_now()
         await task
 
     asyncio.run(scenario())
-    return one.result
+    return collected.result
 
 
-def test_answer_now_closes_the_thinking_call_and_answers(exchange, word):
+def test_answer_now_closes_the_thinking_call_and_answers(collect, word):
     engine = ScriptedEngine(word, [word[0], EOS])
     engine.hanging = {0}
-    one = exchange(engine)
-    result = hurried(one, lambda: any(chunk.event == "thinking" for chunk in one.chunks))
+    collected = collect(engine)
+    result = hurried(collected, lambda: any(chunk.event == "thinking" for chunk in collected.chunks))
     assert result["finish_reason"] == {"thinking": "answer_now", "answer": "stop"}
     assert (result["rounds"][0]["ended_by"], engine.num_open) == ("answer_now", 0)
 
 
-def test_answer_now_before_the_first_call_makes_none_for_thinking(exchange, word):
+def test_answer_now_before_the_first_call_makes_none_for_thinking(collect, word):
     engine = ScriptedEngine([word[0], EOS])
-    one = exchange(engine)
-    result = hurried(one, lambda: True)
+    collected = collect(engine)
+    result = hurried(collected, lambda: True)
     assert result["finish_reason"]["thinking"] == "answer_now"
     assert len(engine.calls) == 1
 
 
-def test_answer_now_leaves_an_answer_alone(exchange, word):
+def test_answer_now_leaves_an_answer_alone(collect, word):
     engine = ScriptedEngine([*word, END], [*word, EOS])
-    one = exchange(engine)
-    result = hurried(one, lambda: any(chunk.event == "answer" for chunk in one.chunks))
+    collected = collect(engine)
+    result = hurried(collected, lambda: any(chunk.event == "answer" for chunk in collected.chunks))
     assert result["finish_reason"] == {"thinking": "natural", "answer": "stop"}
     assert result["usage"]["num_answer_tokens"] == len(word)
 
@@ -266,44 +266,44 @@ class Lingering(ScriptedEngine):
         await asyncio.sleep(0.05)
 
 
-def test_answer_now_between_a_rounds_last_id_and_its_end_changes_nothing(exchange, tokenizer):
+def test_answer_now_between_a_rounds_last_id_and_its_end_changes_nothing(collect, tokenizer):
     """The model has opened its answer by itself: there is nothing to close, and the round's end stands."""
     think, answer = tokenizer.encode_marker("<|im_start|>think"), tokenizer.encode_marker("<|im_start|>answer")
     (a,) = tokenizer.encode("a")
-    one = exchange(Lingering(think[:1], think[1:], [a, answer[0]], answer[1:], [a, END]), thinking=ThinkingMode.FREE, num_ignore=None)
-    result = hurried(one, lambda: any(chunk.event == "answer_opened" for chunk in one.chunks))
+    collected = collect(Lingering(think[:1], think[1:], [a, answer[0]], answer[1:], [a, END]), thinking=ThinkingMode.FREE, num_ignore=None)
+    result = hurried(collected, lambda: any(chunk.event == "answer_opened" for chunk in collected.chunks))
     assert result["finish_reason"] == {"thinking": "natural", "answer": "stop"}
 
 
-def test_answer_now_told_twice_is_told_once(exchange, word):
+def test_answer_now_twice_is_the_same_as_once(collect, word):
     engine = ScriptedEngine(word, [word[0], EOS])
     engine.hanging = {0}
-    one = exchange(engine)
+    collected = collect(engine)
 
     async def scenario():
-        task = asyncio.ensure_future(one.exchange.run())
-        await until(lambda: any(chunk.event == "thinking" for chunk in one.chunks))
+        task = asyncio.ensure_future(collected.runner.run())
+        await until(lambda: any(chunk.event == "thinking" for chunk in collected.chunks))
         for _ in range(4):
-            one.exchange.answer_now()
+            collected.runner.answer_now()
             await asyncio.sleep(0)
         await task
 
     asyncio.run(scenario())
-    assert one.result["finish_reason"] == {"thinking": "answer_now", "answer": "stop"}
+    assert collected.result["finish_reason"] == {"thinking": "answer_now", "answer": "stop"}
 
 
 @pytest.mark.parametrize("burst", [1, 3, 50])
-def test_where_a_stop_word_ends_the_answer_does_not_depend_on_bursts(exchange, tokenizer, burst):
+def test_where_a_stop_word_ends_the_answer_does_not_depend_on_bursts(collect, tokenizer, burst):
     ids = tokenizer.encode(" yes STOP and much more")
-    one = exchange(ScriptedEngine([END], ids, burst=burst), stop_words=("STOP",))
-    run(one)
-    assert one.result["usage"]["num_answer_tokens"] == len(tokenizer.encode(" yes STOP"))
+    collected = collect(ScriptedEngine([END], ids, burst=burst), stop_words=("STOP",))
+    run(collected)
+    assert collected.result["usage"]["num_answer_tokens"] == len(tokenizer.encode(" yes STOP"))
 
 
-def test_calls_of_requests_with_the_same_id_have_different_names(exchange, word):
+def test_calls_of_requests_with_the_same_id_have_different_names(collect, word):
     engine = ScriptedEngine([END], [*word, EOS], [END], [*word, EOS])
     for _ in range(2):
-        run(exchange(engine))
+        run(collect(engine))
     assert len({call.request_id for call in engine.calls}) == 4
 
 
@@ -321,77 +321,77 @@ def test_call_seeds_fit_into_int64():
     assert max(seeds) > 2**62
 
 
-def test_each_phase_is_sampled_as_asked(exchange, word):
+def test_each_phase_has_its_sampling_parameters(collect, word):
     engine = ScriptedEngine([*word, END], [EOS])
-    one = exchange(engine, sampling={"temperature": 0.5, "top_p": 0.9, "seed": 3}, thinking_sampling={"temperature": 1.0})
-    run(one)
+    collected = collect(engine, sampling={"temperature": 0.5, "top_p": 0.9, "seed": 3}, thinking_sampling={"temperature": 1.0})
+    run(collected)
     thinking, answer = (call.sampling for call in engine.calls)
     assert thinking == Sampling(temperature=1.0, top_p=0.9, seed=call_seed(3, 0, 0))
     assert answer == Sampling(temperature=0.5, top_p=0.9, seed=call_seed(3, 0, 1))
-    assert (one.result["effective"]["temperature"], one.result["effective"]["thinking_temperature"]) == (0.5, 1.0)
+    assert (collected.result["effective"]["temperature"], collected.result["effective"]["thinking_temperature"]) == (0.5, 1.0)
 
 
-def test_rows_without_a_token_are_masked_in_every_call_and_dropped_if_they_come_all_the_same(exchange, word, tokenizer):
+def test_rows_without_a_token_are_masked_in_every_call_and_dropped_if_they_come_all_the_same(collect, word, tokenizer):
     """The second call of the first round goes on without the one that came."""
     num_tokens = len(tokenizer.token_bytes)
     phantoms = frozenset(range(num_tokens, num_tokens + 8))
     engine = ScriptedEngine([word[0], END], [num_tokens + 100], [*word, num_tokens + 100, END], [EOS])
-    one = exchange(engine, vocab_rows=num_tokens + 8, num_ignore=1)
-    run(one)
+    collected = collect(engine, vocab_rows=num_tokens + 8, num_ignore=1)
+    run(collected)
     first, banned, rest, answer = engine.calls
     assert [call.banned_ids for call in engine.calls] == [phantoms, phantoms | first.stop_ids, phantoms, phantoms]
     assert rest.input_ids == banned.input_ids
     assert num_tokens + 100 not in answer.input_ids
-    assert one.result["usage"]["num_dropped"] == 2
-    assert one.result["effective"]["num_masked_ids"] == 8
-    assert num_tokens + 100 not in [token_id for chunk in one.chunks for token_id in chunk.ids]
+    assert collected.result["usage"]["num_dropped"] == 2
+    assert collected.result["effective"]["num_masked_ids"] == 8
+    assert num_tokens + 100 not in [token_id for chunk in collected.chunks for token_id in chunk.ids]
 
 
-def test_each_round_is_told_of_behind_what_it_brought(exchange, word):
+def test_each_rounds_report_follows_its_text(collect, word):
     """Before what is put in behind it; all of them together are the result's trace."""
     a = word[0]
-    one = exchange(ScriptedEngine([a, END], [a], [a, END], [a, EOS]), num_ignore=1)
-    run(one)
+    collected = collect(ScriptedEngine([a, END], [a], [a, END], [a, EOS]), num_ignore=1)
+    run(collected)
     think = ["injected", "thinking", "round_ended"]
     answer = ["answer_opened", "injected", "answer", "round_ended", "done"]
-    assert [chunk.event for chunk in merge(one.chunks)] == [*think, *think, *answer]
-    assert [json.loads(chunk.round) for chunk in one.chunks if chunk.round is not None] == one.result["rounds"]
+    assert [chunk.event for chunk in merge(collected.chunks)] == [*think, *think, *answer]
+    assert [json.loads(chunk.round) for chunk in collected.chunks if chunk.round is not None] == collected.result["rounds"]
 
 
-def test_what_is_held_back_comes_before_its_round_is_told_of(exchange, tokenizer):
-    """Here what might have become a stop word."""
-    one = exchange(ScriptedEngine([END], [*tokenizer.encode("x ab"), EOS]), stop_words=("abc",))
-    run(one)
-    *_, text, ended, done = one.chunks
+def test_text_that_was_held_back_comes_before_its_rounds_report(collect, tokenizer):
+    """Here the text that might have become a stop word."""
+    collected = collect(ScriptedEngine([END], [*tokenizer.encode("x ab"), EOS]), stop_words=("abc",))
+    run(collected)
+    *_, text, ended, done = collected.chunks
     assert (text.answer[-2:], ended.event, done.event) == ("ab", "round_ended", "done")
 
 
-def test_grace_stops_at_the_end_of_a_sentence(exchange, tokenizer):
-    """The engine itself is told where a sentence ends."""
+def test_grace_stops_at_the_end_of_a_sentence(collect, tokenizer):
+    """The engine itself gets the ids that end a sentence."""
     prefix = list(tokenizer.encode("I need to figure out"))
     script = list(tokenizer.encode(" one two three. four five"))
     engine = ScriptedEngine(script[:2], script[2:], [EOS])
-    one = exchange(engine, max_thinking_tokens=len(prefix) + 2, grace_tokens=8)
-    run(one)
-    assert "".join(chunk.thinking for chunk in one.chunks) == "I need to figure out one two three."
-    assert (one.result["usage"]["num_grace_tokens"], one.result["rounds"][1]["ended_by"]) == (2, "boundary")
+    collected = collect(engine, max_thinking_tokens=len(prefix) + 2, grace_tokens=8)
+    run(collected)
+    assert "".join(chunk.thinking for chunk in collected.chunks) == "I need to figure out one two three."
+    assert (collected.result["usage"]["num_grace_tokens"], collected.result["rounds"][1]["ended_by"]) == (2, "boundary")
 
 
-def test_a_free_model_is_reported_as_it_goes(exchange, tokenizer):
+def test_a_free_model_is_reported_as_it_goes(collect, tokenizer):
     think, answer = tokenizer.encode_marker("<|im_start|>think"), tokenizer.encode_marker("<|im_start|>answer")
     (a,) = tokenizer.encode("a")
     engine = ScriptedEngine(think[:1], think[1:], [a, answer[0]], answer[1:], [a, END])
-    one = exchange(engine, thinking=ThinkingMode.FREE, num_ignore=None)
-    run(one)
-    shown = [chunk.event for chunk in one.chunks if chunk.event != "round_ended"]
+    collected = collect(engine, thinking=ThinkingMode.FREE, num_ignore=None)
+    run(collected)
+    shown = [chunk.event for chunk in collected.chunks if chunk.event != "round_ended"]
     assert shown == ["thinking_opened", "thinking", "answer_opened", "answer", "done"]
-    assert one.result["finish_reason"] == {"thinking": "natural", "answer": "stop"}
+    assert collected.result["finish_reason"] == {"thinking": "natural", "answer": "stop"}
 
 
-def test_thinking_off_asks_for_the_answer_alone(exchange, word):
+def test_thinking_off_asks_for_the_answer_alone(collect, word):
     engine = ScriptedEngine([*word, END])
-    one = exchange(engine, thinking=ThinkingMode.OFF, num_ignore=None)
-    run(one)
+    collected = collect(engine, thinking=ThinkingMode.OFF, num_ignore=None)
+    run(collected)
     assert len(engine.calls) == 1
-    assert one.result["finish_reason"] == {"thinking": "off", "answer": "stop"}
-    assert not any(chunk.thinking for chunk in one.chunks)
+    assert collected.result["finish_reason"] == {"thinking": "off", "answer": "stop"}
+    assert not any(chunk.thinking for chunk in collected.chunks)

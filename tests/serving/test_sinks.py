@@ -45,7 +45,7 @@ def run(scenario):
     asyncio.run(wrapped())
 
 
-def test_a_stream_sends_the_first_piece_at_once_and_what_piles_up_together(wire):
+def test_a_stream_sends_the_first_chunk_at_once_and_later_ones_together(wire):
     async def scenario(pool):
         sink = StreamSink(wire.send, pool)
         wire.gate.clear()
@@ -65,7 +65,7 @@ def test_a_stream_sends_the_first_piece_at_once_and_what_piles_up_together(wire)
     assert len(wire.sent) <= 3
 
 
-def test_settling_sends_what_is_held_back_behind_the_send_under_way_and_nothing_more(wire):
+def test_settling_sends_held_chunks_behind_the_running_send_and_nothing_more(wire):
     """The client gets what the error's account says has come."""
 
     async def scenario(pool):
@@ -82,7 +82,7 @@ def test_settling_sends_what_is_held_back_behind_the_send_under_way_and_nothing_
     assert len(wire.sent) == 2
 
 
-def test_a_send_that_fails_is_told_to_whoever_goes_on(wire):
+def test_a_send_that_fails_raises_in_the_next_call(wire):
     """By the next chunk or by closing; settling stays calm."""
 
     def fail(chunks, final):
@@ -100,7 +100,7 @@ def test_a_send_that_fails_is_told_to_whoever_goes_on(wire):
     run(scenario)
 
 
-def test_many_pieces_from_a_fast_engine_arrive_whole_and_in_order(wire):
+def test_many_chunks_from_a_fast_engine_arrive_whole_and_in_order(wire):
     async def scenario(pool):
         sink = StreamSink(wire.send, pool)
         for n in range(2000):
@@ -136,7 +136,7 @@ def test_the_longer_a_reply_the_more_is_in_a_message(wire, monkeypatch):
     assert [i for chunks, _ in wire.sent for chunk in chunks for i in chunk.ids] == list(range(32_000))
 
 
-def test_what_is_held_back_leaves_with_the_end_of_a_round_and_after_a_while(wire, monkeypatch):
+def test_held_chunks_leave_with_the_end_of_a_round_and_after_a_while(wire, monkeypatch):
     monkeypatch.setattr(sinks, "MAX_HELD_S", 600.0)
 
     async def scenario(pool):
@@ -163,7 +163,7 @@ def test_what_is_held_back_leaves_with_the_end_of_a_round_and_after_a_while(wire
     run(scenario)
 
 
-def test_what_is_held_back_leaves_though_the_engine_goes_silent(wire, monkeypatch):
+def test_held_chunks_leave_though_the_engine_goes_silent(wire, monkeypatch):
     """No further chunk comes to send it with; also when another message has left meanwhile."""
     monkeypatch.setattr(sinks, "MAX_HELD_S", 0.05)
 
@@ -191,7 +191,7 @@ def test_what_is_held_back_leaves_though_the_engine_goes_silent(wire, monkeypatc
     run(scenario)
 
 
-def test_what_is_held_back_leaves_before_an_error(wire):
+def test_held_chunks_leave_before_an_error(wire):
     """The client gets what the error's account says has come."""
 
     async def scenario(pool):

@@ -9,13 +9,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import fields, replace
 from typing import Any, Self
 
-from s1_client import _wire
 from s1_client._errors import InvalidRequest
 from s1_client._exchange import Exchange
 from s1_client._fields import FIELDS
 from s1_client._options import Prompt
 from s1_client._settings import CONNECT_TIMEOUT_S, DEADLINE_S, KEEPALIVE_S, MAX_RETRIES, TLS, Settings, allowed_for, make_settings
 from s1_client._suggest import unknown
+from s1_client._wire import MODEL, check_options
 from s1_client._wire.values import shown
 
 PER_CALL = ("deadline_s", "max_retries")
@@ -50,7 +50,7 @@ class BaseClient:
         self,
         url: str | None = None,
         *,
-        model: str = _wire.MODEL,
+        model: str = MODEL,
         deadline_s: float = DEADLINE_S,
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
         max_retries: int = MAX_RETRIES,
@@ -78,7 +78,7 @@ class BaseClient:
         Raises TypeError for any other name, and ValueError or InvalidRequest for a value that is not allowed.
         """
         settings, defaults = self._split(changes, CHANGEABLE)
-        _wire.check_options(defaults)
+        check_options(defaults)
         other = copy.copy(self)
         vars(other)["_settings"] = replace(settings, defaults={**settings.defaults, **defaults})
         return other

@@ -16,12 +16,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from s1_client import _wire
 from s1_client._errors import ConnectionFailed, DeadlineExceeded, InvalidRequest, Overloaded, S1Error, ServerNotReady
 from s1_client._joiner import Joiner
 from s1_client._options import Prompt
 from s1_client._settings import Settings, retry_delay_s
 from s1_client._types import Event, Reply
+from s1_client._wire import id_of_attempt, infer_request, read_events
 from s1_client._wire.values import check_text
 
 _GRACE_S = 2.0  # beyond the deadline, for a server that is to end the request by itself
@@ -81,16 +81,16 @@ class Exchange:
         options = self._options
         if options.get("timeout_ms") is None:
             options = {**options, "timeout_ms": math.ceil(left_s * 1e3)}
-        self.wire_id = _wire.id_of_attempt(self.request_id)
+        self.wire_id = id_of_attempt(self.request_id)
         names = {"request_id": self.wire_id, "model": self._settings.model}
-        message = _wire.infer_request(self._prompt, options, stream=self._is_streamed, **names)
+        message = infer_request(self._prompt, options, stream=self._is_streamed, **names)
         self.num_attempts += 1
         logger.debug("request %r: attempt %d to %s, %.1f s left", self.request_id, self.num_attempts, self._settings.address, left_s)
         return message, left_s + _GRACE_S
 
     def take(self, message: Any) -> list[Event]:
         """Return the events in a message. Raises S1Error for an error message."""
-        events = _wire.read_events(message)
+        events = read_events(message)
         for event in events:
             self.joiner.add(event)
         return events

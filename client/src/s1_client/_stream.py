@@ -11,12 +11,12 @@ from typing import Any
 import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from s1_client import _wire
 from s1_client._base_stream import CANCELS_SAFELY, PATIENCE_S, BaseConnection, BaseStream, open_channel, version_of
 from s1_client._errors import ConnectionFailed, InvalidRequest, S1Error
 from s1_client._exchange import Exchange
 from s1_client._settings import Settings
 from s1_client._types import Event, Reply
+from s1_client._wire import command_request, raise_error, streaming_method
 
 
 class Connection(BaseConnection):
@@ -26,7 +26,7 @@ class Connection(BaseConnection):
         super().__init__(settings)
         self._channel = open_channel(grpc, settings)
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
-        self._infer = _wire.streaming_method(self._channel)
+        self._infer = streaming_method(self._channel)
 
     def close(self) -> None:
         """Close the channel, which cancels the requests that still run."""
@@ -55,9 +55,9 @@ class Connection(BaseConnection):
         """Send a command to a running request. Raises S1Error, InvalidRequest if none of that id runs."""
         self._note_command(command, request_id)
         try:
-            for message in self.stream(_wire.command_request(command, request_id, model=model), PATIENCE_S):
+            for message in self.stream(command_request(command, request_id, model=model), PATIENCE_S):
                 self.note_response()
-                _wire.raise_error(message)
+                raise_error(message)
         except grpc.RpcError as error:
             raise self.failure(error) from error
 

@@ -29,7 +29,7 @@ class OrchestratorConfig:
     """Parameters of model ``s1``.
 
     Attributes:
-        engine_model: name of the engine model, one of those in model_repository.
+        engine_model: name of the engine model, a folder in model_repository.
         engine_url: gRPC address of the engine's server: "host:port", or "grpcs://host:port" with TLS.
         engine_ca: PEM file with the certificates trusted for engine_url; "" = those that libcurl trusts.
         engine_name: host name in that server's certificate, if it differs from the host of engine_url.
@@ -43,7 +43,7 @@ class OrchestratorConfig:
         max_waiting: requests that may queue for room; further ones are rejected with OVERLOADED.
         max_kv_tokens: KV cache tokens that the running samples may need; 0 = left to the engine.
         transport: how the engine is called: "grpc" (many replies concurrently in this process) or "bls"
-            (each process runs one reply at a time; concurrency = number of instances).
+            (each process runs a single reply at a time; concurrency = number of instances).
         max_outage_s: how long a reply that has begun waits for an engine that is unreachable.
         max_silence_s: an engine call without a token for this long is given up.
         canary_period_s: time without a token after which the engine gets a test call (the canary); 0 = never.
@@ -55,7 +55,7 @@ class OrchestratorConfig:
             run after so many seconds are ended; "" = no such file.
         log_level: the least level that is logged: "debug" (also requests that completed), "info" (every request that ended
             otherwise), "warning" (of those, not INVALID_ARGUMENT, OVERLOADED and CANCELLED), "error" (bugs only).
-        log_format: "text", or "json": each message is one JSON object.
+        log_format: "text", or "json": each message is a JSON object.
         log_prompts: "on" puts prompts and refused field values into the log; "off" never does.
     """
 

@@ -20,15 +20,15 @@ from s1_client.loadtest._jobs import Job, due_times, jobs
 from s1_client.loadtest._observation import Observation
 from s1_client.loadtest._scenario import Scenario, Stage
 
-Ended = Callable[[Observation], None]
+OnRequestEnd = Callable[[Observation], None]
 
 
-def run_stage(settings: Settings, scenario: Scenario, stage: Stage, ended: Ended) -> list[Observation]:
-    """Run a level, call ``ended`` with each request that ends, and return all observations in the order of their due times.
+def run_stage(settings: Settings, scenario: Scenario, stage: Stage, on_end: OnRequestEnd) -> list[Observation]:
+    """Run a level, call ``on_end`` with each request that ends, and return all observations in the order of their due times.
 
     Raises S1Error if the warm-up fails: then there is nothing to measure.
     """
-    return asyncio.run(_run_stage(settings, scenario, stage, ended))
+    return asyncio.run(_run_stage(settings, scenario, stage, on_end))
 
 
 def _client(settings: Settings, deadline_s: float) -> AsyncClient:
@@ -45,20 +45,20 @@ def _client(settings: Settings, deadline_s: float) -> AsyncClient:
     )
 
 
-async def _run_stage(settings: Settings, scenario: Scenario, stage: Stage, ended: Ended) -> list[Observation]:
+async def _run_stage(settings: Settings, scenario: Scenario, stage: Stage, on_end: OnRequestEnd) -> list[Observation]:
     async with _client(settings, scenario.deadline_s) as client:
         stream = jobs(scenario, stage)
         measured = [next(stream) for _ in range(stage.load.num_requests)]
         await _warm_up(_Level(client, lambda _: None), [next(stream) for _ in range(stage.load.num_warmup)], stage)
-        level = _Level(client, ended)
-        await (level.closed if stage.mode == "concurrency" else level.open)(measured, scenario, stage)
+        level = _Level(client, on_end)
+        await (level.run_closed_loop if stage.mode == "concurrency" else level.run_open_loop)(measured, scenario, stage)
     return sorted(level.seen, key=lambda seen: seen.due_s)
 
 
 async def _warm_up(level: _Level, measured: list[Job], stage: Stage) -> None:
-    width = int(stage.value) if stage.mode == "concurrency" else 1
+    num_clients = int(stage.value) if stage.mode == "concurrency" else 1
     pending = iter(measured)
-    await asyncio.gather(*(level.work_off(pending, stage.load.max_seconds) for _ in range(width)))
+    await asyncio.gather(*(level.run_client(pending, stage.load.max_seconds) for _ in range(num_clients)))
     for seen in level.seen:
         if isinstance(seen.error, S1Error):
             raise seen.error
@@ -67,51 +67,51 @@ async def _warm_up(level: _Level, measured: list[Job], stage: Stage) -> None:
 class _Level:
     """A level while its requests run."""
 
-    def __init__(self, client: AsyncClient, ended: Ended) -> None:
+    def __init__(self, client: AsyncClient, on_end: OnRequestEnd) -> None:
         self.seen: list[Observation] = []
         self._client = client
-        self._ended = ended
+        self._on_end = on_end
         self._started = time.monotonic()
 
-    async def closed(self, measured: list[Job], _scenario: Scenario, stage: Stage) -> None:
+    async def run_closed_loop(self, measured: list[Job], _scenario: Scenario, stage: Stage) -> None:
         pending = iter(measured)
-        await asyncio.gather(*(self.work_off(pending, stage.load.max_seconds) for _ in range(int(stage.value))))
+        await asyncio.gather(*(self.run_client(pending, stage.load.max_seconds) for _ in range(int(stage.value))))
 
-    async def open(self, measured: list[Job], scenario: Scenario, stage: Stage) -> None:
+    async def run_open_loop(self, measured: list[Job], scenario: Scenario, stage: Stage) -> None:
         async with asyncio.TaskGroup() as group:
             for job, due_s in zip(measured, due_times(scenario, stage), strict=False):
                 await asyncio.sleep(due_s - self._now())
-                group.create_task(self._ask(job, due_s))
+                group.create_task(self._run_request(job, due_s))
 
-    async def work_off(self, pending: Iterator[Job], max_seconds: float) -> None:
+    async def run_client(self, pending: Iterator[Job], max_seconds: float) -> None:
         """Act as a single client: send pending requests one after the other until none is left or the time is over."""
         while self._now() < max_seconds and (job := next(pending, None)) is not None:
-            await self._ask(job, self._now())
+            await self._run_request(job, self._now())
 
-    async def _ask(self, job: Job, due_s: float) -> None:
+    async def _run_request(self, job: Job, due_s: float) -> None:
         seen = Observation(job=job, due_s=due_s, sent_s=self._now())
         self.seen.append(seen)
         try:
-            await self._follow(job, seen)
+            await self._read_reply(job, seen)
         except (S1Error, TypeError) as error:
             seen.error = error
         seen.ended_s = self._now()
-        self._ended(seen)
+        self._on_end(seen)
 
-    async def _follow(self, job: Job, seen: Observation) -> None:
+    async def _read_reply(self, job: Job, seen: Observation) -> None:
         work = job.work
-        telling: set[asyncio.Task[None]] = set()
+        commands: set[asyncio.Task[None]] = set()
         async with self._client.stream(job.prompt, deltas=work.stream, **work.options) as stream:
             try:
                 async for event in stream:
-                    if work.stream or event.ids or isinstance(event, Done):  # texts that come whole have no ids
+                    if work.stream or event.ids or isinstance(event, Done):  # deltas of a whole reply have no ids
                         seen.messages.append((self._now(), event))
-                    if not telling and seen.num_tokens >= (work.answer_now_after_tokens or work.cancel_after_tokens or float("inf")):
-                        telling.add(asyncio.create_task(self._tell(stream, seen)))  # beside: reading goes on
+                    if not commands and seen.num_tokens >= (work.answer_now_after_tokens or work.cancel_after_tokens or float("inf")):
+                        commands.add(asyncio.create_task(self._send_command(stream, seen)))  # concurrently with reading
             finally:
-                await asyncio.gather(*telling)
+                await asyncio.gather(*commands)
 
-    async def _tell(self, stream: AsyncStream, seen: Observation) -> None:
+    async def _send_command(self, stream: AsyncStream, seen: Observation) -> None:
         """Send the command of the request's job (cancel or answer now); ignore that the request may have ended meanwhile."""
         try:
             await (stream.cancel() if seen.job.work.cancel_after_tokens else stream.answer_now())

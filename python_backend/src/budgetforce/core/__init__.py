@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Budget forcing as a pure state machine on token ids.
 
-Knows no Triton, tensor, clock, tokenizer or logger: ids and counts come in as events,
-what to do next goes out as actions. See ``forcer.BudgetForcer``.
+The core knows no Triton, tensor, clock, tokenizer or logger. Ids and counts come in as events
+(``events``); the next steps go out as actions (``actions``). Start reading in ``states``, then
+``forcer``.
 """
 
 from budgetforce.core.actions import Action, Emit, Finish, Generate, Reencode

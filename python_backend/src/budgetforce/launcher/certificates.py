@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The server's certificate, and who trusts it: tried in memory, because Triton says nothing of one that is refused."""
+"""Check the server's certificates with a TLS handshake in memory, because Triton does not report a certificate that is rejected."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NAMES_HERE = ("localhost", "127.0.0.1")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
-    """PEM files: a certificate with its chain, and its private key."""
+    """Two PEM files: a certificate with its chain, and its private key."""
 
     cert: Path
     key: Path
@@ -25,13 +25,13 @@ class Pair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TlsFiles:
-    """What the server has for TLS; see ``tls_files``.
+    """A server's files for TLS, checked by ``tls_files``.
 
     Attributes:
-        server: what it shows.
-        client_ca: PEM file: the authorities, of which clients must show a certificate. None = they need none.
-        own: what ``s1`` shows, as a client of its own server.
-        name: in the server's certificate.
+        server: certificate and key of the server.
+        client_ca: PEM file with the authorities that clients' certificates must be signed by. None = clients need no certificate.
+        own: certificate and key of ``s1`` as a client of its own server.
+        name: a host name in the server's certificate.
     """
 
     server: Pair
@@ -41,11 +41,11 @@ class TlsFiles:
 
 
 def tls_files(server: Pair, *, client_ca: Path | None = None, own: Pair | None = None) -> TlsFiles:
-    """Files with which ``s1`` can call its engine. Raises ConfigError for others, and says why they do not fit."""
+    """Return the files if ``s1`` can call its engine with them. Raises ConfigError with the reason if it cannot."""
     own = own or server
     for path in (server.cert, server.key, own.cert, own.key, client_ca):
         if path is not None:
-            read_file(path)  # the errors of ssl do not say which file is missing
+            read_file(path)  # errors of ssl do not name the missing file
     names = _names(_shake_hands(_server_side(server, client_ca), _client_side(server, own), server.cert, own.cert))
     if not names:
         raise ConfigError(f"{server.cert} names no host: it needs a subjectAltName")
@@ -59,30 +59,30 @@ def _resolved(pair: Pair) -> Pair:
 
 def _server_side(server: Pair, client_ca: Path | None) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    _show(context, server)
+    _load_pair(context, server)
     if client_ca is not None:
         context.verify_mode = ssl.CERT_REQUIRED
-        _trust(context, client_ca)
+        _trust_file(context, client_ca)
     return context
 
 
 def _client_side(server: Pair, own: Pair) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False  # the name is what we want to know
-    _show(context, own)
-    _trust(context, server.cert)
+    context.check_hostname = False  # the name is yet to be read from the certificate
+    _load_pair(context, own)
+    _trust_file(context, server.cert)
     return context
 
 
-def _show(context: ssl.SSLContext, pair: Pair) -> None:
+def _load_pair(context: ssl.SSLContext, pair: Pair) -> None:
     try:
-        context.load_cert_chain(pair.cert, pair.key, password=lambda: "")  # or it would ask for one on the terminal
+        context.load_cert_chain(pair.cert, pair.key, password=lambda: "")  # else OpenSSL asks for a password on the terminal
     except (ssl.SSLError, ValueError) as error:
-        raise ConfigError(f"{pair.cert} and {pair.key} are no certificate and its key, not encrypted: {error}") from None
+        raise ConfigError(f"{pair.cert} and {pair.key} are not a certificate and its unencrypted key: {error}") from None
 
 
-def _trust(context: ssl.SSLContext, path: Path) -> None:
-    """As gRPC and libcurl do: every certificate in the file is a root."""
+def _trust_file(context: ssl.SSLContext, path: Path) -> None:
+    """Trust every certificate in the file as a root, as gRPC and libcurl do."""
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     try:
         context.load_verify_locations(path)
@@ -91,22 +91,22 @@ def _trust(context: ssl.SSLContext, path: Path) -> None:
 
 
 def _shake_hands(server: ssl.SSLContext, client: ssl.SSLContext, server_cert: Path, own_cert: Path) -> Mapping[str, object]:
-    """The server's certificate, as its client sees it."""
+    """Return the server's certificate as its client sees it. Raises ConfigError if either side rejects the other."""
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
-    asking = client.wrap_bio(to_client, to_server)
-    answering = server.wrap_bio(to_server, to_client, server_side=True)
-    for side, looked_at in ((asking, server_cert), (answering, own_cert)) * 2:  # hello and answer, then what each thinks of the other
+    client_side = client.wrap_bio(to_client, to_server)
+    server_side = server.wrap_bio(to_server, to_client, server_side=True)
+    for side, checked in ((client_side, server_cert), (server_side, own_cert)) * 2:  # twice: hellos, then verification
         try:
             with contextlib.suppress(ssl.SSLWantReadError):
                 side.do_handshake()
         except ssl.SSLError as error:
-            hint = "; s1 shows it to its own server (--loopback-cert)" if looked_at is own_cert else ""
-            raise ConfigError(f"{looked_at} would be refused: {getattr(error, 'verify_message', error)}{hint}") from None
-    return asking.getpeercert() or {}
+            hint = "; s1 presents it to its own server (--loopback-cert)" if checked is own_cert else ""
+            raise ConfigError(f"{checked} would be rejected: {getattr(error, 'verify_message', error)}{hint}") from None
+    return client_side.getpeercert() or {}
 
 
 def _names(certificate: Mapping[str, object]) -> list[str]:
-    """Hosts that it is for."""
+    """Return the host names of a certificate."""
     names = certificate.get("subjectAltName", ())
     assert isinstance(names, tuple)
     return [value.replace("*", "s1") for kind, value in names if kind == "DNS" or (kind == "IP Address" and ":" not in value)]

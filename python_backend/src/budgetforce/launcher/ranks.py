@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The processes of one server: a tritonserver, or with an engine on several GPUs one a rank, under mpirun.
+"""Start, watch and end the processes of one server: a tritonserver, or a process per rank under mpirun for an engine on several GPUs.
 
-That is TensorRT-LLM's leader mode. Rank 0 is the server; the others load the engine's model alone, never come back
-from that, and end when rank 0 ends them through MPI (TensorRT-LLM: model_instance_state.cc @0c8de69). The command is
-that of NVIDIA's launch_triton_server.py (TensorRT-LLM: triton_backend/scripts @0a2e2c1), which does not stay to watch.
-Seen with Open MPI 4.1.4 and 5.0.11, and the reason for what is done here:
+The latter is TensorRT-LLM's leader mode. Rank 0 is the server; the others load only the engine's model, never return from
+that, and end when rank 0 ends them through MPI (TensorRT-LLM: model_instance_state.cc @0c8de69). The command is that of
+NVIDIA's launch_triton_server.py (TensorRT-LLM: triton_backend/scripts @0a2e2c1), which does not stay to watch. Observed
+with Open MPI 4.1.4 and 5.0.11, and the reason for the steps here:
 
-* mpirun binds each of two ranks to one core, with its threads and stubs: so --bind-to none.
-* mpirun told to stop kills its ranks after 0.5 to 2 s: so rank 0 is told, and it alone. A tritonserver that still
-  loads has no handler for signals (server: src/main.cc r26.07), so any other rank would die of one.
-* mpirun waits on when a rank ends with code 0, and 5.0 in any case while a stub has its output open: so ranks are
+* mpirun binds each of two ranks to one core, with its threads and stubs: hence --bind-to none.
+* mpirun kills its ranks 0.5 to 2 s after a signal to stop: hence only rank 0 gets the signal. A tritonserver that is still
+  loading has no handler for signals (server: src/main.cc r26.07), so the signal would kill any other rank.
+* mpirun keeps waiting when a rank ends with code 0, and 5.0 always does while a stub has its output open: hence ranks are
   watched here.
 * mpirun called by its path puts its own folder first on the PATH of the ranks, where stubs look for their Python.
-* mpirun that is killed leaves its ranks running, and files in /dev/shm; told to stop it tidies up.
+* mpirun that is killed leaves its ranks running, and files in /dev/shm; after a signal to stop it removes them.
 """
 
 from __future__ import annotations
@@ -32,24 +32,24 @@ from typing import IO
 from budgetforce.errors import ConfigError
 from budgetforce.processes import arguments, die_with_parent, in_child_before_exec, is_running, kill_session, members
 
-TIDY_S = 3.0  # for mpirun, told to stop
+TIDY_S = 3.0  # for mpirun to clean up after the signal to stop
 
 
 def world_size(engine_dir: Path) -> int:
-    """How many ranks a TensorRT-LLM engine was built for. Raises ConfigError."""
+    """Read how many ranks a TensorRT-LLM engine was built for. Raises ConfigError."""
     path = engine_dir / "config.json"
     try:
-        found = int(json.loads(path.read_text())["pretrained_config"]["mapping"]["world_size"])
+        num_ranks = int(json.loads(path.read_text())["pretrained_config"]["mapping"]["world_size"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{path} does not name pretrained_config.mapping.world_size: {error}") from None
-    missing = [rank for rank in range(found) if not (engine_dir / f"rank{rank}.engine").is_file()]
+    missing = [rank for rank in range(num_ranks) if not (engine_dir / f"rank{rank}.engine").is_file()]
     if missing:
-        raise ConfigError(f"{engine_dir} has no rank{missing[0]}.engine, and was built for {found} ranks")
-    return found
+        raise ConfigError(f"{engine_dir} has no rank{missing[0]}.engine, and was built for {num_ranks} ranks")
+    return num_ranks
 
 
 def mpirun(commands: Sequence[Sequence[str]]) -> list[str]:
-    """One command that runs these, each as a rank. Raises ConfigError if there is no mpirun."""
+    """Return one command that runs each of these commands as a rank. Raises ConfigError if there is no mpirun."""
     if shutil.which("mpirun") is None:
         raise ConfigError(f"the engine was built for {len(commands)} ranks, which needs mpirun: there is none on PATH")
     joined = [part for command in commands for part in (":", "-n", "1", *command)][1:]
@@ -58,12 +58,12 @@ def mpirun(commands: Sequence[Sequence[str]]) -> list[str]:
 
 @dataclass(slots=True, kw_only=True)
 class Ranks:
-    """Running ranks.
+    """The running processes of one server.
 
     Attributes:
-        process: the tritonserver, or their mpirun.
-        marks: an argument of each rank that no other has.
-        pids: by rank, as far as they have been seen.
+        process: the tritonserver, or the mpirun of the ranks.
+        marks: for each rank, an argument that no other rank has.
+        pids: process ids by rank, as far as they have been seen.
     """
 
     process: subprocess.Popen[bytes]
@@ -72,33 +72,33 @@ class Ranks:
 
     @classmethod
     def start(cls, commands: Sequence[Sequence[str]], *, marks: Sequence[str], environment: dict[str, str], log: IO[bytes] | None) -> Ranks:
-        """Run a command a rank, for a caller that holds interrupts until it has them. Raises ConfigError."""
+        """Start one command per rank. The caller holds back interrupts until it has the result. Raises ConfigError."""
         process = subprocess.Popen(
             commands[0] if len(commands) == 1 else mpirun(commands),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
             env=environment,
-            start_new_session=True,  # Ctrl-C reaches the launcher alone, which then stops the server
+            start_new_session=True,  # Ctrl-C reaches only the launcher, which then stops the server
             preexec_fn=_in_child_before_exec,
         )
         return cls(process=process, marks=marks, pids={0: process.pid} if len(commands) == 1 else {})
 
     def ended(self) -> str | None:
-        """What has, in words; None while all of it runs."""
+        """Return a sentence that names the process that has ended, or None while all of them run."""
         code = self.process.poll()
         if code is not None:
             return f"Triton ended with code {code}"
-        self._look()
+        self._find_pids()
         lost = [rank for rank, pid in sorted(self.pids.items()) if not is_running(pid, self.process.pid)]
         if lost and len(self.marks) > 1:
             return f"the engine needs its {len(self.marks)} ranks, and {', '.join(f'rank {rank}' for rank in lost)} ended"
         return None
 
     def end(self, timeout_s: float, follow_s: float) -> None:
-        """Rank 0 gets ``timeout_s`` for an orderly end, the others ``follow_s`` after it; then whatever is left is killed.
+        """Give rank 0 ``timeout_s`` for an orderly end and the others ``follow_s`` after it, then kill the rest.
 
-        Where a rank is lost, the others wait for it: there is no orderly end then.
+        If a rank is lost, the others wait for it for ever: they are killed at once.
         """
         if self.ended() is None and 0 in self.pids:
             with contextlib.suppress(ProcessLookupError):
@@ -110,13 +110,13 @@ class Ranks:
             self._wait(TIDY_S, lambda: self.process.poll() is not None)
         kill_session(self.process)
 
-    def _look(self) -> None:
-        """Find the ranks: mpirun's own arguments have all the marks, a rank's has one."""
+    def _find_pids(self) -> None:
+        """Find the ranks' process ids: mpirun's own arguments contain all marks, a rank's a single mark."""
         if len(self.pids) == len(self.marks):
             return
         for pid in members(self.process.pid):
-            given = set(arguments(pid))
-            marked = [rank for rank, mark in enumerate(self.marks) if mark in given]
+            words = set(arguments(pid))
+            marked = [rank for rank, mark in enumerate(self.marks) if mark in words]
             if len(marked) == 1:
                 self.pids.setdefault(marked[0], pid)
 

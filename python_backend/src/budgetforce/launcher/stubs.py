@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The processes in which Triton runs Python models ("stubs"), and whether one has died.
+"""Notice the death of a stub, the process in which Triton runs a Python model.
 
-Triton does not start a dead one again, neither 24.10 (tried with SIGKILL) nor r26.07 (python_backend: src/stub_launcher.cc
-@f9088ff), and goes on listing its model as ready. A request that it was computing never ends. So whoever owns the
+Triton does not restart a dead stub, neither 24.10 (tried with SIGKILL) nor r26.07 (python_backend: src/stub_launcher.cc
+@f9088ff), and goes on listing its model as ready. A request that the stub was computing never ends. So the owner of the
 server has to notice.
 """
 
@@ -19,11 +19,11 @@ _PROGRAM = "triton_python_backend_stub"  # PROGRAM MODEL.py REGION … INSTANCE 
 
 @dataclass(slots=True, kw_only=True)
 class Stubs:
-    """Those of a server.
+    """The stubs of one server.
 
     Attributes:
-        session: the server's, which they are in.
-        is_loaded: whether the server has a model loaded: one that was unloaded in good order has no stub either.
+        session: the server's session, which its stubs are in.
+        is_loaded: whether the server has a model loaded; a model that was unloaded has no stub either.
     """
 
     session: int
@@ -36,17 +36,17 @@ class Stubs:
 
         A stub has died if an earlier call saw it run, and neither this call nor the one before did.
         """
-        self._look()
+        self._find_stubs()
         lost = {instance for instance, (pid, _) in self._known.items() if not is_running(pid, self.session)}
-        for instance in sorted(lost & self._lost):  # not at once: it may be on its way out in good order
+        for instance in sorted(lost & self._lost):  # only at the second check: its model may just be unloading
             pid, model = self._known.pop(instance)
             if self.is_loaded(model):
-                return f"the process of model '{model}' (instance {instance}, pid {pid}) died, and Triton starts no other"
+                return f"the process of model '{model}' (instance {instance}, pid {pid}) died, and Triton does not restart it"
         self._lost = lost
         return None
 
-    def _look(self) -> None:
+    def _find_stubs(self) -> None:
         for pid in members(self.session):
-            given = [part for part in arguments(pid) if part]
-            if len(given) > 3 and Path(given[0]).name == _PROGRAM:
-                self._known[given[-2]] = pid, Path(given[1]).parts[-3]
+            words = [part for part in arguments(pid) if part]
+            if len(words) > 3 and Path(words[0]).name == _PROGRAM:
+                self._known[words[-2]] = pid, Path(words[1]).parts[-3]

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Finds a tritonserver, and makes the one inside package nvidia-pytriton runnable.
+"""Find a tritonserver, or make that inside package nvidia-pytriton runnable.
 
-That wheel is a whole server (Triton 24.10 with its Python backend) whose pieces lie in the
-wrong places: the stub must stand beside libtriton_python.so, the vendored libraries and
-libpython must be on the library path, and the stub's embedded interpreter finds this
-environment through PATH. A stub without its libpython makes the server hang, so that is
+That wheel is a whole server (Triton 24.10 with its Python backend) whose parts lie in the wrong places: the stub must be
+beside libtriton_python.so, the vendored libraries and libpython must be on the library path, and the stub's embedded
+interpreter finds this environment through PATH. A stub without its libpython makes the server hang, so libpython is
 checked here.
 """
 
@@ -26,7 +25,7 @@ _LIBPYTHON = f"libpython{_VERSION}.so.1.0"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Triton:
-    """A server binary, the flags and the environment that it needs whatever it serves."""
+    """A server binary, with the flags and the environment that it always needs."""
 
     binary: str
     flags: tuple[str, ...] = ()
@@ -34,7 +33,7 @@ class Triton:
 
 
 def find() -> Triton:
-    """The server to run. Raises ConfigError saying what is missing."""
+    """Return the server to run. Raises ConfigError that names the missing part."""
     on_path = shutil.which("tritonserver")
     if on_path is not None:
         return Triton(binary=on_path)
@@ -57,7 +56,7 @@ def find() -> Triton:
 
 
 def _assemble_backend(server: Path) -> Path:
-    """A backend folder as Triton wants it, inside this environment."""
+    """Assemble the backend folder that Triton expects, inside this environment."""
     backends = Path(sys.prefix) / "triton-backends"
     stub = server / "python_backend_stubs" / _VERSION / "triton_python_backend_stub"
     if not stub.is_file():
@@ -72,7 +71,7 @@ def _assemble_backend(server: Path) -> Path:
 
 
 def libpython_dir() -> Path:
-    """The folder with the shared libpython of this version. Raises ConfigError if there is none."""
+    """Return the folder with this Python version's shared libpython. Raises ConfigError if there is none."""
     candidates = [
         Path(sys.prefix) / "lib",  # put there by build/local.py where the system has none
         Path(sysconfig.get_config_var("LIBDIR") or "/usr/lib"),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads the drain file, which announces that the server will stop: one line with a number of seconds. Knows no Triton.
+"""Reads the drain file, which announces that the server will stop: a line with a number of seconds. Independent of Triton.
 
 Triton 24.10 does not tell its models that it is stopping: on a signal it refuses their own calls at once, and unloading a model
 also refuses the commands to its running requests. So the process that stops the server writes this file, waits, and then stops

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Monitors whether the engine answers: tokens arrive, or a canary call for one token does. Knows no Triton."""
+"""Monitors whether the engine answers: tokens arrive, or the token of a canary call does. Independent of Triton."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 
 from budgetforce.engine.base import Engine, EngineCall
 
-_ANY_ID = 1  # what the canary generates does not matter
+_ANY_ID = 1  # the token that the canary generates does not matter
 
 
 def cancel_check_period_s(num_requests: int) -> float:
@@ -22,7 +22,7 @@ def cancel_check_period_s(num_requests: int) -> float:
 
 
 class EngineHealthMonitor:
-    """Sends a canary call for one token after ``period_s`` without tokens, and waits for it as long.
+    """Sends a canary call for a single token after ``period_s`` without tokens, and waits for it as long.
 
     If the canary fails, calls that have been silent are given up: their replies then wait for the engine or end. If the canary
     merely times out, the engine may be prefilling a long prompt: only calls that have already produced tokens are given up.

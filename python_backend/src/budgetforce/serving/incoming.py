@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The requests that are being served, and the lookup of one by its id for a command. Knows no Triton; belongs to one event loop."""
+"""The requests that are being served, and the lookup by id of a command's target. Independent of Triton; belongs to one event loop."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def name_of(request_id: str) -> str:
 
 
 class ResponseWriter(Protocol):
-    """Sends the responses of one request. Every method blocks: call it on a sender's thread."""
+    """Sends the responses of a request. Every method blocks: call it on a sender's thread."""
 
     def send_each(self, chunks: Sequence[OutputChunk], final: bool) -> None:
         """Send a response for each chunk."""
         ...
 
     def send_together(self, chunks: Sequence[OutputChunk], final: bool) -> None:
-        """Send one response, with an element for each chunk."""
+        """Send a single response with an element for each chunk."""
         ...
 
     def fail(self, error: BudgetForceError, message: str) -> None:
@@ -50,7 +50,7 @@ class IncomingRequest:
     """A request from its arrival to its end.
 
     Attributes:
-        request_id: the id that the client sent, or a random one; unique among the running requests.
+        request_id: the id that the client sent, or a random id; unique among the running requests.
         inputs: flat lists by tensor name.
         arrived: on ``time.monotonic()``'s clock.
         refusal: the error that was found on arrival.
@@ -79,7 +79,7 @@ class IncomingRequest:
 
     @property
     def prompt(self) -> bytes:
-        """The prompt as it was sent, b"" without one."""
+        """The prompt as it was sent, b"" if there is none."""
         values = self.inputs.get("text_input") or self.inputs.get("messages") or (b"",)
         return values[0] if isinstance(values[0], bytes) else b""
 
@@ -142,7 +142,7 @@ class RunningRequests:
                 del self._by_id[incoming.request_id]
 
     def find(self, request_id: str, command: str) -> IncomingRequest:
-        """Return the running request that ``command`` applies to: the one with exactly this id, else the only one with this name.
+        """Return the running request that ``command`` applies to: the request with exactly this id, else the only request with this name.
 
         Raises InvalidRequest if there is none, or if several have this name and none has exactly this id.
         """

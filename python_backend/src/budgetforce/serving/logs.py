@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The log of model ``s1``: one line for each request that ended, and messages for the operator. Knows no Triton.
+"""The log of model ``s1``: a line for each request that ended, and messages for the operator. Independent of Triton.
 
-A line is text, or one JSON object; Triton adds the time. Prompts and refused field values stay out of it unless ``log_prompts`` is
+A line is text or a JSON object; Triton adds the time. Prompts and refused field values stay out of it unless ``log_prompts`` is
 on. The exception is the traceback of a bug (code INTERNAL), in which Python may quote a value.
 """
 
@@ -88,7 +88,7 @@ class ServerLog:
         self._write("error", f"{message}\n{traceback}", {"event": "message", "message": message, "traceback": traceback})
 
     def request_ended(self, end: RequestEnd) -> None:
-        """Write the one line of a request that has ended."""
+        """Write the line of a request that has ended."""
         if end.level not in self._writers:
             return
         fields = self._fields_of(end)

@@ -12,19 +12,19 @@ from budgetforce.serving.logs import ServerLog
 from budgetforce.serving.runtime import Runtime
 
 COUNTER = "s1_requests_total"
-COUNTER_HELP = "Requests that have ended, by how: done, or an error's code"
+COUNTER_HELP = "Requests that have ended, by outcome: done, or an error's code"
 GAUGES: dict[str, tuple[str, Callable[[Runtime], float | None]]] = {
-    "s1_requests_open": ("Requests that have come and not ended", lambda runtime: runtime.orchestrator.num_open),
-    "s1_replies_running": ("Samples that run", lambda runtime: runtime.orchestrator.admission.num_running),
-    "s1_requests_waiting": ("Requests that wait for room", lambda runtime: runtime.orchestrator.admission.num_waiting),
+    "s1_requests_open": ("Requests that have arrived and not ended", lambda runtime: runtime.orchestrator.num_open),
+    "s1_replies_running": ("Samples that are running", lambda runtime: runtime.orchestrator.admission.num_running),
+    "s1_requests_waiting": ("Requests that wait in the queue", lambda runtime: runtime.orchestrator.admission.num_waiting),
     "s1_engine_ready": ("1 if the engine answers, else 0", lambda runtime: int(runtime.engine_is_ready)),
     "s1_draining": (
-        "1 if the server is to stop and takes no more requests",
+        "1 if the server is draining and rejects new requests, else 0",
         # A serial runtime reads the drain file only with its next request: until then its 0 could be wrong.
         lambda runtime: None if runtime.heartbeat_at is None else int(runtime.orchestrator.is_draining),
     ),
     # The last gauges of a dead process stay in Triton's metrics for ever: an old heartbeat tells that they are stale.
-    "s1_heartbeat_timestamp_seconds": ("When this process last showed that it lives, in Unix time", lambda runtime: runtime.heartbeat_at),
+    "s1_heartbeat_timestamp_seconds": ("Unix time of this process's last heartbeat", lambda runtime: runtime.heartbeat_at),
 }
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Triton model ``s1``: budget-forced replies, many concurrently in one process, or one at a time over BLS."""
+"""Triton model ``s1``: budget-forced replies, many concurrently in a process, or singly over BLS."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from budgetforce.serving.runtime import ConcurrentRuntime, InlineExecutor, Runti
 from budgetforce.text.tokenizer import ChatTokenizer
 
 NUM_SENDERS = 4  # a sender waits for the server most of its time; more of them make smaller messages, not earlier ones
-NUM_WORKERS = 2  # so that a short prompt need not wait for a long one
+NUM_WORKERS = 2  # so that a short prompt need not wait behind a long prompt
 
 
 class BudgetForcingModel:
@@ -96,7 +96,7 @@ def _limits_of(engine_model: str, log: ServerLog) -> CallLimits:
     """Return the limits of an engine's library, known by the engine model's name. An unknown name is logged."""
     if engine_model not in LIMITS_OF_MODEL:
         log.warning(
-            f"engine model '{engine_model}' is none of {', '.join(LIMITS_OF_MODEL)}: values that its library does not support in one call "
+            f"engine model '{engine_model}' is none of {', '.join(LIMITS_OF_MODEL)}: values that its library does not support in a call "
             "(top_k, number of bad_words) are not refused, see python_backend/ENGINES.md"
         )
     return LIMITS_OF_MODEL.get(engine_model, NO_LIMITS)

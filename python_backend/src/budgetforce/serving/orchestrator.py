@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Turns requests into replies: checks, plans, queues and runs each, and ends it exactly once. Knows no Triton.
+"""Turns requests into replies: checks, plans, queues and runs each, and ends it exactly once. Independent of Triton.
 
-An orchestrator belongs to one event loop. Its runtime (``runtime``) decides how many requests share that loop.
+An orchestrator belongs to an event loop. Its runtime (``runtime``) decides how many requests share that loop.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ T = TypeVar("T")
 
 @dataclass(slots=True, kw_only=True)
 class Orchestrator:
-    """Serves requests over one engine.
+    """Serves requests over an engine.
 
     Attributes:
         senders: threads that send responses.
@@ -70,7 +70,7 @@ class Orchestrator:
         self.admission = Admission(limits)
 
     async def serve(self, incoming: IncomingRequest) -> None:
-        """Answer one request: it ends with a result or an error, whatever happens."""
+        """Answer a request: it ends with a result or an error, whatever happens."""
         self.num_open += 1
         try:
             error = await self._run_to_end(incoming)
@@ -103,7 +103,7 @@ class Orchestrator:
         self.log.request_ended(end)
 
     async def _run_to_end(self, incoming: IncomingRequest) -> BudgetForceError | None:
-        """Run one request; return the error that ended it, None if it ended with a result."""
+        """Run a request; return the error that ended it, None if it ended with a result."""
         if incoming.refusal is not None:
             return incoming.refusal
         try:
@@ -117,7 +117,7 @@ class Orchestrator:
             return error
         except asyncio.CancelledError:
             return incoming.cancelled_by
-        except Exception:  # noqa: BLE001  # a bug of ours: the log gets the traceback, the client one sentence
+        except Exception:  # noqa: BLE001  # a bug of ours: the log gets the traceback, the client a sentence
             incoming.traceback = traceback.format_exc()
             return unexpected_error(incoming.name)
         return None

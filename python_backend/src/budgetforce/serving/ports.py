@@ -38,7 +38,7 @@ def request_id_of(request: pb_utils.InferenceRequest) -> str:
 
 
 class ResponsePort:
-    """Sends the responses of one request. Safe to use from several threads."""
+    """Sends the responses of a request. Safe to use from several threads."""
 
     def __init__(self, sender: pb_utils.ResponseSender) -> None:
         self._sender = sender
@@ -46,11 +46,11 @@ class ResponsePort:
         self._closed = False
 
     def send(self, outputs: Mapping[str, npt.NDArray[Any]], *, final: bool = False) -> None:
-        """Send one response; does nothing after the final one."""
+        """Send a response; does nothing after the final response."""
         self.send_tensors([pb_utils.Tensor(name, array) for name, array in outputs.items()], final=final)
 
     def send_tensors(self, tensors: list[pb_utils.Tensor], *, final: bool = False) -> None:
-        """Send one response of tensors that already exist."""
+        """Send a response of tensors that already exist."""
         self._send(pb_utils.InferenceResponse(output_tensors=tensors), final)
 
     def fail(self, error: BudgetForceError, message: str | None = None) -> None:
@@ -107,11 +107,11 @@ class ReplyPort(ResponsePort):
             self.send_tensors(_tensors([chunk]), final=final and chunk is chunks[-1])
 
     def send_together(self, chunks: Sequence[OutputChunk], final: bool) -> None:
-        """Send one response, with an element for each chunk: n samples make texts of shape [1, n]."""
+        """Send a single response with an element for each chunk: n samples make texts of shape [1, n]."""
         self.send_tensors(_tensors(chunks), final=final)
 
     def fail(self, error: BudgetForceError, message: str | None = None) -> None:
-        """End the request with an error; if the error cannot be sent, without one."""
+        """End the request with an error; if the error cannot be sent, end it without."""
         try:
             super().fail(error, message)
         except Exception:  # noqa: BLE001  # whatever it is, a client that waits forever is worse

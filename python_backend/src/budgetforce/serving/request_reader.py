@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Copies Triton's requests for the orchestrator, and refuses oversized tensors, request parameters, and KServe's timeout and sequences.
 
-This runs on the one thread that Triton hands requests to, so it must be quick; work that grows with a request's size is left to the
+This runs on the only thread that Triton hands requests to, so it must be quick; work that grows with a request's size is left to the
 orchestrator's workers.
 """
 

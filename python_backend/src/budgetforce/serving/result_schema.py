@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every JSON key that model ``s1`` sends, with its meaning: the one list that server, client and documentation are held to.
+"""Every JSON key that model ``s1`` sends, with its meaning: the list that tests compare server, client and documentation with.
 
 ``Annotated`` carries the meaning of a key, so that ``meanings(SampleResult)`` can be read by tests and pages. Units: tokens, unless
-a key ends in ``_ms`` (milliseconds). Knows no Triton.
+a key ends in ``_ms`` (milliseconds). Independent of Triton.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class RoundReport(TypedDict):
     num_sampled_tokens: Annotated[int, "tokens that the engine sampled, a consumed terminator and dropped tokens included"]
     num_dropped_tokens: Annotated[int, "of num_sampled_tokens: kept out of text and context"]
     ended_by: Annotated[str | None, "why the round ended, a value of core.RoundEnd"]
-    terminator_id: Annotated[int | None, "token id of the consumed terminator, if one ended the round"]
+    terminator_id: Annotated[int | None, "token id of the consumed terminator; null if none ended the round"]
     refused_for: Annotated[str | None, "why that terminator was refused: num_ignore or min_thinking_tokens; null if it was not"]
     injected_ids: Annotated[list[int], "token ids that the server injected behind the round"]
     num_engine_calls: Annotated[int, "engine calls of the round"]
@@ -99,11 +99,11 @@ class SampleResult(TypedDict):
     request_id: Annotated[str, "the client's name for the request, or an id that the server made up"]
     index: Annotated[int, "which of the request's samples, from 0"]
     finish_reason: Annotated[FinishReason, "why each phase ended"]
-    stop_word: Annotated[str | None, "the stop word that ended the answer, if one did"]
+    stop_word: Annotated[str | None, "the stop word that ended the answer; null if none did"]
     usage: Annotated[Usage, "token account"]
     effective: Annotated[Effective, "parameters as they were applied"]
     rounds: Annotated[list[RoundReport], "the rounds in order"]
-    engine_time_to_first_token_ms: Annotated[float | None, "first_token_ms of the first round that has one"]
+    engine_time_to_first_token_ms: Annotated[float | None, "first_token_ms of the first round that has a token"]
     total_ms: Annotated[float, "time from the request's admission to the sample's result"]
 
 
@@ -123,6 +123,6 @@ class SampleProgress(TypedDict):
 
 
 def meanings(schema: type) -> dict[str, str]:
-    """Return the keys of one of the classes above, in order, with their meanings."""
+    """Return the keys of a class above, in order, with their meanings."""
     hints: Mapping[str, Any] = get_type_hints(schema, include_extras=True)
     return {key: hint.__metadata__[0] for key, hint in hints.items()}

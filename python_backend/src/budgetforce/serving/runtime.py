@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs an orchestrator: many requests concurrently on its own thread, or one at a time in the caller's. Knows no Triton."""
+"""Runs an orchestrator: many requests concurrently on its own thread, or singly in the caller's. Independent of Triton."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Runtime(Protocol):
 
 
 class ConcurrentRuntime:
-    """Runs all requests on one event loop in a thread of its own.
+    """Runs all requests on an event loop in a thread of its own.
 
     ``build`` is called on that loop; ``report`` about ten times a second, on another thread.
     """
@@ -144,7 +144,7 @@ class ConcurrentRuntime:
 
 
 class SerialRuntime:
-    """Runs one request at a time, everything in the calling thread: cancel checks and sends too.
+    """Runs a single request at a time, everything in the calling thread: cancel checks and sends too.
 
     The engine is called through Triton's BLS, which two threads of a process cannot use safely.
     """

@@ -15,9 +15,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from s1_client.cli.output import clean
-from s1_client.cli.plots.axes import SHARE, SIZE_INCHES, save, scale_x, scale_y, tell
+from s1_client.cli.plots.axes import SHARE, SIZE_INCHES, save, scale_x, scale_y, set_title
 from s1_client.cli.plots.lines import draw_lines, label_points
-from s1_client.cli.plots.points import lines_apart
+from s1_client.cli.plots.points import shifted_lines
 from s1_client.cli.plots.style import COLOURS, GREY, LIGHT, new_figure, styled
 from s1_client.evaluation._intervals import Estimate
 from s1_client.evaluation._protocol import REBASE, limit_name
@@ -188,8 +188,8 @@ def _plot(
         return None
     figure = new_figure(SIZE_INCHES)
     axes = figure.add_subplot()
-    apart = lines_apart(drawn)
-    draw_lines(figure, axes, apart)
+    lines_shifted = shifted_lines(drawn)
+    draw_lines(figure, axes, lines_shifted)
     everything = [point for points in drawn.values() for point in points]
     scale_x(axes, [point.x for point in everything], **({} if x_label is None else {"label": x_label}))
     is_graded = any(row.accuracy for row in report.rows)
@@ -200,7 +200,7 @@ def _plot(
     _tell(axes, report, title, models=models)
     figure.legend(loc="outside lower center", ncols=min(len(drawn), 3), frameon=False, fontsize=9)
     figure.draw_without_rendering()  # labels need the final layout
-    label_points(axes, apart)
+    label_points(axes, lines_shifted)
     return figure
 
 
@@ -209,4 +209,4 @@ def _tell(axes: Axes, report: Report, title: str, labels: str = " · labels: the
     number = max((row.num_questions for row in report.rows), default=0)
     model = f"model {report.model}{preset}" if models is None else models
     questions = f"{number} question{'s' if number != 1 else ''}"
-    tell(axes, title, f"task {report.task}, {questions} · {model}{labels}")
+    set_title(axes, title, f"task {report.task}, {questions} · {model}{labels}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What plots of thinking have in common: their size, the axes of tokens and of shares, and the two files that each becomes."""
+"""The axes, titles and files that all plots of thinking share."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from s1_client.cli.output import clean
-from s1_client.cli.plots.points import Placed
+from s1_client.cli.plots.points import PlotPoint
 from s1_client.cli.plots.style import DPI, GREY, LIGHT, NUMBERS, steps
 
 SIZE_INCHES = (7.2, 4.6)
-LOG_FROM = 10  # the most thinking over the least: budgets are doubled, as a rule, and a linear axis crowds the small ones
-PAD, _ZERO_DECADES = 0.06, 0.3  # a share of an axis; the width of 0 to the least number on one that is logarithmic
-_LETTERS_PER_LINE = 96  # of 9 points, in a figure of 7.2 inches
+LOG_FROM = 10  # from this ratio of maximum to minimum the axis is logarithmic: a linear one crowds small budgets
+PAD, _ZERO_DECADES = 0.06, 0.3  # padding as a share of the axis; width in decades from 0 to the smallest value on a log axis
+_LETTERS_PER_LINE = 96  # of text of 9 points in a figure of 7.2 inches
 THINKING = "thinking, tokens per reply"
 SHARE = "right answers, % (bars: 95% interval)"
 
@@ -32,16 +32,16 @@ def save(figure: Figure, stem: Path) -> tuple[Path, Path]:
     return png, svg
 
 
-def tell(axes: Axes, title: str, said: str) -> None:
-    """The title, and under it in small what one has to know to read the figure, in as many lines as its width needs."""
-    lines = wrap(clean(said), _LETTERS_PER_LINE)
+def set_title(axes: Axes, title: str, subtitle: str) -> None:
+    """Set the title, and below it the subtitle in small letters, wrapped to the width of the figure."""
+    lines = wrap(clean(subtitle), _LETTERS_PER_LINE)
     axes.set_title(clean(title) + "\n" * len(lines), loc="left", fontweight="bold")
     style: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "fontsize": 9, "color": GREY}
-    axes.annotate("\n".join(lines), (0, 1), (0, 6), in_layout=False, **style)  # in the layout a long line would squeeze the axes
+    axes.annotate("\n".join(lines), (0, 1), (0, 6), in_layout=False, **style)  # as part of the layout a long line would squeeze the axes
 
 
 def scale_x(axes: Axes, xs: Sequence[float], label: str = THINKING) -> None:
-    """Linear or logarithmic, by the range. Shifted lines do not count for matplotlib's own limits."""
+    """Set a linear or logarithmic x axis, by the range of ``xs``. (Matplotlib's automatic limits ignore shifted lines.)"""
     axes.set_xlabel(f"{label} (mean)")
     if not xs:
         return
@@ -67,8 +67,8 @@ def _scale_log(axes: Axes, least: float, most: float, label: str, *, has_zero: b
     axes.xaxis.set_minor_locator(NullLocator())
 
 
-def scale_y(axes: Axes, points: Sequence[Placed], label: str, *, is_share: bool) -> None:
-    """A share, 0 to 1, is shown in percent; the axis ends at 0% and at 100%."""
+def scale_y(axes: Axes, points: Sequence[PlotPoint], label: str, *, is_share: bool) -> None:
+    """Set the y axis; a share (0 to 1) is shown in percent, and its axis ends at 0% and 100%."""
     ys = [y for point in points for y in (point.y, point.low, point.high) if y is not None] or [0.0, 1.0]
     pad = 2 * PAD * (max(ys) - min(ys)) or (0.05 if is_share else 1)
     low, high = min(ys) - pad, max(ys) + pad
@@ -77,7 +77,7 @@ def scale_y(axes: Axes, points: Sequence[Placed], label: str, *, is_share: bool)
     axes.set_ylim(low, high)
     axes.set_ylabel(label)
     if is_share:
-        ticks = [round(tick, 9) for tick in axes.get_yticks()]  # 1.0000000000000002 is 100%, too
+        ticks = [round(tick, 9) for tick in axes.get_yticks()]  # 1.0000000000000002 counts as 100%
         axes.set_yticks([tick for tick in ticks if low <= tick <= high])
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.10g}"))
     axes.grid(color=LIGHT, linewidth=0.6)

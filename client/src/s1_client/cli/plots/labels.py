@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where labels go beside their points: to the first place of some around each that covers nothing else. In pixels.
+"""Place labels beside their points: at the first of several candidate places that covers nothing else. In pixels.
 
-Knows rectangles, no plot.
+Knows only rectangles, no plots.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-# Above, below, right, left, then between those; then the same farther away.
+# Above, below, right, left, then the diagonals.
 _DIRECTIONS = ((0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (-1, 1), (1, -1), (-1, -1))
-_DISTANCES = (1.0, 2.0, 3.0)  # times the gap
-_STEP = 4.0  # pixels between the dots that stand for a line
+_DISTANCES = (1.0, 2.0, 3.0)  # in gaps
+_STEP = 4.0  # pixels between the squares that represent a line
 
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A rectangle by its middle and half its size."""
+    """A rectangle, given by its centre and half of its width and height."""
 
     x: float
     y: float
@@ -25,19 +25,19 @@ class Box:
     half_height: float
 
     def overlap(self, other: Box) -> float:
-        """The area that both cover."""
+        """Return the area that both rectangles cover."""
         width = min(self.x + self.half_width, other.x + other.half_width) - max(self.x - self.half_width, other.x - other.half_width)
         height = min(self.y + self.half_height, other.y + other.half_height) - max(self.y - self.half_height, other.y - other.half_height)
         return max(width, 0.0) * max(height, 0.0)
 
     @property
     def area(self) -> float:
-        """What it covers."""
+        """The area of the rectangle."""
         return 4 * self.half_width * self.half_height
 
 
 def dots(start: tuple[float, float], end: tuple[float, float], half_width: float) -> Iterator[Box]:
-    """A straight line as small squares."""
+    """Yield small squares along a straight line."""
     (x0, y0), (x1, y1) = start, end
     number = int(max(abs(x1 - x0), abs(y1 - y0)) / _STEP) + 1
     for step in range(number + 1):
@@ -46,7 +46,7 @@ def dots(start: tuple[float, float], end: tuple[float, float], half_width: float
 
 
 def place(points: Sequence[Box], sizes: Sequence[tuple[float, float]], obstacles: Iterable[Box], frame: Box, gap: float) -> list[Box]:
-    """A place for the label (of width and height ``sizes``) of each point, inside ``frame`` if that can be."""
+    """Return a place for the label of each point, inside ``frame`` if possible; ``sizes`` holds widths and heights."""
     taken = [*obstacles, *points]
     placed = []
     for point, (width, height) in zip(points, sizes, strict=True):

@@ -9,11 +9,11 @@ from typing import Generic, Protocol, TypeVar
 
 from s1_client.cli.plots.style import COLOURS, MARKERS
 
-_APART_POINTS, _MOST_APART_POINTS = 4.0, 12.0  # lines are shifted by so little that those which coincide are all seen
+_SHIFT_POINTS, _MAX_SHIFT_POINTS = 4.0, 12.0  # small shifts that keep coinciding lines visible
 
 
-class Placed(Protocol):
-    """A place on a figure, as far as drawing wants to know it."""
+class PlotPoint(Protocol):
+    """A point of a figure: its place, the bounds of its interval, and its label."""
 
     @property
     def x(self) -> float: ...
@@ -29,33 +29,33 @@ class Placed(Protocol):
     def is_hollow(self) -> bool: ...
 
 
-Drawn = TypeVar("Drawn", bound=Placed)
+AnyPoint = TypeVar("AnyPoint", bound=PlotPoint)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line(Generic[Drawn]):
-    """Points that belong together: the settings of a number of ignores, or of another curve.
+class Line(Generic[AnyPoint]):
+    """A line of a figure with its points, such as all budgets with the same num_ignore.
 
     Attributes:
-        apart_points: how far it is shifted to the right, in typographic points.
+        shift_points: shift to the right, in typographic points.
     """
 
     name: str
     colour: str
     marker: str
-    apart_points: float
-    points: Sequence[Drawn]
+    shift_points: float
+    points: Sequence[AnyPoint]
 
 
-def lines_apart(points: Mapping[str, Sequence[Drawn]]) -> list[Line[Drawn]]:
-    """A line for each name, with colours, markers and shifts of their own."""
-    step = min(_APART_POINTS, _MOST_APART_POINTS / len(points)) if points else 0
+def shifted_lines(points: Mapping[str, Sequence[AnyPoint]]) -> list[Line[AnyPoint]]:
+    """Return a line for each name, with its own colour, marker and horizontal shift."""
+    step = min(_SHIFT_POINTS, _MAX_SHIFT_POINTS / len(points)) if points else 0
     return [
         Line(
             name=name,
             colour=COLOURS[number % len(COLOURS)],
             marker=MARKERS[number % len(MARKERS)],
-            apart_points=step * (number - (len(points) - 1) / 2),
+            shift_points=step * (number - (len(points) - 1) / 2),
             points=placed,
         )
         for number, (name, placed) in enumerate(points.items())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Refusals of sampling values that exceed what the engine's library supports in a call, by the request's field. Knows no Triton."""
+"""Refusals of sampling values that exceed what the engine's library supports in a call, by the request's field. Independent of Triton."""
 
 from __future__ import annotations
 

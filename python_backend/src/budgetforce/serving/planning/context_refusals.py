@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Refusals of requests that do not fit the context: each names the field that could give way, and by how much. Knows no Triton."""
+"""Refusals of requests that do not fit the context: each names the field that could give way, and by how much. Independent of Triton."""
 
 from __future__ import annotations
 

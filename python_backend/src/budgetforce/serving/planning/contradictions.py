@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Refusals of fields that contradict each other or the model preset: they are never ignored. Knows no Triton."""
+"""Refusals of fields that contradict each other or the model preset: they are never ignored. Independent of Triton."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Values that the request sets or, where it does not, its model preset. Knows no Triton."""
+"""Values that the request sets or, where it does not, its model preset. Independent of Triton."""
 
 from __future__ import annotations
 

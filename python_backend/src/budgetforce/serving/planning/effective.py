@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ``effective`` part of a result: every parameter as the plan applies it. Knows no Triton."""
+"""The ``effective`` part of a result: every parameter as the plan applies it. Independent of Triton."""
 
 from __future__ import annotations
 

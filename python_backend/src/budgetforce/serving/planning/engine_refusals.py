@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Translates an engine's refusal of one of its tensors into a refusal of the request's field. Knows no Triton."""
+"""Translates an engine's refusal of a tensor into a refusal of the request's field. Independent of Triton."""
 
 from __future__ import annotations
 

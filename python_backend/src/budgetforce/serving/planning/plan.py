@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A request that has been planned: token ids, budgets and sampling, ready to run. Knows no Triton."""
+"""A request that has been planned: token ids, budgets and sampling, ready to run. Independent of Triton."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from budgetforce.text.stop_words import StopWords
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplyPlan:
-    """The plan of one request, which all its samples share.
+    """The plan of a request, which all its samples share.
 
     Attributes:
         forcing: plan of the core.

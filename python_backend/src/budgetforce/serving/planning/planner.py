@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Turns a checked request and its model preset into a plan of token ids. Knows no Triton.
+"""Turns a checked request and its model preset into a plan of token ids. Independent of Triton.
 
 Budget algebra: context >= prompt + thinking + grace + closing + answer, where *closing* is the most that opening the answer can
 inject. The answer's reserve is subtracted first; the rest bounds thinking. A value of the request is applied or refused, never
@@ -31,7 +31,7 @@ from budgetforce.text.tokenizer import ChatTokenizer
 
 
 class Planner:
-    """Plans requests for one model. Safe to use from several threads."""
+    """Plans requests for a model. Safe to use from several threads."""
 
     def __init__(
         self,
@@ -132,7 +132,7 @@ class Planner:
     def _encode_chat(self, request: ReplyRequest, preset: Preset) -> tuple[int, ...]:
         """Return the ids of the rendered chat.
 
-        Encoding a huge prompt takes seconds, so one that its number of words or bytes already shows to be too long is refused first.
+        Encoding a huge prompt takes seconds. So a prompt that is too long by its number of words or bytes is refused without encoding.
         """
         context = min(self._max_context_tokens, preset.context_tokens)
         num_tokens = self._tokenizer.fewest_tokens([message["content"] for message in request.messages])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The engine calls of one sample: names, seeds, and what becomes of one that an outage cuts. Knows no Triton."""
+"""Makes the engine calls of a sample: their ids, their seeds, and their continuation after an outage. Independent of Triton."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ RETRY_PERIOD_S = 0.1
 
 @dataclass(slots=True, kw_only=True)
 class EngineCalls:
-    """Makes them.
+    """The engine calls of a sample.
 
     Attributes:
         index: which of the request's samples it is.
         ready: see ``EngineCall``.
-        max_outage_s: how long to wait for an engine that goes away when the request has ids already.
-        prefix: calls are named after it, unique among all that run.
-        num_calls: so far.
-        begun: set when the request has ids, this sample's or another's: then there is something to lose.
+        max_outage_s: how long to wait for an engine that disappears when the request already has ids.
+        prefix: beginning of the calls' ids, unique among all running samples.
+        num_calls: calls so far.
+        begun: set when the request has ids, of this sample or another: from then on an outage would lose something.
     """
 
     engine: Engine
@@ -45,11 +45,11 @@ class EngineCalls:
     _gone_since: float | None = None
 
     async def stream_round(self, generate: Generate, forcer: BudgetForcer, trace: RoundTrace) -> AsyncGenerator[tuple[int, ...], None]:
-        """The sampled ids of a round, as they come; each must have been given to ``forcer`` when the next are asked for.
+        """Yield the sampled ids of a round as they come. The caller must pass them to ``forcer`` before it asks for the next.
 
-        Terminators cannot be kept off for some ids only, so a round that must not begin with one is
-        two calls: so many ids with the terminators banned, then the rest. A call that an outage cuts
-        is continued from the ids that came. Raises what ``Engine.stream`` does.
+        An engine cannot ban terminators for a call's first ids only. So a round that must not begin with a terminator is two calls:
+        the protected ids with the terminators banned, then the rest. A call that an outage cuts is continued from the ids that came.
+        Raises the errors of ``Engine.stream``.
         """
         num_ids, is_over = 0, False
         while not is_over:
@@ -96,8 +96,10 @@ class EngineCalls:
         )
 
     async def _wait_for_engine(self, error: EngineUnavailable) -> None:
-        """Wait until the engine is back. Raises ``error`` if it is gone for too long, or if there is nothing to
-        be lost yet: whoever asked can as well ask again, or another server.
+        """Wait until the engine is back.
+
+        Raises ``error`` if it is gone for more than ``max_outage_s``, or if the request has no ids yet: then the client loses nothing
+        by sending it again, here or to another server.
         """
         if not self.begun.is_set():
             raise error
@@ -111,7 +113,7 @@ class EngineCalls:
 
 
 def call_seed(seed: int | None, sample: int, call: int) -> int | None:
-    """The seed of a sample's ``call``-th engine call, of 63 bits: equal requests repeat, no two calls of one do.
+    """Return the 63-bit seed of a sample's ``call``-th engine call: equal for equal requests, different for the calls of a request.
 
     vLLM and TensorRT-LLM's LLM API keep a seed as int64 without a check, so a 64th bit would fail the call.
     """

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One request: its samples, side by side, into one sink. Knows no Triton.
+"""Runs a request: its samples, concurrently, into a shared sink. Independent of Triton.
 
-Every way through ends in exactly one of: ``sink.close`` (every sample has its result), or an
-exception to the caller after ``sink.settle`` (who then sends the one error response).
+A reply ends in exactly one way: ``sink.close`` (every sample has its result), or an exception to the caller after ``sink.settle``
+(the caller then sends the error response).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from budgetforce.text.tokenizer import ChatTokenizer
 
 
 class Reply:
-    """Runs the samples of a request. The first one computes the prompt's KV cache for all."""
+    """Runs the samples of a request. The first sample computes the prompt's KV cache for all of them."""
 
     def __init__(
         self,
@@ -37,7 +37,8 @@ class Reply:
         max_outage_s: float = 0.0,
         room: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
     ) -> None:
-        self._room = room  # a sample waits for it, and holds it while it runs
+        """``room``: each sample waits to enter such a context, and runs inside it."""
+        self._room = room
         self._latest_start = deadline.at if deadline.answers else None
         self._plan = plan
         self._sink = sink
@@ -56,10 +57,10 @@ class Reply:
         ]
 
     async def run(self) -> None:
-        """Run to the end.
+        """Run all samples to their end.
 
-        Raises EngineFailed, EngineUnavailable, InvalidRequest (from the engine) or
-        asyncio.CancelledError; nothing more goes to the sink then.
+        Raises EngineFailed, EngineUnavailable, InvalidRequest (from the engine) or asyncio.CancelledError; the sink gets nothing more
+        then.
         """
         try:
             await self._run_all()
@@ -69,9 +70,9 @@ class Reply:
             raise
 
     def answer_now(self) -> None:
-        """Close the thinking of all samples at once; from the event loop only.
+        """Close the thinking of all samples at once. Call it from the event loop only.
 
-        Raises InvalidRequest if their preset leaves the answer to the model: there is nothing to close it with.
+        Raises InvalidRequest if the preset leaves the answer to the model: then there is no marker to close thinking with.
         """
         if self._plan.forcing.leave_answer_to_model:
             preset = self._plan.effective["preset"]
@@ -81,30 +82,30 @@ class Reply:
 
     @property
     def is_over(self) -> bool:
-        """Whether all samples are: who has the last result may know it before ``run`` has returned."""
+        """Whether all samples are over. A client that has the last result may act on it before ``run`` has returned."""
         return all(runner.is_over for runner in self._runners)
 
     def so_far(self) -> list[SampleProgress]:
-        """How far each sample got."""
+        """Return the progress of each sample."""
         return [runner.so_far() for runner in self._runners]
 
     async def _run_all(self) -> None:
         first, *others = self._runners
         if not others:
-            await self._run_one(first)
+            await self._run_sample(first)
             return
         try:
-            async with asyncio.TaskGroup() as group:  # one that fails ends the others
-                group.create_task(self._run_one(first))
-                await first.first_ids_came.wait()  # the prompt is in the KV cache now
+            async with asyncio.TaskGroup() as group:  # a sample that fails ends the others
+                group.create_task(self._run_sample(first))
+                await first.first_ids_came.wait()  # now the prompt is in the KV cache
                 for runner in others:
-                    group.create_task(self._run_one(runner))
+                    group.create_task(self._run_sample(runner))
         except BaseExceptionGroup as failures:
             raise failures.exceptions[0] from None
 
-    async def _run_one(self, runner: SampleRunner) -> None:
-        async with AsyncExitStack() as held:
-            with suppress(TimeoutError):  # it has to end now, and needs no room for that
+    async def _run_sample(self, runner: SampleRunner) -> None:
+        async with AsyncExitStack() as stack:
+            with suppress(TimeoutError):  # the deadline has come: the sample ends now, and needs no room for that
                 async with asyncio.timeout_at(self._latest_start):
-                    await held.enter_async_context(self._room())
+                    await stack.enter_async_context(self._room())
             await runner.run()

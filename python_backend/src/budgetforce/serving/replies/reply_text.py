@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ids of a sample to chunks of text. Knows no Triton."""
+"""Turns the ids of a sample into chunks of text. Independent of Triton."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from budgetforce.text.stop_words import StopWordFilter, StopWords
 
 
 class ReplyText:
-    """Ids of a sample to text, phase by phase; thinking and answer are decoded apart.
+    """Decodes the ids of a sample, thinking and answer apart, and looks for stop words.
 
-    A stop word of the answer may begin in its injected prefix. What is held back of that is shown, if it comes to that, as
-    injected, in a chunk without ids: they went out with the rest of the prefix. Stop words of the thinking, which are an
-    audit preset's, are looked for in sampled text alone, as the authors' programs do.
+    A stop word of the answer may begin in its injected prefix. Prefix text that is held back for that and released later is shown as
+    injected, in a chunk without ids: they were sent with the rest of the prefix. Stop words of thinking, which only an audit preset
+    has, are looked for in sampled text alone, as the authors' programs do.
     """
 
     def __init__(self, token_bytes: Sequence[bytes], stop_words: Mapping[Phase, StopWords], index: int = 0) -> None:
         self._decoders = {phase: StreamDecoder(token_bytes) for phase in Phase}
         self._stop_words = {phase: StopWordFilter(words) for phase, words in stop_words.items()}
-        self._num_held_injected = 0  # characters of the prefix, the first that are held back
+        self._num_held_injected = 0  # characters of the prefix that are held back, in front of sampled ones
         self._index = index
 
     def stop_word(self, phase: Phase) -> str | None:
-        """The stop word that ended the phase, if one did."""
+        """Return the stop word that ended ``phase``, None if none did."""
         return self._stop_words[phase].found
 
     def chunks(self, emit: Emit) -> list[OutputChunk]:
-        """What to hand on for ``emit``. The first marker of the answer ends the thinking text."""
+        """Return the chunks of ``emit``. The first marker of the answer ends the thinking text."""
         if emit.hidden and emit.phase is Phase.THINKING:
             return [self._chunk("thinking_opened", ids=emit.ids)]
         if emit.hidden:
@@ -47,20 +47,20 @@ class ReplyText:
         return [self._chunk("injected", ids=emit.ids, **{emit.phase.value: text})]
 
     def flush(self, phase: Phase) -> list[OutputChunk]:
-        """What was held back when a phase is over."""
+        """Return the chunks of text that is still held back when ``phase`` is over."""
         text = self._stop_words[phase].feed(self._decoders[phase].flush()) + self._stop_words[phase].flush()
         return self._sampled(phase, text) if text else []
 
     def round_ended(self, report: RoundReport) -> OutputChunk:
-        """What tells of a round that is over."""
+        """Return the chunk that reports a round."""
         return self._chunk("round_ended", round=json.dumps(report))
 
     def done(self, result: SampleResult) -> list[OutputChunk]:
-        """The last chunks: what was held back, and the result."""
+        """Return the last chunks: text that is still held back, and the result."""
         return [*self.flush(Phase.THINKING), *self.flush(Phase.ANSWER), self._chunk("done", result=json.dumps(result))]
 
     def _sampled(self, phase: Phase, text: str, ids: tuple[int, ...] = ()) -> list[OutputChunk]:
-        """Chunks for text that is behind what was held back of the prefix, or begins with it."""
+        """Return the chunks of sampled text, whose first characters may be prefix text that was held back."""
         released = text[: self._num_held_injected] if phase is Phase.ANSWER else ""
         self._num_held_injected -= len(released)
         chunks = [self._chunk("injected", answer=released)] if released else []

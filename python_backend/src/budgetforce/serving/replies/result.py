@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Builds the JSON of a sample's result from the core's ledger and the timing of its rounds. Knows no Triton."""
+"""Builds the JSON of a sample's result from the core's ledger and the timing of its rounds. Independent of Triton."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def usage_report(ledger: Ledger) -> Usage:
 
 
 def round_report(record: RoundRecord, trace: RoundTrace) -> RoundReport:
-    """Return one round: the core's record and the measurements of its engine calls."""
+    """Return the report of a round: the core's record and the measurements of its engine calls."""
     return {
         "phase": record.phase,
         "num_prompt_tokens": record.num_prompt_tokens,

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One sample: the loop between the core and an engine. Knows no Triton.
+"""Runs a sample: the loop between the core and an engine. Independent of Triton.
 
-It ends in exactly one of: a chunk with the result, or an exception to the caller (``reply``).
+A sample ends in exactly one way: a chunk with the result, or an exception to the caller (``reply``).
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ from budgetforce.text.tokenizer import ChatTokenizer
 
 @dataclass(slots=True, kw_only=True)
 class SampleRunner:
-    """Runs one sample.
+    """Runs a sample: asks the core for the next action, performs it, and reports the outcome to the core.
 
     Attributes:
         request_id: the client's name for the request; need not be unique.
         sink: takes the chunks, in order.
         index: which of the request's samples it is.
-        first_ids_came: set with the engine's first ids, or when it is over without any.
+        first_ids_came: set with the engine's first ids, or when the sample ends without any.
     """
 
     request_id: str
@@ -78,10 +78,10 @@ class SampleRunner:
         self._idle_since = self.started
 
     async def run(self) -> None:
-        """Run to the end.
+        """Run the sample to its end.
 
-        Raises EngineFailed, EngineUnavailable, InvalidRequest (from the engine) or
-        asyncio.CancelledError.
+        Raises EngineFailed, EngineUnavailable, InvalidRequest (from the engine) or asyncio.CancelledError. A ShellProtocolError of
+        the core passes through: it is a bug of ours.
         """
         watching = asyncio.create_task(self._watch_deadline()) if self.deadline.answers else None
         try:
@@ -97,17 +97,17 @@ class SampleRunner:
                 watching.cancel()
 
     def answer_now(self) -> None:
-        """Close thinking at once, if it is not closed; from the event loop only."""
+        """Close thinking at once, if it is still open. Call it from the event loop only."""
         self._answer_now_pending = True
         self._cut_if_due()
 
     @property
     def is_over(self) -> bool:
-        """Whether its result is on the way, or was."""
+        """Whether the result is being sent or has been sent."""
         return self._forcer.ledger.answer_end is not None
 
     def so_far(self) -> SampleProgress:
-        """How far it got, for a request that fails."""
+        """Return the progress, for the error of a request that fails."""
         ledger = self._forcer.ledger
         return {"index": self.index, "num_rounds": len(ledger.rounds), "usage": usage_report(ledger)}
 
@@ -120,31 +120,31 @@ class SampleRunner:
             else:
                 last = self._emit(self._reencode(last))
 
-    def _emit(self, actions: Sequence[Action], ended: OutputChunk | None = None) -> Any:
-        """Hand on what is to be shown, ``ended`` behind what the round itself brought; the last action,
-        which is the next thing to do (None: nothing is).
+    def _emit(self, actions: Sequence[Action], round_ended: OutputChunk | None = None) -> Any:
+        """Put the chunks of ``actions``, with ``round_ended`` behind the round's own text.
+
+        Returns the last action, which is the next thing to do (None if there is none).
         """
         chunks = [chunk for action in actions if isinstance(action, Emit) for chunk in self._text.chunks(action)]
         if actions and isinstance(actions[-1], Finish):
             chunks += self._text.done(self._result())
-        if ended is not None:
-            behind = next(
-                (n for n, chunk in enumerate(chunks) if chunk.event not in set(Phase) and not _is_held_back_text(chunk)), len(chunks)
-            )
-            chunks.insert(behind, ended)
+        if round_ended is not None:
+            sampled = set(Phase)
+            behind = (n for n, chunk in enumerate(chunks) if chunk.event not in sampled and not _is_held_back_text(chunk))
+            chunks.insert(next(behind, len(chunks)), round_ended)
         for chunk in chunks:
             self.sink.put(chunk)
         return actions[-1] if actions else None
 
     def _round_ended(self) -> OutputChunk:
-        record = self._forcer.ledger.rounds[len(self.rounds) - 1]  # the next one may have been opened
+        record = self._forcer.ledger.rounds[len(self.rounds) - 1]  # not [-1]: the core may have opened the next round
         return self._text.round_ended(round_report(record, self.rounds[-1]))
 
     def _reencode(self, action: Reencode) -> list[Action]:
         text = self.tokenizer.decode(action.context_ids[action.start :])
         return self._forcer.receive(Reencoded(self.tokenizer.encode_marker(text)))
 
-    # --- one round ------------------------------------------------------------------------
+    # --- a round --------------------------------------------------------------------------
 
     async def _round(self, generate: Generate) -> list[Action]:
         trace = RoundTrace(gap_ms=ms_since(self._idle_since))
@@ -156,16 +156,16 @@ class SampleRunner:
         try:
             async with asyncio.timeout(None) as timer:
                 self._running_round = (generate.phase, timer)
-                ended = await self._sample(generate, trace)
-        except TimeoutError:  # nothing else has a time limit here
+                actions = await self._sample(generate, trace)
+        except TimeoutError:  # from ``timer``: nothing else here has a time limit
             assert self._cut_by is not None
-            # Nothing to cut: the answer's marker was the round's last id, or its end was under way.
-            ended = self._forcer.receive(self._cut_by) or self._forcer.receive(RoundEnded())
+            # No actions mean that there is nothing to cut: the round's last id was the answer's marker, or thinking was ending.
+            actions = self._forcer.receive(self._cut_by) or self._forcer.receive(RoundEnded())
         finally:
             self._running_round = None
         trace.engine_ms = ms_since(started)
         self._idle_since = time.monotonic()
-        return ended
+        return actions
 
     async def _sample(self, generate: Generate, trace: RoundTrace) -> list[Action]:
         started = time.monotonic()
@@ -179,17 +179,18 @@ class SampleRunner:
         return self._forcer.receive(RoundEnded())
 
     def _receive_ids(self, ids: tuple[int, ...], phase: Phase) -> bool:
-        """Tell the core of sampled ids; whether a stop word is among their text. What comes behind one must not
-        depend on how the engine cuts its stream, so where there are stop words the ids go one by one.
+        """Pass sampled ids to the core; return whether their text contains a stop word.
+
+        With stop words the ids go singly, so that the ids behind a stop word do not depend on how the engine cuts its stream.
         """
         self._pace.count_ids(len(ids))
-        for some in [(token_id,) for token_id in ids] if self.plan.stop_words_of(phase) else [ids]:
-            self._emit(self._forcer.receive(TokensSampled(some)))
+        for group in [(token_id,) for token_id in ids] if self.plan.stop_words_of(phase) else [ids]:
+            self._emit(self._forcer.receive(TokensSampled(group)))
             if self._text.stop_word(phase) is not None:
                 return True
         return False
 
-    # --- what cuts one short -----------------------------------------------------------------
+    # --- cuts by the deadline or by answer_now -----------------------------------------------
 
     async def _watch_deadline(self) -> None:
         while True:
@@ -202,11 +203,11 @@ class SampleRunner:
         phase, timer = self._running_round
         self._cut_by = self._due_cut(phase)
         if self._cut_by is not None:
-            self._running_round = None  # once: timer cannot be rescheduled while it expires
+            self._running_round = None  # only once: a timer cannot be rescheduled while it expires
             timer.reschedule(0)
 
     def _due_cut(self, phase: Phase) -> AnswerNow | TimeIsUp | None:
-        """What cuts a round of ``phase`` short now."""
+        """Return the event that must cut a round of ``phase`` short now, if there is any."""
         if self.deadline.is_up(phase, time.monotonic(), self.plan.num_answer_tokens, self._pace.s_per_token):
             return TimeIsUp()
         return AnswerNow() if self._answer_now_pending and phase is Phase.THINKING else None
@@ -224,5 +225,5 @@ class SampleRunner:
 
 
 def _is_held_back_text(chunk: OutputChunk) -> bool:
-    """Whether it is text that was held back, of ids that were handed on before."""
+    """Return whether the chunk is text that was held back: its ids were sent earlier."""
     return chunk.event == "injected" and not chunk.ids

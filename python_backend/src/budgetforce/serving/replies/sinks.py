@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sinks that send the chunks of a reply: as they come, or joined at the end. Knows no Triton.
+"""Sinks that send the chunks of a reply: as they come, or joined at the end. Independent of Triton.
 
-A stream sends its first chunk at once. Then one send runs at a time, and the chunks that arrive meanwhile leave together with the
+A stream sends its first chunk at once. Then a single send runs at a time, and the chunks that arrive meanwhile leave together with the
 next. So a message holds more when the machine is behind.
 
 We cannot see whether the client reads: Triton accepts every message and keeps it, some 2.5 kB each, until the client does (24.10:
@@ -52,7 +52,7 @@ Send = Callable[[Sequence[OutputChunk], bool], None]  # (chunks, whether they en
 
 
 class Sink(Protocol):
-    """Takes the chunks of one reply, in order. Belongs to one event loop."""
+    """Takes the chunks of a reply, in order. Belongs to an event loop."""
 
     def put(self, chunk: OutputChunk) -> None:
         """Take a chunk; never blocks. Raises the error of an earlier send."""
@@ -193,7 +193,7 @@ def _wake(waiters: Iterable[asyncio.Future[None]]) -> None:
 
 
 class JoiningSink:
-    """Sends one response at the end: a chunk for each sample, in order."""
+    """Sends a single response at the end: a chunk for each sample, in order."""
 
     def __init__(self, send: Send, executor: Executor) -> None:
         self._send = send

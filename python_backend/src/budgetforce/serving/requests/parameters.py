@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a request has beside its tensors: refused by name, for nothing would come of it. Knows no Triton.
+"""Refuses request parameters, the values beside the tensors, by name: they would have no effect. Independent of Triton.
 
-Triton hands a model, as request parameters: over HTTP every key of the JSON body that is no input
-tensor, ``id`` among them; over gRPC the ``parameters`` map but for the keys that it takes itself
-(``sequence_id``, ``sequence_start``, ``sequence_end``, ``priority``, ``timeout`` and those that
-begin with ``triton_``); and headers that the operator has it forward. (Triton's server, releases
-24.10 and 26.07: src/http_server.cc, src/grpc/infer_handler.cc.)
+Triton gives a model as request parameters: over HTTP, every key of the JSON body that is not an input tensor, including ``id``; over
+gRPC, the ``parameters`` map without the keys that Triton uses itself (``sequence_id``, ``sequence_start``, ``sequence_end``,
+``priority``, ``timeout`` and those that begin with ``triton_``); and the headers that the operator lets it forward. (Triton's server,
+releases 24.10 and 26.07: src/http_server.cc, src/grpc/infer_handler.cc.)
 """
 
 from __future__ import annotations
@@ -18,8 +17,8 @@ from typing import Any
 
 from budgetforce.errors import InvalidRequest, shorten
 
-MAX_BYTES = 16384  # of all of them together, with forwarded headers
-# What other servers call a field of ours, where the names alone do not show it.
+MAX_BYTES = 16384  # of all request parameters together, including forwarded headers
+# Names that other servers use for our fields, where the spelling alone does not suggest ours.
 NAMES_ELSEWHERE = {
     "n": "num_samples",
     "stop": "stop_words",
@@ -38,13 +37,13 @@ NAMES_ELSEWHERE = {
 
 
 def refuse_parameters(parameters: str, fields: Sequence[str], *, request_id: str, forwarded: re.Pattern[str] | None = None) -> None:
-    """Raise InvalidRequest naming the first request parameter, if there is one, and the field that was perhaps meant.
+    """Raise InvalidRequest for the first request parameter, if there is any; it suggests the field that may have been meant.
 
     Args:
-        parameters: a JSON object, as Triton gives them.
+        parameters: JSON object, as Triton gives it.
         fields: the names of the model's input tensors.
-        request_id: over HTTP there is a parameter ``id`` that says the same.
-        forwarded: finds the names of headers that the server forwards, which are let pass.
+        request_id: allowed as parameter ``id``, which HTTP requests have.
+        forwarded: matches the names of forwarded headers, which are allowed.
     """
     for name, value in _read(parameters).items():
         if (name == "id" and value == request_id) or (forwarded and forwarded.search(name)):

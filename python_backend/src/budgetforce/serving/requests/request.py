@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a caller of ``s1`` may ask, checked. Knows no Triton, no tokenizer, no engine.
+"""The fields of a request to ``s1``, each checked by itself. Independent of Triton, no tokenizer, no engine.
 
-The names are those of the tensors in model_repository/s1/config.pbtxt. A field that is not
-given is None: what it then becomes is the preset's business (``planning``).
+The names are those of the tensors in model_repository/s1/config.pbtxt. A field that the request does not set is None; the preset
+decides its value later (``planning``).
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from budgetforce.errors import InvalidRequest
 
 ROLES = ("system", "user", "assistant")
 ON_TIMEOUT = ("cancel", "answer")
-MAX_SAMPLES = 64  # the most that the paper's majority votes use
+MAX_SAMPLES = 64  # the largest majority vote in the s1 paper
 
 Message = dict[str, str]
 Rule = tuple[Callable[[Any], bool], str]
 
-# Sampling fields of one value; each also exists as thinking_<name>, for the thinking alone.
+# Sampling fields with a single value. Each also exists as thinking_<name>, for thinking alone.
 SAMPLING_RULES: dict[str, Rule] = {
     "temperature": (lambda v: v >= 0, "a number >= 0 (0 = greedy)"),
     "top_k": (lambda v: v >= 0, "an integer >= 0 (0 = off)"),
@@ -37,16 +37,16 @@ SAMPLING_RULES: dict[str, Rule] = {
 
 
 def field_of(name: str, phase: Phase, thinking_fields: Container[str]) -> str:
-    """Return the field that gave ``phase`` its value of ``name``: thinking_NAME if the caller gave that (``thinking_fields``)."""
+    """Return the request field that sets ``name`` in ``phase``: thinking_NAME if the request has it (``thinking_fields``)."""
     return f"thinking_{name}" if phase is Phase.THINKING and name in thinking_fields else name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplyRequest:
-    """One request, every field checked by itself; what depends on the model is checked in ``planning``.
+    """A request whose fields are valid by themselves. Limits that depend on the model are checked in ``planning``.
 
     Attributes:
-        sampling, thinking_sampling: what was given of SAMPLING_RULES and bad_words.
+        sampling, thinking_sampling: the fields of SAMPLING_RULES and bad_words that the request sets.
     """
 
     messages: tuple[Message, ...]
@@ -72,9 +72,9 @@ class ReplyRequest:
 
 
 def read_reply_request(inputs: Mapping[str, Sequence[Any]], max_messages: int = 2048) -> ReplyRequest:
-    """Check the tensors of a request, given as flat lists by name (strings as bytes).
+    """Return the request in ``inputs``: flat lists by tensor name, strings as bytes.
 
-    Raises InvalidRequest naming the first field that is wrong.
+    Raises InvalidRequest naming the first field with a value that is not allowed.
     """
     read = _FieldReader(inputs)
     prompt_field, messages = _read_prompt(read, max_messages)
@@ -107,21 +107,21 @@ COMMANDS = ("answer_now", "cancel")
 
 
 def read_command(inputs: Mapping[str, Sequence[Any]]) -> str | None:
-    """What the request tells a running one, of the same id, to do; None if it is a request of its own.
+    """Return the command to the running request of the same id, None if the request is not a command.
 
-    Raises InvalidRequest if it asks for anything else besides.
+    Raises InvalidRequest if a command comes with any other field.
     """
-    told = [name for name in COMMANDS if _FieldReader(inputs)(name, _any_value, "true or false")]
-    if not told:
+    commands = [name for name in COMMANDS if _FieldReader(inputs)(name, _any_value, "true or false")]
+    if not commands:
         return None
-    others = sorted(set(inputs) - {told[0], "stream"})
+    others = sorted(set(inputs) - {commands[0], "stream"})
     if others:
-        raise InvalidRequest(others[0], "a value", f"nothing: {told[0]} stands alone, in a request with the id of the running one")
-    return told[0]
+        raise InvalidRequest(others[0], "a value", f"nothing: {commands[0]} stands alone, in a request with the id of the running request")
+    return commands[0]
 
 
 class _FieldReader:
-    """Takes fields out of the inputs, each checked against a rule."""
+    """Reads fields from the inputs and checks each against a rule."""
 
     def __init__(self, inputs: Mapping[str, Sequence[Any]]) -> None:
         self._inputs = inputs
@@ -138,7 +138,7 @@ class _FieldReader:
         return value
 
     def sampling(self, prefix: str) -> dict[str, Any]:
-        """What is given of the sampling fields, by their names without the prefix."""
+        """Return the sampling fields that are set, by their names without the prefix."""
         values = {
             name: self(f"{prefix}{name}", is_allowed, allowed.format(name=f"{prefix}{name}"))
             for name, (is_allowed, allowed) in SAMPLING_RULES.items()
@@ -147,14 +147,14 @@ class _FieldReader:
         return {name: value for name, value in values.items() if value is not None}
 
     def texts(self, field: str) -> tuple[str, ...] | None:
-        """A list of strings, of which "" is one; None if it is not given."""
+        """Return a list of strings, which may be empty; None if the field is not set."""
         values = self._inputs.get(field)
         if values is not None and len(values) == 0:
-            raise InvalidRequest(field, "no value", "one string or more")
+            raise InvalidRequest(field, "no value", "at least one string")
         return None if values is None else tuple(self._text(field, value) for value in values)
 
     def words(self, field: str) -> tuple[str, ...]:
-        """A list of strings; empty ones mean nothing, as clients of the stock models send them."""
+        """Return a list of strings without the empty ones, which clients of the stock models send for "none"."""
         texts = (self._text(field, value) for value in self._inputs.get(field, ()))
         return tuple(text for text in texts if text)
 

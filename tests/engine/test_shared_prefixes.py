@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A call says the same alone and in company, whatever its prompt shares with others: the KV of one never gets into another."""
+"""A call samples the same ids alone and beside others, whatever prefix they share: KV never leaks between calls."""
 
 import random
 
 import pytest
 from copying_model import OFFSET, next_ids, write_gguf
 
-from budgetforce.engine.embedded import EmbeddedEngine
-from budgetforce.engine.openvino_pipeline import BLOCK_SIZE, OpenVinoPipeline
+from budgetforce.engine.cpu.embedded import EmbeddedEngine
+from budgetforce.engine.cpu.openvino_pipeline import BLOCK_SIZE, OpenVinoPipeline
 from budgetforce.engine.token_engine import TokenCall
-from engine.company import Crowd, random_ids, run
+from engine.shared_prefixes import RandomCalls, random_ids, run
 
 
 def openvino(weights):
@@ -17,7 +17,7 @@ def openvino(weights):
 
 
 def llamacpp(weights):
-    module = pytest.importorskip("budgetforce.engine.llamacpp_pipeline")
+    module = pytest.importorskip("budgetforce.engine.cpu.llamacpp_pipeline")
     return module.LlamaCppPipeline(weights, num_kv_tokens=8192, num_slots=4, num_threads=1)
 
 
@@ -39,22 +39,22 @@ def openvino_engine(copying):
     return EmbeddedEngine(lambda: openvino(weights), limits)
 
 
-def test_the_copying_model_says_what_it_is_built_to_say(engine):
+def test_the_copying_model_samples_the_expected_ids(engine):
     prompts = [random_ids(random.Random(n), n) for n in (OFFSET + 1, 333)]
     assert run(engine, *prompts) == [next_ids(prompt, OFFSET + 5) for prompt in prompts]
 
 
-def test_calls_with_shared_beginnings_say_in_company_what_they_say_alone(engine):
-    """Random beginnings that are shared, partings, lengths, moments and cancels."""
-    crowd = Crowd(engine, random.Random(1))
-    crowd.run(num_calls := 100 if isinstance(engine._pipeline, OpenVinoPipeline) else 20)
-    assert (crowd.num_over, crowd.wrong) == (num_calls, [])
+def test_calls_with_shared_prefixes_sample_the_same_ids_as_alone(engine):
+    """Random shared prefixes, divergences, lengths, start times and cancels."""
+    calls = RandomCalls(engine, random.Random(1))
+    calls.run(num_calls := 100 if isinstance(engine._pipeline, OpenVinoPipeline) else 20)
+    assert (calls.num_over, calls.wrong) == (num_calls, [])
 
 
 @pytest.mark.parametrize("num_sampled", [0, 12], ids=["a prompt", "a reply"])
 @pytest.mark.parametrize("delay", [0, 1], ids=["at once", "a step apart"])
-def test_two_continuations_of_an_end_inside_a_block_do_not_spoil_each_other(openvino_engine, num_sampled, delay):
-    """Nor what the cache keeps of them. A step apart it happened to a prompt that filled the shared block exactly."""
+def test_two_continuations_of_an_end_inside_a_block_do_not_corrupt_each_other(openvino_engine, num_sampled, delay):
+    """Nor the blocks that the cache keeps. A step apart, it happened to a prompt that filled the shared block exactly."""
     engine, draw = openvino_engine, random.Random(num_sampled + delay)
     prompt = random_ids(draw, 2 * BLOCK_SIZE + 9 - num_sampled)
     (said,) = run(engine, prompt, num_ids=num_sampled + 1)
@@ -75,7 +75,7 @@ def test_two_continuations_of_an_end_inside_a_block_do_not_spoil_each_other(open
 
 
 def test_reuse_is_not_over_reported_when_a_small_pool_fills_for_the_first_time(copying):
-    """The blocks that were never found again are the first to go, though they are the youngest. One id a step tells the truth."""
+    """Blocks never found again are evicted first, though they are the newest. With one id a step, the steps count the computed ids."""
     weights, limits = copying
     pipeline = OpenVinoPipeline(weights, num_kv_blocks=40, max_num_batched_tokens=1)
     engine, draw = EmbeddedEngine(lambda: pipeline, limits), random.Random(1)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A CPU engine that obeys the rules of NVIDIA's ``tensorrt_llm``: continuous batching, prefix reuse, its ending rules.
+"""A CPU engine with the behaviour of NVIDIA's ``tensorrt_llm``: continuous batching, prefix reuse, its ending rules.
 
-Knows no Triton. One thread owns an ``EmbeddedEngine``: it submits, cancels and steps. The
-computing is a ``TokenPipeline``'s: OpenVINO GenAI's, or any other that can step.
+Independent of Triton. A single thread owns an ``EmbeddedEngine``: it submits, cancels and steps. A
+``TokenPipeline`` computes: OpenVINO GenAI's, llama.cpp's or any other that works in steps.
 
-A pipeline has one mask for a call: bad words for the whole of it, or ``end_id`` for its first ids.
+A pipeline has a single mask per call: bad words for the whole call, or ``end_id`` for its first ids.
 """
 
 from __future__ import annotations
@@ -14,39 +14,41 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from budgetforce.engine.kv_blocks import ResidentBlocks
+from budgetforce.engine.cpu.kv_blocks import ResidentBlocks
 from budgetforce.engine.token_engine import EndDetector, KvUsage, ModelLimits, Progress, TokenCall, validate
 from budgetforce.errors import EngineFailed, InvalidRequest
 
 
 class TokenPipeline(Protocol):
-    """Samples ids for many calls at once, one step at a time."""
+    """Samples ids for many concurrent calls, step by step."""
 
     block_size: int
     num_blocks: int
 
     def may_add(self, key: int, call: TokenCall) -> bool:
-        """Whether the call may be added before the next step; if not, it may be after a few steps. Until the
-        next step the pipeline remembers whom it held back, and lets no call pass that would make it wait longer.
+        """Return whether the call may be added before the next step; if not, it may be after a few steps. Until the
+        next step the pipeline remembers the calls it held back, and admits no call that would delay them.
         """
         ...
 
-    def add(self, key: int, call: TokenCall) -> None: ...
+    def add(self, key: int, call: TokenCall) -> None:
+        """Start a call. Raises RuntimeError if the library refuses it."""
+        ...
 
     def step(self) -> dict[int, list[int]]:
-        """Compute one step; the new ids by key. Raises RuntimeError when the pipeline is broken."""
+        """Compute a step and return the new ids by key. Raises RuntimeError if the pipeline is broken."""
         ...
 
     def drop(self, key: int) -> None:
-        """Forget a call; it is not computed after the next step."""
+        """Drop a call; it is not computed after the next step."""
         ...
 
     def is_busy(self) -> bool:
-        """Whether a step has anything to do, be it to free dropped calls."""
+        """Return whether a step has work to do, including freeing dropped calls."""
         ...
 
     def num_reused_ids(self, key: int) -> int | None:
-        """Ids of the prompt that were found in the cache, known from a call's first id on; None = it cannot say."""
+        """Return how many ids of the prompt were found in the cache, known from the call's first id on; None = unknown."""
         ...
 
 
@@ -59,7 +61,7 @@ class _Live:
 
 
 class EmbeddedEngine:
-    """Runs calls on a pipeline; waiting calls start in order as KV blocks get free. See ``TokenEngine``."""
+    """Implements ``TokenEngine`` on a pipeline; waiting calls start in order as KV blocks become free."""
 
     computes_in_step = True
 
@@ -73,7 +75,7 @@ class EmbeddedEngine:
 
     def _start_pipeline(self) -> None:
         self._pipeline = self._build_pipeline()
-        self._num_allocated = 0  # blocks that ended calls took from the pool, at most
+        self._num_allocated = 0  # upper bound of the blocks that finished calls took from the pool
         self._resident = ResidentBlocks(block_size=self._pipeline.block_size, num_pool_blocks=self._pipeline.num_blocks)
 
     def submit(self, call: TokenCall) -> tuple[int, KvUsage]:
@@ -84,8 +86,8 @@ class EmbeddedEngine:
         return key, live.usage
 
     def cancel(self, key: int) -> None:
-        """A call whose prompt is being computed goes on up to its first id: OpenVINO leaves blocks in the prefix cache
-        that were not computed, when a call is dropped in the middle, and who finds them there gets NaNs, which is id 0.
+        """Stop a call. A call in prefill runs on to its first id: if a call is dropped during prefill, OpenVINO leaves
+        uncomputed blocks in the prefix cache, and a later call that finds them computes NaNs, which sample id 0.
         """
         self._waiting = deque(entry for entry in self._waiting if entry[0] != key)
         live = self._live.get(key)
@@ -100,8 +102,8 @@ class EmbeddedEngine:
         return bool(self._live or self._waiting) or self._pipeline.is_busy()
 
     def step(self) -> list[Progress]:
-        """Start what fits, compute one step, and say what it brought. When the pipeline breaks, all its calls
-        end with an error and a new one is built.
+        """Start the calls that fit, compute a step and return its progress. If the pipeline breaks, all its calls
+        end with an error and a new pipeline is built.
         """
         refused = self._admit()
         try:
@@ -113,10 +115,10 @@ class EmbeddedEngine:
         return refused + [self._advance(key, ids) for key, ids in sampled.items() if key in self._live]
 
     def close(self) -> None:
-        """The pipeline goes with its last reference."""
+        """Do nothing: the pipeline is freed with its last reference."""
 
     def _admit(self) -> list[Progress]:
-        """Start what fits, in order; only a call that the pipeline holds back for a moment is overtaken."""
+        """Start the calls that fit, in order; only calls that the pipeline holds back for a moment are overtaken."""
         refused: list[Progress] = []
         held_back: list[tuple[int, _Live]] = []
         num_free = self._num_free_blocks()
@@ -132,7 +134,7 @@ class EmbeddedEngine:
         return refused
 
     def _start(self, key: int, live: _Live) -> EngineFailed | None:
-        """Give a call to the pipeline; the error if it is refused."""
+        """Add a call to the pipeline; return the error if it is refused."""
         live.usage.num_reused_blocks = self._resident.count(live.call.input_ids)
         try:
             self._pipeline.add(key, live.call)
@@ -142,11 +144,11 @@ class EmbeddedEngine:
         return None
 
     def _num_free_blocks(self) -> int:
-        """Blocks that are left when every call has grown as long as it can: no running call is ever evicted."""
+        """Return the blocks left when every call has its maximum length; so no running call is ever evicted."""
         return self._pipeline.num_blocks - sum(self._num_blocks(live.call) for live in self._live.values())
 
     def _num_blocks(self, call: TokenCall) -> int:
-        """Blocks of the call when it has grown as long as it can."""
+        """Return the call's number of blocks at its maximum length."""
         return -(-(len(call.input_ids) + call.max_new_tokens) // self._pipeline.block_size) + 1  # +1: copy on write
 
     def _advance(self, key: int, ids: list[int]) -> Progress:
@@ -160,7 +162,7 @@ class EmbeddedEngine:
         return Progress(key=key, ids=kept, finished=finished)
 
     def _note_prefill(self, key: int, live: _Live) -> None:
-        """The prompt has been computed: what the pipeline says of the reuse goes before our own lower bound."""
+        """Note that the prompt has been computed; the pipeline's count of reused ids replaces our own lower bound."""
         self._note_computed(live.call.input_ids)
         num_reused_ids = self._pipeline.num_reused_ids(key)
         if num_reused_ids is not None:
@@ -172,7 +174,7 @@ class EmbeddedEngine:
     def _drop(self, key: int) -> None:
         live = self._live.pop(key)
         self._pipeline.drop(key)
-        # One more id may come in the next step, and one block is copied on write.
+        # The next step may sample another id, and a block is copied on write.
         num_blocks = -(-(live.detector.context_len + 1) // self._pipeline.block_size) + 1
         self._num_allocated += num_blocks - live.usage.num_reused_blocks
 
@@ -191,9 +193,9 @@ class EmbeddedEngine:
         validate(call, self.limits)
         if self._num_blocks(call) > self._pipeline.num_blocks:
             pool = self._pipeline.num_blocks * self._pipeline.block_size
-            raise InvalidRequest("request_output_len", call.max_new_tokens, f"what fits into a KV cache of {pool} tokens with the prompt")
+            raise InvalidRequest("request_output_len", call.max_new_tokens, f"at most the rest of a KV cache of {pool} tokens")
         if call.sampling.bad_words and call.min_tokens:
-            raise InvalidRequest("min_tokens", call.min_tokens, "0 when bad_words_list is given (this engine has one mask)")
+            raise InvalidRequest("min_tokens", call.min_tokens, "0 when bad_words_list is given (this engine has a single mask)")
 
 
 def _failure(error: RuntimeError) -> EngineFailed:

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """OpenVINO GenAI's continuous batching as a ``TokenPipeline``.
 
-Traps, all measured: ``step()`` holds the GIL; an error out of it spoils the pipeline for
-good; ids outside the vocabulary and reused request ids are accepted and do damage (so
-everything is validated before); ``stop_token_ids`` do two jobs, they end a call and, with
-``min_new_tokens``, they are masked: so a call uses them either to stop or to mask.
+Traps, all measured: ``step()`` holds the GIL; an exception from it breaks the pipeline
+permanently; ids outside the vocabulary and reused request ids are accepted and corrupt it (so all
+calls are validated before); ``stop_token_ids`` end a call and, with ``min_new_tokens``, are masked:
+a call uses them either to stop or to mask.
 """
 
 from __future__ import annotations
@@ -14,31 +14,31 @@ from pathlib import Path
 
 import numpy as np
 
-from budgetforce.engine.start_guard import StartGuard
+from budgetforce.engine.cpu.start_guard import StartGuard
 from budgetforce.engine.token_engine import TokenCall
 
-sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # else the import writes an id into HOME and phones home
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # otherwise the import writes an id into HOME and sends telemetry
 
 import openvino  # noqa: E402
 import openvino_genai  # noqa: E402
 
 BLOCK_SIZE = 32  # ids in a KV block of OpenVINO's CPU plug-in
-# By default keys are quantised by channel over a block, so an id that is added rewrites its whole block: two calls that
-# add the same ids to one block at the same time spoil it (about 1 of 1,000 such pairs on two threads). Not quantised, an
-# id writes its own row alone. Quantised by token it would, too, but less exactly.
+# By default keys are quantised by channel over a block, so adding an id rewrites its whole block: two calls that add the
+# same ids to a shared block at the same time corrupt it (about 1 of 1,000 such pairs on two threads). Without quantisation
+# an id writes only its own row. Quantisation by token would also do so, but is less exact.
 _KV_CACHE = {"KV_CACHE_PRECISION": "f16"}
 
 
 class OpenVinoPipeline:
-    """See ``TokenPipeline``.
+    """Implements ``TokenPipeline`` with OpenVINO GenAI.
 
     Args:
-        model: a GGUF file (Q8_0; Q4_1 would be read wrongly without an error).
-        num_kv_blocks: the KV cache's size in blocks of 32 tokens.
-        max_num_seqs: calls computed in one step at most.
-        max_num_batched_tokens: prompt ids computed in one step at most: longer prompts are
-            prefilled in pieces, so that running calls go on.
-        precision: "f32" decodes faster and more faithfully; "bf16" prefills faster on AMX.
+        model: a GGUF file in Q8_0 (OpenVINO misreads Q4_1 without an error).
+        num_kv_blocks: size of the KV cache in blocks of 32 tokens.
+        max_num_seqs: maximum number of calls computed in a step.
+        max_num_batched_tokens: maximum number of prompt ids computed in a step; longer prompts are
+            prefilled in chunks, so that running calls continue.
+        precision: "f32" decodes faster and more accurately; "bf16" prefills faster on AMX.
     """
 
     block_size = BLOCK_SIZE
@@ -77,18 +77,18 @@ class OpenVinoPipeline:
             for output in handle.read().values():
                 ids += output.generated_ids
         if not ids and handle.get_status().name == "IGNORED":
-            raise RuntimeError(f"call {key} was given up: out of KV cache")
+            raise RuntimeError(f"call {key} was abandoned: out of KV cache")
         return ids
 
     def drop(self, key: int) -> None:
-        del self._handles[key]  # the handle's end stops the call
+        del self._handles[key]  # deleting the handle stops the call
         self._guard.drop(key)
 
     def is_busy(self) -> bool:
         return bool(self._pipeline.has_non_finished_requests())
 
     def num_reused_ids(self, key: int) -> None:
-        """OpenVINO does not say; see ``kv_blocks``."""
+        """Return None: OpenVINO does not report it; ``kv_blocks`` estimates it."""
 
 
 def _generation_config(call: TokenCall) -> openvino_genai.GenerationConfig:
@@ -108,7 +108,7 @@ def _generation_config(call: TokenCall) -> openvino_genai.GenerationConfig:
 
 def _set_stop_ids(config: openvino_genai.GenerationConfig, ids: frozenset[int]) -> None:
     config.stop_token_ids = set(ids)
-    config.eos_token_id = min(ids)  # left unset, the model's own would be added
+    config.eos_token_id = min(ids)  # if unset, OpenVINO adds the model's own
 
 
 def _set_sampling(config: openvino_genai.GenerationConfig, call: TokenCall) -> None:

@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which KV blocks a prefix cache most likely holds.
+"""Estimates which KV blocks OpenVINO's prefix cache holds.
 
-OpenVINO GenAI 2026.4 reuses the KV of shared prefixes but does not say how much. Its cache finds a
-full block by the ids of the prompt up to the block's end, and keeps the blocks of ended calls until it
-needs the room. Then it gives up the block with the oldest timestamp. A block gets a new timestamp when it
-is found again or overwritten, but not when it is taken from the list of free ones: in a pool that fills for
-the first time, blocks never found again go first, however young they are. (Upstream: allocate_block and
-get_block_to_restore in cache/block_manager.hpp.)
+OpenVINO GenAI 2026.4 reuses the KV of shared prefixes but does not report how much. Its cache finds a
+full block by the ids of the prompt up to the block's end, and keeps the blocks of finished calls until it
+needs the space. Then it evicts the block with the oldest timestamp. A block gets a new timestamp when it
+is found again or overwritten, but not when it is taken from the free list: in a pool that fills for the
+first time, blocks that were never found again go first, however new they are. (Upstream: allocate_block
+and get_block_to_restore in cache/block_manager.hpp.)
 
-Nothing is given up before the pool is full. From then on the blocks with the latest timestamps, half
-as many as the pool has, are remembered here. A count made from them is a lower bound (a block that is
-filled in part is not counted) as long as the other half makes up for what is not known here: a block that
-running calls share, or that equal prompts computed twice, may have an older timestamp.
+No block is evicted before the pool is full. From then on this module remembers the blocks with the latest
+timestamps, half as many as the pool has. A count from them is a lower bound (partly filled blocks are not
+counted), as long as the other half covers the unknown cases: blocks that running calls share, or that equal
+prompts computed twice, may have older timestamps.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ from collections.abc import Iterator, Sequence
 
 
 def extend_hash(prefix_hash: int, ids: tuple[int, ...]) -> int:
-    """Return the hash of a prefix and the ids behind it; the empty prefix has the hash 0."""
+    """Return the hash of a prefix and the ids after it; the empty prefix has the hash 0."""
     return hash((prefix_hash, ids))
 
 
 class ResidentBlocks:
-    """The prefixes whose blocks are resident, in blocks of ``block_size`` ids.
+    """Remembers the prefixes whose blocks are resident.
 
     Attributes:
-        block_size: ids in a block.
+        block_size: number of ids in a block.
     """
 
     def __init__(self, *, block_size: int, num_pool_blocks: int) -> None:
         self.block_size = block_size
         self._num_pool_blocks = num_pool_blocks
-        self._first: set[int] = set()  # what the pool was filled with for the first time, at most
+        self._first: set[int] = set()  # blocks of the pool's first filling, at most
         self._never_stamped: OrderedDict[int, None] = OrderedDict()
         self._stamped: OrderedDict[int, None] = OrderedDict()
 
     def count(self, prompt_ids: Sequence[int]) -> int:
-        """How many full blocks a call with this prompt finds. The last id is always computed anew."""
+        """Return how many full blocks a call with this prompt finds. Its last id is always computed anew."""
         num_found = 0
         for key in self._keys(prompt_ids[:-1]):
             if key not in self:
@@ -52,7 +52,7 @@ class ResidentBlocks:
         return num_found
 
     def add(self, computed_ids: Sequence[int], *, is_evicting: bool = True) -> None:
-        """Note that the KV of these ids has been computed; nothing is forgotten before the pool may have evicted a block."""
+        """Record that the KV of these ids was computed; blocks are forgotten only once the pool may have evicted one."""
         for key in self._keys(computed_ids):
             if key not in self:
                 self._add_block(key)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Calls that share beginnings, and what becomes of them in company. The model is ``copying_model``, so every answer is known."""
+"""Random concurrent calls with shared prefixes. The model is ``copying_model``, so the right ids are known."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from copying_model import NUM_IDS, OFFSET, next_ids
 
-from budgetforce.engine.embedded import EmbeddedEngine
+from budgetforce.engine.cpu.embedded import EmbeddedEngine
 from budgetforce.engine.token_engine import TokenCall
 
 MAX_LIVE = 8
@@ -19,7 +19,7 @@ def random_ids(draw: random.Random, num_ids: int) -> tuple[int, ...]:
 
 
 def run(engine: EmbeddedEngine, *prompts: tuple[int, ...], num_ids: int = OFFSET + 5) -> list[list[int]]:
-    """Submit all at once; the ids of each."""
+    """Submit all prompts at once; return the ids of each call."""
     said: dict[int, list[int]] = {}
     for prompt in prompts:
         said[engine.submit(TokenCall(input_ids=prompt, max_new_tokens=num_ids))[0]] = []
@@ -32,7 +32,7 @@ def run(engine: EmbeddedEngine, *prompts: tuple[int, ...], num_ids: int = OFFSET
 
 @dataclass
 class _Call:
-    """A call that runs; it is cancelled when it has said ``patience`` ids."""
+    """A running call; it is cancelled after ``patience`` ids."""
 
     prompt: tuple[int, ...]
     patience: int
@@ -40,11 +40,11 @@ class _Call:
 
 
 @dataclass
-class Crowd:
-    """Submits calls at random moments, most of which go on from where an earlier one ended, and cancels a few.
+class RandomCalls:
+    """Submits calls at random moments, most of which continue from the end of an earlier call, and cancels a few.
 
     Attributes:
-        wrong: prompt length and position of the first wrong id, of each call that has one.
+        wrong: prompt length and position of the first wrong id of each wrong call.
     """
 
     engine: EmbeddedEngine
@@ -91,6 +91,6 @@ class Crowd:
         self.num_over += 1
         expected = next_ids(call.prompt, len(call.said))
         if call.said != expected:
-            first = next(n for n, (one, other) in enumerate(zip(call.said, expected, strict=True)) if one != other)
+            first = next(n for n, pair in enumerate(zip(call.said, expected, strict=True)) if pair[0] != pair[1])
             self.wrong.append((len(call.prompt), first))
         self._texts += [call.prompt, (*call.prompt, *expected)[: -1 if self.draw.random() < 0.5 else None]]

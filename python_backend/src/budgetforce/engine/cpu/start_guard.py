@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which calls must not start together on OpenVINO's prefix cache.
+"""Decides which calls must not start together on OpenVINO's prefix cache.
 
-OpenVINO GenAI 2026.4 finds not only full KV blocks but also one that is filled in part, by the
-ids up to where an earlier prompt or call ended. It gives that block to every call whose prompt
-goes on from there, and a prefill writes into it in place: only a decode step copies a shared
-block first. Two calls that go on with different ids overwrite each other's KV, and the spoilt
-block stays in the cache for later calls. From its second id on a call has the block for itself.
-(Upstream: restore_cached_blocks, allocate and append_slots in cache/block_manager.hpp.)
+OpenVINO GenAI 2026.4 reuses not only full KV blocks but also a partly filled block, found by the
+ids up to the point where an earlier prompt or call ended. It gives that block to every call whose
+prompt continues from there, and prefill writes into the block in place: only a decode step copies
+a shared block first. Two calls that continue with different ids overwrite each other's KV, and
+the corrupt block stays in the cache for later calls. From its second id on, a call has a block of
+its own. (Upstream: restore_cached_blocks, allocate and append_slots in cache/block_manager.hpp.)
 
-As in the cache, a block is known by the hash of all ids before it, so each id is hashed once.
+As in the cache, the hash of all ids before a block identifies it, so each id is hashed only once.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import TypeVar
 
-from budgetforce.engine.kv_blocks import extend_hash
+from budgetforce.engine.cpu.kv_blocks import extend_hash
 
-_NUM_IDS_TO_SETTLE = 2  # the first ends the prefill; the second comes of the decode step that copies
+_NUM_IDS_TO_SETTLE = 2  # the first ends the prefill; the second comes from the decode step that copies the block
 
 _Block = tuple[int, ...]
 _Item = TypeVar("_Item")
@@ -29,7 +29,7 @@ _Blocks = dict[int, _Block]  # a prompt's blocks by the hash of all ids before e
 
 @dataclass(slots=True)
 class _Tail:
-    """The last block of a call that runs, and the hash of all ids before it."""
+    """The last block of a running call, and the hash of all ids before it."""
 
     prefix_hash: int
     open_ids: list[int]
@@ -37,10 +37,10 @@ class _Tail:
 
 
 class _Ends:
-    """Places inside a block where a prompt ended or a call may end, the least recently used first.
+    """Positions inside blocks where a prompt ended or a call may end, least recently used first.
 
     Args:
-        max_ends: the number of ends that are remembered.
+        max_ends: maximum number of ends to remember.
     """
 
     def __init__(self, max_ends: int) -> None:
@@ -51,18 +51,18 @@ class _Ends:
     def add(self, prefix_hash: int, ids: _Block) -> None:
         end = extend_hash(prefix_hash, ids)
         if end not in self._ends:
-            _add_one(self._num_in_block, prefix_hash)
+            _increment(self._num_in_block, prefix_hash)
         self._ends[end] = prefix_hash
         self._ends.move_to_end(end)
         if len(self._ends) > self._max_ends:
-            _subtract_one(self._num_in_block, self._ends.popitem(last=False)[1])
+            _decrement(self._num_in_block, self._ends.popitem(last=False)[1])
 
     def blocks_among(self, blocks: _Blocks) -> Set[int]:
-        """Return those of the prompt's blocks that may hold an end."""
+        """Return the blocks of the prompt that may hold an end."""
         return self._num_in_block.keys() & blocks.keys()
 
     def use_first(self, prefix_hash: int, block: _Block) -> int:
-        """Return how many ids of the block lie before its first end, 0 if no end is in it; the end counts as used."""
+        """Return how many ids of the block lie before its first end, 0 if it has no end; mark the end as used."""
         for num_ids in range(1, len(block) + 1):
             if (end := extend_hash(prefix_hash, block[:num_ids])) in self._ends:
                 self._ends.move_to_end(end)
@@ -71,31 +71,32 @@ class _Ends:
 
 
 class StartGuard:
-    """Tells whether a call may start beside those that started just before.
+    """Decides whether a call may start beside calls that have just started.
 
-    Of several ends in one block only the first of a call counts: whoever shares a later one shares that, too. A block of the
-    pool has had at most ``block_size`` ends, and a start uses those on its way, so as many as the pool can hold are remembered.
+    Of several ends in a block only the first counts: calls that share a later end share the first, too. A block of the pool
+    has at most ``block_size`` ends, and a start marks the ends on its path as used; so the guard remembers as many ends as
+    the pool can hold.
 
     Args:
-        block_size: ids in a KV block.
-        num_pool_blocks: KV blocks of the cache.
+        block_size: number of ids in a KV block.
+        num_pool_blocks: number of KV blocks in the cache.
     """
 
     def __init__(self, *, block_size: int, num_pool_blocks: int) -> None:
         self._block_size = block_size
         self._ends = _Ends(block_size * num_pool_blocks)
-        self._asked: dict[int, _Blocks] = {}  # since the last step
-        self._asked_before: dict[int, _Blocks] = {}
+        self._cut_prompts: dict[int, _Blocks] = {}  # since the last step
+        self._cut_prompts_before: dict[int, _Blocks] = {}  # in the step before it
         self._running: dict[int, _Tail] = {}
         self._unsettled: dict[int, _Blocks] = {}
         self._held_back: list[tuple[int, _Block]] = []
-        # The blocks of calls unsettled or held back, by the hash before them, each with the number of such calls.
+        # Blocks of unsettled and held-back calls, by the hash before the block; with the number of such calls.
         self._written: defaultdict[int, dict[_Block, int]] = defaultdict(dict)
 
     def may_start(self, key: int, prompt: tuple[int, ...]) -> bool:
-        """Return whether no unsettled call would get the same partly filled block and other ids to write into it.
+        """Return whether no unsettled call would share a partly filled block with this call and write other ids into it.
 
-        Nor one held back since the last step: else calls that come later could keep it waiting for ever.
+        Calls held back since the last step count as well: otherwise later calls could delay them for ever.
         """
         blocks = self._cut_once(key, prompt)
         open_blocks = [(prefix_hash, blocks[prefix_hash]) for prefix_hash in self._ends.blocks_among(blocks)]
@@ -106,7 +107,7 @@ class StartGuard:
         return False
 
     def start(self, key: int, prompt: tuple[int, ...]) -> None:
-        """Note that a call was given to the pipeline."""
+        """Record that a call was added to the pipeline."""
         blocks = self._unsettled[key] = self._cut_once(key, prompt)
         self._add_written(blocks.items())
         for prefix_hash in self._ends.blocks_among(blocks):
@@ -119,22 +120,22 @@ class StartGuard:
             self._ends.add(prefix_hash, last)
 
     def drop(self, key: int) -> None:
-        """Note that a call was dropped. The pipeline still holds its blocks during the next step."""
+        """Record that a call was dropped. The pipeline still holds its blocks during the next step."""
         del self._running[key]
 
     def advance(self, sampled: Mapping[int, Sequence[int]]) -> None:
-        """Note that a step is over, and the ids that it sampled, by key."""
-        self._asked_before, self._asked = self._asked, {}
+        """Record that a step is over, with the ids it sampled, by key."""
+        self._cut_prompts_before, self._cut_prompts = self._cut_prompts, {}
         self._remove_written(self._held_back)
         self._held_back = []
-        gone = self._unsettled.keys() - self._running.keys()
+        settled = self._unsettled.keys() - self._running.keys()
         for key, ids in sampled.items():
             tail = self._running[key]
             for token_id in ids:
                 self._append(tail, token_id)
             if key in self._unsettled and tail.num_sampled >= _NUM_IDS_TO_SETTLE:
-                gone.add(key)
-        for key in gone:
+                settled.add(key)
+        for key in settled:
             self._remove_written(self._unsettled.pop(key).items())
 
     def _append(self, tail: _Tail, token_id: int) -> None:
@@ -147,10 +148,11 @@ class StartGuard:
             tail.open_ids = []
 
     def _cut_once(self, key: int, prompt: tuple[int, ...]) -> _Blocks:
-        """Return the prompt's blocks; those of a call that was asked about before the last step, or since, are not cut again."""
-        if key not in self._asked:
-            self._asked[key] = self._asked_before[key] if key in self._asked_before else self._cut(prompt)
-        return self._asked[key]
+        """Return the prompt's blocks, cut only once for a call that is checked again in each step."""
+        if key not in self._cut_prompts:
+            cut_before = self._cut_prompts_before.get(key)
+            self._cut_prompts[key] = self._cut(prompt) if cut_before is None else cut_before
+        return self._cut_prompts[key]
 
     def _cut(self, prompt: tuple[int, ...]) -> _Blocks:
         blocks: _Blocks = {}
@@ -161,36 +163,36 @@ class StartGuard:
         return blocks
 
     def _is_contested(self, prefix_hash: int, block: _Block) -> bool:
-        """Whether the block of another call parts from this one, behind an end that both have."""
+        """Return whether the block of another call differs from this block, after an end that both share."""
         others = self._written.get(prefix_hash)
         if others is None or others.keys() == {block}:
             return False
         num_ids = self._ends.use_first(prefix_hash, block)
-        return num_ids > 0 and any(other[:num_ids] == block[:num_ids] and _do_part(other, block) for other in others)
+        return num_ids > 0 and any(other[:num_ids] == block[:num_ids] and _differ(other, block) for other in others)
 
     def _add_written(self, blocks: Iterable[tuple[int, _Block]]) -> None:
         for prefix_hash, block in blocks:
-            _add_one(self._written[prefix_hash], block)
+            _increment(self._written[prefix_hash], block)
 
     def _remove_written(self, blocks: Iterable[tuple[int, _Block]]) -> None:
         for prefix_hash, block in blocks:
-            _subtract_one(self._written[prefix_hash], block)
+            _decrement(self._written[prefix_hash], block)
             if not self._written[prefix_hash]:
                 del self._written[prefix_hash]
 
 
-def _do_part(one: _Block, other: _Block) -> bool:
-    """Whether two blocks with the same ids before them have different ids; where one ends, the other goes on from it."""
-    num_common = min(len(one), len(other))
-    return one[:num_common] != other[:num_common]
+def _differ(left: _Block, right: _Block) -> bool:
+    """Return whether two blocks with the same prefix have different ids; a shorter block is compared up to its end."""
+    num_common = min(len(left), len(right))
+    return left[:num_common] != right[:num_common]
 
 
-def _add_one(counts: dict[_Item, int], item: _Item) -> None:
+def _increment(counts: dict[_Item, int], item: _Item) -> None:
     counts[item] = counts.get(item, 0) + 1
 
 
-def _subtract_one(counts: dict[_Item, int], item: _Item) -> None:
-    """Count one less, and forget the item when none is left."""
+def _decrement(counts: dict[_Item, int], item: _Item) -> None:
+    """Decrement the item's count; remove the item at 0."""
     counts[item] -= 1
     if not counts[item]:
         del counts[item]
