@@ -23,7 +23,7 @@ RUN python3 -c "import tomllib; p = tomllib.load(open('python_backend/pyproject.
 COPY python_backend python_backend
 COPY model_repository model_repository
 RUN pip install --no-cache-dir --no-deps ./python_backend \
- && python3 -c "from pathlib import Path; from budgetforce import triton_files; from budgetforce.engine import model_files; triton_files.find(); model_files.prepare('smollm2', Path('models'))" \
+ && python3 -c "from pathlib import Path; from budgetforce.launcher import triton_files; from budgetforce.engine import model_files; triton_files.find(); model_files.prepare('smollm2', Path('models'))" \
  && useradd --uid 1000 --no-create-home s1 \
  && chown -R 1000:1000 models
 

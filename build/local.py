@@ -155,7 +155,7 @@ def fingerprint() -> str:
 
 def ensure_libpython() -> None:
     """Triton's stub embeds Python, so it needs the shared library, which Debian packs apart from the interpreter."""
-    check = [str(PYTHON), "-c", "from budgetforce.triton_files import libpython_dir; libpython_dir()"]
+    check = [str(PYTHON), "-c", "from budgetforce.launcher.triton_files import libpython_dir; libpython_dir()"]
     if subprocess.call(check, stderr=subprocess.DEVNULL) == 0:
         return
     name = f"libpython{sys.version_info.major}.{sys.version_info.minor}"

@@ -32,9 +32,9 @@ from typing import Any
 from budgetforce.engine.model_files import ModelFiles, prepare
 from budgetforce.engine.openvino_pipeline import OpenVinoPipeline
 from budgetforce.engine.token_engine import TokenCall
-from budgetforce.serving_env import serving_environment
+from budgetforce.launcher.serving_env import serving_environment
+from budgetforce.launcher.triton_server import TritonServer, choose_ports
 from budgetforce.text.tokenizer import ChatTokenizer
-from budgetforce.triton_server import TritonServer, choose_ports
 from s1_client import AnswerDelta, Client, Done, Result, ThinkingDelta
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -176,6 +176,9 @@ def main() -> None:
         library="openvino",
         max_replies=256,
         max_waiting=1024,
+        log_level="info",
+        log_format="text",
+        log_prompts="off",
     )
     server = TritonServer(
         repositories=[ROOT / "model_repository"],

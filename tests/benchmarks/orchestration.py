@@ -57,9 +57,9 @@ from meters import ServerMeter, machine, machine_cpu_s
 from paced_engine.build import Pace, Stamps, add_model
 from streams import ClientLoop, EngineCall, Markers, Reply, SerialCall, ServedLoop, Wire, num_reply_ids, round_seams
 
-from budgetforce.serving_env import serving_environment
+from budgetforce.launcher.serving_env import serving_environment
+from budgetforce.launcher.triton_server import TritonServer, choose_ports
 from budgetforce.text.tokenizer import ChatTokenizer
-from budgetforce.triton_server import TritonServer, choose_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 SERIAL_MODELS = Path(__file__).resolve().parent / "serial_models"
@@ -301,6 +301,9 @@ def embedded_options() -> argparse.Namespace:
         library="auto",
         max_replies=256,
         max_waiting=1024,
+        log_level="info",
+        log_format="text",
+        log_prompts="off",
     )
 
 

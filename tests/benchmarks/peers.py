@@ -61,9 +61,9 @@ from meters import machine
 from peer_table import progress, report
 from peer_work import END_AFTER, NUM_IGNORE, Batch, CallsLog, FixedWork, Prompt, ReplayedWork
 
-from budgetforce.serving_env import serving_environment
+from budgetforce.launcher.serving_env import serving_environment
+from budgetforce.launcher.triton_server import TritonServer, choose_ports
 from budgetforce.text.tokenizer import ChatTokenizer
-from budgetforce.triton_server import TritonServer, choose_ports
 from s1_client import Client
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -114,6 +114,9 @@ def small_model(grpc_port: int = 0) -> dict[str, str]:
         library="openvino",
         max_replies=256,
         max_waiting=1024,
+        log_level="info",
+        log_format="text",
+        log_prompts="off",
     )
     return serving_environment(options, grpc_port, lambda _: None)
 

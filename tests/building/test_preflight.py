@@ -11,13 +11,13 @@ from dataclasses import replace
 import pytest
 from built_engine import NvidiaSmi, build, gpu, machine, manifest_of, write_config
 
-from budgetforce import launcher
 from budgetforce.building import machine as machines
 from budgetforce.building import manifest as manifests
 from budgetforce.building import preflight
 from budgetforce.building.manifest import BUILD_AGAIN, OTHER_IMAGE
 from budgetforce.building.preflight import NOTE, OK, WRONG, Finding, examine, main, require
 from budgetforce.errors import ConfigError
+from budgetforce.launcher import command as launcher
 
 Usage = namedtuple("Usage", "total")
 
@@ -325,7 +325,7 @@ def test_this_machine_is_looked_at_by_nvidia_smi(image, built, ports, monkeypatc
 
 def test_the_readme_tells_every_check(image, built, ports, root):
     """And what to do where it fails."""
-    rows = [line for line in (root / "build/README.md").read_text().splitlines() if line.startswith("| ")]
+    rows = [line for line in (root / "docs/gpu-engine.md").read_text().splitlines() if line.startswith("| ")]
     names = {"GPU 0 memory": "GPU *n* memory", "GPU 1 memory": "GPU *n* memory", "GPU 0 to 1": "GPU *n* to *m*"}
     for check in ["manifest", "mpirun", *(one.check for one in examine(*built, ports, machine()))]:
         assert sum(row.startswith(f"| {names.get(check, check)} | ") for row in rows) == 1, check

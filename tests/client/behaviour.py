@@ -118,6 +118,16 @@ def test_samples_are_replies_each_with_its_index(client, served):
         client.think(question, num_samples=3)
 
 
+def test_a_reply_may_come_whole(client, served):
+    """The real server then sends a message; the fake one streams all the same."""
+    question = served.says(thinking=" one two", answer=" three")
+    stream = client.stream(question, deltas=False, num_ignore=0, max_tokens=9)
+    events = list(stream)
+    reply = stream.reply()
+    assert (reply.thinking[-8:], reply.answer[-6:], reply.thinking_end) == (" one two", " three", "natural")
+    assert events[-1] == Done(result=reply.result)
+
+
 # --- leaving, cancelling, hurrying -----------------------------------------------------------------
 
 ENDING = {
@@ -420,13 +430,3 @@ def test_many_threads_use_one_client(connect, served):
 
     with ThreadPoolExecutor(16) as pool:
         assert all(answer.endswith(" two") for answer in pool.map(ask, range(16)))
-
-
-def test_a_reply_may_come_whole(client, served):
-    """The real server then sends a message; the fake one streams all the same."""
-    question = served.says(thinking=" one two", answer=" three")
-    stream = client.stream(question, deltas=False, num_ignore=0, max_tokens=9)
-    events = list(stream)
-    reply = stream.reply()
-    assert (reply.thinking[-8:], reply.answer[-6:], reply.thinking_end) == (" one two", " three", "natural")
-    assert events[-1] == Done(result=reply.result)

@@ -4,9 +4,11 @@
 import logging
 
 import pytest
+from click.testing import CliRunner
 
 from client.behaviour import CLIENTS
 from s1_client import Cancelled, ConnectionFailed, DeadlineExceeded, EngineFailed, InvalidRequest, Overloaded, Request, _exchange
+from s1_client.cli.app import s1
 from s1_client.testing import FakeServer
 
 PROMPT, SECRET = "the prompt itself", "open-sesame"
@@ -145,3 +147,15 @@ def test_outcomes_of_a_map_say_it_too(connect, server, without_delay):
 
 def test_the_library_is_silent_by_itself():
     assert [type(handler) for handler in logging.getLogger("s1_client").handlers] == [logging.NullHandler]
+
+
+@pytest.mark.parametrize(("flag", "shows_attempts"), [("-v", False), ("-vv", True)])
+def test_the_command_shows_the_log_on_stderr(server, flag, shows_attempts):
+    server.will_say(error=Overloaded("full", 0.01))
+    done = CliRunner().invoke(s1, [flag, "ask", PROMPT, "--url", server.url])
+    assert done.exit_code == 0 and "s1: " not in done.stdout
+    lines = [line for line in done.stderr.splitlines() if line.startswith("s1: ")]
+    assert any("attempt 1 failed, retry in 0.0 s: Overloaded: full" in line for line in lines)
+    assert any("attempt 2 to" in line for line in lines) is shows_attempts
+    quiet = CliRunner().invoke(s1, ["ask", PROMPT, "--url", server.url])
+    assert "s1: " not in quiet.stderr

@@ -106,3 +106,12 @@ def test_certificates_that_cannot_be_read_say_so(tmp_path):
 def test_a_certificate_is_a_path_and_a_name_is_a_text(argument, value):
     with pytest.raises(ValueError, match=f"{argument}: got "):
         TLS(**{argument: value})
+
+
+def test_headers_that_are_given_replace_those_of_the_environment(monkeypatch):
+    monkeypatch.setenv("S1_TOKEN", "environment")
+    monkeypatch.setenv("S1_SECRET", "environment")
+    given = {"authorization": "Bearer mine", "triton-grpc-protocol-s1-secret": "mine"}
+    assert dict(settings(metadata=given).metadata) == given
+    with pytest.raises(ValueError, match="'authorization' is set by token or secret already"):
+        settings(metadata=given, token="another")

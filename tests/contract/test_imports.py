@@ -30,15 +30,37 @@ RULES = {
         "openvino_genai",
     }
     | {PB_UTILS, "gguf", "tokenizers", "transformers", "huggingface_hub", "xllamacpp", "vllm", "tensorrt_llm"},
-    f"{SERVER}/serving": {"budgetforce", "numpy", PB_UTILS},
+    f"{SERVER}/serving": {
+        "budgetforce.serving",
+        "budgetforce.core",
+        "budgetforce.text",
+        "budgetforce.engine",
+        "budgetforce.presets",
+        "budgetforce.config",
+        "budgetforce.errors",
+        "numpy",
+        PB_UTILS,
+    },
+    f"{SERVER}/processes.py": set(),
+    f"{SERVER}/health.py": set(),
     f"{SERVER}/building": {
         "budgetforce.building",
         "budgetforce.errors",
         "budgetforce.presets",
         "budgetforce.text",
-        "budgetforce.triton_files",
+        "budgetforce.processes",
     }
     | {"huggingface_hub"},
+    f"{SERVER}/launcher": {
+        "budgetforce.launcher",
+        "budgetforce.building.preflight",  # the launcher checks a machine as a build does; nothing imports the launcher
+        "budgetforce.engine",
+        "budgetforce.presets",
+        "budgetforce.text",
+        "budgetforce.config",
+        "budgetforce.errors",
+        "budgetforce.processes",
+    },
     "model_repository": {"budgetforce.serving"},
     CLIENT: {"s1_client", "tritonclient", "numpy", "grpc"} | COMMANDS_OWN | GRADINGS_OWN,
     "build": set(),
@@ -83,6 +105,11 @@ def test_a_part_imports_only_what_it_may(root, where):
         f"{path.name}: {name}" for path in paths for name in imported(path) if name != "budgetforce" and not is_covered(name, RULES[where])
     ]
     assert wrong == []
+
+
+def test_every_part_of_the_server_has_a_rule(root):
+    parts = {path.name for path in (root / SERVER).iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()}
+    assert {f"{SERVER}/{name}" for name in parts - {"__init__.py"}} == {where for where in RULES if where.startswith(SERVER)}
 
 
 def test_tritons_module_is_imported_only_by_the_shells(root):

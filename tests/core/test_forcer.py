@@ -10,16 +10,17 @@ from budgetforce.core import (
     BudgetRule,
     Cancelled,
     Emit,
+    EngineProtocolError,
     Finish,
     ForcingPlan,
     Generate,
     Phase,
-    ProtocolViolation,
     Reencode,
     Reencoded,
     RefusedFor,
     RoundEnd,
     RoundEnded,
+    ShellProtocolError,
     Started,
     State,
     StopWordFound,
@@ -519,14 +520,41 @@ def test_cancelling_ends_everywhere_and_nothing_follows(ids):
 def test_an_engine_that_breaks_its_contract_is_caught(changes, ids, message):
     """Never papered over: the reply ends with an error that says what happened."""
     driver = Driver(**changes)
-    with pytest.raises(ProtocolViolation, match=message):
+    with pytest.raises(EngineProtocolError, match=message):
         driver.round(*ids)
     assert driver.forcer.state is State.DONE
 
 
+@pytest.mark.parametrize(
+    ("before", "event", "message"),
+    [
+        ([], TokensSampled((A,)), "TokensSampled in state IDLE: the first event must be Started"),
+        ([], StopWordFound(), "StopWordFound in state IDLE: the first event must be Started"),
+        ([Started()], Started(), "Started in state THINKING: OPENED has no cell in row THINKING of the state table"),
+        ([Started()], Reencoded((A,)), "Reencoded in state THINKING: the plan re-encodes nothing"),
+    ],
+)
+def test_an_event_that_the_state_does_not_allow_is_the_shells_mistake(before, event, message):
+    """Never blamed on the engine: the error names event and state, and the reply is over."""
+    forcer = BudgetForcer(plan())
+    for earlier in before:
+        forcer.receive(earlier)
+    with pytest.raises(ShellProtocolError, match=message):
+        forcer.receive(event)
+    assert (forcer.state, forcer.receive(Started())) == (State.DONE, [])
+
+
+def test_ids_between_two_rounds_are_the_shells_mistake():
+    """The round has ended and the next one waits for the re-encoded context."""
+    driver = Driver(reencode_from=0, num_ignore=1)
+    driver.round(A, END)
+    with pytest.raises(ShellProtocolError, match="TokensSampled in state THINKING: no round runs"):
+        driver.forcer.receive(TokensSampled((A,)))
+
+
 def test_a_forbidden_terminator_that_comes_first_all_the_same_is_caught():
     """Else a refused end could be chosen again at once, and nobody would know."""
-    with pytest.raises(ProtocolViolation, match="forbidden"):
+    with pytest.raises(EngineProtocolError, match="forbidden"):
         Driver(num_ignore=2).round(A, END).round(END)
 
 

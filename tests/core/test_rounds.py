@@ -3,7 +3,7 @@
 
 import pytest
 
-from budgetforce.core import ForcingPlan, Phase, ProtocolViolation, RoundEnd
+from budgetforce.core import EngineProtocolError, ForcingPlan, Phase, RoundEnd, ShellProtocolError
 from budgetforce.core.rounds import Rounds
 from budgetforce.core.transcript import Transcript
 
@@ -43,7 +43,7 @@ def test_ids_are_counted_and_stops_told(rounds):
 def test_a_full_round_ends_and_one_that_is_not_does_not(rounds):
     ask(rounds)
     rounds.count(TEXT)
-    with pytest.raises(ProtocolViolation, match="after 1 of 2 ids without a terminator"):
+    with pytest.raises(EngineProtocolError, match="after 1 of 2 ids without a terminator"):
         rounds.end(RoundEnd.BUDGET)
     rounds.count(TEXT)
     assert rounds.end(RoundEnd.BUDGET).ended_by is RoundEnd.BUDGET
@@ -53,27 +53,34 @@ def test_what_ended_a_round_stays_its_end(rounds):
     ask(rounds)
     record, _ = rounds.count(STOP)
     record.ended_by = RoundEnd.TERMINATOR
-    assert rounds.end(RoundEnd.BUDGET).ended_by is RoundEnd.TERMINATOR
-    with pytest.raises(ProtocolViolation, match=r"after the round's end \(terminator\)"):
+    with pytest.raises(EngineProtocolError, match=r"after the round's end \(terminator\)"):
         rounds.count(TEXT)
+    assert rounds.end(RoundEnd.BUDGET).ended_by is RoundEnd.TERMINATOR
 
 
 def test_more_than_asked_for_and_stops_too_early_are_caught(rounds):
     ask(rounds, max_new_tokens=1)
     rounds.count(TEXT)
-    with pytest.raises(ProtocolViolation, match="more than the 1 ids"):
+    with pytest.raises(EngineProtocolError, match="more than the 1 ids"):
         rounds.count(TEXT)
     ask(rounds, min_tokens=1)
-    with pytest.raises(ProtocolViolation, match="forbidden"):
+    with pytest.raises(EngineProtocolError, match="forbidden"):
         rounds.count(STOP)
 
 
-def test_nothing_can_come_before_anything_was_asked(rounds):
-    with pytest.raises(ProtocolViolation, match="no round runs"):
+def test_ids_outside_a_round_are_the_shells_mistake(rounds):
+    with pytest.raises(ShellProtocolError, match="no round runs"):
         rounds.count(TEXT)
+    ask(rounds)
+    rounds.count(STOP)[0].ended_by = RoundEnd.TERMINATOR
+    rounds.end(RoundEnd.BUDGET)
+    with pytest.raises(ShellProtocolError, match="no round runs"):
+        rounds.count(TEXT)
+    with pytest.raises(ShellProtocolError, match="no round runs"):
+        rounds.end(RoundEnd.BUDGET)
 
 
 def test_what_is_no_id_is_a_broken_contract(rounds):
     ask(rounds)
-    with pytest.raises(ProtocolViolation, match="-1 is no id"):
+    with pytest.raises(EngineProtocolError, match="-1 is no id"):
         rounds.count(-1)

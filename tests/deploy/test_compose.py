@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from budgetforce import launcher
 from budgetforce.building.__main__ import main as building
 from budgetforce.building.spec import IMAGE
-from budgetforce.triton_server import DRAIN_END_S, DRAIN_S, FOLLOW_S, ORDERLY_END_S
+from budgetforce.launcher import command as launcher
+from budgetforce.launcher.triton_server import DRAIN_END_S, DRAIN_S, FOLLOW_S, ORDERLY_END_S
 
 COMPOSE = Path(sys.prefix) / "bin" / "docker-compose"
 KNOB = re.compile(r"^([A-Z][A-Z0-9_]*)=(.*)$", re.M)
@@ -34,6 +34,9 @@ EVERY_OPTION = {
     "S1_CALIBRATION": "/work/texts",
     "S1_MAX_REPLIES": "32",
     "S1_MAX_WAITING": "8",
+    "S1_LOG_LEVEL": "debug",
+    "S1_LOG_FORMAT": "json",
+    "S1_LOG_PROMPTS": "on",
 }
 
 
@@ -124,7 +127,11 @@ def test_the_example_shows_each_default(compose, root):
 
 @pytest.mark.parametrize(
     ("name", "title"),
-    [("README.md", "In containers"), *(("build/README.md", title) for title in ("In containers", "Sizing", "Rolling out", "On two GPUs"))],
+    [
+        ("README.md", "In containers"),
+        ("docs/gpu-engine.md", "Build"),
+        *(("docs/deployment.md", title) for title in ("In containers", "Sizing", "Rolling out")),
+    ],
 )
 def test_the_docs_name_settings_that_there_are(root, name, title):
     section = (root / name).read_text().partition(f"## {title}\n")[2].partition("\n## ")[0]

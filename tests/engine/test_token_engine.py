@@ -4,7 +4,7 @@
 import pytest
 
 from budgetforce.engine.base import Sampling
-from budgetforce.engine.token_engine import Ending, ModelLimits, TokenCall, validate
+from budgetforce.engine.token_engine import EndDetector, ModelLimits, TokenCall, validate
 from budgetforce.errors import InvalidRequest
 
 LIMITS = ModelLimits(vocab_size=100, max_seq_len=50)
@@ -31,16 +31,16 @@ def call(ids=(1, 2, 3), **changes):
 @pytest.mark.parametrize("group", [1, 2, 3, 20])
 def test_a_call_ends_where_tensorrt_llm_would_end_it(changes, said, group):
     """However many ids a library hands over at once; what it says beyond the end does not count."""
-    ending, kept, is_over = Ending(call(**changes)), [], False
+    detector, kept, is_over = EndDetector(call(**changes)), [], False
     for start in range(10, 30, group):
-        new, is_over = ending.take(range(start, start + group))
+        new, is_over = detector.take(range(start, start + group))
         kept += new
         if is_over:
             break
     assert is_over
     assert kept == said
-    assert (ending.num_sampled, ending.context_len) == (len(said), 3 + len(said))
-    assert ending.computed_ids() == (1, 2, 3, *said)[:-1]
+    assert (detector.num_sampled, detector.context_len) == (len(said), 3 + len(said))
+    assert detector.computed_ids() == (1, 2, 3, *said)[:-1]
 
 
 @pytest.mark.parametrize(

@@ -106,10 +106,10 @@ def test_only_ids_are_a_sign_of_life(triton):
     triton.answers = [Response(), Response(error=pb_utils.TritonError("Stub process is not healthy."))]
     with pytest.raises(EngineUnavailable, match="engine 'engine': Stub process is not healthy."):
         take(engine)
-    assert engine.heard_at == 0.0
+    assert engine.last_ids_at == 0.0
     triton.answers = [Response(5)]
     take(engine)
-    assert engine.heard_at > 0.0
+    assert engine.last_ids_at > 0.0
 
 
 def test_a_call_is_read_to_its_end(triton):

@@ -34,7 +34,7 @@ class ScriptedEngine:
         self.fail_with: Exception | None = None
         self.failing: set[int] | None = None
         self.hanging: set[int] = set()
-        self.heard_at = 0.0
+        self.last_ids_at = 0.0
         self.ready = True
         self.given_up: list[bool] = []
 

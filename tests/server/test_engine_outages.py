@@ -16,8 +16,8 @@ import pytest
 
 from budgetforce import health as health_check
 from budgetforce.health import why_not_ready
+from budgetforce.launcher.triton_server import TritonServer, choose_ports
 from budgetforce.processes import arguments, members
-from budgetforce.triton_server import TritonServer, choose_ports
 from s1_client import Client, DeadlineExceeded, ServerNotReady, ThinkingDelta
 from server import waiting
 from server.conftest import Scripts, copy_of_s1, environment_of, make_scripted_llm

@@ -6,8 +6,8 @@ import math
 import pytest
 
 from budgetforce.core import Phase
-from budgetforce.serving import deadline as deadline_module
-from budgetforce.serving.deadline import NEVER, Deadline, Pace
+from budgetforce.serving.replies import deadline as deadline_module
+from budgetforce.serving.replies.deadline import NEVER, Deadline, Pace
 
 
 def test_no_timeout_is_no_deadline():
@@ -52,9 +52,9 @@ def test_the_pace_is_that_from_the_first_id_on(monkeypatch):
     monkeypatch.setattr(deadline_module.time, "monotonic", lambda: now[0])
     pace = Pace()
     assert pace.s_per_token == 0
-    pace.count(1)
+    pace.count_ids(1)
     assert pace.s_per_token == 0
     for _ in range(4):
         now[0] += 0.5
-        pace.count(1)
+        pace.count_ids(1)
     assert pace.s_per_token == 2.0 / 5

@@ -31,4 +31,4 @@ def test_what_is_no_number_of_seconds_is_told_to_the_operator_once(path, text):
     file = DrainFile(str(path), told.append)
     path.write_text(f"{text}\n")
     assert [file.read(), file.read()] == [None, None]
-    assert told == [f"s1: {path}: got '{text}', allowed: a number of seconds >= 0; the server does not drain"]
+    assert told == [f"{path}: got '{text}', allowed: a number of seconds >= 0; the server does not drain"]

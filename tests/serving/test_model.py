@@ -11,17 +11,19 @@ import pytest
 import triton_python_backend_utils as pb_utils
 from scripted_engine import ScriptedEngine
 
-from budgetforce.config import OrchestratorConfig
+from budgetforce.config import LOG_LEVELS, OrchestratorConfig
 from budgetforce.errors import BudgetForceError, ConfigError, DeadlineExceeded, EngineFailed, EngineUnavailable, Stopping
-from budgetforce.serving import hosts
 from budgetforce.serving import model as model_module
-from budgetforce.serving.incoming import Incoming
+from budgetforce.serving import runtime
+from budgetforce.serving.incoming import IncomingRequest
+from budgetforce.serving.logs import ServerLog
 from budgetforce.serving.model import BudgetForcingModel
 from budgetforce.serving.ports import ReplyPort
 from budgetforce.serving.request_reader import RequestReader
 from server.waiting import wait_until
 
 END, EOS = 2, 0
+LOG = ServerLog(dict.fromkeys(LOG_LEVELS, pb_utils.Logger.log_error))
 
 
 @pytest.fixture
@@ -97,9 +99,9 @@ def test_answer_now_reaches_the_running_request_of_that_id(model, engine, tokeni
     assert told.sender.finished.wait(5)
     assert json.loads(told.sender.texts("result")[0])["num_told"] == 1
     assert json.loads(one.sender.texts("result")[0])["finish_reason"] == {"thinking": "answer_now", "answer": "stop"}
-    while model._host._running:  # forgotten a moment after its last response
+    while model._runtime._running:  # forgotten a moment after its last response
         pass
-    assert model._host.orchestrator.num_open == 0
+    assert model._runtime.orchestrator.num_open == 0
 
 
 @pytest.mark.parametrize("command", ["answer_now", "cancel"])
@@ -175,7 +177,7 @@ def test_an_id_that_runs_is_refused_to_another_request_until_it_is_free(model, e
 
 def test_a_client_that_lost_its_connection_and_asks_again_takes_the_place_of_its_first_request(model, engine, tokenizer, monkeypatch):
     """Even before anybody has looked whether that one's client is still there."""
-    monkeypatch.setattr(model._host, "_look_for_cancels", lambda: None)
+    monkeypatch.setattr(model._runtime, "_check_for_cancels", lambda: None)
     (first,) = begin(model, engine, tokenizer, "id")
     first.sender.cancelled = True
     (second,) = begin(model, engine, tokenizer, "id")
@@ -249,16 +251,16 @@ def test_what_outlasts_the_drain_ends_with_how_far_it_got(model, engine, tokeniz
 
 def test_the_heart_beats_as_long_as_the_loop_runs(model, monkeypatch):
     """On a loop that hangs it stops."""
-    monkeypatch.setattr(hosts, "BEAT_PERIOD_S", 0.01)
-    before = model._host.beat_at
-    while model._host.beat_at == before:
+    monkeypatch.setattr(runtime, "HEARTBEAT_PERIOD_S", 0.01)
+    before = model._runtime.heartbeat_at
+    while model._runtime.heartbeat_at == before:
         pass
     hangs, goes_on = threading.Event(), threading.Event()
-    model._host._loop.call_soon_threadsafe(lambda: (hangs.set(), goes_on.wait(5)))
+    model._runtime._loop.call_soon_threadsafe(lambda: (hangs.set(), goes_on.wait(5)))
     assert hangs.wait(5)
-    before = model._host.beat_at
+    before = model._runtime.heartbeat_at
     assert not goes_on.wait(0.1)
-    assert model._host.beat_at == before
+    assert model._runtime.heartbeat_at == before
     goes_on.set()
 
 
@@ -302,13 +304,13 @@ def test_a_client_that_has_gone_ends_the_request_and_the_engines_call(model, eng
 def test_a_request_that_is_cancelled_before_its_first_step_is_told_so(model):
     """Its coroutine never runs; the client is answered all the same."""
     one = request()
-    incoming = Incoming(request_id="id", inputs={}, outlet=ReplyPort(one.sender), arrived=0.0)
+    incoming = IncomingRequest(request_id="id", inputs={}, writer=ReplyPort(one.sender, model._log), arrived=0.0)
 
     def start_and_cancel():
-        model._host._start(incoming)
-        next(iter(model._host._running)).cancel()
+        model._runtime._start(incoming)
+        next(iter(model._runtime._running)).cancel()
 
-    model._host._loop.call_soon_threadsafe(start_and_cancel)
+    model._runtime._loop.call_soon_threadsafe(start_and_cancel)
     assert one.sender.finished.wait(5)
     assert one.sender.responses[-1].error.code == pb_utils.TritonError.CANCELLED
 
@@ -337,7 +339,7 @@ def test_a_request_that_cannot_be_read_ends_alone_with_a_line_in_the_log(model, 
     assert whole.sender.finished.wait(5)
     assert str(broken.sender.responses[-1].error).startswith("INTERNAL: unexpected error; the server's log has it under request id broken")
     assert whole.sender.texts("event")[-1] == "done"
-    assert 's1: request "broken":' in pb_utils.Logger.lines[0]
+    assert 's1: request "broken" on scripted after 0 rounds and 0 tokens: INTERNAL: ' in pb_utils.Logger.lines[0]
     assert "ZeroDivisionError" in pb_utils.Logger.lines[0]
 
 
@@ -348,14 +350,15 @@ FAILURES = [EngineFailed("out of blocks"), EngineUnavailable("gone"), DeadlineEx
 def test_a_request_that_fails_leaves_a_line_with_its_name_its_error_and_how_far_it_got(model, engine, tokenizer, error):
     pb_utils.Logger.lines.clear()
     (one,) = begin(model, engine, tokenizer, MINE)
-    (incoming,) = model._host._running.values()
-    model._host._loop.call_soon_threadsafe(incoming.end, error)
+    (incoming,) = model._runtime._running.values()
+    model._runtime._loop.call_soon_threadsafe(incoming.end, error)
     assert one.sender.finished.wait(5)
-    assert pb_utils.Logger.lines == [f's1: request "id" after 1 rounds and 6 tokens: {error}']
+    assert pb_utils.Logger.lines == [f's1: request "id" on scripted after 1 rounds and 6 tokens: {error}']
 
 
-def test_what_callers_do_is_counted_and_not_logged(model, engine, tokenizer):
+def test_what_callers_do_is_counted_and_not_logged_at_level_warning(model, engine, tokenizer, monkeypatch):
     pb_utils.Logger.lines.clear()
+    monkeypatch.setattr(model._runtime.orchestrator, "log", ServerLog(dict.fromkeys(LOG_LEVELS, LOG.error), level="warning"))
     (one,) = begin(model, engine, tokenizer, "id")
     tell(model, "cancel", "id")
     tell(model, "cancel", "no such id")
@@ -367,21 +370,21 @@ def test_what_callers_do_is_counted_and_not_logged(model, engine, tokenizer):
 def test_an_engine_of_a_name_whose_limits_are_unknown_leaves_a_line_in_the_log(name, is_told):
     """Its library may cut a top_k silently."""
     pb_utils.Logger.lines.clear()
-    model_module._limits_of(name)
+    model_module._limits_of(name, LOG)
     assert any(f"engine model '{name}' is none of embedded_llm, tensorrt_llm" in line for line in pb_utils.Logger.lines) == is_told
 
 
 def test_the_model_is_ready_as_long_as_the_engine_answers(model):
     """Triton asks since 26.03; the answer is a flag."""
     assert model.is_ready()
-    model._host._watch.engine_is_ready = False
+    model._runtime._monitor.engine_is_ready = False
     assert not model.is_ready()
 
 
 def test_nothing_ends_the_thread_that_looks_for_cancels(model, engine, tokenizer):
     """Not even a bug in what it reports."""
     pb_utils.Logger.lines.clear()
-    model._host._report = lambda _: 1 / 0
+    model._runtime._report = lambda _: 1 / 0
     while not pb_utils.Logger.lines:
         pass
     assert "ZeroDivisionError" in pb_utils.Logger.lines[0]
@@ -409,7 +412,7 @@ def test_what_a_request_has_beside_its_tensors_is_refused_once_and_counted(model
     assert one.sender.finished.wait(5)
     assert f"field '{field}'" in str(one.sender.responses[-1].error)
     assert len(one.sender.responses) == 1
-    assert model._host.orchestrator.ends["INVALID_ARGUMENT"] == 1
+    assert model._runtime.orchestrator.end_counts["INVALID_ARGUMENT"] == 1
 
 
 def test_a_text_that_is_too_long_is_refused_before_it_is_copied(model):
@@ -429,7 +432,7 @@ def test_a_request_that_is_refused_leaves_nothing_behind(model):
         model.execute([one])
         assert one.sender.finished.wait(5)
         del one
-        while model._host._running:
+        while model._runtime._running:
             pass
         wait_until(lambda: text() is None, seconds=5)
     finally:
@@ -441,4 +444,4 @@ def test_a_pattern_of_headers_that_is_none_keeps_the_model_from_loading():
         engine_model="x", engine_url="x", tokenizer_dir="x", preset="smollm2", max_context_tokens=1, vocab_rows=1, forwarded_headers="("
     )
     with pytest.raises(ConfigError, match="forwarded_headers"):
-        RequestReader(config, [])
+        RequestReader(config, [], LOG)

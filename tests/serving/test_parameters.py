@@ -7,7 +7,7 @@ import re
 import pytest
 
 from budgetforce.errors import InvalidRequest
-from budgetforce.serving.parameters import ELSEWHERE, refuse_parameters
+from budgetforce.serving.requests.parameters import NAMES_ELSEWHERE, refuse_parameters
 
 FIELDS = (
     "text_input",
@@ -89,4 +89,4 @@ def test_any_name_makes_a_refusal_of_one_short_line_that_can_be_read_back(name):
 
 def test_every_guess_is_a_field(root):
     config = (root / "model_repository/s1/config.pbtxt").read_text()
-    assert [name for name in ELSEWHERE.values() if f'name: "{name}"' not in config] == []
+    assert [name for name in NAMES_ELSEWHERE.values() if f'name: "{name}"' not in config] == []

@@ -9,9 +9,9 @@ from scripted_engine import ScriptedEngine
 
 from budgetforce.errors import EngineFailed, EngineUnavailable, InvalidRequest
 from budgetforce.presets import Preset
-from budgetforce.serving.planning import Planner
-from budgetforce.serving.reply import Reply
-from budgetforce.serving.request import ReplyRequest
+from budgetforce.serving.planning.planner import Planner
+from budgetforce.serving.replies.reply import Reply
+from budgetforce.serving.requests.request import ReplyRequest
 
 END, EOS = 2, 0
 
@@ -53,7 +53,7 @@ def test_samples_have_their_own_index_account_and_seeds(reply, word):
     assert sorted(one._sink.results) == [0, 1, 2]
     assert {result["request_id"] for result in one._sink.results.values()} == {"r"}
     assert len({call.sampling.seed for call in engine.calls}) == 6
-    assert {piece.index for piece in one._sink.pieces if piece.event == "answer"} == {0, 1, 2}
+    assert {chunk.index for chunk in one._sink.chunks if chunk.event == "answer"} == {0, 1, 2}
 
 
 def test_the_others_wait_for_the_first_samples_first_ids(reply, word):

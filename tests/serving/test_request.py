@@ -4,7 +4,7 @@
 import pytest
 
 from budgetforce.errors import InvalidRequest
-from budgetforce.serving.request import ReplyRequest, read_command, read_reply_request
+from budgetforce.serving.requests.request import ReplyRequest, read_command, read_reply_request
 
 
 def read(**inputs):

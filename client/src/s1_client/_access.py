@@ -13,7 +13,7 @@ from typing import Any
 SECRET_NAME = "s1-secret"  # noqa: S105  # the header's name, as the launcher configures it
 SECRET_HEADER = "triton-grpc-protocol-"  # noqa: S105  # Triton's prefix of that name
 _ALLOWED = "host:port, [IPv6]:port, grpc://host:port or grpcs://host:port"
-_LABEL = r"[A-Za-z0-9_-]{1,63}"  # RFC 1035, section 2.3.4; Python's resolver raises UnicodeError for a longer one
+_LABEL = r"[A-Za-z0-9_-]{1,63}"  # RFC 1035, section 2.3.4; Python's resolver raises UnicodeError for longer labels
 _HOST = re.compile(rf"(?=.{{1,254}}\Z)(?!-){_LABEL}(\.{_LABEL})*\.?")
 _PORT = re.compile(r"[0-9]{1,5}")
 _HEADER_NAME = re.compile(r"[0-9a-z_.-]+")

@@ -226,7 +226,7 @@ class AsyncStream(BaseStream):
             self._call.cancel()
 
     async def replies(self) -> tuple[Reply, ...]:
-        """Read the rest, and return the whole replies, one for each sample."""
+        """Read the rest, and return a whole reply for each sample."""
         async for _ in self:
             pass
         return self._exchange.replies()

@@ -129,7 +129,7 @@ class BaseStream:
         """Make the next attempt, or raise if the request was cancelled meanwhile, the time is over or the client is closed."""
         try:
             if self._was_cancelled.is_set():
-                raise Cancelled("the request was cancelled between two attempts")  # to one end with the others
+                raise Cancelled("the request was cancelled between two attempts")  # handled with the others below
             self._call = self._new_call()
         except S1Error as failure:
             self._end()

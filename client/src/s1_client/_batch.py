@@ -25,7 +25,7 @@ class Request:
     Attributes:
         prompt: a question, or chat messages.
         options: as in ``Client.stream``; they take precedence over those of ``map``.
-        id: the request's name; "" = a random one.
+        id: the request's name; "" = a random name.
     """
 
     prompt: Prompt

@@ -51,7 +51,7 @@ class Client(BaseClient):
 
         Args:
             prompt: a question, or chat messages with ``role`` and ``content``.
-            request_id: name of the request, for ``answer_now``, ``cancel`` and the server's log; default: a random one.
+            request_id: name of the request, for ``answer_now``, ``cancel`` and the server's log; default: a random name.
             deltas: False = the server sends each reply once, when it is complete: a message instead of hundreds. Its texts
                 then come without token ids, and the injected prefix of an answer cannot be told from it (``answer_prefix`` is "").
             options: request fields, see ``Options``, and, for this call alone, ``deadline_s`` and ``max_retries``.
@@ -108,7 +108,7 @@ class Client(BaseClient):
         self._connection.command("answer_now", self._connection.running.id_of(request_id), self._settings.model)
 
     def cancel(self, request_id: str) -> None:
-        """End the running request of that id; its reader gets ``Cancelled``. Of several requests, the one that ``answer_now`` takes.
+        """End the running request of that id; its reader gets ``Cancelled``. Chosen as by ``answer_now``.
 
         Raises InvalidRequest if no request of that id runs, or if several of other programs do.
         """

@@ -37,16 +37,16 @@ def reason(error: S1Error) -> str:
 
 
 class Exchange:
-    """The state of one request.
+    """The state of a request.
 
     Attributes:
         request_id: the caller's name for it.
-        wire_id: the id of the latest attempt. Each attempt has another one, so that a command reaches this request alone,
-            whatever name other programs give theirs, and the server does not mistake an attempt for an abandoned one.
+        wire_id: the id of the latest attempt. Each attempt has its own, so that a command reaches this request alone,
+            whatever name other programs give theirs, and the server does not mistake an attempt for an earlier, abandoned attempt.
         num_attempts: attempts that were made so far.
 
     Raises TypeError for an unknown option and InvalidRequest for a value that cannot be sent. With ``is_streamed`` False
-    the server sends the reply in one message, when it is complete.
+    the server sends the reply in a single message, when it is complete.
     """
 
     def __init__(
@@ -133,7 +133,7 @@ class Running:
 
     def __init__(self) -> None:
         self._exchanges: dict[str, list[Exchange]] = {}
-        self._lock = threading.RLock()  # a stream's __del__ may remove an ended one in the middle of any method
+        self._lock = threading.RLock()  # a stream's __del__ may call remove() in the middle of any method
 
     def add(self, exchange: Exchange) -> None:
         """Remember a request that begins."""
@@ -141,7 +141,7 @@ class Running:
             self._exchanges.setdefault(exchange.request_id, []).append(exchange)
 
     def remove(self, exchange: Exchange) -> None:
-        """Forget a request that is over: another program's may have its name. Without effect on an unknown one."""
+        """Forget a request that is over: another program's may have its name. Without effect on an unknown request."""
         with self._lock:
             others = [other for other in self._exchanges.pop(exchange.request_id, []) if other is not exchange]
             if others:

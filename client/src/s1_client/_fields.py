@@ -21,14 +21,14 @@ class Field:
     Attributes:
         datatype: KServe's name of its tensor's type.
         section: heading of the help under which it is listed.
-        help: what it does, with special values and the default, as ``--help`` shows it.
+        help: its effect, special values and default, as ``--help`` shows them.
         is_list: it holds several texts, and its option may be repeated.
         default: value where a request has none, as the FakeServer applies it: that of preset s1 where the preset decides.
         default_from: who decides the default: "server", "preset", "client", "answer" (the same field of the answer) or "" if there is none.
         values: the words that are allowed; empty = any.
         least, most: bounds of its number; None = those of its tensor's type.
         excludes_least: whether ``least`` itself is refused.
-        note: what a special number means, for the message of a refusal.
+        note: the meaning of a special number, for the message of a refusal.
     """
 
     name: str
@@ -69,24 +69,53 @@ _SAMPLING = (
         name="temperature",
         datatype="FP32",
         section=SAMPLING,
-        help="0 = greedy",
+        help="sampling temperature; 0 = greedy (default: the preset's)",
         default=0.0,
         default_from="preset",
         least=0,
         note="0 = greedy",
     ),
-    Field(name="top_k", datatype="INT32", section=SAMPLING, help="0 = off", least=0, note="0 = off"),
-    Field(name="top_p", datatype="FP32", section=SAMPLING, help="0 < p <= 1", least=0, most=1, excludes_least=True),
+    Field(name="top_k", datatype="INT32", section=SAMPLING, help="sample from the k most likely tokens; 0 = off", least=0, note="0 = off"),
+    Field(
+        name="top_p",
+        datatype="FP32",
+        section=SAMPLING,
+        help="sample from the most likely tokens that make up probability p, 0 < p <= 1",
+        least=0,
+        most=1,
+        excludes_least=True,
+    ),
     Field(
         name="seed",
         datatype="UINT64",
         section=SAMPLING,
-        help="equal requests repeat (default: drawn at random and reported)",
+        help="seed of the sampling (default: drawn at random and reported)",
         default_from="server",
     ),
-    Field(name="repetition_penalty", datatype="FP32", section=SAMPLING, help="1 = none", least=0, excludes_least=True),
-    Field(name="presence_penalty", datatype="FP32", section=SAMPLING, help="-2 to 2; 0 = none", least=-2, most=2),
-    Field(name="frequency_penalty", datatype="FP32", section=SAMPLING, help="-2 to 2; 0 = none", least=-2, most=2),
+    Field(
+        name="repetition_penalty",
+        datatype="FP32",
+        section=SAMPLING,
+        help="penalty on tokens of prompt and reply, above 0; 1 = none",
+        least=0,
+        excludes_least=True,
+    ),
+    Field(
+        name="presence_penalty",
+        datatype="FP32",
+        section=SAMPLING,
+        help="penalty on tokens that occurred, -2 to 2; 0 = none",
+        least=-2,
+        most=2,
+    ),
+    Field(
+        name="frequency_penalty",
+        datatype="FP32",
+        section=SAMPLING,
+        help="penalty for each occurrence of a token, -2 to 2; 0 = none",
+        least=-2,
+        most=2,
+    ),
     Field(name="bad_words", datatype="BYTES", section=SAMPLING, help="word that is never sampled (repeatable)", is_list=True, default=()),
 )
 
@@ -204,7 +233,7 @@ _TABLE = (
         name="timeout_ms",
         datatype="INT32",
         section=SCHEDULING,
-        help="time limit of the request in ms, on the server's clock (default: what is left of the client's deadline)",
+        help="time limit of the request in ms, on the server's clock (default: the rest of the client's deadline)",
         default_from="client",
         least=1,
     ),

@@ -12,7 +12,7 @@ Prompt = str | Sequence[Mapping[str, str]]
 class Options(TypedDict, total=False):
     """The optional fields of a request, by name. The server decides on a field that is missing or None.
 
-    They are the rows of ``s1_client._fields``; the documentation of the request fields says what each means.
+    They are the rows of ``s1_client._fields``; the documentation of the request fields defines each.
 
         options: Options = {"max_thinking_tokens": 2000, "num_ignore": 1, "ignore_str": ["Wait", "Hmm"]}
         client.think("How many r in raspberry?", **options)

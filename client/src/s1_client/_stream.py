@@ -195,7 +195,7 @@ class Stream(BaseStream):
                 pass
 
     def replies(self) -> tuple[Reply, ...]:
-        """Read the rest, and return the whole replies, one for each sample."""
+        """Read the rest, and return a whole reply for each sample."""
         for _ in self:
             pass
         return self._exchange.replies()

@@ -107,7 +107,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Round:
-    """One round: a span of a phase, made by one or two engine calls.
+    """A round: a span of a phase, made by one or two engine calls.
 
     Attributes:
         phase: "thinking" or "answer".
@@ -205,7 +205,7 @@ class Partial:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """A whole reply to one sample.
+    """A whole reply, of a single sample.
 
         reply = client.think("How many r in raspberry?")
         print(reply.answer, reply.usage.num_thinking_tokens, reply.thinking_end)

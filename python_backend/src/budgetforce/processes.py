@@ -20,6 +20,7 @@ INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
 KILL_TIMEOUT_S = 2  # a process in the middle of a system call may not go at once
 _PROC = Path("/proc")
 _PR_SET_CHILD_SUBREAPER = 36
+_PR_SET_PDEATHSIG = 1
 
 
 @contextlib.contextmanager
@@ -40,6 +41,11 @@ def in_child_before_exec() -> None:
 def adopt_orphans() -> None:
     """Become the parent of what our children leave behind, as process 1 is anyway (Linux)."""
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def die_with_parent() -> None:
+    """In a child before exec: get SIGTERM when the parent dies, however it dies (Linux)."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def is_running(pid: int, session: int) -> bool:

@@ -106,7 +106,7 @@ def _add(request: Any, name: str, datatype: str, values: list[Any]) -> None:
 
 
 def streaming_method(channel: Any) -> Any:
-    """Return ModelStreamInfer of a channel as a method of one message. To the server it is a stream of one message.
+    """Return ModelStreamInfer of a channel as a method of a single message. To the server it is a stream of one message.
 
     As a stream, grpcio's asyncio loses the reason why a server ended a call before its message was sent.
     """
@@ -118,13 +118,13 @@ def streaming_method(channel: Any) -> Any:
 
 
 def raise_error(response: Any) -> None:
-    """Raise the S1Error that a stream message reports, if it reports one."""
+    """Raise the S1Error that a stream message reports, if any."""
     if response.error_message:
         raise from_message(response.error_message)
 
 
 def read_events(response: Any) -> list[Event]:
-    """Return the events of a stream message: one, none if it has no tensors, or those of whole replies that were not
+    """Return the events of a stream message: none if it has no tensors, and several for whole replies that were not
     streamed. Raises S1Error for an error message.
     """
     raise_error(response)
@@ -148,7 +148,7 @@ def read_events(response: Any) -> list[Event]:
 
 
 def _whole_replies(outputs: dict[str, bytes]) -> Iterator[Event]:
-    """Yield the events of ended samples. A sample that was streamed has no text left; that of another one comes without ids."""
+    """Yield the events of ended samples. A sample that was streamed has no text left; that of any other sample comes without ids."""
     indices = np.frombuffer(outputs["index"], np.int32).tolist()
     texts = (_texts(outputs[name]) for name in ("thinking_output", "text_output", "result"))
     for index, thinking, answer, result_json in zip(indices, *texts, strict=True):

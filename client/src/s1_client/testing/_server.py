@@ -25,7 +25,7 @@ from s1_client.testing._forcing import ANSWER, THINKING, Sample, Script, Vocabul
 from s1_client.testing._messages import command_response, error_message, message_of, options_of, prompt_of, read_inputs
 
 COMMANDS = ("answer_now", "cancel")
-_THREADS = 1024  # a stream holds one
+_THREADS = 1024  # each stream holds a thread
 _UNLIMITED = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]  # as Triton's
 _ANSWER_SHARE = 0.2  # of the time, kept for the answer where on_timeout says so
 _TYPES = {"BYTES": "TYPE_STRING", "INT32": "TYPE_INT32", "FP32": "TYPE_FP32", "UINT64": "TYPE_UINT64", "BOOL": "TYPE_BOOL"}
@@ -55,7 +55,7 @@ class FakeServer:
 
     Args:
         model: the model's name.
-        triton_version: the version that it reports. For one before 2.57 clients send a command rather than cancel a stream.
+        triton_version: the version that it reports. Before 2.57 clients send a command rather than cancel a stream.
         credentials: ``grpc.ServerCredentials`` for TLS.
         interceptors: gRPC interceptors, to inspect calls.
 
@@ -290,7 +290,7 @@ class _Service(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
         return service_pb2.ServerMetadataResponse(name="fake-s1", version=self._version)
 
     def ModelReady(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
-        """Report whether the model is the one that is served."""
+        """Report whether the model is served here."""
         return service_pb2.ModelReadyResponse(ready=request.name == self._model)
 
     def RepositoryIndex(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002

@@ -52,7 +52,7 @@ def render_config(spec: EngineSpec, parameters: Mapping[str, Value], manifest: s
     Raises ConfigError for a parameter that is unknown or missing, or a value of the wrong kind.
     """
     entries = dict(_checked(parameters))
-    text = "\n".join([*_head(spec, parameters, entries), *_tensors(), *_entries(entries | {MANIFEST_PARAMETER: manifest}), ""])
+    text = "\n".join([*_head(spec, parameters, entries), *tensor_lines(), *_entries(entries | {MANIFEST_PARAMETER: manifest}), ""])
     if "${" in text:
         raise ConfigError(f"{MODEL}: an unfilled placeholder: {text[text.index('${') :].partition('}')[0]}}}")
     return text
@@ -103,7 +103,8 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
 }
 
 
-def _tensors() -> Iterator[str]:
+def tensor_lines() -> Iterator[str]:
+    """Yield the ``input`` and ``output`` sections, which every engine model shares."""
     for side in ("input", "output"):
         yield f"{side} ["
         yield ",\n".join(f"  {{ {' '.join(_tensor(tensor))} }}" for tensor in _schema()[f"{side}s"])

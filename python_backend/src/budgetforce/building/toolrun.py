@@ -17,7 +17,7 @@ from typing import IO
 
 from budgetforce.building.spec import IMAGE
 from budgetforce.building.stage import BuildFailed
-from budgetforce.triton_files import die_with_parent
+from budgetforce.processes import die_with_parent
 
 NUM_LAST_LINES = 15
 TERMINAL_PERIOD_S, PLAIN_PERIOD_S = 1.0, 60.0

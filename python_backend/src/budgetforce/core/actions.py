@@ -71,7 +71,7 @@ class Finish:
 Action = Generate | Reencode | Emit | Finish
 
 
-def joined(actions: Iterable[Action]) -> list[Action]:
+def merge_emits(actions: Iterable[Action]) -> list[Action]:
     """Neighbours of one kind as one Emit."""
     result: list[Action] = []
     for kind, group in groupby(actions, _kind):

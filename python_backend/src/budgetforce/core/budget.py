@@ -36,11 +36,11 @@ class Budget:
         """Ids that the next round may sample."""
         return self.cap - self.spent
 
-    def holds(self, ids: tuple[int, ...]) -> bool:
+    def has_room_for(self, ids: tuple[int, ...]) -> bool:
         """Whether ``ids`` can be injected and one id more sampled."""
         return self.left > len(ids) * _PRICES[self.rule][1]
 
-    def book(self, *, sampled: int = 0, injected: int = 0, terminators: int = 0) -> None:
+    def charge(self, *, sampled: int = 0, injected: int = 0, terminators: int = 0) -> None:
         """Count ids that came."""
         per_sampled, per_injected, per_terminator = _PRICES[self.rule]
         self.spent += per_sampled * sampled + per_injected * injected + per_terminator * terminators

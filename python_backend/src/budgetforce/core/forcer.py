@@ -25,13 +25,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from budgetforce.core.actions import Action, Finish, Generate, Reencode, joined
+from budgetforce.core.actions import Action, Finish, Generate, Reencode, merge_emits
 from budgetforce.core.budget import Budget, BudgetRule
+from budgetforce.core.errors import EngineProtocolError, ShellProtocolError
 from budgetforce.core.events import AnswerNow, Cancelled, Event, Reencoded, RoundEnded, Started, StopWordFound, TimeIsUp, TokensSampled
 from budgetforce.core.ledger import AnswerEnd, Ledger, RefusedFor, RoundEnd, RoundRecord, ThinkingEnd
-from budgetforce.core.markers import MarkerWatch
+from budgetforce.core.markers import MarkerMatcher
 from budgetforce.core.plan import ForcingPlan, ThinkingMode
-from budgetforce.core.rounds import ProtocolViolation, Rounds
+from budgetforce.core.rounds import Rounds
 from budgetforce.core.states import TRANSITIONS, Cause, Phase, State
 from budgetforce.core.transcript import Transcript
 
@@ -50,7 +51,7 @@ class BudgetForcer:
         self._plan = plan
         self._reply = Transcript(plan)
         self._budget = Budget(plan.max_thinking_tokens, plan.budget_rule)
-        self._watch = MarkerWatch(plan.thinking_marker_ids, plan.answer_marker_ids)
+        self._matcher = MarkerMatcher(plan.thinking_marker_ids, plan.answer_marker_ids)
         self._rounds = Rounds(self._reply)
         self._go_on: Callable[[], list[Action]] = self._think  # behind a re-encoding
         self._answer_left = 0
@@ -68,23 +69,30 @@ class BudgetForcer:
     def receive(self, event: Event) -> list[Action]:
         """Take one event and say what to do.
 
-        Raises ProtocolViolation if the engine broke its contract; the forcer is then in DONE.
+        Raises EngineProtocolError if the engine broke its contract, ShellProtocolError if the event
+        cannot happen in this state; the forcer is then in DONE.
         """
-        if self.state is State.DONE:
+        state = self.state
+        if state is State.DONE:
             return []
         try:
             actions = self._dispatch(event)
-        except ProtocolViolation:
+        except EngineProtocolError:
             self.state = State.DONE
             raise
+        except ShellProtocolError as error:
+            self.state = State.DONE
+            raise ShellProtocolError(f"{type(event).__name__} in state {state.name}: {error}") from error
         self._reply.check()
         return actions
 
     def _dispatch(self, event: Event) -> list[Action]:
+        if self.state is State.IDLE and not isinstance(event, Started | AnswerNow | Cancelled):
+            raise ShellProtocolError("the first event must be Started")
         match event:
             case TokensSampled(ids):
                 actions = [action for token_id in ids for action in self._take(token_id)]
-                return joined(actions) if len(actions) > 1 else actions
+                return merge_emits(actions) if len(actions) > 1 else actions
             case RoundEnded():
                 return self._end_round()
             case StopWordFound():
@@ -104,7 +112,7 @@ class BudgetForcer:
     def _move(self, cause: Cause) -> None:
         row = TRANSITIONS[self.state]
         if cause not in row:
-            raise ProtocolViolation(f"{cause.name} cannot happen in {self.state.name}")
+            raise ShellProtocolError(f"{cause.name} has no cell in row {self.state.name} of the state table")
         self.state = row[cause]
 
     def _start(self) -> list[Action]:
@@ -135,28 +143,28 @@ class BudgetForcer:
 
     def _keep(self, record: RoundRecord, token_id: int) -> list[Action]:
         if record.phase is Phase.THINKING:
-            self._budget.book(sampled=1)
+            self._budget.charge(sampled=1)
         return self._reply.sample(record.phase, token_id)
 
     def _consume(self, record: RoundRecord, token_id: int) -> list[Action]:
         record.ended_by, record.terminator_id = RoundEnd.TERMINATOR, token_id
-        self._budget.book(terminators=1)
+        self._budget.charge(terminators=1)
         self._reply.consume()
         return []
 
     def _take_unforced(self, record: RoundRecord, token_id: int, *, stops: bool) -> list[Action]:
         """An id of a model that is left to itself: part of a marker, a terminator, or text."""
-        watch, reply = self._watch, self._reply
-        was_midway, released = watch.is_midway, []
-        taken = watch.takes(token_id)
+        matcher, reply = self._matcher, self._reply
+        was_midway, released = matcher.is_midway, []
+        taken = matcher.match(token_id)
         if not taken and was_midway:
             released = reply.release()  # what began a marker was text; this id may begin one again
-            was_midway, taken = False, watch.takes(token_id)
+            was_midway, taken = False, matcher.match(token_id)
         if taken:
             released = released if was_midway else released + reply.release()
             record.ended_by = RoundEnd.MARKER
             reply.hold(record.phase, token_id)
-            return released if watch.is_midway else released + reply.release_as_marker(watch.phase)
+            return released if matcher.is_midway else released + reply.release_as_marker(matcher.phase)
         if token_id in self._plan.answer_terminators:
             return released + self._consume(record, token_id)
         if stops:
@@ -202,7 +210,7 @@ class BudgetForcer:
         """Why the end of thinking is refused and with what; None if it is accepted."""
         plan, ledger = self._plan, self.ledger
         string = plan.ignore_ids[ledger.num_ignored % len(plan.ignore_ids)]
-        fits = self._budget.holds(string) and len(self._reply.context) + len(string) < plan.max_context_tokens
+        fits = self._budget.has_room_for(string) and len(self._reply.context) + len(string) < plan.max_context_tokens
         if ledger.num_ignored < plan.num_ignore and fits:
             return RefusedFor.NUM_IGNORE, string
         if ledger.thinking < plan.min_thinking_tokens and plan.budget_rule is BudgetRule.EXACT:
@@ -219,7 +227,7 @@ class BudgetForcer:
         """Go on to the answer; half a character at a cut is taken back."""
         self.ledger.thinking_end = end
         if self._plan.leave_answer_to_model and cause in (Cause.END_ACCEPTED, Cause.BUDGET_SPENT):
-            self._watch.phase = Phase.THINKING
+            self._matcher.phase = Phase.THINKING
             return self._leave_to_model(Cause.LEFT_TO_MODEL)
         self._move(cause)
         if cut:
@@ -237,7 +245,7 @@ class BudgetForcer:
         return actions + self._answer()
 
     def _cut_thinking_short(self, ended_by: RoundEnd, end: ThinkingEnd) -> list[Action]:
-        thinks_unforced = self.state is State.UNFORCED and self._watch.phase is Phase.THINKING
+        thinks_unforced = self.state is State.UNFORCED and self._matcher.phase is Phase.THINKING
         if self.state not in (State.THINKING, State.GRACE) and not thinks_unforced:
             return []
         self._reply.round.ended_by = ended_by
@@ -257,7 +265,7 @@ class BudgetForcer:
     def _finish_answer(self, record: RoundRecord) -> list[Action]:
         if record.ended_by is not RoundEnd.TERMINATOR:
             return self._finish(RoundEnd.LENGTH, AnswerEnd.LENGTH)
-        num_marker_ids = len(self._plan.answer_marker_ids) if self._watch.answer_opened else 0
+        num_marker_ids = len(self._plan.answer_marker_ids) if self._matcher.answer_opened else 0
         said = self.ledger.answer_sampled > num_marker_ids
         return self._finish(RoundEnd.TERMINATOR, AnswerEnd.STOP if said else AnswerEnd.EMPTY)
 
@@ -295,7 +303,7 @@ class BudgetForcer:
 
     def _end_unforced_round(self, record: RoundRecord) -> list[Action]:
         self._answer_left -= record.num_sampled_tokens
-        if record.ended_by is RoundEnd.MARKER and self._watch.answer_opened:
+        if record.ended_by is RoundEnd.MARKER and self._matcher.answer_opened:
             self._move(Cause.ANSWER_SEEN)
             if self.ledger.thinking and self.ledger.thinking_end is ThinkingEnd.ABSENT:
                 self.ledger.thinking_end = ThinkingEnd.NATURAL
@@ -306,7 +314,7 @@ class BudgetForcer:
         return self._finish_unforced(record)
 
     def _finish_unforced(self, record: RoundRecord) -> list[Action]:
-        if self._watch.phase is Phase.ANSWER:
+        if self._matcher.phase is Phase.ANSWER:
             return self._finish_answer(record)
         ended_by = record.ended_by if record.ended_by is RoundEnd.TERMINATOR else RoundEnd.LENGTH
         if self.ledger.thinking_end is ThinkingEnd.ABSENT:
@@ -315,8 +323,8 @@ class BudgetForcer:
 
     def _go_on_unforced(self) -> Generate:
         """A round to the next id that could begin a marker; in the middle of one, a round of one id."""
-        num = 1 if self._watch.is_midway else self._answer_left
-        return self._rounds.ask(self._watch.phase, num, self._plan.answer_terminators | self._watch.first_ids)
+        num = 1 if self._matcher.is_midway else self._answer_left
+        return self._rounds.ask(self._matcher.phase, num, self._plan.answer_terminators | self._matcher.first_ids)
 
     # --- parts --------------------------------------------------------------------------
 
@@ -331,7 +339,7 @@ class BudgetForcer:
         return min(self._plan.max_answer_tokens - counted, self._context_left)
 
     def _inject_thought(self, ids: tuple[int, ...]) -> list[Action]:
-        self._budget.book(injected=len(ids))
+        self._budget.charge(injected=len(ids))
         return self._reply.inject(Phase.THINKING, ids)
 
     def _think(self) -> list[Action]:
@@ -358,6 +366,7 @@ class BudgetForcer:
         return [Reencode(context_ids=self.context_ids, start=self._plan.reencode_from)]
 
     def _reencoded(self, ids: tuple[int, ...]) -> list[Action]:
-        assert self._plan.reencode_from is not None
+        if self._plan.reencode_from is None:
+            raise ShellProtocolError("the plan re-encodes nothing")
         self._reply.replace_end(self._plan.reencode_from, ids)
         return self._go_on()

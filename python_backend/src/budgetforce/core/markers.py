@@ -6,7 +6,7 @@ from __future__ import annotations
 from budgetforce.core.states import Phase
 
 
-class MarkerWatch:
+class MarkerMatcher:
     """A thought can only be opened by the very first ids; the answer by the first ids or out of a thought.
 
     Attributes:
@@ -31,7 +31,7 @@ class MarkerWatch:
         """What a marker that may come now begins with."""
         return frozenset(marker[0] for marker in self._possible().values() if marker)
 
-    def takes(self, token_id: int) -> bool:
+    def match(self, token_id: int) -> bool:
         """Whether the id goes on with a marker; if not, what was seen of one is text."""
         seen = (*self._seen, token_id)
         candidates = {phase: marker for phase, marker in self._possible().items() if marker[: len(seen)] == seen}

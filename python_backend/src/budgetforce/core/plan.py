@@ -94,7 +94,7 @@ class ForcingPlan:
     @property
     def holds_thinking_prefix(self) -> bool:
         """Whether the budget has room for the first words of the thought and one id more; else they are left out."""
-        return Budget(self.max_thinking_tokens, self.budget_rule).holds(self.thinking_prefix_ids)
+        return Budget(self.max_thinking_tokens, self.budget_rule).has_room_for(self.thinking_prefix_ids)
 
     @property
     def longest_before_answer(self) -> int:

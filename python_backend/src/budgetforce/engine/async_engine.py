@@ -2,7 +2,7 @@
 """A library with an event loop of its own as a ``TokenEngine``: what comes is kept until the next step.
 
 The loop runs in a thread. Of the library only a ``TokenSource`` is asked; the ending rules are
-kept here (``Ending``), because no library's are TensorRT-LLM's: it may say more ids than count,
+kept here (``EndDetector``), because no library's are TensorRT-LLM's: it may say more ids than count,
 and is left as soon as the call is over.
 """
 
@@ -16,7 +16,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from budgetforce.engine.token_engine import Ending, KvUsage, ModelLimits, Progress, TokenCall, validate
+from budgetforce.engine.token_engine import EndDetector, KvUsage, ModelLimits, Progress, TokenCall, validate
 from budgetforce.errors import BudgetForceError, EngineFailed, EngineUnavailable
 
 RESTART_PAUSE_S = 5.0  # between two attempts to start a library again
@@ -27,7 +27,7 @@ class SourceDied(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sampled:
+class SampledIds:
     """Newly sampled ids. ``num_cached_ids``: of the prompt, found in the KV cache; None = not told."""
 
     ids: tuple[int, ...]
@@ -49,7 +49,7 @@ class TokenSource(Protocol):
         """Raise InvalidRequest for what it cannot honour. ``call`` is validated otherwise."""
         ...
 
-    def sample(self, name: str, call: TokenCall) -> AsyncGenerator[Sampled, None]:
+    def sample(self, name: str, call: TokenCall) -> AsyncGenerator[SampledIds, None]:
         """Ids up to the library's own end of the call; closing the generator stops it there.
 
         Raises SourceDied; whatever else it raises fails this call alone.
@@ -76,7 +76,7 @@ class AsyncEngine:
         self._start = start
         self._wake = wake
         self._log = log
-        self._told: deque[Progress] = deque()
+        self._progress: deque[Progress] = deque()
         self._tasks: dict[int, asyncio.Task[None]] = {}  # the loop's own
         self._live: set[int] = set()  # the owner's: what it has not cancelled, and has not been told the end of
         self._next_key = 0
@@ -107,17 +107,17 @@ class AsyncEngine:
         self._loop.call_soon_threadsafe(self._end, key)
 
     def has_work(self) -> bool:
-        return bool(self._told)
+        return bool(self._progress)
 
     def step(self) -> list[Progress]:
         progress = []
-        while self._told:
-            told = self._told.popleft()
-            if told.key not in self._live:
+        while self._progress:
+            progress_item = self._progress.popleft()
+            if progress_item.key not in self._live:
                 continue
-            progress.append(told)
-            if told.finished:
-                self._live.discard(told.key)
+            progress.append(progress_item)
+            if progress_item.finished:
+                self._live.discard(progress_item.key)
         return progress
 
     def close(self) -> None:
@@ -143,28 +143,28 @@ class AsyncEngine:
         try:
             await self._follow(source, key, call, usage)
         except SourceDied as error:
-            self._tell(Progress(key=key, finished=True, error=EngineUnavailable(str(error))))
+            self._report(Progress(key=key, finished=True, error=EngineUnavailable(str(error))))
             self._replace(source, str(error))
         except Exception as error:  # noqa: BLE001  # a library's errors have no common base
-            self._tell(Progress(key=key, finished=True, error=_failure(error)))
+            self._report(Progress(key=key, finished=True, error=_failure(error)))
 
     async def _follow(self, source: TokenSource, key: int, call: TokenCall, usage: KvUsage) -> None:
         """Tell what is sampled up to the end of the call: by our rules, or the library's own if that comes first."""
-        ending, is_over = Ending(call), False
+        detector, is_over = EndDetector(call), False
         async with aclosing(source.sample(f"call-{key}", call)) as batches:
             async for sampled in batches:
-                kept, is_over = ending.take(sampled.ids)
+                kept, is_over = detector.take(sampled.ids)
                 if sampled.num_cached_ids is not None:
                     usage.num_reused_blocks = sampled.num_cached_ids // source.block_size
-                usage.num_total_blocks = -(-ending.context_len // source.block_size)
-                self._tell(Progress(key=key, ids=kept, finished=is_over))
+                usage.num_total_blocks = -(-detector.context_len // source.block_size)
+                self._report(Progress(key=key, ids=kept, finished=is_over))
                 if is_over:
                     break
         if not is_over:
-            self._tell(Progress(key=key, finished=True))
+            self._report(Progress(key=key, finished=True))
 
-    def _tell(self, progress: Progress) -> None:
-        self._told.append(progress)
+    def _report(self, progress: Progress) -> None:
+        self._progress.append(progress)
         self._wake()
 
     def _replace(self, dead: TokenSource, reason: str) -> None:

@@ -64,7 +64,7 @@ class EngineDelta:
     kv_reused_blocks: int | None = None
 
 
-def error_of(message: str, model_name: str) -> BudgetForceError:
+def parse_engine_error(message: str, model_name: str) -> BudgetForceError:
     """Return the error that an engine model's error message stands for; EngineFailed if nothing in it is known."""
     told = InvalidRequest.parse(message) or EngineUnavailable.parse(message)
     if told is not None:
@@ -78,11 +78,11 @@ class Engine(Protocol):
     """Closing the generator of a call early stops the call in the engine.
 
     Attributes:
-        heard_at: when ids last came from the engine, on ``time.monotonic()``'s clock. Errors and empty messages do not
+        last_ids_at: when ids last came from the engine, on ``time.monotonic()``'s clock. Errors and empty messages do not
             count: Triton sends them for an engine whose process is dead.
     """
 
-    heard_at: float
+    last_ids_at: float
 
     def stream(self, call: EngineCall) -> AsyncGenerator[EngineDelta, None]:
         """Run a call.

@@ -27,7 +27,7 @@ VLLM = CallLimits(max_banned_ids=1024)  # MAX_NUM_LOGIT_BIAS_TOKENS of vllm/v1/w
 TENSORRT_LLM = CallLimits(max_top_k=1024)  # TOP_K_MAX of cpp/tensorrt_llm/layers/topKSamplingLayer.cu: a warning in the log alone
 
 # By the name of the engine's model, which is all that s1 knows of it; of another name the operator is told at start.
-OF_MODEL: Mapping[str, CallLimits] = {
+LIMITS_OF_MODEL: Mapping[str, CallLimits] = {
     "embedded_llm": NO_LIMITS,
     "tensorrt_llm": TENSORRT_LLM,
     "vllm_llm": VLLM,

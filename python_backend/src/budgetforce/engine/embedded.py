@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from budgetforce.engine.kv_blocks import ResidentBlocks
-from budgetforce.engine.token_engine import Ending, KvUsage, ModelLimits, Progress, TokenCall, validate
+from budgetforce.engine.token_engine import EndDetector, KvUsage, ModelLimits, Progress, TokenCall, validate
 from budgetforce.errors import EngineFailed, InvalidRequest
 
 
@@ -53,7 +53,7 @@ class TokenPipeline(Protocol):
 @dataclass(slots=True)
 class _Live:
     call: TokenCall
-    ending: Ending
+    detector: EndDetector
     usage: KvUsage = field(default_factory=KvUsage)
     is_cancelled: bool = False
 
@@ -79,7 +79,7 @@ class EmbeddedEngine:
     def submit(self, call: TokenCall) -> tuple[int, KvUsage]:
         self._validate(call)
         key, self._next_key = self._next_key, self._next_key + 1
-        live = _Live(call, Ending(call))
+        live = _Live(call, EndDetector(call))
         self._waiting.append((key, live))
         return key, live.usage
 
@@ -91,7 +91,7 @@ class EmbeddedEngine:
         live = self._live.get(key)
         if live is None:
             return
-        if live.ending.num_sampled:
+        if live.detector.num_sampled:
             self._drop(key)
         else:
             live.is_cancelled = True
@@ -151,10 +151,10 @@ class EmbeddedEngine:
 
     def _advance(self, key: int, ids: list[int]) -> Progress:
         live = self._live[key]
-        if not live.ending.num_sampled:
+        if not live.detector.num_sampled:
             self._note_prefill(key, live)
-        kept, finished = live.ending.take(ids)
-        live.usage.num_total_blocks = -(-live.ending.context_len // self._pipeline.block_size)
+        kept, finished = live.detector.take(ids)
+        live.usage.num_total_blocks = -(-live.detector.context_len // self._pipeline.block_size)
         if finished:
             self._retire(key, live)
         return Progress(key=key, ids=kept, finished=finished)
@@ -173,12 +173,12 @@ class EmbeddedEngine:
         live = self._live.pop(key)
         self._pipeline.drop(key)
         # One more id may come in the next step, and one block is copied on write.
-        num_blocks = -(-(live.ending.context_len + 1) // self._pipeline.block_size) + 1
+        num_blocks = -(-(live.detector.context_len + 1) // self._pipeline.block_size) + 1
         self._num_allocated += num_blocks - live.usage.num_reused_blocks
 
     def _retire(self, key: int, live: _Live) -> None:
         self._drop(key)
-        self._note_computed(live.ending.computed_ids())
+        self._note_computed(live.detector.computed_ids())
 
     def _fail_all(self, failure: EngineFailed) -> list[Progress]:
         keys = [key for key, live in self._live.items() if not live.is_cancelled] + [key for key, _ in self._waiting]

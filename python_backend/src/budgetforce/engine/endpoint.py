@@ -47,7 +47,7 @@ class Endpoint:
     secret: str = field(default="", repr=False)
 
 
-def endpoint_of(config: OrchestratorConfig) -> Endpoint:
+def load_endpoint(config: OrchestratorConfig) -> Endpoint:
     """Return the engine's endpoint, with its files read.
 
     Raises ConfigError if engine_url is not an address, or for a file that cannot be read or would have no effect.

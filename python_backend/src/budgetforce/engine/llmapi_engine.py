@@ -6,7 +6,7 @@ Not yet run on a GPU. Written to NVIDIA/TensorRT-LLM's sources:
 * signatures: tests/unittest/api_stability/references_committed/{llm,sampling_params}.yaml @029c15c, @3ba4754;
 * a stop id is cut from the output unless ``include_stop_str_in_output``; stop and bad words are texts or
   single ids (tensorrt_llm/executor/result.py @a678b91, sampling_params.py @a98a906): those of several ids
-  are ``Ending``'s;
+  are ``EndDetector``'s;
 * ``end_id`` has to be given where there is no tokenizer; ``ignore_eos`` makes it -1, none
   (llmapi/llm.py @4c05a74, executor/base_worker.py);
 * ``max_tokens`` beyond the context is cut with a warning alone: so everything is validated before;
@@ -28,7 +28,7 @@ from tensorrt_llm import LLM, SamplingParams
 from tensorrt_llm.llmapi import KvCacheConfig
 
 from budgetforce.config import LibraryConfig
-from budgetforce.engine.async_engine import Sampled
+from budgetforce.engine.async_engine import SampledIds
 from budgetforce.engine.call_limits import MAX_SEED
 from budgetforce.engine.model_files import hf_limits
 from budgetforce.engine.token_engine import ModelLimits, TokenCall
@@ -70,11 +70,11 @@ class LlmApiSource:
         if seed is not None and seed > MAX_SEED:  # it would fail the step of all calls, in the engine's process
             raise InvalidRequest("seed", seed, f"0 to {MAX_SEED} (this engine keeps seeds as int64)")
 
-    async def sample(self, name: str, call: TokenCall) -> AsyncGenerator[Sampled, None]:  # noqa: ARG002  # it numbers calls itself
+    async def sample(self, name: str, call: TokenCall) -> AsyncGenerator[SampledIds, None]:  # noqa: ARG002  # it numbers calls itself
         output = self._llm.generate_async(list(call.input_ids), sampling_params(call), streaming=True)
         try:
             async for _ in output:
-                yield Sampled(ids=tuple(output.outputs[0].token_ids_diff), num_cached_ids=getattr(output, "cached_tokens", None))
+                yield SampledIds(ids=tuple(output.outputs[0].token_ids_diff), num_cached_ids=getattr(output, "cached_tokens", None))
         finally:
             if not output.finished:
                 output.abort()

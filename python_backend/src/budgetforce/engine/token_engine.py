@@ -4,7 +4,7 @@
 Knows no Triton and no library. An engine keeps TensorRT-LLM's ending rules (see
 engine/tensors.py): ``end_id`` ends a call and is not returned; a stop word ends it and is
 returned; it may begin inside the prompt. ``min_tokens`` keeps off ``end_id`` alone.
-``bad_words`` are never sampled. ``Ending`` is those rules; libraries stop by other ones.
+``bad_words`` are never sampled. ``EndDetector`` is those rules; libraries stop by other ones.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ class TokenEngine(Protocol):
         ...
 
 
-class Ending:
+class EndDetector:
     """Watches the ids of one call for its end.
 
     Attributes:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
-from budgetforce.engine.base import EngineCall, EngineDelta, error_of
+from budgetforce.engine.base import EngineCall, EngineDelta, parse_engine_error
 from budgetforce.engine.tensors import OUTPUTS, Array, call_tensors, read_delta, stop_tensors
 from budgetforce.errors import EngineUnavailable
 
@@ -28,11 +28,11 @@ class BlsEngine:
     """Calls ``model_name``.
 
     Attributes:
-        heard_at: see ``Engine``.
+        last_ids_at: see ``Engine``.
     """
 
     def __init__(self, model_name: str) -> None:
-        self.heard_at = 0.0
+        self.last_ids_at = 0.0
         self._model_name = model_name
         self._finished: deque[tuple[float, Any]] = deque()
         self._one_at_a_time = asyncio.Lock()  # the samples of a request would like to be side by side
@@ -58,7 +58,7 @@ class BlsEngine:
                     self._raise_error(response)
                     delta = read_delta(_outputs(response))
                     if delta.ids:
-                        self.heard_at = time.monotonic()
+                        self.last_ids_at = time.monotonic()
                         yield delta
                     await asyncio.sleep(0)
                 is_over = True
@@ -79,7 +79,7 @@ class BlsEngine:
 
     def _raise_error(self, response: Any) -> None:
         if response.has_error():
-            raise error_of(response.error().message(), self._model_name)
+            raise parse_engine_error(response.error().message(), self._model_name)
 
     def _finish(self, call: EngineCall, responses: Any, *, is_over: bool) -> None:
         """Stop the call if it runs, read it to its end (else it would hold its memory for ever), and keep it a while."""

@@ -15,7 +15,7 @@ from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 from budgetforce.engine import kserve
-from budgetforce.engine.base import EngineCall, EngineDelta, error_of
+from budgetforce.engine.base import EngineCall, EngineDelta, parse_engine_error
 from budgetforce.engine.endpoint import Endpoint
 from budgetforce.engine.grpc_calls import CallFailed, GrpcCall, GrpcCalls
 from budgetforce.engine.tensors import OUTPUTS, Array, call_tensors, stop_tensors
@@ -35,16 +35,16 @@ class GrpcEngine:
     listen yet.
 
     Attributes:
-        heard_at: see ``Engine``.
+        last_ids_at: see ``Engine``.
     """
 
     def __init__(self, endpoint: Endpoint, model_name: str, max_silence_s: float) -> None:
         self.model_name = model_name
-        self.heard_at = 0.0
+        self.last_ids_at = 0.0
         self._address = endpoint.address
         self._max_silence_s = max_silence_s
         self._calls = GrpcCalls(endpoint)
-        self._heard: set[_Heard] = set()
+        self._buffers: set[_ResponseBuffer] = set()
         self._ending: set[asyncio.Task[None]] = set()
         self._cancels_safely: bool | None = None
         self._sweep()
@@ -82,26 +82,26 @@ class GrpcEngine:
 
     def give_up_silent_calls(self, since: float, *, begun_only: bool) -> None:
         """See ``Engine``. Triton 24.10 tells a decoupled call nothing of the death of the process that computes it."""
-        for heard in self._heard:
-            if heard.at < since and (heard.has_begun or not begun_only):
-                heard.fail(EngineUnavailable(f"engine '{self.model_name}' went silent, and does not answer others either"))
+        for buffer in self._buffers:
+            if buffer.last_ids_at < since and (buffer.has_begun or not begun_only):
+                buffer.fail(EngineUnavailable(f"engine '{self.model_name}' went silent, and does not answer others either"))
 
     async def stream(self, call: EngineCall) -> AsyncGenerator[EngineDelta, None]:
         """See ``Engine.stream``. What comes while nobody is ready for it is taken in one."""
-        heard = _Heard(self)
+        buffer = _ResponseBuffer(self)
         running = self._calls.start(
-            f"{_SERVICE}/ModelStreamInfer", self._stream_request(call.request_id, call_tensors(call)), heard.take_in
+            f"{_SERVICE}/ModelStreamInfer", self._stream_request(call.request_id, call_tensors(call)), buffer.receive
         )
-        running.ended.add_done_callback(heard.close)
-        self._heard.add(heard)
+        running.ended.add_done_callback(buffer.close)
+        self._buffers.add(buffer)
         try:
-            while await heard.something():
+            while await buffer.wait_for_ids():
                 if call.ready is not None:
                     await call.ready()
-                yield heard.take()
-            await self._raise_what_ended_it(heard, running)
+                yield buffer.take_ids()
+            await self._raise_failure(buffer, running)
         finally:
-            self._heard.discard(heard)
+            self._buffers.discard(buffer)
             if not running.ended.done():
                 self._leave(call.request_id, running)
 
@@ -134,18 +134,18 @@ class GrpcEngine:
             self._cancels_safely = tuple(map(int, version.split(".")[:2])) >= _CANCELS_SAFELY
         return self._cancels_safely
 
-    async def _raise_what_ended_it(self, heard: _Heard, call: GrpcCall) -> None:
-        if heard.failure is not None:
-            raise heard.failure
-        if heard.error_message:
-            raise await self._explain(heard.error_message)
+    async def _raise_failure(self, buffer: _ResponseBuffer, call: GrpcCall) -> None:
+        if buffer.failure is not None:
+            raise buffer.failure
+        if buffer.error_message:
+            raise await self._explain(buffer.error_message)
         try:
             await call.ended
         except CallFailed as error:
             raise EngineUnavailable(f"engine '{self.model_name}' at {self._address}: {error}") from error
 
     async def _explain(self, message: str) -> BudgetForceError:
-        error = error_of(message, self.model_name)
+        error = parse_engine_error(message, self.model_name)
         if isinstance(error, EngineFailed) and not await self.is_ready():
             return EngineUnavailable(
                 f"engine model '{self.model_name}' is not loaded at {self._address}; load it, or choose another engine"
@@ -164,13 +164,13 @@ class GrpcEngine:
     def _sweep(self) -> None:
         """Give up, now and from time to time, calls that have been silent for too long."""
         now = time.monotonic()
-        for heard in self._heard:
-            if now - heard.at > self._max_silence_s:
-                heard.fail(EngineUnavailable(f"engine '{self.model_name}' has said nothing for {self._max_silence_s} s"))
+        for buffer in self._buffers:
+            if now - buffer.last_ids_at > self._max_silence_s:
+                buffer.fail(EngineUnavailable(f"engine '{self.model_name}' has said nothing for {self._max_silence_s} s"))
         self._sweeping = asyncio.get_running_loop().call_later(_SWEEP_S, self._sweep)
 
 
-class _Heard:
+class _ResponseBuffer:
     """Ids of a call that have come and were not taken yet.
 
     Attributes:
@@ -182,7 +182,7 @@ class _Heard:
     """
 
     def __init__(self, engine: GrpcEngine) -> None:
-        self.at = time.monotonic()
+        self.last_ids_at = time.monotonic()
         self.has_begun = False
         self.error_message = ""
         self.failure: BudgetForceError | None = None
@@ -192,7 +192,7 @@ class _Heard:
         self._is_over = False
         self._waiter: asyncio.Future[None] | None = None
 
-    def take_in(self, message: bytes) -> None:
+    def receive(self, message: bytes) -> None:
         """One message of the stream."""
         response = kserve.ModelStreamInferResponse.FromString(message)
         if response.error_message:
@@ -209,7 +209,7 @@ class _Heard:
         if not 0 <= 4 * num_ids <= len(ids):
             raise ValueError(f"sequence_length {num_ids} for {len(ids) // 4} ids")
         if num_ids:  # an error or an empty message comes from Triton, too, when the process that computes is dead
-            self.at = self._engine.heard_at = time.monotonic()
+            self.last_ids_at = self._engine.last_ids_at = time.monotonic()
             self.has_begun = True
         self._ids.frombytes(ids[: 4 * num_ids])  # what is behind is padding
         if "kv_cache_reused_blocks" in raw:
@@ -226,14 +226,14 @@ class _Heard:
         self._is_over = True
         self._wake()
 
-    async def something(self) -> bool:
+    async def wait_for_ids(self) -> bool:
         """Wait until something has come; False at the end."""
         while not self._ids and not self._is_over:
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
         return bool(self._ids)
 
-    def take(self) -> EngineDelta:
+    def take_ids(self) -> EngineDelta:
         """All that has come."""
         delta = EngineDelta(ids=tuple(self._ids), kv_reused_blocks=self._reused_blocks)
         self._ids = array("i")

@@ -5,9 +5,9 @@ Facts of vLLM 0.32.0 that decide what is asked of it (vllm/sampling_params.py, v
 
 * an id outside the vocabulary kills the engine with all its calls, and ``max_tokens`` beyond the
   context is cut without a word: so everything is validated before;
-* a stop id is returned, ``end_id`` is one; stop words of several ids there are none: ``Ending``'s;
+* a stop id is returned, ``end_id`` is one; stop words of several ids there are none: ``EndDetector``'s;
 * ``min_tokens`` keeps off every stop id, not ``end_id`` alone: then the stop words are left to
-  ``Ending`` as well;
+  ``EndDetector`` as well;
 * the end ids of the model's own files stop a call, and are kept off by ``min_tokens``, unless no
   tokenizer and no generation config is loaded, and ``ignore_eos``;
 * bad words are texts: ids are banned by a bias of minus infinity;
@@ -31,7 +31,7 @@ from vllm.usage.usage_lib import UsageContext
 from vllm.v1.engine.exceptions import EngineDeadError
 
 from budgetforce.config import LibraryConfig
-from budgetforce.engine.async_engine import Sampled, SourceDied
+from budgetforce.engine.async_engine import SampledIds, SourceDied
 from budgetforce.engine.call_limits import MAX_SEED, VLLM
 from budgetforce.engine.token_engine import ModelLimits, TokenCall
 from budgetforce.errors import InvalidRequest
@@ -81,13 +81,13 @@ class VllmSource:
         if num_banned > (most := VLLM.max_banned_ids or num_banned):
             raise InvalidRequest("bad_words_list", f"{num_banned} ids", f"at most {most} (this engine's limit)")
 
-    async def sample(self, name: str, call: TokenCall) -> AsyncGenerator[Sampled, None]:
+    async def sample(self, name: str, call: TokenCall) -> AsyncGenerator[SampledIds, None]:
         prompt = TokensPrompt(prompt_token_ids=list(call.input_ids))
         try:
             async with aclosing(self._engine.generate(prompt, self._params(call), name)) as outputs:
                 async for output in outputs:
                     (completion,) = output.outputs
-                    yield Sampled(ids=tuple(completion.token_ids), num_cached_ids=output.num_cached_tokens)
+                    yield SampledIds(ids=tuple(completion.token_ids), num_cached_ids=output.num_cached_tokens)
                     if completion.finish_reason not in (None, "stop", "length"):
                         raise RuntimeError(f"vLLM ended the call: {completion.finish_reason}")
         except EngineDeadError as error:

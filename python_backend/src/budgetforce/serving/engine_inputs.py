@@ -100,7 +100,7 @@ class PerfMetrics:
 
 def read_engine_request(request_id: str, inputs: Mapping[str, Array]) -> EngineRequest:
     """Parse one request's tensors. Raises InvalidRequest naming the tensor that cannot be honoured."""
-    _refuse_the_rest(inputs)
+    _refuse_unsupported_inputs(inputs)
     num_ids = _scalar(inputs, "input_lengths", 0)
     ids = inputs["input_ids"].reshape(-1).tolist() if "input_ids" in inputs else []
     stop = bool(_scalar(inputs, "stop", False))
@@ -126,7 +126,7 @@ def read_engine_request(request_id: str, inputs: Mapping[str, Array]) -> EngineR
     )
 
 
-def _refuse_the_rest(inputs: Mapping[str, Array]) -> None:
+def _refuse_unsupported_inputs(inputs: Mapping[str, Array]) -> None:
     for name, array in inputs.items():
         if name in HONOURED:
             continue

@@ -27,9 +27,9 @@ from budgetforce.engine.model_files import ModelFiles
 from budgetforce.engine.pipelines import build_pipeline
 from budgetforce.engine.token_engine import Progress, TokenEngine
 from budgetforce.errors import BudgetForceError, Cancelled, EngineUnavailable
+from budgetforce.serving.engine_health import cancel_check_period_s
 from budgetforce.serving.engine_inputs import EngineRequest, PerfMetrics, read_engine_request
 from budgetforce.serving.ports import ResponsePort, request_id_of
-from budgetforce.serving.watch import cancel_check_period_s
 
 # Sending and computing share the cores. A response slows a step by about this much on its way to
 # the client (measured on 2 cores: 1.3 ms of CPU in Triton, s1 and the client) ...
@@ -46,7 +46,7 @@ class _Stream:
     metrics: PerfMetrics
     unsent: list[int] = field(default_factory=list)
     sent_at: float = 0.0
-    asked_at: float = 0.0
+    cancel_checked_at: float = 0.0
 
 
 class EngineModel:
@@ -95,7 +95,7 @@ class EngineModel:
 
     def _run(self) -> None:
         while self._wait_for_work():
-            self._take_in()
+            self._submit_queued()
             self._drop_cancelled()
             started = time.monotonic()
             progress = self._engine.step()
@@ -115,7 +115,7 @@ class EngineModel:
     def _cancel_check_period_s(self) -> float:
         return cancel_check_period_s(len(self._streams))
 
-    def _take_in(self) -> None:
+    def _submit_queued(self) -> None:
         while self._inbox:
             request, port, arrived_ns = self._inbox.popleft()
             if request.stop:
@@ -139,9 +139,9 @@ class EngineModel:
     def _drop_cancelled(self) -> None:
         now, period_s = time.monotonic(), self._cancel_check_period_s()
         for key, stream in list(self._streams.items()):
-            if now - stream.asked_at < period_s:
+            if now - stream.cancel_checked_at < period_s:
                 continue
-            stream.asked_at = now
+            stream.cancel_checked_at = now
             if stream.port.is_cancelled():
                 self._engine.cancel(key)
                 del self._streams[key]
@@ -155,7 +155,7 @@ class EngineModel:
                 stream.unsent += step.ids
             if step.finished:
                 self._finish(self._streams.pop(step.key), step.error)
-        self._send_what_time_allows()
+        self._send_within_share()
 
     def _finish(self, stream: _Stream, error: BudgetForceError | None) -> None:
         if error is not None:
@@ -166,7 +166,7 @@ class EngineModel:
             outputs |= stream.metrics.outputs()
         stream.port.send(outputs, final=True)
 
-    def _send_what_time_allows(self) -> None:
+    def _send_within_share(self) -> None:
         """Deltas of the running streams: first ones at once, the others longest unsent first, as the share allows.
 
         A stream that runs alone sends every id; of sixteen on two cores each sends about four times a second.

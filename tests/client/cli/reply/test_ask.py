@@ -109,7 +109,7 @@ def test_no_server_is_a_sentence():
     assert done.exit_code == 3
     said, advice = done.stderr.splitlines()
     assert said.startswith("s1: no server at 127.0.0.1:1 (connection refused) [UNAVAILABLE: ")
-    assert advice.startswith("    -> start a server (s1 serve, docker compose up), or give the address of one: --url")
+    assert advice.startswith("    -> start a server (s1 serve, docker compose up), or give the address of a running server: --url")
 
 
 # --- JSON -----------------------------------------------------------------------------------------
