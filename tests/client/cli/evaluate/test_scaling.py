@@ -10,7 +10,7 @@ import pytest
 
 from s1_client.cli.evaluate import figures
 from s1_client.cli.plots.labels import Box, place
-from s1_client.cli.plots.points import lines_apart
+from s1_client.cli.plots.points import shifted_lines
 from s1_client.cli.plots.style import COLOURS, MARKERS
 from s1_client.evaluation import Report, Row
 from s1_client.evaluation._intervals import estimate
@@ -122,7 +122,7 @@ def test_settings_without_replies_are_left_out():
 
 def test_more_lines_than_colours_still_differ():
     """By the shift and, from the eighth on, in nothing but that."""
-    looks = [(line.colour, line.marker) for line in lines_apart({str(number): [] for number in range(9)})]
+    looks = [(line.colour, line.marker) for line in shifted_lines({str(number): [] for number in range(9)})]
     assert len(set(looks)) == len(COLOURS) == len(MARKERS)
 
 
