@@ -53,6 +53,8 @@ class ReceivedRequest:
 class FakeServer:
     """A server of model ``s1`` on a free port of this machine, in this process. It runs within its ``with`` block.
 
+    It streams every reply, also to a client that turns ``deltas`` off.
+
     Args:
         model: the model's name.
         triton_version: the version that it reports. Before 2.57 clients send a command rather than cancel a stream.
