@@ -8,7 +8,7 @@ import os
 
 import pytest
 
-from s1_client.cli.request_file import Requests, opened
+from s1_client.cli.request_file import Requests, open_input
 from s1_client.runs import BadLine
 
 
@@ -66,7 +66,7 @@ def test_blank_lines_ask_nothing_and_count_as_lines():
         (b"[" * 100_000, "not JSON: nested too deeply"),
         (b'{"prompt": "why", "top_p": NaN}', "not JSON: NaN is no number there"),
         (b'{"prompt": "why", "prompt": "how"}', "key 'prompt' is there twice"),
-        ([], "got [], allowed: a JSON object, or a string, the prompt"),
+        ([], "got [], allowed: a JSON object, or a string (the prompt)"),
         (17, "got 17, allowed"),
         (None, "got null, allowed"),
         ({}, "neither 'prompt' nor 'messages'"),
@@ -175,7 +175,7 @@ def test_a_pipe_can_be_read_twice():
     reader, writer = os.pipe()
     os.write(writer, b'"a"\n"b"\n')
     os.close(writer)
-    with opened(f"/dev/fd/{reader}") as file:
+    with open_input(f"/dev/fd/{reader}") as file:
         requests = Requests(file, defaults={}, model="s1")
         assert [asked.prompt for asked in requests] == [asked.prompt for asked in requests] == ["a", "b"]
     os.close(reader)
