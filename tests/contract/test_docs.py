@@ -184,7 +184,9 @@ def test_nobody_is_told_to_install_the_client_from_a_registry_that_has_it_not(ro
 
 def test_nothing_names_a_page_that_has_moved(root):
     kinds = ("py", "pyi", "toml", "yml", "pbtxt", "Dockerfile", "example")
-    paths = [path for folder in generated.FOLDERS for kind in kinds for path in (root / folder).rglob(f"*{kind}")]
+    paths = [
+        path for folder in generated.FOLDERS for kind in kinds for path in (root / folder).rglob(f"*{kind}") if path.name != "test_docs.py"
+    ]
     paths += [root / name for name in (".env.example", "docker-compose.yml", "pyproject.toml")]
     assert len(paths) > 300
     moved = tuple(f"{name}.md" for name in ("ENGINES", "DESIGN", "EVALUATION", "build/README"))
