@@ -152,6 +152,15 @@ def test_every_row_of_a_table_has_its_columns(root, name):
     assert wrong == []
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_every_source_file_that_a_page_names_exists(root, name):
+    """Those of the changelog may be gone."""
+    path = r"(?<![\w/.])(?:tests|client|build|model_repository|python_backend)/[\w/.-]+\.(?:py|pbtxt|toml|json|lock|jsonl)\b"
+    named = set(re.findall(path, (root / name).read_text())) if name != "CHANGELOG.md" else set()
+    named -= {"model_repository/tensorrt_llm/config.pbtxt", "model_repository/NAME/1/model.py"}  # rendered; an example
+    assert [file for file in sorted(named) if not (root / file).is_file()] == []
+
+
 def test_every_page_is_in_the_table_of_contents(root):
     text = (root / "docs/README.md").read_text()
     linked = {(root / "docs" / target.partition("#")[0]).resolve() for target in re.findall(r"\]\(([^)\s]+)\)", text)}
