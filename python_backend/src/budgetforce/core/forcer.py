@@ -36,7 +36,7 @@ from budgetforce.core.rounds import Rounds
 from budgetforce.core.states import TRANSITIONS, Cause, Phase, State
 from budgetforce.core.transcript import Transcript
 
-_FULL = {State.THINKING: RoundEnd.BUDGET, State.GRACE: RoundEnd.GRACE}  # else LENGTH
+_END_WHEN_FULL = {State.THINKING: RoundEnd.BUDGET, State.GRACE: RoundEnd.GRACE}  # in other states: LENGTH
 
 
 class BudgetForcer:
@@ -174,7 +174,7 @@ class BudgetForcer:
     # --- ends of rounds and phases ----------------------------------------------------
 
     def _end_round(self) -> list[Action]:
-        record = self._rounds.end(_FULL.get(self.state, RoundEnd.LENGTH))
+        record = self._rounds.end(_END_WHEN_FULL.get(self.state, RoundEnd.LENGTH))
         match self.state:
             case State.THINKING:
                 return self._end_thinking_round(record)

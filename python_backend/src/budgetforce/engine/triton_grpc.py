@@ -80,7 +80,7 @@ class GrpcEngine:
         """End silent calls: in Triton 24.10 a decoupled call does not end when the process that computes it dies."""
         for buffer in self._buffers:
             if buffer.last_ids_at < since and (buffer.has_begun or not begun_only):
-                buffer.fail(EngineUnavailable(f"engine '{self.model_name}' went silent, and does not answer others either"))
+                buffer.fail(EngineUnavailable(f"engine '{self.model_name}' went silent and answers no other call either"))
 
     async def stream(self, call: EngineCall) -> AsyncGenerator[EngineDelta, None]:
         """Run a call; ids that arrive while the consumer is busy are delivered together."""
@@ -162,7 +162,7 @@ class GrpcEngine:
         now = time.monotonic()
         for buffer in self._buffers:
             if now - buffer.last_ids_at > self._max_silence_s:
-                buffer.fail(EngineUnavailable(f"engine '{self.model_name}' has said nothing for {self._max_silence_s} s"))
+                buffer.fail(EngineUnavailable(f"engine '{self.model_name}' has sent no ids for {self._max_silence_s} s"))
         self._sweeping = asyncio.get_running_loop().call_later(_SWEEP_S, self._sweep)
 
 
