@@ -219,7 +219,7 @@ def test_what_is_no_file_of_samples_is_refused(evaluate, folder):
 def test_all_lines_are_kept_with_their_accounts(evaluate, folder):
     evaluate("--max-thinking-tokens", "4")
     assert {frozenset(entry["reply"]) for entry in entries(folder / "samples.jsonl")} == {
-        frozenset(("thinking", "answer", "answer_prefix", "answer_text", "result", "index"))
+        frozenset(("thinking", "answer", "answer_prefix", "answer_text", "result", "index", "num_attempts"))
     }
     assert all(entry["reply"]["result"]["effective"]["max_thinking_tokens"] == 4 for entry in entries(folder / "samples.jsonl"))
 
