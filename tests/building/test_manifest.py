@@ -8,9 +8,10 @@ import pytest
 from built_engine import build, gpu, machine, manifest_of, write_config, write_files
 
 from budgetforce.building import manifest as manifests
-from budgetforce.building.manifest import BUILD_AGAIN, CONFIG_KEYS, NAME, TOKENIZER_FILES, Manifest, describe, read, summary, write
+from budgetforce.building.manifest import BUILD_AGAIN, CONFIG_KEYS, NAME, Manifest, describe, read, summary, write
 from budgetforce.building.spec import EngineSpec
 from budgetforce.errors import ConfigError
+from budgetforce.text.tokenizer_files import TOKENIZER_FILES
 
 SPEC = EngineSpec(model="simplescaling/s1-32B", revision="0123456789abcdef")
 
@@ -49,7 +50,7 @@ def described(tmp_path, monkeypatch):
 
 
 def test_an_engine_that_is_not_what_was_asked_for_is_not_described(described):
-    with pytest.raises(ConfigError, match=r"is not what was asked for: max_seq_len: found 32768, expected 16384"):
+    with pytest.raises(ConfigError, match=r"differs from the requested engine: max_seq_len: found 32768, expected 16384"):
         describe(replace(SPEC, max_seq_len=16384), *described)
 
 
@@ -109,7 +110,7 @@ def test_the_summary_is_one_line_that_tells_engines_apart(built):
         f"NVIDIA H100 80GB HBM3 (SM 9.0); engine 000000000000, tokenizer {made.tokenizer_sha256[:12]}, budgetforce 0.1.0"
     )
     assert "@" not in summary(replace(made, revision=""))
-    assert "TensorRT (not told)" in summary(replace(made, tensorrt=""))
+    assert "TensorRT (unknown)" in summary(replace(made, tensorrt=""))
 
 
 def told(mismatches):
@@ -209,7 +210,7 @@ def test_files_are_there_and_whole(built):
 def test_hashes_are_compared_where_that_is_asked_for(built):
     engine, _, made = built  # its hashes are none
     assert not told(manifests.against_files(made, engine))
-    assert [one.what for one in manifests.against_files(made, engine, hashes=True)] == ["rank0.engine: sha256", "rank1.engine: sha256"]
+    assert [one.subject for one in manifests.against_files(made, engine, hashes=True)] == ["rank0.engine: sha256", "rank1.engine: sha256"]
 
 
 @pytest.mark.parametrize("name", TOKENIZER_FILES)
@@ -217,7 +218,7 @@ def test_every_file_of_a_tokenizer_counts(built, name):
     _, tokenizer, made = built
     (tokenizer / name).write_text("another")
     (one,) = manifests.against_tokenizer(made, tokenizer)
-    assert one.what == "tokenizer: sha256"
+    assert one.subject == "tokenizer: sha256"
     assert one.expected == made.tokenizer_sha256[:12]
     assert "give --tokenizer that of simplescaling/s1-32B" in one.fix
 

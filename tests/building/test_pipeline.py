@@ -51,7 +51,7 @@ def test_all_of_it_and_then_nothing_again(bench, stderr):
     assert "verify: " in stderr()
     assert bench.run("all") == 0
     assert bench.calls == [CONVERT, BUILD]
-    assert "build: done before, " in stderr()
+    assert "build: already done, " in stderr()
 
 
 @pytest.mark.parametrize(("variant", "tp"), [("fp8", 1), ("int4-awq", 4), ("bf16", 1)])
@@ -188,7 +188,11 @@ def nothing_is_asked(monkeypatch):
 @pytest.mark.parametrize(
     ("setting", "value", "message"),
     [
-        ("STANDIN_CUDA", "12.8", "driver 590.44.01 can run CUDA up to 12.8, the image needs 13; install driver 590.44.01 or newer, 580"),
+        (
+            "STANDIN_CUDA",
+            "12.8",
+            "driver 590.44.01 can run CUDA up to 12.8, the image needs 13; install driver 590.44.01 or newer; the minimum is 580",
+        ),
         ("STANDIN_GPUS", "1", "1 GPUs are visible, 2 are needed"),
         ("PATH", "/usr/bin:/bin", "0 GPUs are visible, 2 are needed"),
     ],
@@ -213,7 +217,7 @@ def test_gpus_that_the_engine_does_not_fit_are_refused_before_the_download(bench
     assert bench.run("all") == 1
     told = stderr()
     assert "BUILD: Does not fit: NVIDIA H100 80GB HBM3 has 2.9 GiB" in told
-    assert "--skip-plan builds it all the same." in told
+    assert "--skip-plan builds it anyway." in told
     assert not bench.calls
     assert not bench.results
     assert bench.run("all", "--skip-plan") == 0
@@ -224,14 +228,14 @@ def test_a_machine_with_little_memory_is_told_of_it_and_not_refused(bench, stder
     monkeypatch.setattr(pipeline, "host_memory_bytes", lambda: 10**6)
     assert bench.run("all") == 0
     told = stderr()
-    assert "convert: by the plan it needs 5 GB of host memory, this machine has 0" in told
+    assert "convert: needs 5 GB of host memory by the plan, this machine has 0" in told
     assert told.index("build: by the plan it needs") < told.index("tokenizer: ")
 
 
 def test_weights_that_cannot_be_quantised_here_are_refused_before_the_download(bench, stderr, monkeypatch):
     monkeypatch.setattr(planner, "QUANTIZE_GPU_FACTOR", 1e6)
     assert bench.run("all", "--variant", "fp8") == 1
-    assert re.search("BUILD: Quantising needs about .* 4 bytes a parameter; these GPUs have 171.0: do it on others", stderr())
+    assert re.search("BUILD: Quantising needs about .* 4 bytes a parameter; these GPUs have 171.0: quantise on others", stderr())
     assert not bench.calls
     assert not bench.results
     assert bench.run("all") == 0  # bf16 is only converted
@@ -254,7 +258,7 @@ def test_texts_that_cannot_be_calibrated_on_are_refused_before_the_download(benc
 
 def test_a_verify_of_nothing_says_what_to_run(bench, stderr):
     assert bench.run("verify") == 1
-    assert f"{bench.work / 'tokenizer'} is not there: run download first, or all" in stderr()
+    assert f"{bench.work / 'tokenizer'} does not exist: run download first, or all" in stderr()
 
 
 @pytest.mark.parametrize("version", ["1.2.0", "1.0.3.2510", None])

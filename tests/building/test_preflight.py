@@ -11,13 +11,14 @@ from dataclasses import replace
 import pytest
 from built_engine import NvidiaSmi, build, gpu, machine, manifest_of, write_config
 
-from budgetforce import launcher
 from budgetforce.building import machine as machines
 from budgetforce.building import manifest as manifests
 from budgetforce.building import preflight
 from budgetforce.building.manifest import BUILD_AGAIN, OTHER_IMAGE
 from budgetforce.building.preflight import NOTE, OK, WRONG, Finding, examine, main, require
 from budgetforce.errors import ConfigError
+from budgetforce.launcher import command as launcher
+from budgetforce.launcher.options import parse_options
 
 Usage = namedtuple("Usage", "total")
 
@@ -63,21 +64,21 @@ def test_where_all_is_well_nothing_is_wrong(image, built, ports):
 
 MACHINES = [
     ({"tensorrt_llm": "1.3.0rc20"}, "image", WRONG, "TensorRT-LLM is 1.3.0rc20, this project is written for 1.2.1", OTHER_IMAGE),
-    ({"tensorrt_llm": ""}, "image", NOTE, "the version of TensorRT-LLM is not known to this Python", ""),
+    ({"tensorrt_llm": ""}, "image", NOTE, "this Python does not know the version of TensorRT-LLM", ""),
     ({"tensorrt": "10.13.3.9"}, "machine", WRONG, "TensorRT: found 10.13.3.9, expected 10.14.1.48, which built the engine", OTHER_IMAGE),
     ({"driver": ""}, "driver", WRONG, "nvidia-smi shows no GPU", "give the container its GPUs: --gpus all"),
     ({"driver": "570.124.06", "cuda": "12.8"}, "driver", WRONG, "570.124.06 can run CUDA up to 12.8, the image needs 13", "590.44.01"),
     ({"driver": "580.95.05", "cuda": "13.0"}, "driver", OK, "580.95.05, CUDA up to 13.0", ""),
     ({"driver": "570.124.06", "cuda": "13.1"}, "driver", OK, "570.124.06, CUDA up to 13.1", ""),  # by forward compatibility
-    ({"cuda": ""}, "driver", OK, "590.44.01, CUDA up to (not told)", ""),
+    ({"cuda": ""}, "driver", OK, "590.44.01, CUDA up to (unknown)", ""),
     (
         {"gpus": (gpu(0),)},
         "GPUs",
         WRONG,
         "1 visible, the engine has 2 ranks",
-        "see CUDA_VISIBLE_DEVICES, or build an engine for fewer: --tp",
+        "check CUDA_VISIBLE_DEVICES, or build an engine for fewer: --tp",
     ),
-    ({"gpus": ()}, "GPUs", WRONG, "0 visible, the engine has 2 ranks", "give the container more (--gpus)"),
+    ({"gpus": ()}, "GPUs", WRONG, "0 visible, the engine has 2 ranks", "give the container more GPUs (--gpus)"),
     ({"gpus": (gpu(0), gpu(1, sm="8.0", name="NVIDIA A100"))}, "machine", WRONG, "GPU 1: found NVIDIA A100 (SM 8.0)", BUILD_AGAIN),
     ({"gpus": (gpu(0), gpu(1, name="NVIDIA H200"))}, "machine", NOTE, "found NVIDIA H200, expected NVIDIA H100 80GB HBM3", BUILD_AGAIN),
     (
@@ -85,10 +86,10 @@ MACHINES = [
         "GPU 1 memory",
         WRONG,
         "5.9 of 79.6 GiB free; needed: weights 0.0,",
-        "end what else uses it",
+        "end other processes that use this GPU",
     ),
-    ({"gpus": (gpu(0), gpu(1, total_mib=0))}, "GPU 1 memory", NOTE, "nvidia-smi does not tell", ""),
-    ({"links": {}}, "GPU 0 to 1", NOTE, "nvidia-smi topo -m does not tell how they are linked", ""),
+    ({"gpus": (gpu(0), gpu(1, total_mib=0))}, "GPU 1 memory", NOTE, "nvidia-smi does not report it", ""),
+    ({"links": {}}, "GPU 0 to 1", NOTE, "nvidia-smi topo -m does not report how they are linked", ""),
     *(
         ({"links": {(0, 1): link}}, "GPU 0 to 1", NOTE, f"no NVLink ({link}): two all-reduces a layer go over PCIe", "NCCL_P2P_DISABLE=1")
         for link in ("PIX", "PXB", "PHB", "NODE", "SYS")
@@ -123,7 +124,7 @@ def test_the_weights_must_fit(image, built, ports, free_gib, state):
     found = examine(*built, ports, machine(gpus=(gpu(0), gpu(1, free_mib=free_gib * 1024))))
     (one,) = (one for one in found if one.check == "GPU 1 memory")
     assert one.state == state
-    assert state == OK or "needed: weights 31.2, a full sequence 4.0, about 3.5 beside them" in one.text
+    assert state == OK or "needed: weights 31.2, a full sequence 4.0, about 3.5 for the runtime" in one.text
 
 
 def test_there_must_be_a_triton(image, built, ports, monkeypatch):
@@ -136,7 +137,7 @@ def test_there_must_be_a_triton(image, built, ports, monkeypatch):
 
 def test_two_ranks_need_mpirun(image, built, ports):
     (image / "bin" / "mpirun").unlink()
-    text = "there is none on PATH, and the engine has 2 ranks"
+    text = "no mpirun on PATH, and the engine has 2 ranks"
     assert Finding(check="mpirun", state=WRONG, text=text, fix=OTHER_IMAGE) in examine(*built, ports, machine())
 
 
@@ -172,13 +173,13 @@ def test_every_port_that_is_taken_is_named(image, built, ports):
         sock.listen()
         found = [one for one in examine(*built, ports, machine()) if one.check == "ports"]
     number = ports["grpc"][1]
-    text, fix = f"port {number} for grpc cannot be had: Address already in use", "choose another: --grpc-port"
+    text, fix = f"port {number} for grpc cannot be used: Address already in use", "choose another: --grpc-port"
     assert found == [Finding(check="ports", state=WRONG, text=text, fix=fix)]
 
 
 def test_an_address_that_is_not_this_machines_is_told(image, built, ports):
     found = [one for one in examine(*built, {**ports, "http": ("192.0.2.1", 8000)}, machine()) if one.check == "ports"]
-    assert "port 8000 for http cannot be had: Cannot assign requested address" in found[0].text
+    assert "port 8000 for http cannot be used: Cannot assign requested address" in found[0].text
 
 
 def test_without_a_manifest_the_rest_is_looked_at_all_the_same(image, built, ports):
@@ -234,7 +235,7 @@ def looked_at(monkeypatch):
     """What is to be found by who looks at this machine himself."""
 
     def set_to(found):
-        monkeypatch.setattr(preflight, "look", lambda: found)
+        monkeypatch.setattr(preflight, "inspect_machine", lambda: found)
 
     set_to(machine())
     return set_to
@@ -250,7 +251,7 @@ def test_require_tells_everything_that_is_wrong_and_no_notes(image, built, ports
     with pytest.raises(ConfigError) as caught:
         require(*built, ports)
     lines = str(caught.value).splitlines()
-    assert lines[0] == "CONFIG: the engine would not start here (--skip-preflight tries it all the same):"
+    assert lines[0] == "CONFIG: the engine would not start here (--skip-preflight tries it anyway):"
     assert [line.split(":")[0] for line in lines[1:]] == ["  driver", "  engine"]
 
 
@@ -276,7 +277,7 @@ def repository(tmp_path, root):
 def launch(repository, built, ports, *more):
     numbers = [f"--{name}-port={number}" for name, (_, number) in ports.items()]
     places = [f"--model-repository={repository}", f"--engine-dir={built[0]}", f"--tokenizer={built[1]}"]
-    return launcher._serve(launcher._parse(["--engine=tensorrt_llm", *places, *numbers, *more, "--", sys.executable, "-c", ""]))
+    return launcher._serve(parse_options(["--engine=tensorrt_llm", *places, *numbers, *more, "--", sys.executable, "-c", ""]))
 
 
 class Started(Exception):
@@ -310,7 +311,7 @@ def test_the_launcher_can_be_told_to_skip_it(image, built, ports, repository, lo
 
 def test_the_embedded_engine_has_no_preflight(monkeypatch, root, started):
     monkeypatch.setattr(preflight, "require", lambda *_: pytest.fail("it was called"))
-    options = launcher._parse([f"--model-repository={root / 'model_repository'}", f"--cache={root / '.s1/models'}", "--grpc-port=0"])
+    options = parse_options([f"--model-repository={root / 'model_repository'}", f"--cache={root / '.s1/models'}", "--grpc-port=0"])
     with pytest.raises(Started):
         launcher._serve(options)
 
@@ -319,7 +320,7 @@ def test_this_machine_is_looked_at_by_nvidia_smi(image, built, ports, monkeypatc
     """All the way from its answers."""
     monkeypatch.setattr(machines, "_run", NvidiaSmi())
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    found = examine(*built, ports, replace(machines.look(), tensorrt_llm="1.2.1", tensorrt="10.14.1.48"))
+    found = examine(*built, ports, replace(machines.inspect_machine(), tensorrt_llm="1.2.1", tensorrt="10.14.1.48"))
     assert {one.state for one in found} == {OK}
 
 

@@ -54,14 +54,14 @@ def test_a_branch_is_resolved_once_and_everything_comes_from_that_commit(downloa
     hub.branch = "6c" * 20  # it moves on
     again = download()
     assert (again.returncode, hub.asked) == (0, [])
-    assert "download: done before" in again.stderr
+    assert "download: already done" in again.stderr
 
 
 def test_a_file_that_is_not_the_hubs_is_brought_again_and_no_other(download, hub, tmp_path):
     hub.broken.add(SECOND)
     failed = download("--revision", COMMIT)
     assert failed.returncode == 1
-    assert f"BUILD: {SECOND}: not what the hub has (SHA-256)" in failed.stderr
+    assert f"BUILD: {SECOND}: SHA-256 differs from the hub's" in failed.stderr
     assert not (tmp_path / "work" / "model").exists()
     hub.broken.clear()
     assert download("--revision", COMMIT).returncode == 0
@@ -73,7 +73,7 @@ def test_a_connection_that_ends_is_a_sentence_and_what_had_come_stays(download, 
     hub.cut.add(SECOND)
     failed = download("--revision", COMMIT)
     assert failed.returncode == 1
-    assert f"BUILD: {MODEL}: the hub did not deliver: " in failed.stderr
+    assert f"BUILD: {MODEL}: download from the hub failed: " in failed.stderr
     assert "Traceback" not in failed.stderr
     hub.cut.clear()
     assert download("--revision", COMMIT).returncode == 0
@@ -83,7 +83,7 @@ def test_a_connection_that_ends_is_a_sentence_and_what_had_come_stays(download, 
 def test_a_model_that_the_hub_has_not_is_a_sentence(download):
     failed = download(model="owner/other")
     assert failed.returncode == 1
-    assert failed.stderr.startswith("BUILD: owner/other: the hub did not deliver: 404")
+    assert failed.stderr.startswith("BUILD: owner/other: download from the hub failed: 404")
 
 
 def test_a_folder_is_another_source_when_a_file_of_it_changes(tiny_model, tmp_path):
@@ -100,8 +100,8 @@ def test_a_folder_is_another_source_when_a_file_of_it_changes(tiny_model, tmp_pa
     [
         (lambda folder: (folder / SECOND).unlink(), f"has no {SECOND}"),
         (lambda folder: (folder / SECOND).write_bytes((folder / SECOND).read_bytes()[:-1]), r"has \d+ bytes, its header says \d+"),
-        (lambda folder: (folder / SECOND).write_bytes(b"<!DOCTYPE html>"), "is no safetensors file: a header of"),
-        (lambda folder: (folder / SECOND).write_bytes(b""), "is no safetensors file"),
+        (lambda folder: (folder / SECOND).write_bytes(b"<!DOCTYPE html>"), "is not a safetensors file: a header of"),
+        (lambda folder: (folder / SECOND).write_bytes(b""), "is not a safetensors file"),
         (lambda folder: (folder / weights.INDEX).write_text("{}"), "index.json cannot be read"),
         (lambda folder: (folder / weights.INDEX).unlink(), "has no model.safetensors"),
         (lambda folder: (folder / "config.json").unlink(), "config.json cannot be read"),
@@ -123,7 +123,7 @@ def test_a_model_in_one_file_needs_no_index(tiny_model, tmp_path):
 
 
 def test_what_is_neither_folder_nor_hub_id_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match="not a folder, and no hub id like owner/name"):
+    with pytest.raises(ConfigError, match="neither a folder nor a hub id like owner/name"):
         find_source(EngineSpec(model="./not/there"), tmp_path)
 
 
@@ -146,5 +146,5 @@ def test_a_models_shape_is_known_before_its_weights_are_brought(hub, monkeypatch
 
 def test_a_hub_that_does_not_answer_for_the_shape_is_a_sentence(monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", "http://127.0.0.1:9/{repo_id}/{revision}/{filename}")
-    with pytest.raises(BuildFailed, match="the hub did not deliver"):
+    with pytest.raises(BuildFailed, match="download from the hub failed"):
         read_model(Source(model=MODEL, commit=COMMIT))

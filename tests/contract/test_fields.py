@@ -7,7 +7,7 @@ from tritonclient.grpc import service_pb2
 
 import s1_client
 from budgetforce.errors import InvalidRequest
-from budgetforce.serving.request import read_reply_request
+from budgetforce.serving.requests.request import read_reply_request
 from s1_client._fields import FIELDS
 from s1_client._wire import infer_request
 from s1_client.testing._messages import read_inputs

@@ -3,6 +3,7 @@
 
 import ast
 import sys
+from graphlib import TopologicalSorter
 
 import pytest
 
@@ -12,17 +13,21 @@ PB_UTILS = "triton_python_backend_utils"
 COMMANDS_OWN = {"click", "rich", "markdown_it", "matplotlib", "jinja2", "tokenizers"}
 GRADINGS_OWN = {"math_verify", "lm_eval", "datasets"}  # idem, and these are large
 
+CPU_LIBRARIES = {"openvino", "openvino_genai", "xllamacpp"}
+
 # (folder or file, everything outside the standard library that it may import)
 RULES = {
     f"{SERVER}/core": {"budgetforce.core"},
     f"{SERVER}/text": {"budgetforce.errors", "transformers", "tokenizers", "jinja2"},
     f"{SERVER}/presets": {"budgetforce.errors", "budgetforce.text"},
     f"{SERVER}/errors.py": set(),
+    f"{SERVER}/engine/cpu": {"budgetforce.engine", "budgetforce.errors", "budgetforce.config", "numpy"} | CPU_LIBRARIES,
     f"{SERVER}/config.py": {"budgetforce.errors"},
     f"{SERVER}/engine": {
         "budgetforce.engine",
         "budgetforce.errors",
         "budgetforce.config",
+        "budgetforce.text.tokenizer_files",
         "numpy",
         "pycurl",
         "google",
@@ -30,15 +35,37 @@ RULES = {
         "openvino_genai",
     }
     | {PB_UTILS, "gguf", "tokenizers", "transformers", "huggingface_hub", "xllamacpp", "vllm", "tensorrt_llm"},
-    f"{SERVER}/serving": {"budgetforce", "numpy", PB_UTILS},
+    f"{SERVER}/serving": {
+        "budgetforce.serving",
+        "budgetforce.core",
+        "budgetforce.text",
+        "budgetforce.engine",
+        "budgetforce.presets",
+        "budgetforce.config",
+        "budgetforce.errors",
+        "numpy",
+        PB_UTILS,
+    },
+    f"{SERVER}/processes.py": set(),
+    f"{SERVER}/health.py": set(),
     f"{SERVER}/building": {
         "budgetforce.building",
         "budgetforce.errors",
         "budgetforce.presets",
         "budgetforce.text",
-        "budgetforce.triton_files",
+        "budgetforce.processes",
     }
     | {"huggingface_hub"},
+    f"{SERVER}/launcher": {
+        "budgetforce.launcher",
+        "budgetforce.building",  # its preflight: checks of the machine before a start
+        "budgetforce.engine",
+        "budgetforce.presets",
+        "budgetforce.text",
+        "budgetforce.config",
+        "budgetforce.errors",
+        "budgetforce.processes",
+    },
     "model_repository": {"budgetforce.serving"},
     CLIENT: {"s1_client", "tritonclient", "numpy", "grpc"} | COMMANDS_OWN | GRADINGS_OWN,
     "build": set(),
@@ -85,10 +112,24 @@ def test_a_part_imports_only_what_it_may(root, where):
     assert wrong == []
 
 
+def test_every_part_of_the_server_has_a_rule(root):
+    parts = {path.name for path in (root / SERVER).iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()}
+    assert {f"{SERVER}/{name}" for name in parts - {"__init__.py"}} == {where for where in RULES if where.startswith(SERVER)}
+
+
 def test_tritons_module_is_imported_only_by_the_shells(root):
     """Everything else runs, and is tested, without Triton."""
     users = {path.name for path in files(root, SERVER) if PB_UTILS in set(imported(path))}
     assert users == {"request_reader.py", "ports.py", "metrics.py", "model.py", "engine_model.py", "triton_bls.py"}
+
+
+def test_only_the_embedded_engine_knows_the_libraries_of_the_cpu(root):
+    """Every other engine module runs, and is tested, without them and without the embedded engine."""
+    engine = root / SERVER / "engine"
+    private = (*CPU_LIBRARIES, "budgetforce.engine.cpu")
+    others = [path for path in engine.rglob("*.py") if path.parent != engine / "cpu"]
+    wrong = [path.name for path in others for name in imported(path) if f"{name}.".startswith(tuple(f"{library}." for library in private))]
+    assert wrong == []
 
 
 def test_the_library_needs_no_package_of_the_command(root):
@@ -162,6 +203,14 @@ def test_a_circle_and_a_forbidden_import_are_found(tmp_path):
     bad = tmp_path / "bad.py"
     bad.write_text("def late():\n    from s1_client.cli.output import echo\n")
     assert forbidden(bad, FORBIDDEN[f"{CLIENT}/evaluation"]) == ["bad.py: s1_client.cli.output"]
+
+
+@pytest.mark.parametrize("where", [SERVER, CLIENT])
+def test_no_modules_import_each_other_in_a_circle(root, where):
+    """CycleError names the circle. A package's __init__.py only gathers names and is left out."""
+    source = (root / where).parent
+    paths = {".".join(path.relative_to(source).with_suffix("").parts): path for path in files(root, where) if path.name != "__init__.py"}
+    TopologicalSorter({name: paths.keys() & set(imported_names(path)) for name, path in paths.items()}).prepare()
 
 
 def test_nothing_of_ours_imports_the_tests(root):

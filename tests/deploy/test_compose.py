@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from budgetforce import launcher
 from budgetforce.building.__main__ import main as building
 from budgetforce.building.spec import IMAGE
-from budgetforce.triton_server import DRAIN_END_S, DRAIN_S, FOLLOW_S, ORDERLY_END_S
+from budgetforce.launcher import options as launcher
+from budgetforce.launcher.triton_server import DRAIN_END_S, DRAIN_S, FOLLOW_S, ORDERLY_END_S
 
 COMPOSE = Path(sys.prefix) / "bin" / "docker-compose"
 KNOB = re.compile(r"^([A-Z][A-Z0-9_]*)=(.*)$", re.M)
@@ -34,6 +34,9 @@ EVERY_OPTION = {
     "S1_CALIBRATION": "/work/texts",
     "S1_MAX_REPLIES": "32",
     "S1_MAX_WAITING": "8",
+    "S1_LOG_LEVEL": "debug",
+    "S1_LOG_FORMAT": "json",
+    "S1_LOG_PROMPTS": "on",
 }
 
 
@@ -124,7 +127,11 @@ def test_the_example_shows_each_default(compose, root):
 
 @pytest.mark.parametrize(
     ("name", "title"),
-    [("README.md", "In containers"), *(("build/README.md", title) for title in ("In containers", "Sizing", "Rolling out", "On two GPUs"))],
+    [
+        ("README.md", "In containers"),
+        ("docs/gpu-engine.md", "Build"),
+        *(("docs/deployment.md", title) for title in ("In containers", "Sizing", "Rolling out")),
+    ],
 )
 def test_the_docs_name_settings_that_there_are(root, name, title):
     section = (root / name).read_text().partition(f"## {title}\n")[2].partition("\n## ")[0]
@@ -163,7 +170,7 @@ def test_the_launcher_takes_its_commands(resolved, settings):
     for name in ("triton", "cpu"):
         program, arguments = services[name]["command"][:3], services[name]["command"][3:]
         assert program == ["python3", "-m", "budgetforce.launcher"]
-        options = launcher._parse(arguments)
+        options = launcher.parse_options(arguments)
         assert not options.command
         assert options.host == "0.0.0.0"  # inside; outside, the ports say
         assert (options.http_port, options.grpc_port, options.metrics_port) == (8000, 8001, 8002)
@@ -188,7 +195,7 @@ def test_the_server_finds_what_the_build_leaves(services, capsys):
     build, triton = services["build"], services["triton"]
     assert building([*build["command"][3:], "--dry-run"]) == 0
     printed = capsys.readouterr().out
-    options = launcher._parse(triton["command"][3:])
+    options = launcher.parse_options(triton["command"][3:])
     assert f"# verify: {options.engine_dir}" in printed
     assert f"# render: {options.model_repository[-1]}/tensorrt_llm/config.pbtxt, engine at {options.engine_dir}" in printed
     places = [[(volume["source"], volume["target"]) for volume in service["volumes"]] for service in (build, triton)]
@@ -257,14 +264,14 @@ def test_servers_are_watched_and_come_back(servers):
 def test_docker_gives_a_stop_its_time(servers):
     """Running replies, Triton's own end, and that of the other ranks."""
     for service in servers:
-        drain_s = launcher._parse(service["command"][3:]).drain_s
+        drain_s = launcher.parse_options(service["command"][3:]).drain_s
         assert drain_s >= DRAIN_S
         assert seconds(service["stop_grace_period"]) >= drain_s + DRAIN_END_S + ORDERLY_END_S + FOLLOW_S
 
 
 def test_a_start_is_not_unhealthy_before_it_has_failed(servers, resolved):
     for service in [*servers, resolved(S1_START_S="300")["services"]["triton"]]:
-        assert seconds(service["healthcheck"]["start_period"]) == launcher._parse(service["command"][3:]).start_s
+        assert seconds(service["healthcheck"]["start_period"]) == launcher.parse_options(service["command"][3:]).start_s
 
 
 def test_the_gpus_are_as_many_as_the_engine_has_ranks(resolved):

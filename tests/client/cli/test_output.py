@@ -21,7 +21,7 @@ from s1_client import EngineFailed
 from s1_client.cli import app
 from s1_client.cli.app import s1
 from s1_client.cli.output import clean, echo
-from s1_client.cli.shown import show
+from s1_client.cli.tables import show
 from s1_client.testing import FakeServer
 
 NOT_ASCII = "π ≈ 3 – 我"

@@ -91,10 +91,10 @@ def test_a_likely_port_that_wants_tls_is_advised_with_it(monkeypatch):
 
 @pytest.mark.parametrize(("found", "has_tls", "advice"), [
     (port.NOTHING, False, "start a server"),
-    (port.OTHER_HTTP, False, "h:8000 is an HTTP server, and not Triton's; gRPC has port 8001"),
+    (port.OTHER_HTTP, False, "h:8000 is an HTTP server, and not Triton's; Triton's gRPC port is 8001"),
     (port.HTTP, False, "h:8000 is Triton's HTTP port; gRPC answers at h:8001: --url h:8001"),
-    (port.METRICS, False, "h:8000 is Triton's metrics port; gRPC has port 8001 unless"),
-    (port.TLS, False, "h:8000 wants TLS: --url grpcs://h:8000"),
+    (port.METRICS, False, "h:8000 is Triton's metrics port; Triton's gRPC port is 8001"),
+    (port.TLS, False, "h:8000 requires TLS: --url grpcs://h:8000"),
     (port.TLS, True, ""),
     (port.GRPC, True, "h:8000 is a gRPC port without TLS: --url grpc://h:8000"),
     (port.GRPC, False, ""),
@@ -110,7 +110,10 @@ def test_advice_is_the_likely_port(found, has_tls, advice, monkeypatch):
 def test_commands_say_which_port_it_is():
     with ExitStack() as stack:
         web, wanted = stack.enter_context(http({"/v2": (200, V2)})), stack.enter_context(with_tls(mutual=False)).url
-        for address, advice in ((web, f"{web} is Triton's HTTP port; gRPC"), (wanted, f"{wanted} wants TLS: --url grpcs://{wanted}")):
+        for address, advice in (
+            (web, f"{web} is Triton's HTTP port; Triton's gRPC port is 8001"),
+            (wanted, f"{wanted} requires TLS: --url grpcs://{wanted}"),
+        ):
             failed = call("ask", "hi", "--url", address, "--max-retries", "0", code=3)
             assert failed.stderr.splitlines()[0].startswith(f"s1: {address} closed the connection: it is not Triton's gRPC port")
             assert failed.stderr.splitlines()[1].startswith(f"    -> {advice}")

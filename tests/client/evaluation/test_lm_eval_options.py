@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What lm-evaluation-harness says, as options of a request: everything is used or refused."""
+"""lm-evaluation-harness's arguments become request options: each is used or refused."""
 
 import pytest
 
@@ -48,7 +48,7 @@ def test_the_models_arguments_are_options_of_all_requests():
         ({"seed": 2**64}, "seed: got 18446744073709551616"),
     ],
 )
-def test_what_cannot_be_used_is_refused(gen_kwargs, match):
+def test_unsupported_options_are_refused(gen_kwargs, match):
     with pytest.raises(BadArgument, match=match):
         options_of(gen_kwargs, {"num_ignore": 2})
 

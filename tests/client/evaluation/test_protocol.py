@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Settings, what they ask, and under which name."""
+"""The settings of a protocol: their requests and their names."""
 
 import json
 
@@ -42,7 +42,7 @@ def test_every_combination_has_a_name_of_its_own():
     ]
 
 
-def test_each_asks_for_what_its_name_says():
+def test_each_setting_requests_the_limit_in_its_name():
     settings = by_name(WHOLE)
     assert settings["budget 16"].options == {"max_thinking_tokens": 16, "num_ignore": 0}
     assert settings["budget context + 2 refused by ''"].options == {"max_thinking_tokens": -1, "num_ignore": 2, "ignore_str": ""}
@@ -55,7 +55,7 @@ def test_each_asks_for_what_its_name_says():
     assert settings["prompted to think short"].prompt(question) == "0?\n\nHurry."
 
 
-def test_limits_are_in_tokens_where_they_are_told():
+def test_step_limits_are_converted_to_tokens():
     settings = by_name(WHOLE)
     assert [settings[name].max_mean_tokens for name in ("budget 16", "budget context", "prompted 64 tokens", "prompted 8 steps")] == [
         16,
@@ -74,16 +74,16 @@ def test_a_run_can_grow():
 
 def test_repeats_and_attempts_have_ids_and_seeds_of_their_own():
     setting = by_name(WHOLE)["rejection 32"]
-    made = [Slot(question=TASK.questions[0], setting=setting, repeat=repeat, attempt=attempt) for repeat in (0, 1) for attempt in (0, 1)]
-    assert len({slot.key for slot in made}) == 4
-    assert len({slot.options({"seed": 5})["seed"] for slot in made}) == 4
-    assert "seed" not in made[0].options({"seed": None, "top_k": 3}) or made[0].options({"seed": None})["seed"] is None
+    found = [Slot(question=TASK.questions[0], setting=setting, repeat=repeat, attempt=attempt) for repeat in (0, 1) for attempt in (0, 1)]
+    assert len({slot.key for slot in found}) == 4
+    assert len({slot.options({"seed": 5})["seed"] for slot in found}) == 4
+    assert "seed" not in found[0].options({"seed": None, "top_k": 3}) or found[0].options({"seed": None})["seed"] is None
 
 
-def test_a_questions_slots_come_together():
-    made = list(slots(TASK.questions[:2], WHOLE.settings()[:2], 2))
-    assert [slot.key for slot in made[:4]] == ["q0/budget 16/r0", "q0/budget context/r0", "q0/budget 16/r1", "q0/budget context/r1"]
-    assert len(made) == 8
+def test_slots_are_ordered_by_question():
+    found = list(slots(TASK.questions[:2], WHOLE.settings()[:2], 2))
+    assert [slot.key for slot in found[:4]] == ["q0/budget 16/r0", "q0/budget context/r0", "q0/budget 16/r1", "q0/budget context/r1"]
+    assert len(found) == 8
 
 
 def test_only_rejection_sampling_rejects():

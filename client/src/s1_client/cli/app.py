@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command's frame: which commands there are, and what a failure makes of the exit code.
+"""The command ``s1``: its subcommands, and the exit code of each error.
 
-Commands are imported when they are called: drawing a plot costs nothing to who asks a question.
+A subcommand's module is imported when the subcommand is called, so that ``s1 ask`` does not wait for matplotlib.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from s1_client.runs import Refused, RunError
 
 COMMANDS = {
     "ask": "ask one question and watch the model think",
-    "chat": "talk with the model, a line a turn",
-    "batch": "ask every line of a file, and go on where a run stopped",
-    "sweep": "ask over a grid of budgets, and plot what thinking brings",
-    "loadtest": "put a server under load, and record what came of it",
-    "report": "draw what load tests recorded, one or two side by side",
+    "chat": "talk with the model, one line per turn",
+    "batch": "send every question of a file; continues a run that was stopped",
+    "sweep": "ask at a grid of budgets, and plot accuracy against thinking",
+    "loadtest": "put a server under load, and record latencies and throughput",
+    "report": "draw the records of load tests, one or two side by side",
     "eval": "evaluate a model by a protocol of budgets, with the s1 paper's metrics",
-    "lm-eval": "lm-evaluation-harness, with a served model and a thinking budget",
-    "stats": "token statistics of sample files",
+    "lm-eval": "run lm-evaluation-harness on a served model with a thinking budget",
+    "stats": "print token statistics of sample files",
     "serve": "serve s1 on this machine, without a container",
     "doctor": "check everything between here and the engine",
     "models": "list the server's models",
@@ -55,7 +55,7 @@ EXIT_CODES: dict[type[BaseException], int] = {  # a refused value has 2, click's
 
 
 def exit_code(error: BaseException) -> int:
-    """Of the error's own class, else of the one above it."""
+    """Return the exit code of an error, by its class or the nearest base class that has one."""
     return next(EXIT_CODES[kind] for kind in type(error).__mro__ if kind in EXIT_CODES)
 
 
@@ -64,7 +64,7 @@ class _Refusal(click.ClickException):
 
 
 class _Commands(click.Group):
-    """Finds a command in the module of its name; turns errors into a line and an exit code."""
+    """Imports the module of a command when it is called; turns errors into a message and an exit code."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
         return list(COMMANDS)
@@ -78,7 +78,7 @@ class _Commands(click.Group):
         return command
 
     def main(self, *arguments: Any, **settings: Any) -> Any:
-        """Run the command; what it writes is never lost to an encoding."""
+        """Run the command; characters outside the encoding of stdout are escaped."""
         let_streams_take_any_text()
         return super().main(*arguments, **settings)
 
@@ -104,7 +104,7 @@ def _fit(message: str) -> str:
 
 
 class _ToStderr(logging.Handler):
-    """Writes log lines to stderr, where results never stand."""
+    """Writes log lines to stderr; results go to stdout."""
 
     def emit(self, record: logging.LogRecord) -> None:
         echo(f"s1: {self.format(record)}", err=True)
@@ -126,7 +126,7 @@ def s1(ctx: click.Context, verbose: int) -> None:
     """Ask a reasoning model on Triton, with a thinking budget.
 
     Exit codes: 0 done, 1 the server failed, 2 a value was refused, 3 no connection, 4 the server or its
-    engine is not ready, 5 overloaded, 6 the deadline was over, 7 the engine failed, 130 Ctrl-C.
+    engine is not ready, 5 overloaded, 6 the deadline has passed, 7 the engine failed, 130 Ctrl-C.
     """
     if verbose:
         _show_log(ctx, logging.INFO if verbose == 1 else logging.DEBUG)

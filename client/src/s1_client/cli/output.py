@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is written to stdout and stderr: text that their encoding can hold, and that a terminal shows and does not obey.
+"""Write text to stdout and stderr: escaped for their encoding, and without characters that control a terminal.
 
-Standard library only: every command needs it.
+Standard library only, because every command imports it.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ import sys
 import textwrap
 from typing import TextIO
 
-# Unicode's categories Cc and Cs but for tab and newline; all of Bidi_Control; what has no width and is there to be unseen. Left are
-# the zero-width (non-)joiner and the variation selectors, which Persian, Indic scripts and emoji need.
+# Unicode's categories Cc and Cs except tab and newline, all of Bidi_Control, and invisible characters without width. Zero-width
+# (non-)joiners and variation selectors stay: Persian, Indic scripts and emoji need them.
 _OBEYED = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
     "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
 _LINE_ENDS = re.compile("[\u2028\u2029]")  # LINE and PARAGRAPH SEPARATOR
-_COLUMNS = 80  # of a terminal that does not tell
-_INDENT = "    "  # of what continues a line
+_COLUMNS = 80  # width of a terminal that does not report it
+_INDENT = "    "  # of continuation lines
 
 _DIM = "\x1b[2m{}\x1b[0m"
 
 _HANDLER = "s1-spelled"
-_PYTHONS_OWN = ("strict", "surrogateescape", "backslashreplace")  # in most locales, in C, and of stderr
+_PYTHONS_OWN = ("strict", "surrogateescape", "backslashreplace")  # in most locales, in locale C, and of stderr
 _ESCAPED_BYTES = {chr(0xDC00 + byte) for byte in range(0x80, 0x100)}
 _ASCII = {
     **dict.fromkeys("─━╸–−", "-"),
@@ -37,30 +37,31 @@ _ASCII = {
     "·": "|",
     "×": "x",
     "≤": "<=",
-}  # of what we write ourselves
+}  # characters of our own texts
 
 
 def clean(text: str) -> str:
-    """Text that a terminal shows and does not obey: without control characters but for tabs and newlines, without those
-    that turn the direction of writing, and without those that nobody sees.
+    """Return text without characters that control a terminal, turn the direction of writing, or are invisible.
+
+    Tabs and newlines stay.
     """
     return _OBEYED.sub("", _LINE_ENDS.sub("\n", text))
 
 
 def echo(text: str = "", *, err: bool = False, dim: bool = False) -> None:
-    """Write lines; on a terminal clean, broken between words, and perhaps dim."""
+    """Print lines; on a terminal they are cleaned, wrapped between words, and optionally dim."""
     file = sys.stderr if err else sys.stdout
     text = fitted(text, file)
     print(_DIM.format(text) if dim and is_alive(file) else text, file=file, flush=True)
 
 
 def is_alive(file: TextIO) -> bool:
-    """Whether it is a terminal that can draw."""
+    """Whether the file is a terminal that can redraw lines."""
     return file.isatty() and os.environ.get("TERM", "") not in ("dumb", "unknown")
 
 
 def fitted(text: str, file: TextIO, behind: str = "") -> str:
-    """Text for a file, ``behind`` what somebody else writes there; for a terminal it is clean, and broken between words."""
+    """Return text for a file; for a terminal it is cleaned and wrapped, to follow the prefix ``behind`` that click prints."""
     if not file.isatty():
         return text
     width = _width(file)
@@ -70,7 +71,7 @@ def fitted(text: str, file: TextIO, behind: str = "") -> str:
 
 
 def _broken(line: str, width: int) -> str:
-    """Paths and addresses stay whole: they are copied."""
+    """Wrap a line between words; paths and addresses stay whole, so that they can be copied."""
     breaker = textwrap.TextWrapper(
         width, subsequent_indent=_INDENT, break_long_words=False, break_on_hyphens=False, replace_whitespace=False
     )
@@ -86,8 +87,9 @@ def _width(file: TextIO) -> int:
 
 
 def let_streams_take_any_text() -> None:
-    """Make stdout and stderr spell what their encoding does not hold, in ASCII or as Python's escapes, instead of
-    raising UnicodeEncodeError. Other handlers than Python's own ($PYTHONIOENCODING) stay.
+    """Let stdout and stderr escape characters outside their encoding instead of raising UnicodeEncodeError.
+
+    An error handler that the user chose ($PYTHONIOENCODING) stays.
     """
     codecs.register_error(_HANDLER, _spelled)
     for stream in (sys.stdout, sys.stderr):
@@ -102,6 +104,6 @@ def _spelled(error: UnicodeError) -> tuple[bytes, int]:
 
 
 def _in_ascii(char: str) -> bytes:
-    if char in _ESCAPED_BYTES:  # of a file's name, say
+    if char in _ESCAPED_BYTES:  # such as in a file's name
         return char.encode("ascii", "surrogateescape")
     return (_ASCII.get(char) or char).encode("ascii", "backslashreplace")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What listens at an address where no gRPC could be spoken: most likely another port of Triton's."""
+"""Find out which service listens at an address that does not answer gRPC: most likely another port of Triton's."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ GRPC, HTTP, METRICS, TLS, OTHER_HTTP, SILENT, NOTHING = "gRPC", "HTTP", "metrics
 _TIMEOUT_S = 2.0
 _MAX_ANSWER_BYTES = 65536
 _SETTINGS_FRAME = 4  # HTTP/2's first frame, RFC 9113, section 3.4
-# Triton's ports are 8000 HTTP, 8001 gRPC, 8002 metrics, or moved together: from each, how far gRPC's is.
+# Triton's ports are 8000 HTTP, 8001 gRPC, 8002 metrics, or moved together; the offsets lead to the gRPC port.
 _TO_GRPC = {HTTP: 1, METRICS: -1}
 
 
 def advice(settings: Settings) -> str:
-    """What to do where a connection with these settings failed; "" if what listens there is as they have it."""
+    """Return advice after a connection with these settings failed; "" if the service at the address fits them."""
     address, has_tls = settings.address, settings.tls is not None
     found = listener(address)
     if found in _TO_GRPC:
         return f"{address} is Triton's {found} port; {_likely(address, found)}"
     return {
-        NOTHING: "start a server (s1 serve, docker compose up), or give the address of one: --url, $S1_URL",
-        OTHER_HTTP: f"{address} is an HTTP server, and not Triton's; gRPC has port 8001 unless the server was told otherwise",
-        TLS: "" if has_tls else f"{address} wants TLS: --url grpcs://{address}; --ca FILE ($S1_CA_FILE) names the authority to trust",
+        NOTHING: "start a server (s1 serve, docker compose up), or give the address of a running server: --url, $S1_URL",
+        OTHER_HTTP: f"{address} is an HTTP server, and not Triton's; Triton's gRPC port is 8001 by default",
+        TLS: "" if has_tls else f"{address} requires TLS: --url grpcs://{address}; --ca FILE ($S1_CA_FILE) names the authority to trust",
         GRPC: f"{address} is a gRPC port without TLS: --url grpc://{address}, without --ca, --cert and --key" if has_tls else "",
     }.get(found, "")
 
@@ -39,12 +39,12 @@ def _likely(address: str, found: str) -> str:
     likely = f"{host}:{int(port) + _TO_GRPC[found]}"
     scheme = {GRPC: "", TLS: "grpcs://"}.get(listener(likely) if 0 < int(port) + _TO_GRPC[found] < 65536 else NOTHING)
     if scheme is None:
-        return "gRPC has port 8001 unless the server was told otherwise"
+        return "Triton's gRPC port is 8001 by default"
     return f"gRPC answers at {likely}: --url {scheme}{likely}"
 
 
 def listener(address: str) -> str:
-    """What listens at "host:port"; waits some seconds at most."""
+    """Return the kind of service at "host:port"; waits at most a few seconds."""
     try:
         answer = _answer(address, "/v2")
     except OSError:
@@ -58,8 +58,8 @@ def listener(address: str) -> str:
 
 def _http_port(address: str, answer: bytes) -> str:
     with contextlib.suppress(ValueError):
-        told: Any = json.loads(answer.partition(b"\r\n\r\n")[2])
-        if isinstance(told, dict) and ("extensions" in told or "restricted" in str(told.get("error"))):
+        metadata: Any = json.loads(answer.partition(b"\r\n\r\n")[2])
+        if isinstance(metadata, dict) and ("extensions" in metadata or "restricted" in str(metadata.get("error"))):
             return HTTP
     with contextlib.suppress(OSError):
         if b"\nnv_" in _answer(address, "/metrics"):
@@ -68,11 +68,11 @@ def _http_port(address: str, answer: bytes) -> str:
 
 
 def _answer(address: str, path: str) -> bytes:
-    """What the port says to a request of HTTP/1.0, which ends the connection behind its answer. Raises OSError."""
+    """Return the port's response to an HTTP/1.0 request, after which a server closes the connection. Raises OSError."""
     with _connected(address) as connection:
         connection.sendall(f"GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n".encode())
         answer = b""
-        with contextlib.suppress(OSError):  # what has come is what there is
+        with contextlib.suppress(OSError):  # keep the part that has arrived
             while len(answer) < _MAX_ANSWER_BYTES and (more := connection.recv(_MAX_ANSWER_BYTES)):
                 answer += more
                 if answer[3:4] == bytes([_SETTINGS_FRAME]):
@@ -82,7 +82,7 @@ def _answer(address: str, path: str) -> bytes:
 
 def _has_tls(address: str) -> bool:
     context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # who it is does not matter here
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # only whether it speaks TLS matters
     try:
         with _connected(address) as connection, context.wrap_socket(connection):
             return True

@@ -28,7 +28,9 @@ def _of_cut_answers(results: Sequence[SettingResults]) -> Iterator[str]:
         number = f"{len(cut[worst])} of {len(accepted[worst])}"
         where = f"in {sum(map(bool, cut.values()))} of {len(cut)} settings, most at {worst}: {number}"
         at = f" at max_tokens {' or '.join(map(str, caps))}" if caps else ""
-        yield f"answers were cut{at} {where}. They are graded as they are: a larger --max-tokens may change every accuracy"
+        is_graded = any(sample.is_graded for samples in accepted.values() for sample in samples)
+        graded = ". They are graded as they are: a larger --max-tokens may change every accuracy" if is_graded else ""
+        yield f"answers were cut{at} {where}{graded}"
 
 
 def _of_setting(setting: Setting, samples: Sequence[Sample]) -> Iterator[str]:
@@ -47,7 +49,7 @@ def _of_setting(setting: Setting, samples: Sequence[Sample]) -> Iterator[str]:
     if requested and most_refused == 0:
         yield f"{setting.name}: no end of thinking was refused; the budget was spent before the first"
     elif most_refused < requested:
-        yield f"{setting.name}: no reply had more than {most_refused} ends refused; the budget has no room for more"
+        yield f"{setting.name}: no reply had more than {most_refused} of its ends refused; the budget has no room for more"
     if setting.kind == "rejection":
         yield from _of_rejection(setting, samples)
     if setting.kind == REBASE and all(sample.thinking_end != ANSWERED for sample in samples):

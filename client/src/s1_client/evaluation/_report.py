@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
-from statistics import fmean
+from statistics import fmean, median
 from types import MappingProxyType
 from typing import Any
 
@@ -43,6 +43,8 @@ class Row:
         majority: k -> accuracy of the majority vote of the first k samples, with its interval.
         best_of: k -> accuracy of the sample with the highest reward score among the first k; empty unless all samples have scores.
         pass_at: k -> probability that at least one of k samples is right.
+        num_ignore: ends of thinking to refuse.
+        median_s: median of the seconds from a reply's start to its last token, on the server.
     """
 
     setting: str
@@ -67,17 +69,24 @@ class Row:
     majority: Mapping[str, Estimate]
     best_of: Mapping[str, Estimate]
     pass_at: Mapping[str, float]
+    num_ignore: int = 0
+    median_s: float | None = None
 
     @property
     def share_thinking_cut(self) -> float | None:
         """The share of samples whose thinking was cut by the budget; None without a sample."""
         return self.thinking_ends.get("budget", 0) / self.num_samples if self.num_samples else None
 
+    @property
+    def share_thinking_natural(self) -> float | None:
+        """The share of samples whose thinking the model ended by itself; None without a sample."""
+        return self.thinking_ends.get("natural", 0) / self.num_samples if self.num_samples else None
+
 
 _PLAIN_COLUMNS = (
-    *("setting", "kind", "curve", "limit", "num_questions", "num_samples", "num_failed", "num_unaccepted", "mean_attempts"),
-    *("mean_thinking_tokens", "mean_answer_tokens", "mean_spent_tokens", "mean_ignored", "share_thinking_cut", "share_answers_cut"),
-    "max_tokens",
+    *("setting", "kind", "curve", "limit", "num_ignore", "num_questions", "num_samples", "num_failed", "num_unaccepted", "mean_attempts"),
+    *("mean_thinking_tokens", "mean_answer_tokens", "mean_spent_tokens", "mean_ignored", "share_thinking_cut"),
+    *("share_thinking_natural", "share_answers_cut", "max_tokens", "median_s"),
 )
 _ACCURACY_COLUMNS = ("accuracy", "accuracy_low", "accuracy_high")
 
@@ -184,15 +193,16 @@ def _graded(task: Task, settings: Sequence[Setting], collected: Collected, model
     for sample in sorted(collected.samples, key=lambda sample: sample.repeat):
         groups[sample.setting].append(sample)
     results = [(setting, groups[setting.name]) for setting in settings if groups[setting.name] or collected.num_failed[setting.name]]
+    graded_results = [(setting, [sample for sample in samples if sample.is_graded]) for setting, samples in results]
     questions = {question.id: question for question in task.questions}
     rows = [_row(setting, samples, collected.num_failed[setting.name], questions) for setting, samples in results]
-    shares = {name: _scores(samples) for name, samples in groups.items()}
+    shares = {setting.name: _scores(samples) for setting, samples in graded_results}
     found = Report(
         task=task.name,
         model=model,
         presets=collected.presets,
         rows=rows,
-        curves=curves(results),
+        curves=curves(graded_results),
         effects=effects(results),
         comparisons=_comparisons(rows, shares),
     )
@@ -200,17 +210,14 @@ def _graded(task: Task, settings: Sequence[Setting], collected: Collected, model
 
 
 def _scores(samples: Sequence[Sample]) -> dict[str, float]:
-    """Return question -> share of its samples that are right."""
-    right: dict[str, list[bool]] = defaultdict(list)
-    for sample in samples:
-        right[sample.question].append(sample.is_right)
-    return {question: fmean(found) for question, found in right.items()}
+    """Return question -> share of its samples that are right, of the questions that are graded."""
+    by_question = _by_question([sample for sample in samples if sample.is_graded])
+    return {question: fmean(sample.is_right for sample in found) for question, found in by_question.items()}
 
 
 def _row(setting: Setting, samples: Sequence[Sample], num_failed: int, questions: Mapping[str, Question]) -> Row:
     accepted = [sample for sample in samples if sample.is_accepted]
-    scores = list(_scores(samples).values())
-    votes = _by_question(samples)
+    votes = _by_question([sample for sample in samples if sample.is_graded])
     least = min((len(found) for found in votes.values()), default=0)
     counts = powers_up_to(least) if least > 1 else []
     is_scored = bool(accepted) and all(sample.score is not None for sample in accepted)
@@ -219,7 +226,7 @@ def _row(setting: Setting, samples: Sequence[Sample], num_failed: int, questions
         kind=setting.kind,
         curve=setting.curve,
         limit=setting.limit,
-        num_questions=len(scores),
+        num_questions=len(_by_question(samples)),
         num_samples=len(samples),
         num_failed=num_failed,
         num_unaccepted=len(samples) - len(accepted),
@@ -232,7 +239,7 @@ def _row(setting: Setting, samples: Sequence[Sample], num_failed: int, questions
         answer_ends=dict(Counter(sample.answer_end for sample in accepted if sample.answer_end)),
         share_answers_cut=_mean([sample.is_answer_cut for sample in accepted if sample.answer_end]),
         max_tokens=max((sample.max_tokens for sample in accepted if sample.max_tokens is not None), default=None),
-        accuracy=estimate(scores),
+        accuracy=estimate(list(_scores(samples).values())),
         accuracy_of_accepted=estimate(list(_scores(accepted).values())),
         majority=_first(counts, votes, lambda question, found: _vote(questions[question], found)),
         best_of=_first(counts if is_scored else [], votes, _best),
@@ -240,6 +247,8 @@ def _row(setting: Setting, samples: Sequence[Sample], num_failed: int, questions
             str(k): fmean(pass_at(k, num_right=sum(sample.is_right for sample in found), number=len(found)) for found in votes.values())
             for k in counts
         },
+        num_ignore=setting.options.get("num_ignore", 0),
+        median_s=_median([sample.duration_s for sample in samples if sample.duration_s is not None]),
     )
 
 
@@ -267,6 +276,10 @@ def _best(_: str, samples: Sequence[Sample]) -> bool:
     """Return whether the accepted sample with the highest score is right."""
     scored = [(sample.score, sample) for sample in samples if sample.is_accepted and sample.score is not None]
     return bool(scored) and best_of(scored, lambda pair: pair[0])[1].is_right
+
+
+def _median(numbers: Sequence[float]) -> float | None:
+    return median(numbers) if numbers else None
 
 
 def _mean(numbers: Sequence[float]) -> float | None:

@@ -25,6 +25,7 @@ class Sample:
 
     Attributes:
         answer: the text of the answer; "" without a reply.
+        is_graded: False if the question has no expected answer; no accuracy counts the sample then.
         is_right: False without an accepted reply, and for an ``ungraded`` answer.
         ungraded: why the answer could not be graded; "" if it was.
         is_accepted: False if rejection sampling rejected every attempt.
@@ -36,6 +37,7 @@ class Sample:
         num_spent_tokens: thinking and answer tokens of all attempts; of a tree, tokens of all its steps.
         reply_hash: hash of thinking and answer, which finds identical replies.
         score: score of the answer by a reward model, if there is one.
+        duration_s: seconds from the start of the reply to its last token, on the server; None for a tree.
     """
 
     question: str
@@ -56,6 +58,8 @@ class Sample:
     reply_hash: str
     score: float | None = None
     ungraded: str = ""
+    is_graded: bool = True
+    duration_s: float | None = None
 
     @property
     def is_answer_cut(self) -> bool:
@@ -106,8 +110,10 @@ def collect(
 
 def _graded(sample: Sample, question: Question) -> Sample:
     """Return the sample with its grade. Raises MissingPackage and JudgeFailed, but records an answer that cannot be graded."""
+    if question.expected is None:
+        return replace(sample, is_graded=False)
     try:
-        return replace(sample, is_right=sample.is_accepted and question.is_right(sample.answer))
+        return replace(sample, is_right=sample.is_accepted and bool(question.is_right(sample.answer)))
     except Ungraded as error:
         return replace(sample, ungraded=str(error))
 
@@ -131,6 +137,7 @@ def _reply_sample(meta: Mapping[str, Any], reply: Mapping[str, Any], kind: str) 
         num_attempts=1,
         num_spent_tokens=usage["num_thinking_tokens"] + usage["num_answer_tokens"],
         reply_hash=_hash(reply["thinking"], reply["answer"]),
+        duration_s=result["total_ms"] / 1e3 if "total_ms" in result else None,
     )
 
 

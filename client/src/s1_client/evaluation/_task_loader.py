@@ -10,7 +10,7 @@ from pathlib import Path
 from s1_client._jsonl import Item
 from s1_client._suggest import how_to_install
 from s1_client.evaluation._recipes import NAMES, entries_of
-from s1_client.evaluation._tasks import BadTask, Question, Task, question_with_answer, read_questions
+from s1_client.evaluation._tasks import BadTask, Question, Task, read_questions, task_question
 
 BUNDLED = ("arithmetic",)
 
@@ -33,7 +33,7 @@ def load_task(name: str) -> Task:
 def _recipe_questions(name: str) -> tuple[Question, ...]:
     try:
         entries = enumerate(entries_of(name), 1)
-        return tuple(question_with_answer(Item(line=number, value=entry), name) for number, entry in entries)
+        return tuple(task_question(Item(line=number, value=entry), name) for number, entry in entries)
     except ImportError as error:
         raise BadTask(f"task {name} needs lm-evaluation-harness: {how_to_install('lm-eval')} ({error})") from None
     except OSError as error:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tasks: questions with known answers, read from files.
 
-The format of a file is that of ``_questions``; each question of a task needs ``expected``.
+The format of a file is that of ``_questions``. An evaluation needs ``expected`` of each question, a sweep does not.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import IO, Any
 
@@ -29,25 +29,25 @@ class BadTask(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """A question with its expected answer.
+    """A question, and its expected answer if there is one.
 
     Attributes:
         id: unique within the task; names the question in results.
         prompt: a text or a chat.
-        expected: the right answer.
-        grading: the kind of grading, a key of ``GRADERS``.
+        expected: the right answer; None for a question that is not graded.
+        grading: the kind of grading, a key of ``GRADERS``; "" without ``expected``.
         options: request options by name; None leaves an option to the server.
     """
 
     id: str
     prompt: Prompt
-    expected: Expected
-    grading: str
+    expected: Expected | None = None
+    grading: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
 
-    def is_right(self, answer: str) -> bool:
-        """Return whether an answer is right. Raises MissingPackage, JudgeFailed and Ungraded."""
-        return grade(self.grading, answer, self.expected)
+    def is_right(self, answer: str) -> bool | None:
+        """Return whether an answer is right; None without ``expected``. Raises MissingPackage, JudgeFailed and Ungraded."""
+        return None if self.expected is None else grade(self.grading, answer, self.expected)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,8 +72,11 @@ def task_of(data: dict[str, Any]) -> Task:
     return Task(name=data["name"], questions=tuple(Question(**question) for question in data["questions"]))
 
 
-def read_questions(file: IO[bytes], where: str) -> tuple[Question, ...]:
-    """Return the questions of a file. Raises BadTask naming invalid lines and duplicate ids, or if the file has no question."""
+def read_questions(file: IO[bytes], where: str, *, varied: Collection[str] = VARIED, needs_expected: bool = True) -> tuple[Question, ...]:
+    """Return the questions of a file. Raises BadTask naming invalid lines and duplicate ids, or if the file has no question.
+
+    ``varied`` are the options that a question must not name, because the settings do.
+    """
     found: dict[str, Question] = {}
     problems: list[str] = []
     lines: Counter[int] = Counter()
@@ -81,7 +84,8 @@ def read_questions(file: IO[bytes], where: str) -> tuple[Question, ...]:
         lines[item.line] += 1
         number = lines[item.line]
         try:
-            question = question_with_answer(item, f"q{item.line}" + (f"-{number}" if number > 1 else ""))
+            default_id = f"q{item.line}" + (f"-{number}" if number > 1 else "")
+            question = task_question(item, default_id, varied=varied, needs_expected=needs_expected)
         except ValueError as error:
             problems.append(f"{where}:{item.line}: {error}")
             continue
@@ -95,14 +99,14 @@ def read_questions(file: IO[bytes], where: str) -> tuple[Question, ...]:
     return tuple(found.values())
 
 
-def question_with_answer(item: Item, default_id: str) -> Question:
-    """Return the question of an item. Raises ValueError if it is invalid or has no expected answer."""
+def task_question(item: Item, default_id: str, *, varied: Collection[str] = VARIED, needs_expected: bool = True) -> Question:
+    """Return the question of an item. Raises ValueError if it is invalid or lacks the expected answer that it needs."""
     if item.problem is not None:
         raise ValueError(item.problem)
-    parsed = question_of(item.value, item.line, varied=VARIED)
-    if parsed.expected is None or parsed.grading is None:
+    parsed = question_of(item.value, item.line, varied=varied)
+    if parsed.expected is None and needs_expected:
         raise ValueError("expected: missing, allowed: the right answer, a number or text")
     if isinstance(parsed.prompt, str) and not parsed.prompt.strip():
         raise ValueError("prompt: empty, allowed: text that is not empty")
     key = default_id if parsed.id is None else str(parsed.id)
-    return Question(id=key, prompt=parsed.prompt, expected=parsed.expected, grading=parsed.grading, options=parsed.options)
+    return Question(id=key, prompt=parsed.prompt, expected=parsed.expected, grading=parsed.grading or "", options=parsed.options)

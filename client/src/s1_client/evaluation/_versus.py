@@ -92,9 +92,9 @@ def _pairs(first: Evaluation, second: Evaluation) -> Iterator[Pair]:
     rows = {row.setting: row for row in first.graded.report.rows}
     for row in second.graded.report.rows:
         if row.setting in rows:
-            names = tuple(f"{evaluation.name}: {row.setting}" for evaluation in (first, second))
+            names = [f"{evaluation.name}: {row.setting}" for evaluation in (first, second)]
             before, after = (evaluation.graded.shares.get(row.setting, {}) for evaluation in (first, second))
-            comparison = compare(*names, dict(zip(names, (before, after), strict=True)))
+            comparison = compare(names[0], names[1], {names[0]: before, names[1]: after})
             if comparison is not None:
                 yield Pair(
                     setting=row.setting,

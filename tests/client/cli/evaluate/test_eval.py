@@ -3,6 +3,7 @@
 
 import json
 import re
+import runpy
 
 import pytest
 
@@ -56,9 +57,12 @@ def test_a_protocol_is_asked_and_told(server, folder, task):
     assert {"easy", "easy\n\nThink for up to 8 tokens.", "hard\n\nHurry."} < prompts and len(prompts) == 2 * 4
     assert len(server.requests) == 2 * 6
     assert re.search(r"^budget 4 +2 +4\.0 +100 +1\.0 +0 +5\.0 +50 ", told.stdout, re.M)
-    assert "budget 100: the budget had no effect; all 2 thoughts ended by themselves below it, the longest with 6 tokens" in told.stdout
+    assert (
+        "budget 100: the budget had no effect; the thinking of all 2 replies ended by itself below it, the longest after 6 tokens"
+        in told.stdout
+    )
     assert "budget 0 and budget 4 cannot be told apart with these 2 questions" in told.stdout
-    assert "Scaling a doubling leaves out what has no thinking: budget 0\n" in told.stdout
+    assert "Scaling a doubling leaves out settings without thinking: budget 0\n" in told.stdout
     assert "class prompts: no Control without --max-thinking-tokens -1" in told.stdout
     assert told.stdout.count("50 (") == 6
 
@@ -105,19 +109,18 @@ def test_rejection_asks_again_and_no_more_often_than_it_may(evaluate, server, fo
         "hard/rejection 3/r0/t0",
         "hard/rejection 3/r0/t1",
     ]
-    assert "1 of 2 have no thought within it, after 3 attempts at most; they count as wrong" in told.stdout
+    assert "1 of 2 have no thinking within the budget after up to 3 attempts; they count as wrong" in told.stdout
     server.requests.clear()
     evaluate(*arguments)
     assert server.requests == []
 
 
 def test_the_evaluation_page_reads_the_results(root, evaluate, folder, monkeypatch, capsys):
-    """Its lines of Python, as they stand there."""
+    """The program that the page shows."""
     evaluate("--max-thinking-tokens", "2,4")
     folder.rename(folder.with_name("evaluation"))
     monkeypatch.chdir(folder.parent)
-    (code,) = re.findall(r"<!-- run: summary -->\n```python\n(.*?)```", (root / "client/EVALUATION.md").read_text(), re.S)
-    exec(compile(code, "EVALUATION.md", "exec"), {})
+    runpy.run_path(str(root / "client/examples/read_summary.py"))
     assert capsys.readouterr().out == "[(2.0, 0.5), (4.0, 0.5)] 0.0 None\n"
 
 
@@ -205,7 +208,7 @@ def test_what_makes_no_sense_is_refused(arguments, problem):
 def test_a_folder_of_something_else_cannot_be_shown(tmp_path):
     assert "holds no evaluation" in call("eval", "--show", tmp_path, code=2).stderr
     (tmp_path / "settings.json").write_text("{}")
-    assert "settings.json: of another version ('task')" in call("eval", "--show", tmp_path, code=2).stderr
+    assert "settings.json: written by another version ('task')" in call("eval", "--show", tmp_path, code=2).stderr
 
 
 def test_what_is_no_file_of_samples_is_refused(evaluate, folder):

@@ -53,7 +53,7 @@ def test_votes_stand_where_all_their_samples_are_paid_for():
     found = drawn(figures.parallel(made("budget 16", "budget 64", repeats=4)))
     assert found["vote,_budget_16"] == [(20, 1), (40, 1), (80, 1)]
     assert found["vote,_budget_64"] == [(52, 0.5), (104, 0.5), (208, 0.5)]
-    assert found["longer_thoughts_(none_refused)"] == [(20, 1), (52, 0.5)]
+    assert found["longer_thinking_(none_refused)"] == [(20, 1), (52, 0.5)]
 
 
 def test_searches_and_the_best_of_samples_stand_beside_them():
@@ -64,7 +64,7 @@ def test_searches_and_the_best_of_samples_stand_beside_them():
     searched = entry("q0", "rebase 4", tree_to_dict(Tree(budget=64, nodes=[leaf])))
     found = report(TASK, protocol.settings(), [*answers, searched], model="s1", scores=scores)
     assert drawn(figures.parallel(found)) == {
-        "longer_thoughts_(budget_forcing)": [(16, 0.5)],
+        "longer_thinking_(budget_forcing)": [(16, 0.5)],
         "vote,_budget_16": [(16, 0.5), (32, 1)],
         "best_by_reward,_budget_16": [(16, 0.5), (32, 0)],
         "REBASE": [(30, 1)],

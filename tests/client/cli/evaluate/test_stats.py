@@ -88,7 +88,7 @@ def test_a_sweep_has_a_column_for_each_setting_and_its_own_grades(tmp_path):
         server.says(thinking=" one two three", answer=" 42")
         call("sweep", "--file", questions, "--max-thinking-tokens", "-1,2", "--num-ignore", "0,1", "--out", folder, "--url", server.url)
     found = json.loads(call("stats", "--json", folder).stdout)
-    names = {name.removeprefix(f"{folder}/replies.jsonl: ") for name in found}
+    names = {name.removeprefix(f"{folder}/samples.jsonl: ") for name in found}
     assert names == {"budget 2", "budget context", "budget 2 + 1 refused", "budget context + 1 refused"}
     assert all(one["accuracy"] == 1 and [grade for _, grade in one["by_length"] if grade is not True] == [None] for one in found.values())
 
@@ -114,7 +114,7 @@ def test_a_log_with_two_filters_has_a_column_for_each(tmp_path):
 
 
 def test_a_folder_without_replies_is_refused(tmp_path):
-    assert "holds no samples.jsonl (s1 eval), no replies.jsonl (s1 sweep)" in call("stats", tmp_path, code=2).stderr
+    assert "holds no samples.jsonl (s1 eval, s1 sweep)" in call("stats", tmp_path, code=2).stderr
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_a_folder_without_replies_is_refused(tmp_path):
         ("{", "line 1: not JSON"),
         ("prompt,expected", "line 1: not JSON"),
         ("\x89PNG", "line 1: not JSON"),
-        ("", "no line in it"),
+        ("", "the file is empty"),
         ("[]", "line 1: not an object"),
         ("{}", "allowed: lines with 'reply'"),
     ],
@@ -149,7 +149,7 @@ def test_a_torn_last_line_is_left_out_and_told(ours):
     """As a run leaves it that was killed, or is still writing."""
     ours.write_bytes(ours.read_bytes() + b'{"id": "q9", "rep')
     told = call("stats", "--json", ours)
-    assert f"{ours}: its last line, 3, is torn; it is left out" in told.stderr
+    assert f"{ours}: its last line, 3, is incomplete and left out" in told.stderr
     assert json.loads(told.stdout)[str(ours)]["num_samples"] == 1
 
 

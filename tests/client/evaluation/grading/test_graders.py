@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Graders: the stated answer is found, then converted. Each case has where it comes from, and both what is right and what is not.
+"""Graders find the stated answer and convert it. Each case names its source, a right reference and a wrong reference.
 
 authors     the s1 authors' grader: the last box, else what stands behind the last "Answer:"; letters in upper case
 aime        how AIME and the models that solve it write integers
@@ -331,7 +331,7 @@ def test_a_reference_that_no_answer_can_equal_is_not_matched_by_an_answer_withou
 
 
 def test_a_number_of_any_length_is_graded():
-    """Python converts no more than 4,300 digits."""
+    """Python's int() converts at most 4,300 digits."""
     digits = "9" * 5000
     assert GRADERS["integer"](digits, digits) and not GRADERS["integer"](digits, digits + "9") and not GRADERS["integer"](digits, 9)
     assert VOTES["integer"](rf"\boxed{{-{digits}}}") == f"-{digits}"
@@ -351,7 +351,7 @@ def test_an_answer_that_repeats_itself_is_graded_wrong(kind, text):
 @pytest.mark.parametrize("kind", ["integer", "letter"])
 @pytest.mark.parametrize("text", REPEATED)
 def test_no_answer_takes_the_square_of_its_length(kind, text):
-    """Models repeat themselves until they are cut, at 32,000 tokens. By the square this is minutes, else a fraction of a second."""
+    """Models repeat themselves up to 32,000 tokens: quadratic time would be minutes, linear time is a fraction of a second."""
     start = time.process_time()
     VOTES[kind]("Final Answer: " + text * (LONGEST // len(text)))
     assert time.process_time() - start < 10

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A language model as judge, in front of a small server of OpenAI's chat API."""
+"""A language model as judge, tested with a small server of OpenAI's chat API."""
 
 import json
 import threading
@@ -12,13 +12,13 @@ from s1_client.evaluation.grading.judge import Ungraded, verdict
 
 
 class Api(BaseHTTPRequestHandler):
-    """Says ``says`` to everything, and keeps what it was asked."""
+    """Reply ``says`` to every request, and record the requests."""
 
-    says, status, asked = "same", 200, []
+    says, status, requests = "same", 200, []
 
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        type(self).asked.append((self.path, self.headers["Authorization"], body))
+        type(self).requests.append((self.path, self.headers["Authorization"], body))
         answer = self.says if self.status != 200 else json.dumps({"choices": [{"message": {"content": self.says}}]})
         self.send_response(self.status)
         self.end_headers()
@@ -30,7 +30,7 @@ class Api(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def api(monkeypatch):
-    monkeypatch.setattr(Api, "asked", [])
+    monkeypatch.setattr(Api, "requests", [])
     with ThreadingHTTPServer(("127.0.0.1", 0), Api) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
@@ -43,30 +43,30 @@ def api(monkeypatch):
         thread.join()
 
 
-def test_it_is_asked_by_the_chat_api(api):
+def test_the_request_follows_the_chat_api(api):
     assert GRADERS["judge"](r"I get \boxed{\frac12}", "one half")
-    [(path, key, body)] = api.asked
+    [(path, key, body)] = api.requests
     assert (path, key, body["model"], body["temperature"]) == ("/v1/chat/completions", "Bearer a key", "wise", 0)
     assert "one half" in body["messages"][0]["content"] and r"\frac12" in body["messages"][0]["content"]
 
 
-def test_what_the_rules_can_tell_costs_nothing(api):
+def test_answers_that_rules_accept_send_no_request(api):
     assert GRADERS["judge"]("Answer: 023", "23") and GRADERS["judge"](r"\boxed{One half}", "one  half")
     assert not GRADERS["judge"](r"\boxed{24}", "23") and not GRADERS["judge"]("", "23")
-    assert api.asked == []
+    assert api.requests == []
 
 
 def test_verdicts_are_kept(api, tmp_path, monkeypatch):
     monkeypatch.setenv("S1_JUDGE_CACHE", str(tmp_path / "verdicts.jsonl"))
     monkeypatch.setattr(api, "says", "Different.")
     assert [GRADERS["judge"]("Answer: a half", "0.3") for _ in range(2)] == [False, False]
-    assert len(api.asked) == 1
+    assert len(api.requests) == 1
     assert GRADERS["judge"]("Answer: a third", "0.3") is False
-    assert len(api.asked) == 2
+    assert len(api.requests) == 2
 
 
 @pytest.mark.parametrize(
-    ("said", "is_same"),
+    ("judge_reply", "is_same"),
     [
         ("same", True),
         ("Different.", False),
@@ -87,17 +87,17 @@ def test_verdicts_are_kept(api, tmp_path, monkeypatch):
         ("<think>one</think> <think>another</think>\nsame", True),
     ],
 )
-def test_a_verdict_is_read_behind_a_thought_and_in_markup(said, is_same):
-    assert verdict(said) is is_same
+def test_a_verdict_is_read_after_thinking_and_in_markup(judge_reply, is_same):
+    assert verdict(judge_reply) is is_same
 
 
 @pytest.mark.parametrize(
-    "said",
+    "judge_reply",
     ["", "yes", "same or different", "None", "not the same", "same as the other", "<think>same", "same\ndifferent", "same, not different"],
 )
-def test_what_is_no_verdict_leaves_an_answer_ungraded(api, monkeypatch, said):
-    """It does not end the evaluation, and no verdict is kept."""
-    monkeypatch.setattr(api, "says", said)
+def test_a_reply_without_a_verdict_leaves_an_answer_ungraded(api, monkeypatch, judge_reply):
+    """The evaluation continues, and no verdict is cached."""
+    monkeypatch.setattr(api, "says", judge_reply)
     with pytest.raises(Ungraded, match="allowed: same or different"):
         GRADERS["judge"]("Answer: a half", "0.3")
 
@@ -117,11 +117,11 @@ def test_a_torn_line_of_the_verdicts_is_dropped(api, tmp_path, monkeypatch):
     monkeypatch.setenv("S1_JUDGE_CACHE", str(cache))
     assert GRADERS["judge"]("Answer: a half", "0.5")
     cache.write_bytes(b"\xef\xbb\xbf" + cache.read_bytes() + b'\r\n{"asked": "12')
-    assert GRADERS["judge"]("Answer: a half", "0.5") and len(api.asked) == 1
-    assert [GRADERS["judge"]("Answer: a third", "0.5") for _ in range(2)] == [True, True] and len(api.asked) == 2
+    assert GRADERS["judge"]("Answer: a half", "0.5") and len(api.requests) == 1
+    assert [GRADERS["judge"]("Answer: a third", "0.5") for _ in range(2)] == [True, True] and len(api.requests) == 2
 
 
-def test_its_failures_are_told(api, tmp_path, monkeypatch):
+def test_its_failures_raise_judge_failed(api, tmp_path, monkeypatch):
     monkeypatch.setattr(api, "status", 429)
     monkeypatch.setattr(api, "says", "slow down")
     with pytest.raises(JudgeFailed, match="HTTP 429: slow down"):
@@ -139,7 +139,7 @@ def test_its_failures_are_told(api, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "value", "match"), [("S1_JUDGE_MODEL", "", "needs the model"), ("S1_JUDGE_URL", "file:///x", "allowed: http")]
 )
-def test_what_it_lacks_is_told(api, monkeypatch, name, value, match):
+def test_missing_settings_are_named(api, monkeypatch, name, value, match):
     monkeypatch.setenv(name, value)
     with pytest.raises(JudgeFailed, match=match):
         GRADERS["judge"]("Answer: a", "b")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Formulas are compared by math-verify, from any thread, and what never comes to an end is ended."""
+"""Formulas are compared by math-verify from any thread, and endless comparisons are ended."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,7 +14,7 @@ FOREVER = r"\boxed{9^{9^{9^{9}}}}"
 
 @pytest.fixture(scope="module", autouse=True)
 def process():
-    """One for all, ended behind them."""
+    """Share a verifier among the tests and end its process after them."""
     yield
     graders._verifier().close()
 
@@ -82,12 +82,12 @@ def test_not_the_same(answer, reference):
 
 
 def test_threads_may_ask():
-    """math-verify itself works in the main thread only."""
+    """math-verify itself works only in the main thread."""
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(lambda n: GRADERS["math"](rf"\boxed{{\frac{{{n}}}{{2}}}}", f"{n / 2}"), range(8))) == [True] * 8
 
 
-def test_what_never_ends_is_wrong_and_told_and_the_next_one_is_graded(caplog):
+def test_an_endless_comparison_is_wrong_and_logged_and_the_next_is_graded(caplog):
     verifier = Verifier(limit_s=0.5)
     try:
         assert not verifier.is_same("7", FOREVER)
@@ -98,7 +98,7 @@ def test_what_never_ends_is_wrong_and_told_and_the_next_one_is_graded(caplog):
         verifier.close()
 
 
-def test_without_the_package_it_is_said_what_to_install(monkeypatch):
+def test_without_the_package_the_message_says_how_to_install_it(monkeypatch):
     monkeypatch.setattr(math_verifier, "PACKAGE", "no_such_package")
     with pytest.raises(MissingPackage, match=r"pip install './client\[eval\]'"):
         Verifier().is_same("1", "2")

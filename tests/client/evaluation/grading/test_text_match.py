@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Simple grading: the number or the words that an answer states."""
+"""Grading by text: an answer states the expected number or words."""
 
 import math
 
@@ -65,7 +65,7 @@ def test_wrong(answer, expected):
     ("text", "numbers"),
     [("1,2,3", [1, 2, 3]), ("1,234,567", [1234567]), ("12,345,6", [12345, 6]), ("1e99999999999", []), ("½", []), ("٣ .", [3])],
 )
-def test_what_a_number_is(text, numbers):
+def test_numbers_in_a_text(text, numbers):
     assert numbers_in(text) == numbers
 
 
@@ -74,5 +74,5 @@ def test_what_a_number_is(text, numbers):
     [(0, 10, 0, 0.2775), (10, 10, 0.7225, 1), (5, 10, 0.2366, 0.7634), (1, 1, 0.2065, 1), (81, 263, 0.2553, 0.3662)],
 )
 def test_wilsons_interval(right, number, low, high):
-    """The last one is Newcombe's example (1998, table I)."""
+    """The last case is Newcombe's example (1998, table I)."""
     assert all(math.isclose(*pair, abs_tol=5e-5) for pair in zip(wilson(right, number), (low, high), strict=True))

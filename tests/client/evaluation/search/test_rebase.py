@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""REBASE over a server: what is asked at each level, and that one budget holds for the whole tree."""
+"""REBASE over a server: the requests of each level, and the token budget of the whole tree."""
 
 import pytest
 
@@ -22,44 +22,44 @@ def client(server):
 
 
 def by_order(question, answers):
-    """The first child of a level is the best by far."""
+    """Score the first child of a level far above the others."""
     return [1.0 if number == 0 else 0.0 for number in range(len(answers))]
 
 
 def test_the_first_level_has_the_trees_width_and_leaves_end_it(server, client):
     server.says(answer=" it is 7")
     tree = rebase(client, "six and one", by_order, Search(width=3))
-    (asked,) = server.requests
-    assert asked.prompt == "six and one"
-    assert asked.options == {
+    (request,) = server.requests
+    assert request.prompt == "six and one"
+    assert request.options == {
         "temperature": 1.0,
         "thinking": "off",
         "stop_words": ["\n\n"],
         "max_tokens": 256,
         "seed": 0,
         "num_samples": 3,
-    } | {name: value for name, value in asked.options.items() if name == "timeout_ms"}
+    } | {name: value for name, value in request.options.items() if name == "timeout_ms"}
     assert [(node.text, node.end) for node in tree.answers] == [(" it is 7", ANSWERED)] * 3
     assert (tree.num_tokens, tree.budget, tree.num_requests) == (9, 16384, 1)
 
 
 def test_steps_that_are_cut_go_on_from_their_own_text(server, client):
-    """Two words a step, four in the answer: the second level continues the first with it as a prefix."""
+    """Two words per step, four in the answer: the second level continues the first by sending it as the prefix."""
     server.says(answer=" one two three four")
     tree = rebase(client, "count", by_order, Search(width=2, max_step_tokens=2, max_depth=2), temperature=0.5)
     first, second = server.requests
     assert "answer_prefix" not in first.options
     assert (second.options["answer_prefix"], second.options["answer_prefix_policy"]) == (" one two", "always")
-    assert second.options["num_samples"] == 2  # all of the width goes to the better one
+    assert second.options["num_samples"] == 2  # all of the width goes to the better node
     assert first.options["seed"] != second.options["seed"] and second.options["temperature"] == 0.5
     assert [(len(node.steps), node.end) for node in tree.leaves] == [(2, DEPTH)] * 2
 
 
-def test_one_budget_holds_for_the_whole_tree(server, client):
+def test_the_budget_covers_the_whole_tree(server, client):
     server.says(answer=" word" * 50)
     tree = rebase(client, "go on", by_order, Search(width=4, max_tokens=30, max_step_tokens=5))
     assert tree.num_tokens + tree.num_left == 30 and tree.num_tokens == 28
-    assert max(one.options["max_tokens"] * one.options.get("num_samples", 1) for one in server.requests) == 20
+    assert max(request.options["max_tokens"] * request.options.get("num_samples", 1) for request in server.requests) == 20
     assert {node.end for node in tree.leaves} == {BUDGET}
 
 
@@ -75,7 +75,7 @@ def test_a_scorer_gives_a_number_for_each(server, client, scores):
         rebase(client, "?", lambda question, answers: scores, Search(width=2))
 
 
-def test_what_the_search_sets_cannot_be_set(client):
+def test_options_that_the_search_sets_are_refused(client):
     with pytest.raises(TypeError, match="option 'stop_words' is set by the search"):
         rebase(client, "?", by_order, stop_words=["x"])
 

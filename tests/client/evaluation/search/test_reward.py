@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a served reward model is. (What it answers: tests/server/test_evaluation.py.)"""
+"""The address and the errors of a served reward model; tests/server/test_evaluation.py tests its scores."""
 
 import grpc
 import pytest

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tree of a REBASE search: who is expanded how often, the ledger, and the vote."""
+"""The tree of a REBASE search: division of the width, token account and vote."""
 
 import itertools
 import math
@@ -14,7 +14,7 @@ def test_equal_scores_share_equally():
     assert widths([0.5] * 4, 8, 0.2) == [2, 2, 2, 2]
 
 
-def test_the_best_gets_most_and_the_worst_may_get_none():
+def test_the_best_node_gets_most_children_and_the_worst_may_get_none():
     assert widths([0.1, 0.9, 0.1], 4, 0.2) == [0, 4, 0]
     assert widths([0.4, 0.9, 0.5], 8, 0.2) == [0, 7, 1]
 
@@ -43,7 +43,7 @@ def test_a_temperature_of_nothing_is_refused():
 
 @pytest.fixture
 def tree():
-    """Two say 7, with low scores; one says 8, with a high one; one was ended by the search."""
+    """Return a tree with two answers 7 of low score, an answer 8 of high score, and a leaf that the search ended."""
     tree = Tree(budget=100)
     root = Node(steps=("so\n",), score=0.5, num_tokens=10)
     ends = [("7", 0.3, ANSWERED), ("7", 0.2, ANSWERED), ("8", 0.9, ANSWERED), ("9", 1.0, BUDGET)]

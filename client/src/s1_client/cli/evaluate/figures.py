@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The figures of an evaluation, of the paper's kinds: scaling, parallel, rejection, tokens.
 
-Colours are for the colour-blind, too, and markers or hatches differ.
+The colours suit colour-blind readers; markers and hatches differ as well.
 """
 
 from __future__ import annotations
@@ -24,28 +24,36 @@ from s1_client.evaluation._protocol import REBASE, limit_name
 from s1_client.evaluation._report import Report, Row
 
 SPENT = "sampled tokens per question, thinking and answers of all samples"
-_MOST_SETTINGS = 2  # whose votes can be told apart beside all else
+LENGTH = "answer, tokens per reply (mean)"
+_MAX_SETTINGS = 2  # more lines of votes could not be told apart in one figure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Point:
     x: float
     y: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     label: str
-    is_hollow: bool = False  # x is of the accepted replies alone, y counts the others as wrong
+    is_hollow: bool = False  # x is the mean over accepted replies, while y counts the other replies as wrong
 
 
 def draw_all(report: Report, folder: Path) -> list[Path]:
-    """Write the figures that there is something to draw for, as NAME.png and NAME.svg."""
+    """Write the figures that have data, as NAME.png and NAME.svg, and return their paths."""
     with styled():
         made = {name: figure for name, make in FIGURES.items() if (figure := make(report)) is not None}
         return [path for name, figure in made.items() for path in save(figure, folder / name)]
 
 
+def draw_scaling(report: Report, stem: Path) -> list[Path]:
+    """Write the scaling figure as ``stem``.png and ``stem``.svg, if it has data, and return their paths."""
+    with styled():
+        figure = scaling(report)
+        return [] if figure is None else list(save(figure, stem))
+
+
 def draw_versus(reports: Mapping[str, Report], folder: Path) -> list[Path]:
-    """Write the curves of several evaluations, by their names, as one figure: comparison.png and comparison.svg."""
+    """Write the curves of several evaluations as one figure, comparison.png and comparison.svg; keys are their names."""
     with styled():
         lines = {f"{name}: {curve}": points for name, report in reports.items() for curve, points in _curves(report).items()}
         names = dict.fromkeys(report.model for report in reports.values())
@@ -55,18 +63,22 @@ def draw_versus(reports: Mapping[str, Report], folder: Path) -> list[Path]:
 
 
 def scaling(report: Report) -> Figure | None:
-    """Accuracy against mean thinking tokens: a line for each curve, a marker for each setting."""
-    return _plot(report, "Accuracy by thinking", _curves(report))
+    """Return accuracy against mean thinking tokens: a line for each curve, a marker for each setting.
+
+    Without a graded question the figure shows the mean length of the answer instead.
+    """
+    title = "Accuracy by thinking" if any(row.accuracy for row in report.rows) else "Answer length by thinking"
+    return _plot(report, title, _curves(report))
 
 
 def _curves(report: Report) -> dict[str, list[_Point]]:
-    """A search has no thought, and no place on the axis of thinking."""
-    thoughtless = {row.curve for row in report.rows if row.kind == REBASE}
-    return {curve.name: _points(report, curve.name) for curve in report.curves if curve.name not in thoughtless}
+    """Return the points of each curve except searches, which have no thinking."""
+    names = dict.fromkeys(row.curve for row in report.rows if row.kind != REBASE)
+    return {name: _points(report, name) for name in names}
 
 
 def rejection(report: Report) -> Figure | None:
-    """Rejection sampling beside forced budgets."""
+    """Return rejection sampling beside forced budgets; None without rejection sampling."""
     kinds = {row.curve: row.kind for row in report.rows}
     if "rejection" not in kinds.values():
         return None
@@ -75,31 +87,31 @@ def rejection(report: Report) -> Figure | None:
 
 
 def parallel(report: Report) -> Figure | None:
-    """Longer thoughts against more of them: one thought, votes and best of k samples, and searches, by all that is sampled."""
+    """Return longer thinking against more samples: single replies, votes, best of k and searches, by all sampled tokens."""
     forced = [row for row in report.rows if row.kind == "budget"]
     chosen = [row for row in forced if row.majority]
-    chosen = chosen if len(chosen) <= _MOST_SETTINGS else [chosen[0], chosen[-1]]
+    chosen = chosen if len(chosen) <= _MAX_SETTINGS else [chosen[0], chosen[-1]]
     searched = [row for row in report.rows if row.kind == REBASE]
     if not (chosen or (forced and searched)):
         return None
     curve = (chosen or forced)[0].curve
     lines = {
-        f"longer thoughts ({curve})": _spent([row for row in forced if row.curve == curve]),
+        f"longer thinking ({curve})": _spent([row for row in forced if row.curve == curve]),
         **{f"vote, {row.setting}": _of_k(row, row.majority) for row in chosen},
         **{f"best by reward, {row.setting}": _of_k(row, row.best_of) for row in chosen if row.best_of},
         "REBASE": _spent(searched),
     }
-    return _plot(report, "Longer thoughts, or more of them", lines, SPENT)
+    return _plot(report, "Longer thinking or more samples", lines, SPENT)
 
 
 def _spent(rows: Sequence[Row]) -> list[_Point]:
-    """One reply or one tree each."""
+    """Return a point for each setting at the tokens of one reply or one tree."""
     found = [(row.mean_spent_tokens, row.accuracy, row) for row in rows]
     return [_placed(spent, share, _label(row)) for spent, share, row in found if spent is not None and share is not None]
 
 
 def _of_k(row: Row, shares: Mapping[str, Estimate]) -> list[_Point]:
-    """Of one sample nothing is chosen: the mean of all stands there, as on the line of one thought."""
+    """Return a point for each k; at k = 1 nothing is chosen, so it has the mean accuracy of all samples."""
     return [
         _placed(int(k) * (row.mean_spent_tokens or 0.0), share, f"{k}×")
         for k, share in {**shares, "1": row.accuracy}.items()
@@ -108,7 +120,7 @@ def _of_k(row: Row, shares: Mapping[str, Estimate]) -> list[_Point]:
 
 
 def tokens(report: Report) -> Figure | None:
-    """Thinking and answer by setting, one bar each."""
+    """Return a bar of thinking and answer tokens for each setting."""
     rows = [row for row in report.rows if row.mean_thinking_tokens is not None and row.mean_answer_tokens is not None]
     if not rows:
         return None
@@ -142,8 +154,16 @@ FIGURES: Mapping[str, Callable[[Report], Figure | None]] = {
 
 
 def _points(report: Report, curve: str) -> list[_Point]:
-    points = [_point(row) for row in report.rows if row.curve == curve]
+    is_graded = any(row.accuracy for row in report.rows)
+    point = _point if is_graded else _ungraded_point
+    points = [point(row) for row in report.rows if row.curve == curve]
     return sorted((point for point in points if point is not None), key=lambda point: point.x)
+
+
+def _ungraded_point(row: Row) -> _Point | None:
+    if row.mean_thinking_tokens is None or row.mean_answer_tokens is None:
+        return None
+    return _Point(x=row.mean_thinking_tokens, y=row.mean_answer_tokens, low=None, high=None, label=_label(row))
 
 
 def _point(row: Row) -> _Point | None:
@@ -168,24 +188,25 @@ def _plot(
         return None
     figure = new_figure(SIZE_INCHES)
     axes = figure.add_subplot()
-    lines_shifted = shifted_lines(drawn)
-    draw_lines(figure, axes, lines_shifted)
+    plotted = shifted_lines(drawn)
+    draw_lines(figure, axes, plotted)
     everything = [point for points in drawn.values() for point in points]
     scale_x(axes, [point.x for point in everything], **({} if x_label is None else {"label": x_label}))
-    scale_y(axes, everything, SHARE, is_share=True)
+    is_graded = any(row.accuracy for row in report.rows)
+    scale_y(axes, everything, SHARE if is_graded else LENGTH, is_share=is_graded)
     if any(point.is_hollow for point in everything):
         style: dict[str, Any] = {"marker": "o", "linestyle": "none", "color": GREY, "markerfacecolor": "white"}
-        axes.plot([], [], label="hollow: not each question has an accepted thought", **style)
+        axes.plot([], [], label="hollow: some questions have no accepted reply", **style)
     _tell(axes, report, title, models=models)
     figure.legend(loc="outside lower center", ncols=min(len(drawn), 3), frameon=False, fontsize=9)
-    figure.draw_without_rendering()  # now it is known where everything is
-    label_points(axes, lines_shifted)
+    figure.draw_without_rendering()  # labels need the final layout
+    label_points(axes, plotted)
     return figure
 
 
-def _tell(axes: Axes, report: Report, title: str, labels: str = " · labels: what was asked for", models: str | None = None) -> None:
+def _tell(axes: Axes, report: Report, title: str, labels: str = " · labels: the requested limit", models: str | None = None) -> None:
     preset = f", preset {', '.join(report.presets)}" if report.presets else ""
     number = max((row.num_questions for row in report.rows), default=0)
     model = f"model {report.model}{preset}" if models is None else models
-    said = f"task {report.task}, {number} questions · {model}{labels}"
-    set_title(axes, title, said)
+    questions = f"{number} question{'s' if number != 1 else ''}"
+    set_title(axes, title, f"task {report.task}, {questions} · {model}{labels}")

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What ``s1 eval`` needs a reward model for: tree searches, each a line of a file of results, and scores of samples.
+"""The parts of ``s1 eval`` that need a reward model: tree searches and scores of samples.
 
-Both files go on where a run stopped, as that of the samples does.
+Each tree is a line of a file of results. The files of trees and of scores continue a run that was stopped, as the file
+of samples does.
 """
 
 from __future__ import annotations
@@ -40,18 +41,18 @@ from s1_client.runs import (
 
 # The request fields that a search passes on: it sets the seed and the number of samples itself.
 _SAMPLING = {"preset", *in_section(SAMPLING, SCHEDULING)} - {"seed", "num_samples"}
-_SEEDS_APART = 100_003  # of repeats: more requests than a search makes
+_SEEDS_APART = 100_003  # between the seeds of repeats: more than the requests of a search
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Searched(BatchRequest):
-    """A search, and what its line of results needs."""
+class SearchRequest(BatchRequest):
+    """A tree search as a request whose line of results holds the tree."""
 
     search: Search
 
 
 def search_fields(parameters: Mapping[str, Any]) -> dict[str, int]:
-    """What is not left to ``Search``. Raises UsageError for what does not go together."""
+    """Return the fields of ``Search`` that the options set. Raises UsageError for options that exclude each other."""
     options = {"max_tokens": "rebase_tokens", "max_step_tokens": "rebase_step_tokens"}
     given = {name: parameters[option] for name, option in options.items() if parameters[option] is not None}
     if given and not parameters["widths"]:
@@ -71,52 +72,54 @@ def search_fields(parameters: Mapping[str, Any]) -> dict[str, int]:
 
 
 def scorer_of(parameters: Mapping[str, Any]) -> ServedScorer:
-    """The reward model, asked with the certificates and secrets that ``s1`` is asked with. Raises UsageError."""
+    """Return the reward model, reached with the same certificates and secrets as s1. Raises UsageError."""
     settings = settings_of({**parameters, "url": parameters["reward_url"] or parameters["url"]})
     return ServedScorer(settings.address, parameters["reward_model"], tls=settings.tls, headers=dict(settings.metadata))
 
 
-def searches(slots: Sequence[Slot], options: Mapping[str, Any], *, models: Sequence[str]) -> Iterator[Searched]:
-    """The searches of slots by these models, one of which scores; ``options`` are those of all requests."""
+def searches(slots: Sequence[Slot], options: Mapping[str, Any], *, models: Sequence[str]) -> Iterator[SearchRequest]:
+    """Yield the searches of the slots. ``models`` names the model and the reward model; ``options`` apply to all questions."""
     for slot in slots:
         merged = {name: value for name, value in {**options, **slot.question.options}.items() if value is not None}
         kept = {name: value for name, value in merged.items() if name in _SAMPLING}
         seed = merged.get("seed", 0) + _SEEDS_APART * slot.repeat
         search = Search(**{**slot.setting.options, "seed": seed})
-        told = digest_of({"prompt": slot.question.prompt, "options": kept, "search": repr(search), "models": list(models)})
-        yield Searched(prompt=slot.question.prompt, options=kept, key=slot.key, digest=told, line=1, meta=slot.meta, search=search)
+        digest = digest_of({"prompt": slot.question.prompt, "options": kept, "search": repr(search), "models": list(models)})
+        yield SearchRequest(prompt=slot.question.prompt, options=kept, key=slot.key, digest=digest, line=1, meta=slot.meta, search=search)
 
 
-def search_all(client: Client, asked: Sequence[Searched], scorer: Scorer, results: Results, *, where: str, concurrency: int) -> Tally:
-    """Search where there is no tree yet; so many at once that about ``concurrency`` requests run.
+def search_all(
+    client: Client, requests: Sequence[SearchRequest], scorer: Scorer, results: Results, *, where: str, concurrency: int
+) -> Tally:
+    """Search the trees that are missing; searches in parallel keep about ``concurrency`` requests in flight.
 
-    Raises what ``_run.run`` does, and Refused for scores that are none.
+    Raises the errors of ``runs.run``, and Refused for invalid scores.
     """
     progress = TerminalProgress()
-    tally = find_missing(asked, results, progress, where)
-    missing = [one for one in asked if not results.has_reply(one, where)]
-    width = max((one.search.width for one in missing), default=1)
+    tally = find_missing(requests, results, progress, where)
+    missing = [request for request in requests if not results.has_reply(request, where)]
+    width = max((request.search.width for request in missing), default=1)
     executor = ThreadPoolExecutor(max(1, concurrency // width), thread_name_prefix="s1-search")
     try:
         with keep_on_stop(results, progress), progress.show(tally) as changed:
-            running = {executor.submit(_tree, client, one, scorer): one for one in missing}
+            running = {executor.submit(_tree, client, request, scorer): request for request in missing}
             for future in as_completed(running):
                 _keep(running[future], future, results, tally)
                 changed()
     finally:
-        executor.shutdown(wait=False, cancel_futures=True)  # what still runs ends with the client
+        executor.shutdown(wait=False, cancel_futures=True)  # running searches end with the client
     return tally
 
 
-def _tree(client: Client, asked: Searched, scorer: Scorer) -> Tree:
-    return rebase(client, str(asked.prompt), scorer, asked.search, **asked.options)
+def _tree(client: Client, request: SearchRequest, scorer: Scorer) -> Tree:
+    return rebase(client, str(request.prompt), scorer, request.search, **request.options)
 
 
-def _keep(asked: Searched, future: Future[Tree], results: Results, tally: Tally) -> None:
+def _keep(request: SearchRequest, future: Future[Tree], results: Results, tally: Tally) -> None:
     try:
         tree = future.result()
     except S1Error as error:
-        failed = Outcome(index=0, request=asked, error=error)
+        failed = Outcome(index=0, request=request, error=error)
         results.write(failed)
         tally.add(failed)
         if tally.num_unreached >= MAX_UNREACHED:
@@ -124,7 +127,7 @@ def _keep(asked: Searched, future: Future[Tree], results: Results, tally: Tally)
     except ValueError as error:
         raise Refused(str(error)) from None
     else:
-        results.append(result_line(asked, {"reply": tree_to_dict(tree)}))
+        results.append(result_line(request, {"reply": tree_to_dict(tree)}))
         tally.num_done += 1
         tally.num_answer_tokens += tree.num_tokens
         tally.num_unreached = 0
@@ -134,19 +137,19 @@ def _keep(asked: Searched, future: Future[Tree], results: Results, tally: Tally)
 
 
 def scores_in(path: Path) -> dict[str, dict[str, float]]:
-    """Reward model -> id of a sample -> its score. Raises Refused for what is no file of scores."""
+    """Return reward model -> id of a sample -> score. Raises Refused if the file holds no scores."""
     try:
         found: dict[str, dict[str, float]] = read_file(path, is_log=True) if path.exists() else {}
         return {model: {key: float(score) for key, score in scores.items()} for model, scores in found.items()}
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise Refused(f"{path}: not a file of scores ({error}); without it they are asked for again") from None
+        raise Refused(f"{path}: not a file of scores ({error}); without it they are computed again") from None
 
 
 def score_all(entries: Iterable[Mapping[str, Any]], path: Path, scorer: Scorer, reward_model: str, task: Task) -> None:
-    """Ask for the scores that are not there yet, question by question, and keep them at once. Raises S1Error."""
+    """Request the missing scores question by question, and write them after each question. Raises S1Error."""
     scores = scores_in(path)
     known = scores.setdefault(reward_model, {})
-    prompts = {question.id: str(question.prompt) for question in task.questions}  # no chat: see eval
+    prompts = {question.id: str(question.prompt) for question in task.questions}  # never a chat: eval refuses it
     answers: dict[str, dict[str, Sequence[str]]] = defaultdict(dict)
     for entry in entries:
         if "reply" in entry and entry["id"] not in known and entry["meta"]["question"] in prompts:

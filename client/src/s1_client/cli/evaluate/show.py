@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The folders of ``s1 eval`` read and shown: one by itself, or two side by side. Nothing is asked."""
+"""Show the folders of ``s1 eval`` and ``s1 sweep``: one by itself, or two side by side. Sends no request."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from s1_client.cli.evaluate.searches import scores_in
-from s1_client.cli.evaluate.tables import told, told_versus
+from s1_client.cli.evaluate.tables import grid, report_parts, versus_parts
 from s1_client.cli.output import echo
-from s1_client.cli.shown import show
-from s1_client.evaluation import Protocol, Task
+from s1_client.cli.tables import show
+from s1_client.evaluation import Protocol, Report, Task
 from s1_client.evaluation._protocol import Setting
 from s1_client.evaluation._report import Graded, graded
 from s1_client.evaluation._tasks import task_of
@@ -21,12 +21,12 @@ from s1_client.evaluation.grading.judge import JudgeFailed
 from s1_client.runs import Refused, entries_in, load_manifest, make_folder, write_text
 
 SETTINGS, SAMPLES, TREES, SCORES, SUMMARY = "settings.json", "samples.jsonl", "trees.jsonl", "scores.json", "summary"
-COMPARISON = "comparison"
+COMPARISON, SWEEP = "comparison", "sweep"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """What a folder's ``settings.json`` says was asked."""
+class Manifest:
+    """The manifest of a folder, ``settings.json``."""
 
     task: Task
     settings: list[Setting]
@@ -35,32 +35,48 @@ class Asked:
     options: Mapping[str, Any]
 
 
-def asked_in(folder: Path) -> Asked:
-    """What was asked there. Raises Refused for a folder of something else."""
-    what = load_manifest(folder / SETTINGS, "evaluation")
+def manifest_of(folder: Path) -> Manifest:
+    """Return the manifest of a folder. Raises Refused if the folder holds no evaluation."""
+    data = load_manifest(folder / SETTINGS, "evaluation")
     try:
-        task, settings = task_of(what["task"]), Protocol(**what["protocol"]).settings()
-        reward_model = what.get("reward_model") or ""
-        return Asked(task=task, settings=settings, model=what["model"], reward_model=reward_model, options=what["options"])
+        task, settings = task_of(data["task"]), Protocol(**data["protocol"]).settings()
+        reward_model = data.get("reward_model") or ""
+        return Manifest(task=task, settings=settings, model=data["model"], reward_model=reward_model, options=data["options"])
     except (KeyError, TypeError) as error:
-        raise Refused(f"{folder / SETTINGS}: of another version ({error})") from None
+        raise Refused(f"{folder / SETTINGS}: written by another version ({error})") from None
 
 
 def show_one(folder: Path) -> None:
-    """The tables and sentences to stdout; the summary and the figures into the folder."""
-    found = _graded(folder, asked_in(folder)).report
-    write_text(folder / f"{SUMMARY}.json", found.to_json())
-    write_text(folder / f"{SUMMARY}.csv", found.to_csv())
-    _print(told(found))
-    from s1_client.cli.evaluate.figures import draw_all  # imports matplotlib, which takes its time
+    """Print the tables and sentences of an evaluation; write its summary and figures into the folder."""
+    report = _report(folder)
+    _print(report_parts(report))
+    from s1_client.cli.evaluate.figures import draw_all  # late, because importing matplotlib is slow
 
-    figures = draw_all(found, folder)
+    figures = draw_all(report, folder)
     files = f"summary: {folder / SUMMARY}.json, {folder / SUMMARY}.csv; samples: {folder / SAMPLES}"
     echo(f"figures: {', '.join(map(str, figures)) or 'none'}; {files}")
 
 
+def show_sweep(folder: Path) -> None:
+    """Print the table and sentences of a sweep; write its summary and plot into the folder."""
+    report = _report(folder)
+    show(grid(report))
+    _print(iter(report.effects))
+    from s1_client.cli.evaluate.figures import draw_scaling
+
+    plot = draw_scaling(report, folder / SWEEP)
+    echo(f"plot: {', '.join(map(str, plot)) or 'none'}; figures: {folder / SUMMARY}.csv; replies: {folder / SAMPLES}")
+
+
+def _report(folder: Path) -> Report:
+    report = _graded(folder, manifest_of(folder)).report
+    write_text(folder / f"{SUMMARY}.json", report.to_json())
+    write_text(folder / f"{SUMMARY}.csv", report.to_csv())
+    return report
+
+
 def show_two(first: Path, second: Path, out: Path) -> None:
-    """What the two come to side by side; ``out`` is made. Raises Refused if they have no question in common."""
+    """Compare two evaluations side by side, and write the comparison into ``out``. Raises Refused without a common question."""
     names = _names(first, second)
     evaluations = [_evaluation(folder, name) for folder, name in zip((first, second), names, strict=True)]
     found = versus(*evaluations)
@@ -68,15 +84,15 @@ def show_two(first: Path, second: Path, out: Path) -> None:
         raise Refused(f"{first} and {second} have no question in common (of one id and one text): there is nothing to compare")
     make_folder(out)
     write_text(out / f"{COMPARISON}.json", found.to_json())
-    _print(told_versus(found))
+    _print(versus_parts(found))
     from s1_client.cli.evaluate.figures import draw_versus
 
-    figures = draw_versus({one.name: one.graded.report for one in paired(*evaluations)}, out)
+    figures = draw_versus({evaluation.name: evaluation.graded.report for evaluation in paired(*evaluations)}, out)
     echo(f"figure: {', '.join(map(str, figures)) or 'none'}; comparison: {out / COMPARISON}.json")
 
 
 def _names(first: Path, second: Path) -> tuple[str, str]:
-    """Their last parts, or where these are one the paths as they are."""
+    """Return the folders' names or, where these are equal, their paths."""
     names = (first.resolve().name, second.resolve().name)
     if names[0] != names[1]:
         return names
@@ -84,20 +100,20 @@ def _names(first: Path, second: Path) -> tuple[str, str]:
 
 
 def _evaluation(folder: Path, name: str) -> Evaluation:
-    asked = asked_in(folder)
-    return Evaluation(name=name, task=asked.task, options=asked.options, graded=_graded(folder, asked))
+    manifest = manifest_of(folder)
+    return Evaluation(name=name, task=manifest.task, options=manifest.options, graded=_graded(folder, manifest))
 
 
-def _graded(folder: Path, asked: Asked) -> Graded:
+def _graded(folder: Path, manifest: Manifest) -> Graded:
     try:
-        scores = scores_in(folder / SCORES).get(asked.reward_model, {})
-        return graded(asked.task, asked.settings, _entries(folder), model=asked.model, scores=scores)
+        scores = scores_in(folder / SCORES).get(manifest.reward_model, {})
+        return graded(manifest.task, manifest.settings, _entries(folder), model=manifest.model, scores=scores)
     except (ImportError, JudgeFailed) as error:
         raise Refused(f"{error}; the samples are kept: s1 eval --show {folder} grades them again") from None
 
 
 def _entries(folder: Path) -> Iterator[Mapping[str, Any]]:
-    """The lines of samples and of trees."""
+    """Yield the lines of samples and of trees."""
     yield from entries_in(folder / SAMPLES)
     if (folder / TREES).exists():
         yield from entries_in(folder / TREES)

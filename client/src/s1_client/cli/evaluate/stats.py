@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``s1 stats``: what sample files say about thinking, answers and their lengths."""
+"""``s1 stats``: statistics of the thinking, the answers and their lengths in sample files."""
 
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ from rich.table import Table
 from s1_client._jsonl import is_whole, lines_of, read_json
 from s1_client._suggest import how_to_install
 from s1_client.cli.evaluate.graded_files import files_of, grade_of
-from s1_client.cli.evaluate.sweep_table import number, percent
 from s1_client.cli.output import echo
-from s1_client.cli.shown import show
+from s1_client.cli.tables import number, percent, show
 from s1_client.evaluation._stats import BadSample, Count, Stats, statistics, statistics_by_setting
 from s1_client.runs import Refused
 
@@ -48,37 +47,45 @@ _LABEL_WIDTH, _COLUMN_WIDTH = 20, 11
     "--tokenizer",
     metavar="FILE",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="tokenizer.json of the model, to count tokens of texts; without it their words are counted",
+    help="tokenizer.json of the model, to count the tokens of logs; without it words are counted",
 )
-@click.option("--context", "context_tokens", metavar="N", default=32768, show_default=True, type=click.IntRange(min=1), help="of the model")
-@click.option("--max-thinking-tokens", metavar="N", type=click.IntRange(min=0), help="limit of logs, which do not tell theirs")
-@click.option("--max-steps", metavar="N", type=click.IntRange(min=0), help="limit of step-conditional control")
-@click.option("--json", "as_json", is_flag=True, help="an object by file, with each response's length")
+@click.option(
+    "--context",
+    "context_tokens",
+    metavar="N",
+    default=32768,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="context length of the model, in tokens",
+)
+@click.option("--max-thinking-tokens", metavar="N", type=click.IntRange(min=0), help="thinking limit of logs, which do not record it")
+@click.option("--max-steps", metavar="N", type=click.IntRange(min=0), help="step limit of step-conditional control")
+@click.option("--json", "as_json", is_flag=True, help="print a JSON object with an entry for each column, with the length of each response")
 def stats(paths: tuple[Path, ...], tokenizer: Path | None, as_json: bool, **limits: Any) -> None:
-    r"""Thinking, answer and total tokens, steps, and responses that were cut, without an answer, or too long, of FILES or
-    folders: what s1 eval, sweep and batch write, or sample logs of lm-eval, which the s1 authors' results are, too.
+    r"""Print thinking, answer and total tokens, steps, and the responses that were cut, empty or too long, of FILES or
+    folders: those that s1 eval, sweep and batch write, or sample logs of lm-eval, such as the s1 authors' results.
 
-    There is a column for each setting of an evaluation or a sweep, and for each filter of a log; other files are a column
-    each. Replies of an evaluation or a sweep are graded by what its folder says is right.
+    There is a column for each setting of an evaluation or a sweep, and for each filter of a log; other files have one
+    column. Replies of an evaluation or a sweep are graded by the expected answers in their folder.
 
     "answers cut": by the cap of the answer or the context; "no answer": neither "Answer:" nor "\boxed"; "too long": prompt
-    and response leave less than 8 tokens of the context; "over limit": more thinking than the limit. Of logs, thinking is what
-    stands between the markers, and a step a line of it, as the authors count. Our own files have exact counts.
+    and response leave less than 8 tokens of the context; "over limit": more thinking than the limit. In logs, thinking is
+    the text between the markers, and each of its lines is a step, as the authors count. Files of s1 have exact counts.
     """
     words: list[int] = []
     count = _count_of(tokenizer, words)
     found = {str(path): _statistics(path, count, limits) for given in paths for path in files_of(given)}
     if as_json:
-        click.echo(json.dumps({name: one.to_dict() for name, one in _named(found).items()}, indent=2))
+        click.echo(json.dumps({name: column.to_dict() for name, column in _named(found).items()}, indent=2))
         return
     for shown in _tables(found, shutil.get_terminal_size().columns):
         show(shown)
     if words:
-        echo("counts of logs are words, not tokens: no --tokenizer was given", err=True)
+        echo("counts of logs are words, not tokens: give --tokenizer to count tokens", err=True)
 
 
 def _statistics(path: Path, count: Count, limits: Mapping[str, Any]) -> dict[str, Stats]:
-    """By the name of each setting or filter; "" where there is one alone."""
+    """Return the statistics by setting or filter; the name of a single column is ""."""
     try:
         found = statistics_by_setting(_lines(path), count=count, grade=grade_of(path), **limits)
     except (BadSample, OSError) as error:
@@ -87,11 +94,11 @@ def _statistics(path: Path, count: Count, limits: Mapping[str, Any]) -> dict[str
 
 
 def _named(found: Mapping[str, Mapping[str, Stats]]) -> dict[str, Stats]:
-    return {f"{path}: {name}" if name else path: one for path, columns in found.items() for name, one in columns.items()}
+    return {f"{path}: {name}" if name else path: column for path, columns in found.items() for name, column in columns.items()}
 
 
 def _lines(path: Path) -> Iterator[Mapping[str, Any]]:
-    """A torn last line, as a run leaves it that was killed or is still writing, is left out, and that is said."""
+    """Yield the entries of a file, without an incomplete last line, as a killed or running run leaves it, which is reported."""
     place = 0
     with path.open("rb") as file:
         for place, line in lines_of(file):
@@ -100,17 +107,17 @@ def _lines(path: Path) -> Iterator[Mapping[str, Any]]:
             except ValueError as error:
                 if is_whole(line) or place == 1:
                     raise BadSample(f"line {place}: {error}") from None
-                echo(f"{path}: its last line, {place}, is torn; it is left out", err=True)
+                echo(f"{path}: its last line, {place}, is incomplete and left out", err=True)
                 return
             if not isinstance(entry, dict):
                 raise BadSample(f"line {place}: not an object")
             yield entry
     if not place:
-        raise BadSample("no line in it")
+        raise BadSample("the file is empty")
 
 
 def _count_of(tokenizer: Path | None, words: list[int]) -> Count:
-    """Counts tokens; without a tokenizer words, which are noted."""
+    """Return a function that counts tokens or, without a tokenizer, words, whose counts it appends to ``words``."""
     if tokenizer is None:
 
         def count(text: str) -> int:
@@ -119,18 +126,18 @@ def _count_of(tokenizer: Path | None, words: list[int]) -> Count:
 
         return count
     try:
-        from tokenizers import Tokenizer  # extra eval: only for logs
+        from tokenizers import Tokenizer  # of the extra `eval`
     except ImportError:
         raise Refused(f"--tokenizer needs package tokenizers: {how_to_install('eval')}") from None
     try:
         encoder = Tokenizer.from_file(str(tokenizer))
-    except Exception as error:  # noqa: BLE001  # what the library raises for a bad file is a bare Exception
+    except Exception as error:  # noqa: BLE001  # the library raises a bare Exception for a bad file
         raise Refused(f"{tokenizer}: not a tokenizer.json ({error})") from None
     return lambda text: len(encoder.encode(text, add_special_tokens=False).ids)
 
 
 def _tables(found: Mapping[str, Mapping[str, Stats]], width: int) -> Iterator[Table | str]:
-    """Files of one column stand side by side; each other file has a table, or as many as its columns need."""
+    """Yield one table for all files with a single column, and for each other file as many as its columns need."""
     alone = {path: columns[""] for path, columns in found.items() if "" in columns}
     if alone:
         yield table(alone)
@@ -145,12 +152,12 @@ def _tables(found: Mapping[str, Mapping[str, Stats]], width: int) -> Iterator[Ta
 
 
 def _by_numbers(name: str) -> list[tuple[int, str]]:
-    """A key that sorts 16 before 128, and a setting with refused ends behind the one without."""
+    """Return a sort key that puts 16 before 128, and a setting with refused ends after the one without."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 def table(found: Mapping[str, Stats], max_width: int | None = None) -> Table:
-    """A column for each name."""
+    """Return a table with a column for each name."""
     shown = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
     shown.add_column("", no_wrap=True)
     for name in found:
@@ -160,17 +167,17 @@ def table(found: Mapping[str, Stats], max_width: int | None = None) -> Table:
     return shown
 
 
-def _cells(one: Stats) -> list[str]:
-    means = (one.mean_answer_tokens, one.mean_total_tokens, one.mean_steps, one.mean_step_tokens)
-    cut = number(one.num_answers_cut, "d")
-    counts = (one.num_without_answer, one.num_without_thinking, one.num_too_long, one.num_over_limit)
+def _cells(column: Stats) -> list[str]:
+    means = (column.mean_answer_tokens, column.mean_total_tokens, column.mean_steps, column.mean_step_tokens)
+    cut = number(column.num_answers_cut, "d")
+    counts = (column.num_without_answer, column.num_without_thinking, column.num_too_long, column.num_over_limit)
     return [
-        str(one.num_samples),
-        str(one.num_failed),
-        number(one.mean_thinking_tokens, ".1f"),
-        f"{number(one.min_thinking_tokens, 'd')}–{number(one.max_thinking_tokens, 'd')}",
+        str(column.num_samples),
+        str(column.num_failed),
+        number(column.mean_thinking_tokens, ".1f"),
+        f"{number(column.min_thinking_tokens, 'd')}–{number(column.max_thinking_tokens, 'd')}",
         *(number(mean, ".1f") for mean in means),
-        percent(one.accuracy),
+        percent(column.accuracy),
         cut,
         *map(str, counts),
     ]

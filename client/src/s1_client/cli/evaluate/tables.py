@@ -1,35 +1,36 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An evaluation's report for a terminal: a table of settings, one of metrics, and what has to be said in words."""
+"""A report for a terminal: a table of settings, one of metrics, and sentences for what tables cannot show."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import groupby
 from operator import attrgetter
 
 from rich import box
 from rich.table import Table
 
-from s1_client.cli.evaluate.sweep_table import number, percent
+from s1_client.cli.tables import number, percent
 from s1_client.evaluation._intervals import Comparison, Estimate
-from s1_client.evaluation._protocol import REBASE
+from s1_client.evaluation._protocol import REBASE, limit_name
 from s1_client.evaluation._report import Report, Row
 from s1_client.evaluation._versus import Versus
 
 VOTE, BEST, _FAILED = attrgetter("majority"), attrgetter("best_of"), attrgetter("num_failed")
-_MOST_PAIRS = 6  # of a kind, that are told one by one; all are in the summary
+_MAX_PAIRS = 6  # of a kind that are printed; all are in the summary
 
 
-def told(report: Report) -> Iterator[Table | str]:
-    """In the order in which it is read."""
+def report_parts(report: Report) -> Iterator[Table | str]:
+    """Yield the tables and sentences of a report, in the order of reading."""
     yield settings(report)
     yield ""
     yield metrics(report)
     yield ""
-    yield from words(report)
+    yield from sentences(report)
 
 
 def settings(report: Report) -> Table:
-    """A row for each; it fits into 80 columns."""
+    """Return the table of settings, which fits into 80 columns."""
     shown = _table("setting")
     optional = {"vote\n%": VOTE, "best\n%": BEST, "fail": _FAILED}
     there = {header: choice for header, choice in optional.items() if any(map(choice, report.rows))}
@@ -60,7 +61,7 @@ def _cells(row: Row) -> list[str]:
 
 
 def _last(found: Mapping[str, Estimate] | int) -> str:
-    """Of a count itself; of votes that of all samples."""
+    """Return a count, or the accuracy of the vote of all samples."""
     if isinstance(found, int):
         return str(found)
     return percent(list(found.values())[-1].value if found else None)
@@ -70,8 +71,44 @@ def _share(found: Estimate | None) -> str:
     return percent(None) if found is None else f"{percent(found.value)} ({percent(found.low)}–{percent(found.high)})"
 
 
+# --- a sweep --------------------------------------------------------------------------------------
+
+_RIGHT, _FAIL = "right %\n(95%)", "fail"
+_GRID: tuple[tuple[str, Callable[[Row], str]], ...] = (
+    ("budget", lambda row: limit_name(row.limit)),
+    ("num\nignore", lambda row: str(row.num_ignore)),
+    ("n", lambda row: str(row.num_samples)),
+    ("thought\ntokens", lambda row: number(row.mean_thinking_tokens, ".1f")),
+    ("ends\nrefused", lambda row: number(row.mean_ignored, ".2f")),
+    ("cut\n%", lambda row: percent(row.share_thinking_cut)),
+    ("natural\n%", lambda row: percent(row.share_thinking_natural)),
+    ("answer\ntokens", lambda row: number(row.mean_answer_tokens, ".1f")),
+    ("cut\n%", lambda row: percent(row.share_answers_cut)),
+    (_RIGHT, lambda row: _share(row.accuracy)),
+    ("median\ns", lambda row: number(row.median_s, ".2f")),
+    (_FAIL, lambda row: str(row.num_failed)),
+)
+
+
+def grid(report: Report) -> Table:
+    """Return the table of a sweep, a row for each budget and number of refused ends; it fits into 80 columns."""
+    is_shown = {_RIGHT: any(row.accuracy for row in report.rows), _FAIL: any(row.num_failed for row in report.rows)}
+    columns = [(header, cell) for header, cell in _GRID if is_shown.get(header, True)]
+    shown = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=0)
+    for header, _ in columns:
+        shown.add_column(header, justify="right", no_wrap=True)
+    for _, rows in groupby(report.rows, key=lambda row: row.num_ignore):
+        for row in rows:
+            shown.add_row(*(cell(row) for _, cell in columns))
+        shown.add_section()
+    return shown
+
+
+# --- metrics and comparisons ----------------------------------------------------------------------
+
+
 def metrics(report: Report) -> Table:
-    """The paper's, curve by curve, each with its interval below."""
+    """Return the table of the paper's metrics, a row for each curve, each figure with its interval below."""
     shown = _table("curve\n(95%)")
     for header in ("settings", "Control\n%", "Scaling,\na doubling", "Scaling,\na token", "Perform-\nance %"):
         shown.add_column(header, justify="right", no_wrap=True)
@@ -93,10 +130,10 @@ def _figure(value: float | None, bounds: tuple[float, float] | None, form: str) 
     return f"{number(value, form)}\n({bounds[0]:{form}}{between}{bounds[1]:{form}})"
 
 
-def told_versus(found: Versus) -> Iterator[Table | str]:
-    """Two evaluations: a table of the settings that both have, and what has to be said in words."""
-    one, other = found.names
-    yield f"1: {one} (model {found.models[0]}); 2: {other} (model {found.models[1]}); {found.num_questions} questions in both"
+def versus_parts(found: Versus) -> Iterator[Table | str]:
+    """Yield the comparison of two evaluations: a table of their common settings, and sentences."""
+    first, second = found.names
+    yield f"1: {first} (model {found.models[0]}); 2: {second} (model {found.models[1]}); {found.num_questions} questions in both"
     yield ""
     if found.pairs:
         shown = _table("setting")
@@ -115,14 +152,14 @@ def _points(pair: Comparison) -> str:
     return f"{100 * pair.difference:+.1f} ({100 * pair.low:+.1f} to {100 * pair.high:+.1f})"
 
 
-def words(report: Report) -> Iterator[str]:
-    """What the figures do not say by themselves."""
+def sentences(report: Report) -> Iterator[str]:
+    """Yield the sentences below the tables: settings without effect, missing metrics, and pairs of settings."""
     yield from report.effects
     thoughtless = [row.setting for row in report.rows if row.mean_thinking_tokens == 0 and row.kind != REBASE]
     if thoughtless:
-        yield f"Scaling a doubling leaves out what has no thinking: {'; '.join(thoughtless)}"
+        yield f"Scaling a doubling leaves out settings without thinking: {'; '.join(thoughtless)}"
     if any(row.kind == "class" for row in report.rows) and all(row.setting != "budget context" for row in report.rows):
-        yield "class prompts: no Control without --max-thinking-tokens -1, a run that is told nothing"
+        yield "class prompts: no Control without --max-thinking-tokens -1, the run without a limit"
     yield from _pairs(report.comparisons)
 
 
@@ -130,9 +167,9 @@ def _pairs(comparisons: Sequence[Comparison]) -> Iterator[str]:
     apart = [pair for pair in comparisons if pair.can_be_told_apart]
     alike = [pair for pair in comparisons if not pair.can_be_told_apart]
     for pairs in (apart, alike):
-        yield from (pair.sentence() for pair in pairs[:_MOST_PAIRS])
-        if len(pairs) > _MOST_PAIRS:
+        yield from (pair.sentence() for pair in pairs[:_MAX_PAIRS])
+        if len(pairs) > _MAX_PAIRS:
             kind = "can" if pairs is apart else "cannot"
-            yield f"… {len(pairs) - _MOST_PAIRS} more pairs of settings {kind} be told apart"
+            yield f"… {len(pairs) - _MAX_PAIRS} more pairs of settings {kind} be told apart"
     if len(comparisons) > 1:
-        yield f"{len(comparisons)} pairs were compared: at 95%, one in 20 seems different by chance alone"
+        yield f"{len(comparisons)} pairs were compared: at 95%, about 1 in 20 differs by chance alone"

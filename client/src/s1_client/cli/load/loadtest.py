@@ -15,7 +15,7 @@ import click
 from s1_client import ServerNotReady
 from s1_client._settings import Settings
 from s1_client.cli.load.progress import LevelProgress
-from s1_client.cli.options import SectionedCommand, completed, server_options, settings_of
+from s1_client.cli.options import SectionedCommand, complete_from, server_options, settings_of
 from s1_client.cli.output import echo
 from s1_client.cli.server.queries import Server
 from s1_client.loadtest import _perf_analyzer, _scenario
@@ -56,7 +56,7 @@ def _list(context: click.Context, _parameter: click.Parameter, is_set: bool) -> 
 
 
 @click.command(cls=SectionedCommand)
-@click.argument("scenario", shell_complete=completed(_scenario.shipped()))
+@click.argument("scenario", shell_complete=complete_from(_scenario.shipped()))
 @click.option("--list", is_flag=True, is_eager=True, expose_value=False, callback=_list, help="list the scenarios of this package and exit")
 @click.option("--driver", type=click.Choice(["client", "perf_analyzer"]), default="client", show_default=True, help="who makes the load")
 @click.option("--perf-analyzer", "program", metavar="PATH", help="path of NVIDIA's perf_analyzer  [default: search PATH]")

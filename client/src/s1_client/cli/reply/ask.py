@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from s1_client import S1Error
-from s1_client.cli.options import SectionedCommand, asked, connect, connection_options, request_options
+from s1_client.cli.options import SectionedCommand, connect, connection_options, given_options, request_options
 from s1_client.cli.reply.display import Display, SequentialDisplay, make_display
 from s1_client.cli.reply.interrupt import follow
 from s1_client.cli.reply.plain import JsonLines
@@ -32,7 +32,7 @@ def ask(question: str | None, file: str | None, messages: str | None, *, as_json
     Thinking is printed to stderr and the answer to stdout. Without QUESTION, or with -, the question is read from stdin.
     The first Ctrl-C makes the model answer now, the second cancels the request.
     """
-    prompt, options = read_prompt(question, file, messages), asked(parameters)
+    prompt, options = read_prompt(question, file, messages), given_options(parameters)
     num_samples = options.get("num_samples", 1)
     with connect(parameters) as client:
         try:

@@ -13,7 +13,7 @@ import click
 from s1_client import Client, S1Error
 from s1_client._settings import Settings
 from s1_client.cli.app import exit_code
-from s1_client.cli.options import SectionedCommand, asked, connect, connection_options, request_options, settings_of
+from s1_client.cli.options import SectionedCommand, connect, connection_options, given_options, request_options, settings_of
 from s1_client.cli.output import echo
 from s1_client.cli.reply.display import make_display
 from s1_client.cli.reply.interrupt import follow
@@ -37,7 +37,7 @@ def chat(context: click.Context, /, system: str | None, *, hide_thinking: bool, 
     """
     if system is not None and not system.strip():
         raise click.UsageError("--system: the text is empty")
-    session = Session(asked(parameters), system)
+    session = Session(given_options(parameters), system)
     _greet(settings_of(parameters), session)
     with connect(parameters) as client:
         code = _run_chat(client, session, hide_thinking=hide_thinking)

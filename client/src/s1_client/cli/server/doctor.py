@@ -18,7 +18,7 @@ from s1_client.cli.options import SectionedCommand, connect, connection_options,
 from s1_client.cli.server import checks, probe
 from s1_client.cli.server.checks import NOTE, OK, SKIPPED, WRONG, DoctorContext, Finding, StopChecks
 from s1_client.cli.server.queries import Server
-from s1_client.cli.shown import show
+from s1_client.cli.tables import show
 
 CHECKS = (checks.reached, checks.version, checks.models, checks.protocol, checks.limits, checks.shared_memory, probe.examined)
 STYLES = {OK: "green", NOTE: "yellow", WRONG: "bold red", SKIPPED: "dim"}

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from s1_client.cli.options import SectionedCommand, connection_options, settings_of
 from s1_client.cli.server.queries import OTHER, Server
-from s1_client.cli.shown import show
+from s1_client.cli.tables import show
 
 COLUMNS = ("name", "version", "state", "kind", "reason")
 

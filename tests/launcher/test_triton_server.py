@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What can be said of a Triton process without one. (With one: tests/server/test_lifecycle.py.)"""
+
+import socket
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from budgetforce.launcher import triton_server
+from budgetforce.launcher.security import Security
+from budgetforce.launcher.triton_server import Ports, StartFailed, TritonServer, choose_ports
+
+
+def test_ports_asked_for_are_kept_and_zeros_become_different_free_ones():
+    assert choose_ports(http=1, grpc=2, metrics=3) == Ports(http=1, grpc=2, metrics=3)
+    free = choose_ports(http=0, grpc=0, metrics=0)
+    assert len({free.http, free.grpc, free.metrics}) == 3
+
+
+def test_ports_are_not_of_those_that_others_get_before_the_server_takes_them():
+    free = choose_ports(http=0, grpc=0, metrics=0)
+    first_of_the_systems = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    assert max(free.http, free.grpc, free.metrics) < first_of_the_systems
+
+
+def test_an_address_that_is_not_here_is_told_as_it_is():
+    with pytest.raises(OSError, match="assign"):
+        choose_ports(http=0, grpc=0, metrics=0, host="192.0.2.1")
+
+
+@pytest.mark.parametrize(("host", "here"), [("127.0.0.1", "127.0.0.1:2"), ("0.0.0.0", "127.0.0.1:2"), ("10.0.0.7", "10.0.0.7:2")])
+def test_the_model_finds_its_engine_wherever_the_server_listens(host, here):
+    assert Ports(http=1, grpc=2, metrics=3, host=host).here == here
+
+
+def server(log):
+    return TritonServer(repositories=[Path("r")], models=["s1"], ports=Ports(http=1, grpc=2, metrics=3), log=log)
+
+
+@pytest.mark.parametrize(
+    ("text", "first"),
+    [
+        ("noise\n2026 E 1 a.cc:1] broken\nerror: creating server: load failed\nAt: x\n", "creating server: load failed"),
+        ('noise\n2026 E 1 "CudaDriverHelper has not been initialized."\n2026 E 1 a.cc:1] "broken"\n', '2026 E 1 a.cc:1] "broken"'),
+        ("only noise\n", "only noise"),
+        ("", "(full log:"),
+    ],
+)
+def test_the_logs_own_words_are_found(tmp_path, text, first):
+    log = tmp_path / "log"
+    log.write_text(text)
+    assert server(log).log_errors().startswith(first)
+
+
+def test_only_the_models_asked_for_are_loaded_and_only_loopback_is_listened_on(tmp_path):
+    flags = list(server(tmp_path / "log")._rank_flags(0))
+    assert "--model-control-mode=explicit" in flags
+    assert [flag for flag in flags if "--load-model" in flag] == ["--load-model=s1"]
+    assert sum("-address=127.0.0.1" in flag for flag in flags) == 3
+
+
+def test_transport_bls_takes_its_own_config_and_more_threads(tmp_path):
+    one = server(tmp_path / "log")
+    assert not [flag for flag in one._rank_flags(0) if "model-config-name" in flag or "thread-pool-size" in flag]
+    one.transport = "bls"
+    flags = list(one._rank_flags(0))
+    assert "--model-config-name=bls" in flags
+    assert any(flag.startswith("--backend-config=python,thread-pool-size=") for flag in flags)
+
+
+@pytest.fixture
+def running_server(tmp_path, monkeypatch):
+    monkeypatch.setattr(triton_server, "_SHARED_MEMORY", tmp_path)
+    monkeypatch.setattr(triton_server, "DRAIN_CHECK_S", 0)
+
+    def make(*, was_ready=True, ended=None):
+        one = server(tmp_path / "log")
+        one._ranks, one._was_ready, one.drains = SimpleNamespace(ended=lambda: ended), was_ready, True
+        return one
+
+    return make
+
+
+def test_draining_tells_s1_and_waits_until_all_of_it_knows_and_nothing_is_open(running_server, monkeypatch):
+    """Two quiet looks, not one: the gauges are a moment old."""
+    gauges = iter([(0, 0), (0, 0), (1, 2), (1, 0), (1, 1), (1, 0), (1, 0)])
+
+    def ask(_):
+        is_draining, num_open = next(gauges)
+        return f's1_draining{{instance="s1_0_0"}} {is_draining}\ns1_requests_open{{instance="s1_0_0"}} {num_open}\nother 7\n'
+
+    one = running_server()
+    one.drain_s = 45
+    monkeypatch.setattr(TritonServer, "_fetch", staticmethod(ask))
+    one._drain()
+    assert one._drain_file.read_text() == "45\n"
+    assert next(gauges, None) is None
+
+
+def test_a_server_with_a_dead_process_gets_no_time_to_drain(running_server, monkeypatch):
+    """What still lives ends its requests at once, with an error that says so."""
+    one = running_server()
+    one._is_broken = True
+    monkeypatch.setattr(TritonServer, "_fetch", staticmethod(lambda _: ""))
+    one._drain()
+    assert one._drain_file.read_text() == "0\n"
+
+
+def test_a_look_that_fails_does_not_end_the_drain(running_server, monkeypatch):
+    """It counts as a look at which the server was not quiet."""
+    looks = iter(["quiet", "failed", "cut", "quiet", "quiet"])
+
+    def ask(_):
+        look = next(looks)
+        if look == "failed":
+            raise TimeoutError
+        return "s1_draining{} 1\ns1_requests_open{} 0\n" if look == "quiet" else "s1_requests_open{} "
+
+    one = running_server()
+    one.drain_s = 45
+    monkeypatch.setattr(TritonServer, "_fetch", staticmethod(ask))
+    one._drain()
+    assert next(looks, None) is None
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_draining_a_server_that_never_answers_ends_with_its_time_or_the_server(running_server, monkeypatch, ends):
+    def ask(_):
+        if ends:
+            one._ranks.ended = lambda: "Triton ended with code 1"
+        raise ConnectionRefusedError
+
+    one = running_server()
+    one.drain_s = 600 if ends else 0.01
+    monkeypatch.setattr("budgetforce.launcher.triton_server.DRAIN_END_S", 0.0)
+    monkeypatch.setattr(TritonServer, "_fetch", staticmethod(ask))
+    one._drain()
+
+
+def test_draining_a_server_that_wants_a_secret_tells_it(tmp_path):
+    one = server(tmp_path / "log")
+    one.security = Security(secret="abc")
+    assert one._post("x").get_header("S1-secret") == "abc"
+
+
+@pytest.mark.parametrize(("was_ready", "ended"), [(False, None), (True, "Triton ended with code 1")])
+def test_a_server_of_ours_that_does_not_run_drains_nobody_elses(running_server, monkeypatch, was_ready, ended):
+    """Another one may have its ports."""
+    one = running_server(was_ready=was_ready, ended=ended)
+    monkeypatch.setattr(TritonServer, "_fetch", staticmethod(lambda _: pytest.fail("asked")))
+    one._drain()
+
+
+def test_ports_that_are_in_use_are_refused_before_anything_starts(tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        one = server(tmp_path / "log")
+        one.ports = Ports(http=taken.getsockname()[1], grpc=0, metrics=0)
+        with pytest.raises(StartFailed, match="cannot be used"), one:
+            pass
