@@ -12,7 +12,7 @@ import click
 from s1_client.cli.evaluate.plan import Plan, budget_options, check_gradings, folder_options, send_missing
 from s1_client.cli.evaluate.show import show_sweep
 from s1_client.cli.options import SectionedCommand, connection_options, given_options, refuse_greedy, request_options
-from s1_client.cli.request_file import opened
+from s1_client.cli.request_file import open_input
 from s1_client.evaluation import BadTask, Protocol, Question, Task
 from s1_client.evaluation._questions import check_values
 from s1_client.evaluation._tasks import read_questions
@@ -77,7 +77,7 @@ def sweep(context: click.Context, /, question: str | None, file: str | None, plo
 def _read(file: str) -> Task:
     name = "stdin" if file == "-" else file
     try:
-        with opened(file) as lines:
+        with open_input(file) as lines:
             task = Task(name=Path(name).stem, questions=read_questions(lines, name, varied=VARIED, needs_expected=False))
     except BadTask as error:
         raise Refused(f"{error}\nno request was sent") from None
