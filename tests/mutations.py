@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Plants bugs in the core, one at a time, and sees whether a test fails for each.
+"""Plants bugs in the core, one at a time, and checks that a test fails for each.
 
     python tests/mutations.py            # all; exit code 1 if one survives
     python tests/mutations.py cap wait   # those whose name contains a word
 
-Works on a copy of the sources. ``tests/core/test_mutations.py`` keeps the list from rotting.
+Works on a copy of the sources. ``tests/core/test_mutations.py`` checks that the list fits the sources.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ROOT / "python_backend" / "src"
-# Rules and whole replies first; the worlds, which take longer, see only what got past those.
+# Rules and whole samples first; the worlds, which take longer, run only for bugs that pass those.
 TESTS = [f"tests/core/test_{name}.py" for name in ("forcer", "rounds", "transcript", "budget", "markers")]
 TESTS += ["tests/serving/test_audit_presets.py", "tests/core/test_worlds.py"]
 
 
 class Mutation(NamedTuple):
-    """``old`` occurs once in ``budgetforce/core/<file>.py``; ``new`` is the bug."""
+    """A planted bug: ``old``, which occurs once in ``budgetforce/core/<file>.py``, is replaced by ``new``."""
 
     name: str
     file: str
@@ -43,8 +43,8 @@ MUTATIONS = [
     Mutation(
         "a terminator stays in the context",
         "forcer",
-        "        self._reply.consume()\n",
-        "        self._reply.consume()\n        self._reply.context.append(token_id)\n",
+        "        self._transcript.consume_terminator()\n",
+        "        self._transcript.consume_terminator()\n        self._transcript.context.append(token_id)\n",
     ),
     Mutation(
         "a terminator is shown",
@@ -52,7 +52,9 @@ MUTATIONS = [
         "            return self._consume(record, token_id)\n        if stops:",
         "            return self._consume(record, token_id) + self._keep(record, token_id)\n        if stops:",
     ),
-    Mutation("the newline rule is inverted", "forcer", "cut and self._reply.context[-1] not in", "cut and self._reply.context[-1] in"),
+    Mutation(
+        "the newline rule is inverted", "forcer", "cut and self._transcript.context[-1] not in", "cut and self._transcript.context[-1] in"
+    ),
     Mutation("a natural end gets a line break", "forcer", "needs_break = cut and", "needs_break ="),
     Mutation("the prefix follows every end", "forcer", "if cut or plan.prefix_after_natural_end else ()", "if True else ()"),
     Mutation("the prefix never follows a cut", "forcer", "if cut or plan.prefix_after_natural_end", "if plan.prefix_after_natural_end"),
@@ -61,7 +63,7 @@ MUTATIONS = [
     ),
     Mutation("a refused end may come back first", "forcer", "min_tokens = 1 if self.ledger.num_ignored else 0", "min_tokens = 0"),
     Mutation("the first round may not end at once", "forcer", "min_tokens = 1 if self.ledger.num_ignored else 0", "min_tokens = 1"),
-    Mutation("a forbidden terminator passes", "rounds", "if stops and record.num_sampled_tokens < asked.min_tokens:", "if False:"),
+    Mutation("a forbidden terminator passes", "rounds", "if stops and record.num_sampled_tokens < request.min_tokens:", "if False:"),
     Mutation(
         "the ignore strings are not used in turn",
         "forcer",
@@ -80,7 +82,7 @@ MUTATIONS = [
     Mutation(
         "grace at a sentence end",
         "forcer",
-        "if self._plan.grace_tokens and self._reply.context[-1] not in self._plan.boundary_ids:",
+        "if self._plan.grace_tokens and self._transcript.context[-1] not in self._plan.boundary_ids:",
         "if self._plan.grace_tokens:",
     ),
     Mutation(
@@ -95,11 +97,11 @@ MUTATIONS = [
         "        if record.ended_by is RoundEnd.TERMINATOR:\n            return self._close",
         "        if False:\n            return self._close",
     ),
-    Mutation("a cut keeps half a character", "forcer", "        if cut:\n            self._reply.drop_held()\n", ""),
+    Mutation("a cut keeps half a character", "forcer", "        if cut:\n            self._transcript.drop_held()\n", ""),
     Mutation(
         "the answer's cut keeps half a character",
         "forcer",
-        "        if ended_by in (RoundEnd.LENGTH, RoundEnd.DEADLINE):\n            self._reply.drop_held()\n",
+        "        if ended_by in (RoundEnd.LENGTH, RoundEnd.DEADLINE):\n            self._transcript.drop_held()\n",
         "",
     ),
     Mutation(
@@ -120,20 +122,22 @@ MUTATIONS = [
         "token_id >= self._plan.num_token_ids",
         "token_id >= self._plan.num_token_ids - 1",
     ),
-    Mutation("the evaluation's cut is forgotten", "forcer", "        self._reply.cut_overrun()\n", ""),
+    Mutation("the evaluation's cut is forgotten", "forcer", "        self._transcript.cut_overrun()\n", ""),
     Mutation(
         "the evaluation's newline looks at the cut text",
         "forcer",
-        "        needs_break = cut and self._reply.context[-1] not in plan.line_break_bearing\n        self._reply.cut_overrun()\n",
-        "        self._reply.cut_overrun()\n        needs_break = cut and self._reply.context[-1] not in plan.line_break_bearing\n",
+        "        needs_break = cut and self._transcript.context[-1] not in plan.line_break_bearing\n"
+        "        self._transcript.cut_overrun()\n",
+        "        self._transcript.cut_overrun()\n"
+        "        needs_break = cut and self._transcript.context[-1] not in plan.line_break_bearing\n",
     ),
-    Mutation("an empty answer is a success", "forcer", "AnswerEnd.STOP if said else AnswerEnd.EMPTY", "AnswerEnd.STOP"),
+    Mutation("an empty answer is a success", "forcer", "AnswerEnd.STOP if has_text else AnswerEnd.EMPTY", "AnswerEnd.STOP"),
     Mutation("answer now opens as after a natural end", "forcer", "(Cause.CUT_SHORT, end, cut=True)", "(Cause.CUT_SHORT, end, cut=False)"),
     Mutation(
         "time up ends thinking and the answer at once",
         "forcer",
-        "ThinkingEnd.DEADLINE) or self._cut_answer_short()",
-        "ThinkingEnd.DEADLINE) + self._cut_answer_short()",
+        "ThinkingEnd.DEADLINE) or self._cut_answer()",
+        "ThinkingEnd.DEADLINE) + self._cut_answer()",
     ),
     Mutation(
         "time up takes an answer's own end away",
@@ -157,14 +161,14 @@ MUTATIONS = [
     Mutation(
         "half a marker is lost",
         "forcer",
-        "            released = reply.release()  # what began",
-        "            reply.release()  # what began",
+        "            released = transcript.release()  # the matched",
+        "            transcript.release()  # the matched",
     ),
     Mutation(
         "the context's end is one too far",
         "forcer",
-        "return self._plan.max_context_tokens - len(self._reply.context)",
-        "return self._plan.max_context_tokens - len(self._reply.context) + 1",
+        "return self._plan.max_context_tokens - len(self._transcript.context)",
+        "return self._plan.max_context_tokens - len(self._transcript.context) + 1",
     ),
     Mutation(
         "ids behind a terminator pass",
@@ -176,7 +180,7 @@ MUTATIONS = [
 
 
 def is_caught(mutation: Mutation) -> bool:
-    """Whether a test fails with this bug."""
+    """Return whether a test fails with this bug."""
     with tempfile.TemporaryDirectory() as folder:
         sources = Path(folder) / "src"
         shutil.copytree(SOURCES, sources, ignore=shutil.ignore_patterns("__pycache__"))
@@ -188,7 +192,7 @@ def is_caught(mutation: Mutation) -> bool:
 
 
 def main(words: list[str]) -> int:
-    chosen = [one for one in MUTATIONS if not words or any(word in one.name for word in words)]
+    chosen = [mutation for mutation in MUTATIONS if not words or any(word in mutation.name for word in words)]
     survivors = 0
     for mutation in chosen:
         caught = is_caught(mutation)

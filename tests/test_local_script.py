@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""build/local.py before it has set anything up."""
+"""build/local.py: its commands, how it installs packages, and the lock file."""
 
+import importlib.util
 import subprocess
 import sys
+import tomllib
 
 import pytest
+from packaging.requirements import Requirement
 
 
 @pytest.fixture
@@ -15,6 +18,19 @@ def local(root):
     return run
 
 
+@pytest.fixture
+def script(root, monkeypatch):
+    """The script as a module, in the repository; whatever it would run is recorded in ``commands`` and succeeds."""
+    spec = importlib.util.spec_from_file_location("local_script", root / "build/local.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.commands = []
+    monkeypatch.chdir(root)
+    monkeypatch.setattr(module, "add_harness", lambda: None)
+    monkeypatch.setattr(module.subprocess, "call", lambda command, **_: module.commands.append(command[2:]) or 0)
+    return module
+
+
 @pytest.mark.parametrize("flag", ["--help", "-h", "help"])
 def test_help_is_its_result(local, flag):
     done = local(flag)
@@ -23,9 +39,67 @@ def test_help_is_its_result(local, flag):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"), [(["aks", "hi"], "no command 'aks'; known: ask, serve, test, bench"), ([], "a command is missing; known: ask")]
+    ("arguments", "message"),
+    [(["aks", "hi"], "no command 'aks'; known: ask, serve, test, fmt, docs, lock, bench"), ([], "a command is missing; known: ask")],
 )
-def test_a_wrong_command_is_named(local, arguments, told):
+def test_a_wrong_command_is_named(local, arguments, message):
     done = local(*arguments)
     assert (done.returncode, done.stdout) == (2, "")
-    assert f"build/local.py: {told}" in done.stderr.splitlines()[-1]
+    assert f"build/local.py: {message}" in done.stderr.splitlines()[-1]
+
+
+def test_all_tests_come_after_linters_and_types(script):
+    script.test(["-k", "x"])
+    assert [command[0] for command in script.commands] == ["ruff", "ruff", "mypy", "pytest"]
+    assert script.commands[-1] == ["pytest", "--numprocesses=2", "--dist=loadgroup", "-k", "x"]
+
+
+@pytest.mark.parametrize("path", ["tests/core", "tests/test_local_script.py::test_help_is_its_result"])
+def test_the_tests_of_a_path_run_alone(script, path):
+    script.test([path, "-x"])
+    assert script.commands == [["pytest", path, "-x"]]
+
+
+def test_formatting_writes_and_fixes(script):
+    script.fmt([])
+    assert [command[:2] for command in script.commands] == [["ruff", "format"], ["ruff", "check"], ["ruff", "format"]]
+    assert "--check" not in script.commands[0]
+    assert "--fix" in script.commands[1]
+
+
+@pytest.mark.parametrize(("uv", "tools"), [("works", ["uv"]), ("fails", ["uv", "pip"]), (None, ["pip"])])
+def test_packages_come_by_uv_and_else_by_pip_in_the_locked_versions(script, monkeypatch, uv, tools):
+    steps = []
+
+    def step(_title, command, *, is_required=True):
+        steps.append((command[0].rpartition("/")[2], is_required, command[command.index("install") :]))
+        return uv == "works"
+
+    monkeypatch.setattr(script, "step", step)
+    monkeypatch.setattr(script, "find_uv", lambda: uv and "/somewhere/uv")
+    script.install("title", "package")
+    assert [tool.replace("python", "pip") for tool, _, _ in steps] == tools
+    assert all(arguments[:4] == ["install", "--constraint", "build/requirements.lock", "package"] for _, _, arguments in steps)
+    assert [is_required for _, is_required, _ in steps] == [tool == "pip" for tool in tools]
+
+
+def locked(root):
+    lines = (root / "build/requirements.lock").read_text().splitlines()
+    return {line.partition("==")[0]: line.partition("==")[2].partition(" ")[0] for line in lines if not line.startswith("#")}
+
+
+def test_the_lock_file_has_every_required_package_in_an_allowed_version(root):
+    """If not: python3 build/local.py lock."""
+    versions = locked(root)
+    for package, extras in (("python_backend", ("embedded", "test")), ("client", ("cli", "eval", "lm-eval"))):
+        project = tomllib.loads((root / package / "pyproject.toml").read_text())["project"]
+        required = [*project["dependencies"], *(text for extra in extras for text in project["optional-dependencies"][extra])]
+        for requirement in map(Requirement, required):
+            if requirement.name != "s1-client":
+                assert requirement.specifier.contains(versions[requirement.name]), requirement
+
+
+def test_the_lock_file_names_no_package_index(root):
+    text = (root / "build/requirements.lock").read_text()
+    assert "://" not in text
+    assert "index" not in text

@@ -14,7 +14,7 @@ import pytest
 from peer_work import Counts, FixedWork, Prompt, ReplayedWork, Round, count_calls
 from scripted_pipeline import ScriptedPipeline
 
-from budgetforce.engine.embedded import EmbeddedEngine
+from budgetforce.engine.cpu.embedded import EmbeddedEngine
 from budgetforce.engine.token_engine import ModelLimits, TokenCall
 
 STOP = 9

@@ -10,8 +10,8 @@ from budgetforce import presets
 from budgetforce.core import ThinkingMode
 from budgetforce.errors import ConfigError
 from budgetforce.presets import Preset
-from budgetforce.serving.planning import Planner
-from budgetforce.serving.request import ReplyRequest
+from budgetforce.serving.planning.planner import Planner
+from budgetforce.serving.requests.request import ReplyRequest
 from budgetforce.text.tokenizer import ChatTokenizer
 from reference import qwen25
 

@@ -29,12 +29,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from budgetforce.engine.cpu.openvino_pipeline import OpenVinoPipeline
 from budgetforce.engine.model_files import ModelFiles, prepare
-from budgetforce.engine.openvino_pipeline import OpenVinoPipeline
 from budgetforce.engine.token_engine import TokenCall
-from budgetforce.serving_env import serving_environment
+from budgetforce.launcher.options import parse_options
+from budgetforce.launcher.serving_env import serving_environment
+from budgetforce.launcher.triton_server import TritonServer, choose_ports
 from budgetforce.text.tokenizer import ChatTokenizer
-from budgetforce.triton_server import TritonServer, choose_ports
 from s1_client import AnswerDelta, Client, Done, Result, ThinkingDelta
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -168,15 +169,7 @@ def main() -> None:
     options = parser.parse_args()
     files = prepare("smollm2", ROOT / ".s1" / "models")
     ports = choose_ports(http=0, grpc=0, metrics=0)
-    serving = argparse.Namespace(
-        engine="embedded_llm",
-        model="smollm2",
-        cache=ROOT / ".s1" / "models",
-        preset=None,
-        library="openvino",
-        max_replies=256,
-        max_waiting=1024,
-    )
+    serving = parse_options([f"--cache={ROOT / '.s1/models'}", "--library=openvino"])
     server = TritonServer(
         repositories=[ROOT / "model_repository"],
         models=["s1", "embedded_llm"],

@@ -57,9 +57,10 @@ from meters import ServerMeter, machine, machine_cpu_s
 from paced_engine.build import Pace, Stamps, add_model
 from streams import ClientLoop, EngineCall, Markers, Reply, SerialCall, ServedLoop, Wire, num_reply_ids, round_seams
 
-from budgetforce.serving_env import serving_environment
+from budgetforce.launcher.options import parse_options
+from budgetforce.launcher.serving_env import serving_environment
+from budgetforce.launcher.triton_server import TritonServer, choose_ports
 from budgetforce.text.tokenizer import ChatTokenizer
-from budgetforce.triton_server import TritonServer, choose_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 SERIAL_MODELS = Path(__file__).resolve().parent / "serial_models"
@@ -293,15 +294,7 @@ def make_server(work: Path, delays: Sequence[int], chosen: dict[str, Pattern]) -
 
 def embedded_options() -> argparse.Namespace:
     """The small model's tokenizer, limits and preset; the model itself is not loaded."""
-    return argparse.Namespace(
-        engine="embedded_llm",
-        model="smollm2",
-        cache=ROOT / ".s1" / "models",
-        preset=None,
-        library="auto",
-        max_replies=256,
-        max_waiting=1024,
-    )
+    return parse_options([f"--cache={ROOT / '.s1/models'}"])
 
 
 def read_markers(tokenizer: ChatTokenizer) -> Markers:

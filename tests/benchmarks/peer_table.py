@@ -1,19 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What peers.py measured, in Markdown; its docstring says what the columns mean.
-
-``python3 tests/benchmarks/peer_table.py`` puts the saved figures into README.md.
-"""
+"""The results of peers.py in Markdown; its docstring says what the columns mean. docs/benchmarks.md shows the saved ones."""
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
-
-HERE = Path(__file__).resolve().parent
-BEGIN, END = "<!-- peers.json -->\n", "\n<!-- end of peers.json -->"
 
 HEAD = (
     "| at a time | contestant | s a request | tok/s | lowest to highest | of s1 | first token, ms | recomputed |\n"
@@ -22,7 +14,7 @@ HEAD = (
 
 
 def report(saved: dict[str, Any]) -> str:
-    """What README.md shows: where it was measured, on what, and the table."""
+    """Where it was measured, on what, and the table."""
     where, about = saved["machine"], saved["contestants"]
     num_turns = len({one["turn"] for one in saved["cells"]})
     loads = f"load average {where['load_average_before']:.1f} before, {where['load_average_after']:.1f} after"
@@ -62,14 +54,3 @@ def shown(values: Sequence[float], num_digits: int) -> str:
 
 def progress(cell: dict[str, Any]) -> str:
     return f"turn {cell['turn'] + 1}, {cell['num_streams']} at a time: {cell['contestant']}: {cell['tokens_per_s']:.0f} tok/s"
-
-
-def main() -> None:
-    readme = HERE.parents[1] / "README.md"
-    before, _, rest = readme.read_text().partition(BEGIN)
-    _, _, behind = rest.partition(END)
-    readme.write_text(before + BEGIN + report(json.loads((HERE / "peers.json").read_text())) + END + behind)
-
-
-if __name__ == "__main__":
-    main()

@@ -61,9 +61,10 @@ from meters import machine
 from peer_table import progress, report
 from peer_work import END_AFTER, NUM_IGNORE, Batch, CallsLog, FixedWork, Prompt, ReplayedWork
 
-from budgetforce.serving_env import serving_environment
+from budgetforce.launcher.options import parse_options
+from budgetforce.launcher.serving_env import serving_environment
+from budgetforce.launcher.triton_server import TritonServer, choose_ports
 from budgetforce.text.tokenizer import ChatTokenizer
-from budgetforce.triton_server import TritonServer, choose_ports
 from s1_client import Client
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -106,15 +107,7 @@ def make_server(work: Path, names: Sequence[str]) -> TritonServer:
 
 def small_model(grpc_port: int = 0) -> dict[str, str]:
     """SmolLM2's environment; prepares its files where they are not."""
-    options = argparse.Namespace(
-        engine="embedded_llm",
-        model="smollm2",
-        cache=ROOT / ".s1/models",
-        preset=None,
-        library="openvino",
-        max_replies=256,
-        max_waiting=1024,
-    )
+    options = parse_options([f"--cache={ROOT / '.s1/models'}", "--library=openvino"])
     return serving_environment(options, grpc_port, lambda _: None)
 
 

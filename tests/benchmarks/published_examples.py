@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs the commands that the READMEs publish results of, and puts what they make into client/examples and the READMEs.
+"""Runs the commands whose results the pages show, and puts those results into client/examples and the pages.
 
     s1 serve &                                                    # or any server of the same model
     python tests/benchmarks/published_examples.py [--url HOST:PORT] [eval] [sweep] [loadtest]
 
 Without a name all three, some ten minutes on two idle cores; the load test wants a machine that does nothing else. The commands
-are read out of the READMEs: change them there. Says which answers were cut, if any were: then the examples show the
-cap, not the model. The sentences around the examples, with their dates and figures, are to be read again by hand.
+are read from the pages: change them there. Prints which answers were cut, if any were: then the examples show the
+cap, not the model. Read the sentences around the examples again by hand, with their dates and figures.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from contract import refresh_help  # noqa: E402  # found by the line above
+from contract import refresh  # noqa: E402  # found by the line above
 
 EXAMPLES = ROOT / "client/examples"
-EXAMPLE = {  # name -> README, folder of the example, files that are kept
-    "eval": ("README.md", "evaluation", ("summary.json", "settings.json", "scaling.svg")),
-    "sweep": ("client/README.md", "arithmetic", ("summary.json", "sweep.svg")),
-    "loadtest": ("client/README.md", "loadtest", ("report.html", "summary.json", "first-token.png")),
+EXAMPLE = {  # name -> page, folder of the example, files that are kept
+    "eval": ("docs/evaluation.md", "evaluation", ("summary.json", "settings.json", "scaling.svg")),
+    "sweep": ("docs/cli/sweep.md", "arithmetic", ("summary.json", "sweep.svg")),
+    "loadtest": ("docs/load-testing.md", "loadtest", ("report.html", "summary.json", "first-token.png")),
 }
 
 
@@ -68,7 +68,7 @@ def main() -> None:
     for name in arguments.names or EXAMPLE:
         make(name, arguments.url)
         print(f"{name}: answers were cut at {', '.join(cut_answers(name)) or 'no setting'}")
-    refresh_help.refresh_examples()
+    refresh.refresh()
 
 
 if __name__ == "__main__":

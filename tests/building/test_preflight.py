@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every finding before Triton starts on GPUs: what is said, and whether it stops the start."""
+"""Every finding before Triton starts on GPUs: its text, and whether it stops the start."""
 
 import resource
 import shutil
@@ -11,20 +11,21 @@ from dataclasses import replace
 import pytest
 from built_engine import NvidiaSmi, build, gpu, machine, manifest_of, write_config
 
-from budgetforce import launcher
 from budgetforce.building import machine as machines
 from budgetforce.building import manifest as manifests
 from budgetforce.building import preflight
 from budgetforce.building.manifest import BUILD_AGAIN, OTHER_IMAGE
 from budgetforce.building.preflight import NOTE, OK, WRONG, Finding, examine, main, require
 from budgetforce.errors import ConfigError
+from budgetforce.launcher import command as launcher
+from budgetforce.launcher.options import parse_options
 
 Usage = namedtuple("Usage", "total")
 
 
 @pytest.fixture
 def image(tmp_path, monkeypatch):
-    """A Triton with TensorRT-LLM's backend on PATH, and a container that was started as it should be."""
+    """A Triton with TensorRT-LLM's backend on PATH, in a correctly started container."""
     triton = tmp_path / "opt" / "tritonserver"
     (triton / "backends" / "tensorrtllm").mkdir(parents=True)
     (triton / "bin").mkdir()
@@ -43,7 +44,7 @@ def built(tmp_path):
 
 @pytest.fixture
 def ports():
-    """Three that are free."""
+    """Three free ports, by name."""
     with socket.socket() as one, socket.socket() as two, socket.socket() as three:
         for sock in (one, two, three):
             sock.bind(("127.0.0.1", 0))
@@ -63,21 +64,21 @@ def test_where_all_is_well_nothing_is_wrong(image, built, ports):
 
 MACHINES = [
     ({"tensorrt_llm": "1.3.0rc20"}, "image", WRONG, "TensorRT-LLM is 1.3.0rc20, this project is written for 1.2.1", OTHER_IMAGE),
-    ({"tensorrt_llm": ""}, "image", NOTE, "the version of TensorRT-LLM is not known to this Python", ""),
+    ({"tensorrt_llm": ""}, "image", NOTE, "this Python does not know the version of TensorRT-LLM", ""),
     ({"tensorrt": "10.13.3.9"}, "machine", WRONG, "TensorRT: found 10.13.3.9, expected 10.14.1.48, which built the engine", OTHER_IMAGE),
     ({"driver": ""}, "driver", WRONG, "nvidia-smi shows no GPU", "give the container its GPUs: --gpus all"),
     ({"driver": "570.124.06", "cuda": "12.8"}, "driver", WRONG, "570.124.06 can run CUDA up to 12.8, the image needs 13", "590.44.01"),
     ({"driver": "580.95.05", "cuda": "13.0"}, "driver", OK, "580.95.05, CUDA up to 13.0", ""),
     ({"driver": "570.124.06", "cuda": "13.1"}, "driver", OK, "570.124.06, CUDA up to 13.1", ""),  # by forward compatibility
-    ({"cuda": ""}, "driver", OK, "590.44.01, CUDA up to (not told)", ""),
+    ({"cuda": ""}, "driver", OK, "590.44.01, CUDA up to (unknown)", ""),
     (
         {"gpus": (gpu(0),)},
         "GPUs",
         WRONG,
         "1 visible, the engine has 2 ranks",
-        "see CUDA_VISIBLE_DEVICES, or build an engine for fewer: --tp",
+        "check CUDA_VISIBLE_DEVICES, or build an engine for fewer: --tp",
     ),
-    ({"gpus": ()}, "GPUs", WRONG, "0 visible, the engine has 2 ranks", "give the container more (--gpus)"),
+    ({"gpus": ()}, "GPUs", WRONG, "0 visible, the engine has 2 ranks", "give the container more GPUs (--gpus)"),
     ({"gpus": (gpu(0), gpu(1, sm="8.0", name="NVIDIA A100"))}, "machine", WRONG, "GPU 1: found NVIDIA A100 (SM 8.0)", BUILD_AGAIN),
     ({"gpus": (gpu(0), gpu(1, name="NVIDIA H200"))}, "machine", NOTE, "found NVIDIA H200, expected NVIDIA H100 80GB HBM3", BUILD_AGAIN),
     (
@@ -85,10 +86,10 @@ MACHINES = [
         "GPU 1 memory",
         WRONG,
         "5.9 of 79.6 GiB free; needed: weights 0.0,",
-        "end what else uses it",
+        "end other processes that use this GPU",
     ),
-    ({"gpus": (gpu(0), gpu(1, total_mib=0))}, "GPU 1 memory", NOTE, "nvidia-smi does not tell", ""),
-    ({"links": {}}, "GPU 0 to 1", NOTE, "nvidia-smi topo -m does not tell how they are linked", ""),
+    ({"gpus": (gpu(0), gpu(1, total_mib=0))}, "GPU 1 memory", NOTE, "nvidia-smi does not report it", ""),
+    ({"links": {}}, "GPU 0 to 1", NOTE, "nvidia-smi topo -m does not report how they are linked", ""),
     *(
         ({"links": {(0, 1): link}}, "GPU 0 to 1", NOTE, f"no NVLink ({link}): two all-reduces a layer go over PCIe", "NCCL_P2P_DISABLE=1")
         for link in ("PIX", "PXB", "PHB", "NODE", "SYS")
@@ -106,7 +107,7 @@ def test_what_the_machine_lacks_is_one_sentence_with_its_fix(image, built, ports
 
 
 def test_a_full_sequence_must_fit_beside_the_weights(image, built, ports):
-    """4 GiB for 32,768 tokens and 3.5 beside them; the stand-in's weights take none."""
+    """4 GiB for 32,768 tokens and 3.5 for the runtime; the stand-in's weights need none."""
     states = {}
     for free_mib in (7679, 7681):
         found = examine(*built, ports, machine(gpus=(gpu(0), gpu(1, free_mib=free_mib))))
@@ -116,18 +117,18 @@ def test_a_full_sequence_must_fit_beside_the_weights(image, built, ports):
 
 @pytest.mark.parametrize(("free_gib", "state"), [(38, WRONG), (39, OK)])
 def test_the_weights_must_fit(image, built, ports, free_gib, state):
-    """31.2 GiB a rank; 38.7 in all."""
+    """31.2 GiB of weights a rank, 38.7 GiB in total."""
     engine, tokenizer = built
     files = tuple(replace(file, size_bytes=int(31.2 * 2**30)) for file in manifest_of(engine, tokenizer).files)
     manifests.write(manifest_of(engine, tokenizer, files=files), engine)
     found = examine(*built, ports, machine(gpus=(gpu(0), gpu(1, free_mib=free_gib * 1024))))
     (one,) = (one for one in found if one.check == "GPU 1 memory")
     assert one.state == state
-    assert state == OK or "needed: weights 31.2, a full sequence 4.0, about 3.5 beside them" in one.text
+    assert state == OK or "needed: weights 31.2, a full sequence 4.0, about 3.5 for the runtime" in one.text
 
 
 def test_there_must_be_a_triton(image, built, ports, monkeypatch):
-    """The one out of package nvidia-pytriton has no backend for the engine."""
+    """The Triton of package nvidia-pytriton has no backend for the engine."""
     monkeypatch.setenv("PATH", "/nowhere")
     assert Finding(check="image", state=WRONG, text="there is no tritonserver on PATH", fix=OTHER_IMAGE) in examine(
         *built, ports, machine()
@@ -136,7 +137,7 @@ def test_there_must_be_a_triton(image, built, ports, monkeypatch):
 
 def test_two_ranks_need_mpirun(image, built, ports):
     (image / "bin" / "mpirun").unlink()
-    text = "there is none on PATH, and the engine has 2 ranks"
+    text = "no mpirun on PATH, and the engine has 2 ranks"
     assert Finding(check="mpirun", state=WRONG, text=text, fix=OTHER_IMAGE) in examine(*built, ports, machine())
 
 
@@ -160,7 +161,7 @@ def test_a_containers_default_of_shared_memory_is_too_little(image, built, ports
     assert Finding(check="shared memory", state=WRONG, text=text, fix=fix) in examine(*built, ports, machine())
 
 
-def test_a_limit_of_locked_memory_is_worth_a_note(image, built, ports, monkeypatch):
+def test_a_limit_of_locked_memory_is_a_note(image, built, ports, monkeypatch):
     monkeypatch.setattr(resource, "getrlimit", lambda _: (8 * 2**20, 8 * 2**20))
     fix = "docker run --ulimit memlock=-1, as NVIDIA advises"
     assert Finding(check="memlock", state=NOTE, text="8,192 KiB may be locked", fix=fix) in examine(*built, ports, machine())
@@ -172,16 +173,16 @@ def test_every_port_that_is_taken_is_named(image, built, ports):
         sock.listen()
         found = [one for one in examine(*built, ports, machine()) if one.check == "ports"]
     number = ports["grpc"][1]
-    text, fix = f"port {number} for grpc cannot be had: Address already in use", "choose another: --grpc-port"
+    text, fix = f"port {number} for grpc cannot be used: Address already in use", "choose another: --grpc-port"
     assert found == [Finding(check="ports", state=WRONG, text=text, fix=fix)]
 
 
-def test_an_address_that_is_not_this_machines_is_told(image, built, ports):
+def test_an_address_of_another_machine_is_reported(image, built, ports):
     found = [one for one in examine(*built, {**ports, "http": ("192.0.2.1", 8000)}, machine()) if one.check == "ports"]
-    assert "port 8000 for http cannot be had: Cannot assign requested address" in found[0].text
+    assert "port 8000 for http cannot be used: Cannot assign requested address" in found[0].text
 
 
-def test_without_a_manifest_the_rest_is_looked_at_all_the_same(image, built, ports):
+def test_without_a_manifest_the_rest_is_still_checked(image, built, ports):
     (built[0] / manifests.NAME).unlink()
     found = examine(*built, ports, machine())
     assert [one.check for one in found] == ["image", "driver", "shared memory", "memlock", "ports", "manifest"]
@@ -205,7 +206,7 @@ def test_without_a_manifest_the_rest_is_looked_at_all_the_same(image, built, por
         (lambda _, tokenizer: (tokenizer / "tokenizer.json").unlink(), "tokenizer", "holds no tokenizer"),
     ],
 )
-def test_what_the_files_lack_is_one_sentence(image, built, ports, spoil, check, text):
+def test_a_fault_of_the_files_is_one_sentence(image, built, ports, spoil, check, text):
     spoil(*built)
     (one,) = (one for one in examine(*built, ports, machine()) if one.check == check)
     assert one.state == WRONG
@@ -213,13 +214,13 @@ def test_what_the_files_lack_is_one_sentence(image, built, ports, spoil, check, 
     assert [other.check for other in examine(*built, ports, machine()) if other.state == WRONG] == [check]
 
 
-def test_hashes_are_read_where_that_is_asked_for(image, built, ports):
-    """Those of the stand-in are none."""
+def test_hashes_are_checked_on_request(image, built, ports):
+    """The stand-in's manifest has no real hashes."""
     wrong = [one.text.partition(": found")[0] for one in examine(*built, ports, machine(), hashes=True) if one.state == WRONG]
     assert wrong == ["rank0.engine: sha256", "rank1.engine: sha256"]
 
 
-def test_an_engine_for_four_gpus_looks_at_every_pair(image, tmp_path, ports):
+def test_the_links_of_all_pairs_of_four_gpus_are_checked(image, tmp_path, ports):
     engine, tokenizer = build(tmp_path)
     write_config(engine, pretrained_config__mapping={"tp_size": 4})
     files = manifest_of(engine, tokenizer).files * 2
@@ -230,36 +231,36 @@ def test_an_engine_for_four_gpus_looks_at_every_pair(image, tmp_path, ports):
 
 
 @pytest.fixture
-def looked_at(monkeypatch):
-    """What is to be found by who looks at this machine himself."""
+def inspected(monkeypatch):
+    """Set the machine that inspect_machine finds."""
 
     def set_to(found):
-        monkeypatch.setattr(preflight, "look", lambda: found)
+        monkeypatch.setattr(preflight, "inspect_machine", lambda: found)
 
     set_to(machine())
     return set_to
 
 
-def test_require_lets_the_well_pass(image, built, ports, looked_at):
+def test_require_accepts_a_good_machine(image, built, ports, inspected):
     require(*built, ports)
 
 
-def test_require_tells_everything_that_is_wrong_and_no_notes(image, built, ports, looked_at):
-    looked_at(machine(driver="", links={}))
+def test_require_reports_everything_that_is_wrong_but_no_notes(image, built, ports, inspected):
+    inspected(machine(driver="", links={}))
     (built[0] / "rank1.engine").unlink()
     with pytest.raises(ConfigError) as caught:
         require(*built, ports)
     lines = str(caught.value).splitlines()
-    assert lines[0] == "CONFIG: the engine would not start here (--skip-preflight tries it all the same):"
+    assert lines[0] == "CONFIG: the engine would not start here (--skip-preflight tries it anyway):"
     assert [line.split(":")[0] for line in lines[1:]] == ["  driver", "  engine"]
 
 
-def test_the_command_prints_findings_and_fixes_and_fails_if_one_is_wrong(image, built, ports, looked_at, monkeypatch, capsys):
+def test_the_command_prints_findings_and_fixes_and_fails_if_one_is_wrong(image, built, ports, inspected, monkeypatch, capsys):
     monkeypatch.setattr(preflight, "PORTS", ports)
     arguments = ["--engine-dir", str(built[0]), "--tokenizer", str(built[1])]
     assert main(arguments) == 0
     assert "ok    GPU 0 to 1      NVLink (NV18)\n" in capsys.readouterr().out
-    looked_at(machine(gpus=(gpu(0),)))
+    inspected(machine(gpus=(gpu(0),)))
     assert main(arguments) == 1
     out = capsys.readouterr().out
     assert "wrong GPUs            1 visible, the engine has 2 ranks\n                      fix: give the container more" in out
@@ -267,7 +268,7 @@ def test_the_command_prints_findings_and_fixes_and_fails_if_one_is_wrong(image, 
 
 @pytest.fixture
 def repository(tmp_path, root):
-    """With an engine's config: what the launcher asks for first."""
+    """A model repository with an engine's config, which the launcher checks first."""
     (tmp_path / "repository" / "tensorrt_llm").mkdir(parents=True)
     (tmp_path / "repository" / "tensorrt_llm" / "config.pbtxt").touch()
     return tmp_path / "repository"
@@ -276,11 +277,11 @@ def repository(tmp_path, root):
 def launch(repository, built, ports, *more):
     numbers = [f"--{name}-port={number}" for name, (_, number) in ports.items()]
     places = [f"--model-repository={repository}", f"--engine-dir={built[0]}", f"--tokenizer={built[1]}"]
-    return launcher._serve(launcher._parse(["--engine=tensorrt_llm", *places, *numbers, *more, "--", sys.executable, "-c", ""]))
+    return launcher._serve(parse_options(["--engine=tensorrt_llm", *places, *numbers, *more, "--", sys.executable, "-c", ""]))
 
 
 class Started(Exception):
-    """The launcher has got as far as Triton."""
+    """Records that the launcher has reached the start of Triton."""
 
 
 @pytest.fixture
@@ -291,40 +292,40 @@ def started(monkeypatch):
     monkeypatch.setattr(launcher, "TritonServer", start)
 
 
-def test_the_launcher_starts_where_all_is_well(image, built, ports, repository, looked_at, started):
+def test_the_launcher_starts_where_all_is_well(image, built, ports, repository, inspected, started):
     with pytest.raises(Started):
         launch(repository, built, ports)
 
 
-def test_the_launcher_refuses_with_the_sentences(image, built, ports, repository, looked_at, started):
-    looked_at(machine(gpus=(gpu(0),)))
+def test_the_launcher_refuses_with_the_sentences(image, built, ports, repository, inspected, started):
+    inspected(machine(gpus=(gpu(0),)))
     with pytest.raises(ConfigError, match="GPUs: 1 visible, the engine has 2 ranks"):
         launch(repository, built, ports)
 
 
-def test_the_launcher_can_be_told_to_skip_it(image, built, ports, repository, looked_at, started):
-    looked_at(machine(gpus=()))
+def test_the_launcher_can_skip_it(image, built, ports, repository, inspected, started):
+    inspected(machine(gpus=()))
     with pytest.raises(Started):
         launch(repository, built, ports, "--skip-preflight")
 
 
 def test_the_embedded_engine_has_no_preflight(monkeypatch, root, started):
     monkeypatch.setattr(preflight, "require", lambda *_: pytest.fail("it was called"))
-    options = launcher._parse([f"--model-repository={root / 'model_repository'}", f"--cache={root / '.s1/models'}", "--grpc-port=0"])
+    options = parse_options([f"--model-repository={root / 'model_repository'}", f"--cache={root / '.s1/models'}", "--grpc-port=0"])
     with pytest.raises(Started):
         launcher._serve(options)
 
 
-def test_this_machine_is_looked_at_by_nvidia_smi(image, built, ports, monkeypatch):
-    """All the way from its answers."""
+def test_this_machine_is_inspected_by_nvidia_smi(image, built, ports, monkeypatch):
+    """From nvidia-smi's output to the findings."""
     monkeypatch.setattr(machines, "_run", NvidiaSmi())
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    found = examine(*built, ports, replace(machines.look(), tensorrt_llm="1.2.1", tensorrt="10.14.1.48"))
+    found = examine(*built, ports, replace(machines.inspect_machine(), tensorrt_llm="1.2.1", tensorrt="10.14.1.48"))
     assert {one.state for one in found} == {OK}
 
 
-def test_the_readme_tells_every_check(image, built, ports, root):
-    """And what to do where it fails."""
+def test_the_readme_lists_every_check(image, built, ports, root):
+    """With the fix of each."""
     rows = [line for line in (root / "build/README.md").read_text().splitlines() if line.startswith("| ")]
     names = {"GPU 0 memory": "GPU *n* memory", "GPU 1 memory": "GPU *n* memory", "GPU 0 to 1": "GPU *n* to *m*"}
     for check in ["manifest", "mpirun", *(one.check for one in examine(*built, ports, machine()))]:

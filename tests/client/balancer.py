@@ -8,19 +8,19 @@ import socket
 import struct
 import threading
 
-CANCEL, INTERNAL_ERROR = 8, 2  # what HAProxy sends of a replica that died; what Envoy and nginx send
+CANCEL, INTERNAL_ERROR = 8, 2  # HAProxy sends the first for a dead replica, Envoy and nginx the second
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _DATA, _HEADERS, _RST_STREAM, _GOAWAY = 0, 1, 3, 7
 _END_STREAM = 1
 
 
 def frame(kind, stream, payload=b"", flags=0):
-    """The bytes of a frame."""
+    """Return the bytes of an HTTP/2 frame."""
     return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
 
 
 class Balancer:
-    """Forwards connections to ``address`` ("host:port") until the replica there is said to have died.
+    """Forwards connections to ``address`` ("host:port") until the replica there is declared dead.
 
     Attributes:
         url: where it listens.
@@ -54,11 +54,11 @@ class Balancer:
             connection.close()
 
     def reset_streams(self, code):
-        """The replica dies: end each stream that is open with RST_STREAM and this error code. New connections work."""
+        """Let the replica die: end each open stream with RST_STREAM and this error code. New connections work."""
         self._end_streams(lambda stream: frame(_RST_STREAM, stream, struct.pack(">I", code)))
 
     def end_streams(self):
-        """The replica dies: end each stream that is open as if it were complete, without trailers."""
+        """Let the replica die: end each open stream as if it were complete, without trailers."""
         self._end_streams(lambda stream: frame(_DATA, stream, flags=_END_STREAM))
 
     def _end_streams(self, how):
@@ -79,7 +79,7 @@ class Balancer:
 
 
 class _Connection:
-    """A client's connection and the replica's; whole frames alone are forwarded to the client, so that others fit between."""
+    """A client's connection and the replica's. Only whole frames are forwarded to the client, so that others fit between."""
 
     def __init__(self, near, far, balancer):
         self._near, self._far, self._balancer = near, far, balancer
@@ -113,7 +113,7 @@ class _Connection:
             self.cut()
 
     def end_streams(self, how):
-        """End the open ones, tell the client to make another connection (GOAWAY), and cut the replica's."""
+        """End the open streams, tell the client to connect anew (GOAWAY), and cut the replica's connection."""
         with self._writing, contextlib.suppress(OSError):
             self._is_ended = True
             self._near.sendall(b"".join(map(how, sorted(self._streams))))

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a client does, whatever server it talks to, and whichever of the two clients it is.
+"""The behaviour of both clients against any server.
 
-A module that imports these tests has a fixture ``served``: a server that is told what its model says.
+A module that imports these tests has a fixture ``served``: a server whose model's replies are set.
 
     served.url, served.model
     served.says(thinking=..., answer=..., num_ends=..., delay_ms=..., error_after=...) -> the question to ask
@@ -39,7 +39,7 @@ STORY = " one two three" * 200
 
 @pytest.fixture(params=list(CLIENTS))
 def connect(request, served):
-    """Make a client of the served model."""
+    """Return a function that makes a client of the served model."""
     clients = []
 
     def make(url=served.url, **settings):
@@ -71,7 +71,7 @@ def test_a_reply_has_both_texts_and_an_account_that_adds_up(client, served):
     usage = reply.usage
     assert usage.num_thinking_tokens == usage.num_thinking_sampled + usage.num_thinking_injected
     num_sampled = usage.num_thinking_sampled + usage.num_answer_tokens + usage.num_terminators + usage.num_dropped
-    assert num_sampled == sum(one.num_sampled_tokens for one in reply.trace) == 3 + 1 + 2
+    assert num_sampled == sum(entry.num_sampled_tokens for entry in reply.trace) == 3 + 1 + 2
 
 
 def test_a_stream_is_the_reply_in_pieces(client, served):
@@ -118,6 +118,16 @@ def test_samples_are_replies_each_with_its_index(client, served):
         client.think(question, num_samples=3)
 
 
+def test_a_reply_may_come_whole(client, served):
+    """The real server then sends a message; the fake one streams all the same."""
+    question = served.says(thinking=" one two", answer=" three")
+    stream = client.stream(question, deltas=False, num_ignore=0, max_tokens=9)
+    events = list(stream)
+    reply = stream.reply()
+    assert (reply.thinking[-8:], reply.answer[-6:], reply.thinking_end) == (" one two", " three", "natural")
+    assert events[-1] == Done(result=reply.result)
+
+
 # --- leaving, cancelling, hurrying -----------------------------------------------------------------
 
 ENDING = {
@@ -133,7 +143,7 @@ HURRYING = {
 
 @pytest.fixture
 def mine_and_yours(connect, served):
-    """Two clients, as two programs have them, and a request of each, which both call the same."""
+    """Two clients, as of two programs, and a request of each, both with the same name."""
     clients = [connect(), connect()]
     questions = [served.says(thinking=STORY, answer=" four", delay_ms=30) for _ in clients]
     streams = [client.stream(question, request_id="same", max_tokens=9) for client, question in zip(clients, questions, strict=True)]
@@ -237,7 +247,7 @@ def test_answer_now_may_be_said_before_anything_has_come(client, served):
 
 @pytest.mark.parametrize("way", ["read to its end", "closed", "cancelled"])
 def test_a_request_that_is_over_does_not_hide_another_programs_of_its_name(client, connect, served, way):
-    """Its stream is kept, as a program does that still wants the reply."""
+    """Its stream is kept, as by a program that still reads the reply."""
     question = served.says(thinking=STORY, delay_ms=5)
     over = client.stream(question, request_id="same", max_tokens=9, **({"max_thinking_tokens": 9} if way == "read to its end" else {}))
     first_thought(over)
@@ -330,7 +340,7 @@ def test_what_is_too_large_is_refused_with_its_size(client, options, value, allo
     ],
 )
 def test_a_request_parameter_is_refused_by_name(served, name, allowed):
-    """Which our client never sends."""
+    """The client never sends a request parameter itself."""
     request = infer_request("hi", {}, stream=True, model=served.model)
     request.parameters[name].int64_param = 3
     request.parameters["triton_enable_empty_final_response"].bool_param = True
@@ -376,9 +386,9 @@ def test_defaults_of_a_client_give_way_to_a_requests_options(client, served):
 @pytest.mark.parametrize("ordered", [True, False])
 def test_of_many_requests_one_that_fails_does_not_lose_the_others(client, served, ordered):
     question = served.says(thinking=" one", answer=" two")
-    asked = [question, Request(prompt=question, options={"top_p": 7.0}), Request(prompt=question, options={"max_words": 1}), question]
+    requests = [question, Request(prompt=question, options={"top_p": 7.0}), Request(prompt=question, options={"max_words": 1}), question]
     seen = []
-    outcomes = list(client.map(asked * 3, concurrency=4, ordered=ordered, progress=seen.append, num_ignore=0, max_tokens=9))
+    outcomes = list(client.map(requests * 3, concurrency=4, ordered=ordered, progress=seen.append, num_ignore=0, max_tokens=9))
     if not ordered:
         outcomes.sort(key=lambda outcome: outcome.index)
     assert [outcome.index for outcome in outcomes] == list(range(12))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The asynchronous client behind the surface of the other one, so that one suite is for both."""
+"""The asynchronous client behind the interface of the other client, so that a single suite tests both."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from s1_client import AsyncClient
 
 
 class Loop:
-    """An event loop on a thread."""
+    """An event loop that runs on a thread of its own."""
 
     def __init__(self):
         self._loop = asyncio.new_event_loop()
@@ -25,7 +25,7 @@ class Loop:
         return asyncio.run_coroutine_threadsafe(awaited(), self._loop).result()
 
     def call(self, function, *arguments, **options):
-        """Call it on the loop's thread."""
+        """Call a function on the loop's thread, and return its result."""
 
         if self._loop.is_closed():
             raise RuntimeError("the loop has stopped")
@@ -35,9 +35,9 @@ class Loop:
 
         return asyncio.run_coroutine_threadsafe(called(), self._loop).result()
 
-    def drop(self, what):
-        """Let go of the last reference on the loop's thread, whichever thread the collector runs on."""
-        self._loop.call_soon_threadsafe(what.clear)
+    def drop(self, attributes):
+        """Release the last references on the loop's thread, whichever thread the collector runs on."""
+        self._loop.call_soon_threadsafe(attributes.clear)
 
     def stop(self):
         self._loop.call_soon_threadsafe(self._loop.stop)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A reply's account and its parts, for tests that need one."""
+"""A result and its parts, for tests that need them."""
 
 from typing import Any
 

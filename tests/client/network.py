@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What clients make of a bad network. To be imported beside ``behaviour``, for any server."""
+"""The behaviour of both clients on a bad network, against any server. Imported beside ``behaviour``."""
 
 import socket
 
@@ -33,7 +33,7 @@ REPLICA_DIES = {
 
 @pytest.mark.parametrize("way", list(REPLICA_DIES))
 def test_a_replica_that_dies_behind_a_balancer_is_a_connection_that_failed(connect, served, balancer, way):
-    """Nobody cancelled, and another try may succeed. Both errors say what had come."""
+    """Nobody cancelled, and a retry may succeed. Both errors hold the part that was received."""
     question = served.says(thinking=STORY, delay_ms=5)
     stream = connect(balancer.url, max_retries=2).stream(question, request_id="reset", max_tokens=9)
     first_thought(stream)
@@ -57,7 +57,7 @@ def test_a_replica_that_dies_before_anything_has_come_is_tried_again(connect, se
 
 @pytest.mark.parametrize("way", ["cut", "half_close"])
 def test_a_connection_that_breaks_is_told_of_with_what_had_come(connect, served, proxy, way):
-    """And not tried again, once something has come. The server hears of it and stops the engine."""
+    """And not retried after the first event. The server notices, and stops the engine."""
     question = served.says(thinking=STORY, delay_ms=5)
     stream = connect(proxy.url, max_retries=2).stream(question, request_id="cut", max_tokens=9)
     first_thought(stream)
@@ -101,7 +101,7 @@ def test_a_connection_that_is_refused_is_a_failure_at_once(connect, served, prox
 
 
 def test_a_server_that_takes_connections_and_says_nothing_is_given_up(connect):
-    """The connect timeout is apart from the deadline."""
+    """The connect timeout is independent of the deadline."""
     with socket.create_server(("127.0.0.1", 0)) as mute:
         url = f"127.0.0.1:{mute.getsockname()[1]}"
         with pytest.raises(ConnectionFailed, match=f"no gRPC server at {url}: it accepts connections and sends nothing"):
@@ -117,7 +117,7 @@ def test_a_request_that_never_got_there_can_be_cancelled(connect):
 
 
 def test_a_network_that_swallows_everything_is_noticed(connect, served, proxy, monkeypatch):
-    """By pings, long before the deadline."""
+    """Keepalive pings notice it, long before the deadline."""
     monkeypatch.setattr(_settings, "KEEPALIVE_TIMEOUT_S", 0.5)
     question = served.says(thinking=STORY, delay_ms=5)
     stream = connect(proxy.url, keepalive_s=0.5, deadline_s=600).stream(question, max_tokens=9)

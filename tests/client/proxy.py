@@ -12,7 +12,7 @@ CHUNK = 65536
 
 
 class Proxy:
-    """Forwards connections to ``address`` ("host:port") until it is told otherwise.
+    """Forwards connections to ``address`` ("host:port") until one of its methods is called.
 
     Attributes:
         url: where it listens.
@@ -48,26 +48,26 @@ class Proxy:
                 end.close()
 
     def refuse(self):
-        """No new connections."""
+        """Refuse new connections from now on."""
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 
     def cut(self):
-        """End all connections, both ways."""
+        """End all connections in both directions."""
         for pair in self._pairs:
             for end in pair:
                 with contextlib.suppress(OSError):
                     end.shutdown(socket.SHUT_RDWR)
 
     def half_close(self):
-        """Tell clients that nothing more comes from the server; what they send still arrives."""
+        """Close the server's direction; data from clients still arrives."""
         for near, _ in self._pairs:
             with contextlib.suppress(OSError):
                 near.shutdown(socket.SHUT_WR)
 
     def freeze(self):
-        """Forward nothing, and say nothing."""
+        """Forward nothing, and keep the connections open."""
         self._flows.clear()
 
     def _accept(self):

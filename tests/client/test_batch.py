@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which of many requests run, and in which order their outcomes are handed on. (With servers: behaviour.py.)"""
+"""Which of many requests run, and the order of their outcomes. (With servers: behaviour.py.)"""
 
 import itertools
 import threading
@@ -20,35 +20,35 @@ def ended(index):
 
 def test_no_more_run_than_there_is_room_for_and_no_more_are_read():
     endless = (str(number) for number in itertools.count())
-    one = window(endless, concurrency=3)
-    assert [index for index, _ in one.start()] == [0, 1, 2]
-    assert list(one.start()) == []
-    one.end(ended(1))
-    assert [(index, request.prompt) for index, request in one.start()] == [(3, "3")]
+    requests = window(endless, concurrency=3)
+    assert [index for index, _ in requests.start()] == [0, 1, 2]
+    assert list(requests.start()) == []
+    requests.end(ended(1))
+    assert [(index, request.prompt) for index, request in requests.start()] == [(3, "3")]
     assert next(endless) == "4"
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
 def test_outcomes_are_handed_on_in_order_or_as_they_come(order):
     for ordered in (True, False):
-        one = window("abcd", concurrency=4, ordered=ordered)
-        list(one.start())
-        handed = [outcome.index for index in order for outcome in one.end(ended(index))]
+        requests = window("abcd", concurrency=4, ordered=ordered)
+        list(requests.start())
+        handed = [outcome.index for index in order for outcome in requests.end(ended(index))]
         assert handed == (list(range(4)) if ordered else list(order))
-        assert one.num_running == 0
+        assert requests.num_running == 0
 
 
 def test_outcomes_that_wait_for_their_turn_are_bounded():
     """The first request is slow: the others go on, but not for ever."""
-    one = window(map(str, itertools.count()), concurrency=2)
-    running = [index for index, _ in one.start()]
+    requests = window(map(str, itertools.count()), concurrency=2)
+    running = [index for index, _ in requests.start()]
     num_ended = 0
     while running[1:]:
-        assert one.end(ended(running.pop())) == []
+        assert requests.end(ended(running.pop())) == []
         num_ended += 1
-        running += [index for index, _ in one.start()]
+        running += [index for index, _ in requests.start()]
     assert num_ended == _AHEAD * 2
-    assert len(one.end(ended(0))) == num_ended + 1
+    assert len(requests.end(ended(0))) == num_ended + 1
 
 
 @pytest.mark.parametrize("concurrency", [0, -1, True, 2.0, "2", None])

@@ -7,7 +7,7 @@ from s1_client import Client, ConnectionFailed, InvalidRequest, Request
 
 
 def test_a_closed_client_says_so():
-    """Not in gRPC's words, nor as its error."""
+    """Neither gRPC's words nor its error are shown."""
     with Client("127.0.0.1:1") as client:
         pass
     with pytest.raises(ConnectionFailed, match="has been closed"):
@@ -21,7 +21,7 @@ def test_think_is_for_one_sample():
 
 @pytest.mark.parametrize("limit", [{"deadline_s": 0}, {"deadline_s": "5"}, {"max_retries": True}, {"max_retries": -1}])
 def test_a_limit_of_a_call_that_cannot_be_is_refused_by_name(limit):
-    """In a map, too, whose other requests go on."""
+    """Also in a map, whose other requests go on."""
     (name,) = limit
     with Client("127.0.0.1:1", max_retries=0) as client:
         with pytest.raises(InvalidRequest, match=f"{name}: got .*, allowed: "):

@@ -4,13 +4,13 @@
 import pytest
 
 from s1_client import Overloaded, ServerFailed
-from s1_client._errors import from_message
+from s1_client._wire.errors import from_message
 
 
 def test_an_error_is_a_line_of_json():
     error = Overloaded("full", 2.0)
     error.request_id = "r"
-    assert error.to_dict() == {"error": "Overloaded", "message": "full", "retryable": True, "request_id": "r"}
+    assert error.to_dict() == {"error": "Overloaded", "message": "full", "retryable": True, "request_id": "r", "num_attempts": 0}
 
 
 @pytest.mark.parametrize("details", ["5", "null", "[1]", '"text"', "no JSON", pytest.param("[" * 100_000, id="deep")])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which request a name reaches. (With servers: behaviour.py.)"""
+"""Which request is reached by a name. (With servers: behaviour.py.)"""
 
 import time
 

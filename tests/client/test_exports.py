@@ -36,7 +36,7 @@ def test_everything_public_says_what_it_is():
 
 
 def surface():
-    """A line for each public name, and for each thing that it has."""
+    """Yield a line for each public name and for each of its members."""
     for module in MODULES:
         for name in sorted(module.__all__):
             kind = getattr(module, name)
@@ -49,7 +49,7 @@ def surface():
 
 
 def said(value):
-    """A function by its arguments, a table by its keys: what they are at has another address in each process."""
+    """Return a function's arguments or a table's keys: a repr would have another address in each process."""
     if inspect.isfunction(value):
         return signature(value)
     return f" = {list(value) if isinstance(value, Mapping) else value}"

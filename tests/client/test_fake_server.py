@@ -14,7 +14,7 @@ from s1_client.testing import FakeServer
 
 
 class Served:
-    """The fake server, for the suite."""
+    """The fake server as the suite's fixture."""
 
     def __init__(self, server):
         self._server = server
@@ -30,7 +30,7 @@ class Served:
         return question
 
     def was_stopped(self, question):
-        return any(asked.end in ("Cancelled", "DeadlineExceeded") for asked in self._server.requests if asked.prompt == question)
+        return any(request.end in ("Cancelled", "DeadlineExceeded") for request in self._server.requests if request.prompt == question)
 
 
 @pytest.fixture(scope="module", params=["2.51.0", "2.60.0"])
@@ -47,7 +47,7 @@ def served(server):
 
 @pytest.mark.parametrize("make", [Client, BlockingClient])
 def test_whether_a_server_is_ready_that_refuses_the_secret_is_not_told(make):
-    """False would let a program wait for what never comes."""
+    """False would let a program wait for ever."""
 
     class Guard(grpc.ServerInterceptor):
         def intercept_service(self, continuation, details):  # gRPC's signature

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Events make up replies, whole or as far as they have come."""
+"""Events are joined into replies, whole or as far as they were received."""
 
 import pytest
 
@@ -33,7 +33,7 @@ def test_the_events_of_a_sample_are_a_reply():
 
 
 def test_the_answer_is_there_with_and_without_its_injected_prefix():
-    """Chat history takes the one without: a model repeats a prefix that it sees in its earlier answers."""
+    """Chat history takes the answer without it: a model repeats a prefix that it sees in its earlier answers."""
     deltas = [AnswerDelta(text=" 1 F:", ids=()), AnswerDelta(text=" 2 ", ids=())]
     prefix = [Injected(phase="answer", text="F", ids=()), Injected(phase="answer", text=":", ids=())]
     (with_prefix,) = joined([*prefix, *deltas, Done(result=RESULT)]).replies()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one reader of JSON and JSON Lines: what a file holds, line by line, and what is wrong with it."""
+"""The reader of JSON and JSON Lines: the items of a file, line by line, and their problems."""
 
 import io
 import json
@@ -47,9 +47,9 @@ def test_a_line_ends_with_a_newline_and_with_nothing_else(text, found):
         ('[\n  {"a": 1},\n\n  {\n    "a": [2]\n  }\n]\n', [(2, {"a": 1}), (4, {"a": [2]})]),
         ('{\n  "a": 1\n}\n{\n  "a": 2\n}\n', [(1, {"a": 1}), (4, {"a": 2})]),
         ('["x", ["y"]]', [(1, "x"), (1, ["y"])]),
-        ('[\n"x"\n"y"]', [(2, "x"), (3, "not JSON: ',' or ']' is missing behind an element")]),
+        ('[\n"x"\n"y"]', [(2, "x"), (3, "not JSON: ',' or ']' is missing after an element")]),
         ('[\n{"a": }]', [(2, "not JSON: Expecting value at column 7")]),
-        ('[\n"x"', [(2, "x"), (2, "not JSON: ',' or ']' is missing behind an element")]),
+        ('[\n"x"', [(2, "x"), (2, "not JSON: ',' or ']' is missing after an element")]),
         ("[", [(1, "not JSON: the array has no ']'")]),
         ('["x",\n"y",\n', [(1, "x"), (2, "y"), (3, "not JSON: the array has no ']'")]),
         ('[\n{"a": 1, "a": 2},\n"b"]', [(2, "key 'a' is there twice"), (3, "b")]),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a stream is left: by telling an old Triton, which may not survive a cancel, and by cancelling with a new one."""
+"""How a stream is left: with a command to an old Triton, which may not survive a cancel, and by cancelling with a new one."""
 
 import asyncio
 import gc
@@ -20,13 +20,13 @@ VERSIONS = {"2.51.0": ["cancel"], "2.57.0": [], "unknown": []}
 def server(request):
     with FakeServer(triton_version=request.param) as server:
         server.says(thinking=STORY, token_delay_s=0.005)
-        server.told = VERSIONS[request.param]
+        server.expected_commands = VERSIONS[request.param]
         yield server
 
 
 def check_that_it_was_left(server):
     wait_until(lambda: server.requests[0].end == "Cancelled", seconds=5)
-    assert server.requests[0].told == server.told
+    assert server.requests[0].commands == server.expected_commands
 
 
 @pytest.mark.parametrize("way", ["close", "with", "drop"])
@@ -61,7 +61,7 @@ def test_whoever_reads_from_a_client_that_is_closed_is_told_that_it_was_cancelle
     [({"max_thinking": 5}, TypeError), ({"max_thinking_tokens": True}, InvalidRequest), ({"timeout_ms": 2**31}, InvalidRequest)],
 )
 def test_a_call_that_is_refused_leaves_nothing_behind(options, kind):
-    """No task with an exception that nobody retrieves, and not a word to the server about a request that never was."""
+    """No task with an exception that nobody retrieves, and no message to the server about a request that was never sent."""
     methods, problems = [], []
 
     class Watched(grpc.ServerInterceptor):
@@ -108,7 +108,7 @@ def test_what_a_request_is_told_before_it_runs_is_told_again(server, kind):
         stream = client.stream("hi")
         stream.answer_now()
         assert stream.reply().thinking_end == "answer_now"
-    assert server.requests[0].told == ["answer_now"]
+    assert server.requests[0].commands == ["answer_now"]
 
 
 @pytest.mark.parametrize("kind", CLIENTS.values(), ids=list(CLIENTS))

@@ -15,7 +15,7 @@ class _Refusing(grpc.ServerInterceptor):
 
 
 def test_what_it_said_reaches_everybody():
-    """Of a thousand calls: about ten met the end before their message was sent, and said INTERNAL."""
+    """Of a thousand calls about ten met the end before their message was sent, and reported INTERNAL."""
     server = grpc.server(futures.ThreadPoolExecutor(4), interceptors=[_Refusing()])
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()

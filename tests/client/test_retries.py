@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is sent again, and what never is. Waiting is cut short; how long it would have been is looked at."""
+"""Which requests are retried, and which never are. The delays are recorded instead of waited for."""
 
 import pytest
 
@@ -31,14 +31,14 @@ def connect(request, server):
 
 @pytest.fixture
 def delays(monkeypatch):
-    """The delays between attempts, which are then not waited for."""
+    """The delays between attempts, recorded instead of waited for."""
     seen = []
 
-    def told(attempt, retry_after_s, jitter):
+    def record(attempt, retry_after_s, jitter):
         seen.append((attempt, retry_after_s))
         return 0.0
 
-    monkeypatch.setattr(_exchange, "retry_delay_s", told)
+    monkeypatch.setattr(_exchange, "retry_delay_s", record)
     return seen
 
 
@@ -48,7 +48,7 @@ def test_what_nobody_has_taken_is_sent_again(connect, server, delays, error):
     server.will_say(error=error)
     assert connect().think("hi").answer == " four"
     assert delays == [(0, getattr(error, "retry_after_s", None)), (1, getattr(error, "retry_after_s", None))]
-    assert len({asked.id for asked in server.requests}) == 1
+    assert len({request.id for request in server.requests}) == 1
 
 
 def test_so_many_times_and_no_more(connect, server, delays):
@@ -90,7 +90,7 @@ def test_no_attempt_is_begun_that_the_deadline_would_not_see(connect, server):
 def test_the_server_is_told_what_is_left_of_the_deadline(connect, server, delays):
     server.will_say(error=Overloaded("full"))
     connect(deadline_s=30).think("hi")
-    first, second = (asked.options["timeout_ms"] for asked in server.requests)
+    first, second = (request.options["timeout_ms"] for request in server.requests)
     assert 0 < second <= first <= 30_000
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a fake server's model can be told to say. (What it makes of it: behaviour.py, which the real server meets too.)"""
+"""The scripts of a fake server's model. (The replies to them: behaviour.py, which also runs against the real server.)"""
 
 import pytest
 

@@ -31,7 +31,7 @@ def test_an_address_with_or_without_tls(url, address, has_tls):
 
 @pytest.mark.parametrize("url", ["", "a", "a:99999"])
 def test_what_is_no_address_is_refused(url, monkeypatch):
-    """An empty argument is none either; an empty variable is not set."""
+    """An empty argument is refused as well; an empty variable counts as unset."""
     with pytest.raises(ValueError, match="url: got .*allowed: host:port"):
         settings(url)
     monkeypatch.setenv("S1_URL", url or "a:")
@@ -93,7 +93,7 @@ def test_numbers_of_any_kind_are_limits(limits):
 
 
 def test_certificates_that_cannot_be_read_say_so(tmp_path):
-    """gRPC would tell only its own log of a file that is no PEM."""
+    """gRPC would report a file that is not PEM in its own log alone."""
     with pytest.raises(FileNotFoundError):
         Client("grpcs://127.0.0.1:1", tls=TLS(ca_file="nowhere.pem"))
     (tmp_path / "ca.pem").write_bytes(b"\x30\x82")
@@ -106,3 +106,12 @@ def test_certificates_that_cannot_be_read_say_so(tmp_path):
 def test_a_certificate_is_a_path_and_a_name_is_a_text(argument, value):
     with pytest.raises(ValueError, match=f"{argument}: got "):
         TLS(**{argument: value})
+
+
+def test_headers_that_are_given_replace_those_of_the_environment(monkeypatch):
+    monkeypatch.setenv("S1_TOKEN", "environment")
+    monkeypatch.setenv("S1_SECRET", "environment")
+    given = {"authorization": "Bearer mine", "triton-grpc-protocol-s1-secret": "mine"}
+    assert dict(settings(metadata=given).metadata) == given
+    with pytest.raises(ValueError, match="'authorization' is set by token or secret already"):
+        settings(metadata=given, token="another")

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What gRPC says becomes an error of ours, in a sentence. (By a network that is bad: network.py; by TLS: test_tls.py.)"""
+"""A gRPC status becomes an error with a sentence. (On a bad network: network.py; with TLS: test_tls.py.)"""
 
 import pytest
 
 from s1_client import TLS, AccessDenied, Cancelled, ConnectionFailed, DeadlineExceeded, Overloaded, ServerFailed
 from s1_client._settings import Settings
-from s1_client._status import from_status
+from s1_client._wire.status import from_status
 
 PLAIN = Settings(address="host:8001")
 FAILED = "failed to connect to all addresses; last error"

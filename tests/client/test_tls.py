@@ -24,7 +24,7 @@ def files(tmp_path_factory):
 
 @pytest.fixture
 def server(files):
-    """It wants to know who its clients are, and has another name than its address."""
+    """It requires client certificates, and its certificate has another name than its address."""
     credentials = grpc.ssl_server_credentials([files["pair"]], files["authority"], require_client_auth=True)
     with FakeServer(credentials=credentials) as server:
         server.says(answer=" four")
@@ -63,7 +63,7 @@ def test_who_does_not_prove_it_is_not_let_in(think, files):
 
 @pytest.mark.parametrize("client", CLIENTS.values())
 def test_headers_come_with_every_call(client):
-    """A stream's, a command's and a question's."""
+    """Of a stream, of a command and of a unary call."""
     seen = []
 
     class Watched(grpc.ServerInterceptor):

@@ -29,7 +29,7 @@ from s1_client import (
     Usage,
     _wire,
 )
-from s1_client._values import LISTS
+from s1_client._wire.values import LISTS
 
 RESULT = {
     "request_id": "r",
@@ -38,6 +38,8 @@ RESULT = {
     "usage": {**dict.fromkeys((field.name for field in fields(Usage)), 1), "num_of_a_newer_server": 1},
     "effective": {"max_thinking_tokens": 5},
     "rounds": [],
+    "stop_word": None,
+    "engine_time_to_first_token_ms": 1.0,
     "total_ms": 2.0,
 }
 
@@ -90,7 +92,7 @@ def test_the_typed_options_are_those_of_the_wire():
 
 
 def test_an_unknown_option_is_refused_by_name():
-    with pytest.raises(TypeError, match="unknown option 'effort'; known: preset, "):
+    with pytest.raises(TypeError, match="unknown option 'effort'; known: max_thinking_tokens, "):
         sent(effort=3)
 
 
@@ -163,13 +165,19 @@ def test_a_request_id_is_a_text(request_id):
     ],
 )
 def test_each_message_is_one_event(message, event):
-    assert event == _wire.read_response(message)
+    assert _wire.read_events(message) == ([] if event is None else [event])
 
 
 def test_the_last_event_holds_the_result_and_leaves_out_what_it_does_not_know():
-    done = _wire.read_response(response("done", result=RESULT))
+    (done,) = _wire.read_events(response("done", result=RESULT))
     assert isinstance(done, Done)
     assert (done.result.thinking_end, done.result.usage.num_ignored, done.result.total_ms) == ("natural", 1, 2.0)
+
+
+def test_a_reply_that_is_not_streamed_is_a_message_with_texts_and_result():
+    thinking, answer, done = _wire.read_events(response("done", thinking="a", answer="b", ids=(1, 2), result=RESULT))
+    assert (thinking, answer) == (ThinkingDelta(text="a", ids=()), AnswerDelta(text="b", ids=()))
+    assert done.result.request_id == "r"
 
 
 @pytest.mark.parametrize(
@@ -191,13 +199,13 @@ def test_the_last_event_holds_the_result_and_leaves_out_what_it_does_not_know():
 )
 def test_error_messages_become_errors(message, kind):
     with pytest.raises(kind):
-        _wire.read_response(service_pb2.ModelStreamInferResponse(error_message=message))
+        _wire.read_events(service_pb2.ModelStreamInferResponse(error_message=message))
 
 
 def test_an_error_says_how_far_the_request_had_got():
     message = 'ENGINE_FAILED: it broke\n{"retryable": false, "request_id": "r", "so_far": [{"index": 0, "num_rounds": 2, "usage": {}}]}'
     with pytest.raises(EngineFailed, match="^it broke$") as failed:
-        _wire.read_response(service_pb2.ModelStreamInferResponse(error_message=message))
+        _wire.read_events(service_pb2.ModelStreamInferResponse(error_message=message))
     assert (failed.value.retryable, failed.value.request_id, failed.value.so_far[0]["num_rounds"]) == (False, "r", 2)
 
 
@@ -215,19 +223,19 @@ def test_messages_that_are_none_are_refused(messages):
 @pytest.mark.parametrize("details", ["{broken", '{"a": 1}', "second line of a foreign message", ""])
 def test_details_that_are_none_do_no_harm(details):
     with pytest.raises(EngineFailed, match="it broke") as failed:
-        _wire.read_response(service_pb2.ModelStreamInferResponse(error_message=f"ENGINE_FAILED: it broke\n{details}"))
+        _wire.read_events(service_pb2.ModelStreamInferResponse(error_message=f"ENGINE_FAILED: it broke\n{details}"))
     assert (failed.value.retryable, list(failed.value.so_far)) == (False, [])
 
 
 def test_an_overloaded_server_says_when_to_come_back():
     with pytest.raises(Overloaded, match="1 of 1 replies run") as turned_away:
-        _wire.read_response(service_pb2.ModelStreamInferResponse(error_message="OVERLOADED: 1 of 1 replies run; retry after 1.5 s"))
+        _wire.read_events(service_pb2.ModelStreamInferResponse(error_message="OVERLOADED: 1 of 1 replies run; retry after 1.5 s"))
     assert turned_away.value.retry_after_s == 1.5
 
 
 def test_an_event_of_an_unknown_kind_is_an_error():
     with pytest.raises(ServerFailed, match="unknown kind"):
-        _wire.read_response(response("news"))
+        _wire.read_events(response("news"))
 
 
 def test_answer_now_is_a_request_of_its_own():

@@ -6,7 +6,7 @@ from click.shell_completion import ShellComplete
 
 from budgetforce import presets
 from budgetforce.core import ThinkingMode
-from budgetforce.serving.request import ON_TIMEOUT
+from budgetforce.serving.requests.request import ON_TIMEOUT
 from s1_client.cli.app import COMMANDS, s1
 from s1_client.cli.options import PRESET_TEMPERATURES, VALUES
 

@@ -10,7 +10,8 @@ from tritonclient.grpc import model_config_pb2
 
 from budgetforce.config import EmbeddedConfig, LibraryConfig, OrchestratorConfig
 from budgetforce.errors import InvalidRequest
-from budgetforce.serving.request import COMMANDS, read_command, read_reply_request
+from budgetforce.launcher import serving_env
+from budgetforce.serving.requests.request import COMMANDS, read_command, read_reply_request
 from s1_client import _wire
 
 WIRE_TYPES = {"TYPE_STRING": "BYTES", "TYPE_INT32": "INT32", "TYPE_FP32": "FP32", "TYPE_UINT64": "UINT64", "TYPE_BOOL": "BOOL"}
@@ -80,6 +81,12 @@ def test_every_shape_of_s1_begins_with_a_one_that_triton_checks(s1):
 @pytest.mark.parametrize(("model", "kind"), [("s1", OrchestratorConfig), *CONFIGS.items()])
 def test_the_parameters_are_those_that_the_code_knows(root, model, kind):
     assert set(read_config(root, model).parameters) == {field.name for field in fields(kind)}
+
+
+@pytest.mark.parametrize("config", ["config.pbtxt", "configs/bls.pbtxt"])
+def test_the_comment_on_engine_model_names_every_engine(root, config):
+    (line,) = [line for line in (root / "model_repository/s1" / config).read_text().splitlines() if 'key: "engine_model"' in line]
+    assert set(line.partition("#")[2].replace("|", " ").split()) == set(serving_env.ENGINES)
 
 
 def test_the_config_for_bls_differs_in_the_transport_and_the_instances_alone(root, s1):

@@ -12,17 +12,21 @@ PB_UTILS = "triton_python_backend_utils"
 COMMANDS_OWN = {"click", "rich", "markdown_it", "matplotlib", "jinja2", "tokenizers"}
 GRADINGS_OWN = {"math_verify", "lm_eval", "datasets"}  # idem, and these are large
 
+CPU_LIBRARIES = {"openvino", "openvino_genai", "xllamacpp"}
+
 # (folder or file, everything outside the standard library that it may import)
 RULES = {
     f"{SERVER}/core": {"budgetforce.core"},
     f"{SERVER}/text": {"budgetforce.errors", "transformers", "tokenizers", "jinja2"},
     f"{SERVER}/presets": {"budgetforce.errors", "budgetforce.text"},
     f"{SERVER}/errors.py": set(),
+    f"{SERVER}/engine/cpu": {"budgetforce.engine", "budgetforce.errors", "budgetforce.config", "numpy"} | CPU_LIBRARIES,
     f"{SERVER}/config.py": {"budgetforce.errors"},
     f"{SERVER}/engine": {
         "budgetforce.engine",
         "budgetforce.errors",
         "budgetforce.config",
+        "budgetforce.text.tokenizer_files",
         "numpy",
         "pycurl",
         "google",
@@ -30,18 +34,49 @@ RULES = {
         "openvino_genai",
     }
     | {PB_UTILS, "gguf", "tokenizers", "transformers", "huggingface_hub", "xllamacpp", "vllm", "tensorrt_llm"},
-    f"{SERVER}/serving": {"budgetforce", "numpy", PB_UTILS},
+    f"{SERVER}/serving": {
+        "budgetforce.serving",
+        "budgetforce.core",
+        "budgetforce.text",
+        "budgetforce.engine",
+        "budgetforce.presets",
+        "budgetforce.config",
+        "budgetforce.errors",
+        "numpy",
+        PB_UTILS,
+    },
+    f"{SERVER}/processes.py": set(),
+    f"{SERVER}/health.py": set(),
     f"{SERVER}/building": {
         "budgetforce.building",
         "budgetforce.errors",
         "budgetforce.presets",
         "budgetforce.text",
-        "budgetforce.triton_files",
+        "budgetforce.processes",
     }
     | {"huggingface_hub"},
+    f"{SERVER}/launcher": {
+        "budgetforce.launcher",
+        "budgetforce.building",  # its preflight: checks of the machine before a start
+        "budgetforce.engine",
+        "budgetforce.presets",
+        "budgetforce.text",
+        "budgetforce.config",
+        "budgetforce.errors",
+        "budgetforce.processes",
+    },
     "model_repository": {"budgetforce.serving"},
     CLIENT: {"s1_client", "tritonclient", "numpy", "grpc"} | COMMANDS_OWN | GRADINGS_OWN,
     "build": set(),
+}
+
+# package of the client -> what it must not import
+FORBIDDEN = {
+    f"{CLIENT}/runs": {"s1_client.cli", "s1_client.evaluation", "s1_client.loadtest"},
+    f"{CLIENT}/evaluation": {"s1_client.cli", "s1_client.loadtest"},
+    f"{CLIENT}/loadtest": {"s1_client.cli", "s1_client.evaluation", "s1_client.runs"},
+    f"{CLIENT}/testing": {"s1_client.cli", "s1_client.evaluation", "s1_client.loadtest", "s1_client.runs"},
+    f"{CLIENT}/cli/plots": {f"s1_client.cli.{folder}" for folder in ("reply", "evaluate", "load", "server")},
 }
 
 
@@ -76,17 +111,97 @@ def test_a_part_imports_only_what_it_may(root, where):
     assert wrong == []
 
 
+def test_every_part_of_the_server_has_a_rule(root):
+    parts = {path.name for path in (root / SERVER).iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()}
+    assert {f"{SERVER}/{name}" for name in parts - {"__init__.py"}} == {where for where in RULES if where.startswith(SERVER)}
+
+
 def test_tritons_module_is_imported_only_by_the_shells(root):
     """Everything else runs, and is tested, without Triton."""
     users = {path.name for path in files(root, SERVER) if PB_UTILS in set(imported(path))}
     assert users == {"request_reader.py", "ports.py", "metrics.py", "model.py", "engine_model.py", "triton_bls.py"}
 
 
+def test_only_the_embedded_engine_knows_the_libraries_of_the_cpu(root):
+    """Every other engine module runs, and is tested, without them and without the embedded engine."""
+    engine = root / SERVER / "engine"
+    private = (*CPU_LIBRARIES, "budgetforce.engine.cpu")
+    others = [path for path in engine.rglob("*.py") if path.parent != engine / "cpu"]
+    wrong = [path.name for path in others for name in imported(path) if f"{name}.".startswith(tuple(f"{library}." for library in private))]
+    assert wrong == []
+
+
 def test_the_library_needs_no_package_of_the_command(root):
     users = {path for path in files(root, CLIENT) if COMMANDS_OWN & {name.partition(".")[0] for name in imported(path)}}
-    assert {path.parent.name for path in users} == {"cli"}
+    assert {path.relative_to(root / CLIENT).parts[0] for path in users} == {"cli"}
     users = {path for path in files(root, CLIENT) if GRADINGS_OWN & {name.partition(".")[0] for name in imported(path)}}
-    assert {path.name for path in users} == {"_math_worker.py", "_recipes.py", "functions.py", "lm_eval.py", "lm_eval_model.py"}
+    assert {path.name for path in users} == {"_recipes.py", "functions.py", "lm_eval.py", "lm_eval_model.py", "math_worker.py"}
+
+
+def is_within(name, package):
+    return name == package or name.startswith(f"{package}.")
+
+
+def forbidden(path, packages):
+    return [f"{path.name}: {name}" for name in imported(path) if any(is_within(name, package) for package in packages)]
+
+
+@pytest.mark.parametrize("where", FORBIDDEN)
+def test_the_clients_packages_import_only_downwards(root, where):
+    paths = files(root, where)
+    assert paths
+    assert [wrong for path in paths for wrong in forbidden(path, FORBIDDEN[where])] == []
+
+
+def modules(root):
+    """Module of the client -> the modules that it imports, also inside functions."""
+    source = (root / CLIENT).parent
+    paths = {".".join(path.relative_to(source).with_suffix("").parts).removesuffix(".__init__"): path for path in files(root, CLIENT)}
+    return {name: {one for one in imported_names(path) if one in paths} - {name} for name, path in paths.items()}
+
+
+def imported_names(path):
+    """Full names of all modules, and of all that is taken out of them."""
+    yield from imported(path)
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def folders(graph):
+    """The same of the client's folders: its top, a package, or a folder of the command. A private folder belongs to its parent."""
+
+    packages = {module.rpartition(".")[0] for module in graph}
+
+    def folder(module):
+        package = (module if module in packages else module.rpartition(".")[0]).partition("._")[0]
+        return ".".join(package.split(".")[: 3 if package.startswith("s1_client.cli.") else 2])
+
+    found = {}
+    for module, targets in graph.items():
+        found.setdefault(folder(module), set()).update({folder(target) for target in targets} - {folder(module)})
+    return found
+
+
+def circles(graph):
+    """What is left of a graph when each node that imports nothing is taken away, again and again."""
+    left = {node: set(targets) for node, targets in graph.items()}
+    while done := {node for node, targets in left.items() if not targets & left.keys()}:
+        left = {node: targets for node, targets in left.items() if node not in done}
+    return left
+
+
+def test_the_clients_folders_have_no_circle(root):
+    graph = folders({name: targets for name, targets in modules(root).items() if name != "s1_client.__main__"})
+    assert {"s1_client", "s1_client.runs", "s1_client.evaluation", "s1_client.cli", "s1_client.cli.reply"} < graph.keys()
+    assert circles(graph) == {}
+
+
+def test_a_circle_and_a_forbidden_import_are_found(tmp_path):
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": set()}).keys() == {"a", "b", "c"}
+    bad = tmp_path / "bad.py"
+    bad.write_text("def late():\n    from s1_client.cli.output import echo\n")
+    assert forbidden(bad, FORBIDDEN[f"{CLIENT}/evaluation"]) == ["bad.py: s1_client.cli.output"]
 
 
 def test_nothing_of_ours_imports_the_tests(root):

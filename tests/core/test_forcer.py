@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What budget forcing does, rule by rule, on ids that are easy to read."""
+"""Budget forcing, rule by rule, on ids that are easy to read."""
 
 import pytest
+from forcing_plan import ANSWER, CUT, DOT, END, EOS, HEAD, HMM, NL, OPEN, PHANTOM, PREFIX, PROMPT, TAIL, THINK, WAIT, A, B, make_plan
 
 from budgetforce.core import (
     AnswerEnd,
@@ -10,16 +11,16 @@ from budgetforce.core import (
     BudgetRule,
     Cancelled,
     Emit,
+    EngineProtocolError,
     Finish,
-    ForcingPlan,
     Generate,
     Phase,
-    ProtocolViolation,
     Reencode,
     Reencoded,
     RefusedFor,
     RoundEnd,
     RoundEnded,
+    ShellProtocolError,
     Started,
     State,
     StopWordFound,
@@ -29,41 +30,12 @@ from budgetforce.core import (
     TokensSampled,
 )
 
-PROMPT, A, B, NL, DOT, WAIT, HMM, OPEN, CUT, PREFIX, END, EOS = (100, 101), 1, 2, 10, 11, 50, 51, 60, 61, 62, 90, 91
-HEAD, TAIL = 20, 21  # of a character of two bytes
-THINK, ANSWER = 70, 71  # END + one of them is a marker
-PHANTOM = 200
-
-
-def plan(**changes):
-    defaults = {
-        "prompt_ids": PROMPT,
-        "thinking_terminators": frozenset({END, EOS}),
-        "answer_terminators": frozenset({END, EOS}),
-        "max_thinking_tokens": 8,
-        "num_ignore": 0,
-        "ignore_ids": ((WAIT,),),
-        "max_answer_tokens": 4,
-        "max_context_tokens": 1000,
-        "answer_ids": (OPEN,),
-        "cut_answer_ids": (OPEN, CUT),
-        "answer_prefix_ids": (PREFIX,),
-        "line_break_ids": (NL,),
-        "line_break_bearing": frozenset({NL}),
-        "boundary_ids": frozenset({NL, DOT}),
-        "fragments": {HEAD: b"\xc3", TAIL: b"\xa9"},
-        "num_token_ids": PHANTOM,
-        "thinking_marker_ids": (END, THINK),
-        "answer_marker_ids": (END, ANSWER),
-    }
-    return ForcingPlan(**{**defaults, **changes})
-
 
 class Driver:
     """Feeds rounds of ids to a forcer and keeps all its actions."""
 
     def __init__(self, **changes):
-        self.forcer = BudgetForcer(plan(**changes))
+        self.forcer = BudgetForcer(make_plan(**changes))
         self.actions = list(self.forcer.receive(Started()))
 
     def round(self, *ids):
@@ -106,14 +78,14 @@ def test_a_spent_budget_cuts_and_forces_the_answer():
     assert driver.round(END).ledger.thinking_end is ThinkingEnd.BUDGET
 
 
-def test_a_cut_behind_a_line_break_adds_none():
-    """Whatever token bears the line break."""
+def test_a_cut_after_a_line_break_adds_no_other():
+    """Whichever token ends in the line break."""
     driver = Driver(max_thinking_tokens=2).round(A, NL)
     assert driver.rounds[-1].context_ids == (*PROMPT, A, NL, OPEN, CUT, PREFIX)
 
 
 def test_a_budget_of_zero_answers_at_once():
-    """No thinking round is asked for."""
+    """No thinking round is requested."""
     driver = Driver(max_thinking_tokens=0)
     assert [generate.phase for generate in driver.rounds] == [Phase.ANSWER]
     assert driver.rounds[0].context_ids == (*PROMPT, NL, OPEN, CUT, PREFIX)
@@ -131,20 +103,20 @@ def test_a_refused_end_becomes_the_ignore_string_and_may_not_come_back_first():
 
 
 def test_an_empty_ignore_string_only_refuses():
-    """Nothing is put in, but the terminator may still not come first."""
+    """Nothing is injected, but the next id still must not be a terminator."""
     driver = Driver(num_ignore=1, ignore_ids=((),)).round(A, END)
     assert driver.rounds[1].context_ids == (*PROMPT, A)
     assert driver.rounds[1].min_tokens == 1
 
 
 @pytest.mark.parametrize(("budget", "next_phase"), [(3, Phase.ANSWER), (4, Phase.THINKING)])
-def test_an_end_is_refused_only_while_the_budget_holds_the_string_and_one_id(budget, next_phase):
-    """Two ids thought: 3 leaves one (the string and nothing behind it), 4 leaves two."""
+def test_an_end_is_refused_only_while_the_budget_has_room_for_the_string_and_an_id(budget, next_phase):
+    """Two ids are sampled: a budget of 3 leaves one (the string and no id after it), 4 leaves two."""
     assert Driver(max_thinking_tokens=budget, num_ignore=5).round(A, B, END).rounds[1].phase is next_phase
 
 
-def test_the_budget_holds_over_all_rounds_with_what_was_injected():
-    """2 sampled + 1 injected + 1 sampled = 4: cut there although ignores are left."""
+def test_the_budget_covers_all_rounds_and_the_injected_ids():
+    """2 sampled + 1 injected + 1 sampled = 4: cut there although num_ignore is not used up."""
     driver = Driver(max_thinking_tokens=4, num_ignore=9).round(A, B, END)
     assert driver.rounds[1].max_new_tokens == 1
     ledger = driver.round(A).round(END).ledger
@@ -152,7 +124,7 @@ def test_the_budget_holds_over_all_rounds_with_what_was_injected():
 
 
 def test_a_terminator_as_the_last_id_of_the_budget_is_a_natural_end():
-    """The engine looks for stops before it looks at the length."""
+    """The engine checks for stop ids before it checks the length."""
     assert Driver(max_thinking_tokens=2).round(A, END).round(END).ledger.thinking_end is ThinkingEnd.NATURAL
 
 
@@ -163,7 +135,7 @@ def test_the_answer_prefix_can_follow_a_natural_end_too():
 
 
 def test_a_thinking_prefix_starts_the_thought_and_counts():
-    """It is injected before the first round, if the budget holds it and one id more."""
+    """It is injected before the first round, if the budget has room for it and another id."""
     driver = Driver(thinking_prefix_ids=(A, B), max_thinking_tokens=3)
     assert driver.rounds[0].context_ids == (*PROMPT, A, B)
     assert driver.rounds[0].max_new_tokens == 1
@@ -178,14 +150,14 @@ def test_the_answer_is_cut_at_its_cap_and_at_the_context():
 
 
 def test_a_stop_word_ends_the_answer():
-    """The shell finds it in the text; the core books it."""
+    """The shell finds it in the text; the core records it."""
     driver = Driver().round(END)
     driver.actions += driver.forcer.receive(TokensSampled((A,)))
     ledger = driver.end(StopWordFound()).ledger
     assert (ledger.answer_end, ledger.rounds[-1].ended_by) == (AnswerEnd.STOP_WORD, RoundEnd.STOP_WORD)
 
 
-def test_an_answer_of_nothing_is_no_success():
+def test_an_answer_without_ids_is_no_success():
     """A terminator at once: empty, not stopped."""
     assert Driver().round(A, END).round(EOS).ledger.answer_end is AnswerEnd.EMPTY
 
@@ -194,19 +166,19 @@ def test_an_answer_of_nothing_is_no_success():
 
 
 def test_below_the_floor_every_end_is_refused():
-    """As often as needed, though no ignores are left; then the end is accepted."""
+    """As often as needed, even if num_ignore is used up; above it the end is accepted."""
     driver = Driver(min_thinking_tokens=4).round(A, END).round(B, END).round(A, END)
     assert [r.refused_for for r in driver.forcer.ledger.rounds] == [RefusedFor.FLOOR, RefusedFor.FLOOR, None, None]
     assert [generate.phase for generate in driver.rounds] == [Phase.THINKING] * 3 + [Phase.ANSWER]
 
 
-def test_ignores_are_spent_before_the_floor_is_asked():
+def test_num_ignore_is_used_up_before_the_floor_refuses():
     driver = Driver(min_thinking_tokens=6, num_ignore=1).round(A, END).round(B, END).round(A, END)
     assert [r.refused_for for r in driver.forcer.ledger.rounds[:3]] == [RefusedFor.NUM_IGNORE, RefusedFor.FLOOR, RefusedFor.FLOOR]
 
 
 def test_the_floor_holds_even_where_the_string_does_not_fit():
-    """7 of 8 thought: no room for the string and an id more, so the end is only refused."""
+    """7 of 8 ids are used: no room for the string and another id, so the end is only refused."""
     driver = Driver(min_thinking_tokens=8).round(A, A, A, A, A, A, A, END)
     assert driver.rounds[-1].context_ids == (*PROMPT, *[A] * 7)
     assert (driver.rounds[-1].max_new_tokens, driver.rounds[-1].min_tokens) == (1, 1)
@@ -222,7 +194,7 @@ def test_ignore_strings_are_used_in_turn():
 
 
 def test_grace_lets_a_cut_wait_for_the_end_of_a_sentence():
-    """A round of at most so many ids that stops at a boundary, too; it is counted and told."""
+    """A round of at most grace_tokens ids that also stops at a boundary; it is counted and reported."""
     driver = Driver(max_thinking_tokens=2, grace_tokens=3).round(A, B)
     grace = driver.rounds[1]
     assert (grace.phase, grace.max_new_tokens, grace.stop_ids) == (Phase.THINKING, 3, {END, EOS, NL, DOT})
@@ -244,15 +216,15 @@ def test_a_cut_at_a_boundary_needs_no_grace():
 
 
 def test_an_end_in_the_grace_is_a_natural_one():
-    """It is not refused, whatever ignores are left: the budget is spent."""
+    """It is not refused, whatever num_ignore says: the budget is spent."""
     driver = Driver(max_thinking_tokens=2, grace_tokens=2, num_ignore=5).round(A, B).round(A, END)
     assert driver.rounds[-1].context_ids == (*PROMPT, A, B, A, OPEN)
     ledger = driver.round(A, END).ledger
     assert (ledger.thinking_end, ledger.grace) == (ThinkingEnd.NATURAL, 1)
 
 
-def test_a_cut_takes_half_a_character_back():
-    """It was never handed on; it is counted as dropped, and the budget stays spent."""
+def test_a_cut_removes_half_a_character():
+    """It was never emitted; it is counted as dropped, and the budget stays spent."""
     driver = Driver(max_thinking_tokens=3).round(HEAD, TAIL, HEAD)
     assert driver.rounds[-1].context_ids == (*PROMPT, HEAD, TAIL, NL, OPEN, CUT, PREFIX)
     assert driver.shown(Phase.THINKING) == [HEAD, TAIL]
@@ -260,21 +232,21 @@ def test_a_cut_takes_half_a_character_back():
     assert (ledger.dropped, ledger.thinking) == (1, 2)
 
 
-def test_the_answers_cut_takes_half_a_character_back_too():
+def test_the_answers_cut_removes_half_a_character_too():
     driver = Driver(max_answer_tokens=2).round(END).round(A, HEAD)
     assert driver.shown(Phase.ANSWER) == [A]
     assert driver.ledger.dropped == 1
 
 
 @pytest.mark.parametrize("ids", [(HEAD, END), (HEAD, A, END), (TAIL, END)])
-def test_what_no_cut_broke_is_kept(ids):
-    """A model that ends, or goes on, inside a character is taken at its word."""
+def test_half_a_character_is_kept_where_nothing_is_cut(ids):
+    """The model itself ended or continued inside a character."""
     driver = Driver().round(*ids)
     assert driver.shown(Phase.THINKING) == list(ids[:-1])
 
 
 def test_ids_without_a_token_are_dropped_and_counted():
-    """Neither shown nor in the next context; they used the engine's time, so they used the budget."""
+    """Neither shown nor in the next context; they took the engine's time, so they count against the budget."""
     driver = Driver(max_thinking_tokens=3).round(A, PHANTOM, PHANTOM - 1)
     assert driver.rounds[-1].context_ids == (*PROMPT, A, PHANTOM - 1, NL, OPEN, CUT, PREFIX)
     ledger = driver.round(PHANTOM, A, END).ledger
@@ -286,7 +258,7 @@ def test_ids_without_a_token_are_dropped_and_counted():
 
 
 def test_answer_now_closes_thinking_at_once():
-    """As a cut does; what the engine still sends for the round is not wanted."""
+    """As a cut does; further ids of that round are discarded."""
     driver = Driver()
     driver.actions += driver.forcer.receive(TokensSampled((A, HEAD)))
     driver.end(AnswerNow())
@@ -320,7 +292,7 @@ def test_time_up_closes_thinking_and_leaves_the_answer_to_come():
 
 
 def test_time_up_ends_an_answer_with_what_it_has():
-    """But for half a character."""
+    """Except for half a character."""
     driver = Driver().round(END)
     driver.actions += driver.forcer.receive(TokensSampled((A, HEAD)))
     ledger = driver.end(TimeIsUp()).ledger
@@ -335,7 +307,7 @@ def test_time_up_between_an_answers_last_id_and_its_end_changes_nothing():
     assert driver.end(RoundEnded()).ledger.answer_end is AnswerEnd.STOP
 
 
-def test_time_up_ends_what_a_free_model_says():
+def test_time_up_ends_the_answer_of_a_free_model():
     thought = free().round(END).round(THINK)
     thought.actions += thought.forcer.receive(TokensSampled((A,)))
     assert thought.end(TimeIsUp()).rounds[-1].phase is Phase.ANSWER
@@ -369,7 +341,7 @@ def test_a_free_model_may_answer_without_a_thought():
     assert free().round(END).round(ANSWER).round(A, EOS).ledger.thinking_end is ThinkingEnd.ABSENT
 
 
-def test_a_free_model_that_never_answers_is_told_of():
+def test_a_free_model_that_never_answers_is_reported():
     """Ended by itself, or cut: the answer is missing, not empty."""
     ended = free().round(END).round(THINK).round(A, EOS).ledger
     assert (ended.thinking_end, ended.answer_end) == (ThinkingEnd.NATURAL, AnswerEnd.MISSING)
@@ -377,7 +349,7 @@ def test_a_free_model_that_never_answers_is_told_of():
     assert (cut.thinking_end, cut.answer_end) == (ThinkingEnd.LENGTH, AnswerEnd.MISSING)
 
 
-def test_what_only_begins_a_marker_is_text():
+def test_the_beginning_of_a_marker_alone_is_text():
     driver = free().round(END).round(THINK).round(A, END).round(B).round(END).round(ANSWER).round(A, EOS)
     assert driver.shown(Phase.THINKING) == [A, END, B]
 
@@ -397,7 +369,7 @@ def test_answer_now_closes_a_free_thought():
     assert driver.rounds[-1].context_ids == (*PROMPT, END, THINK, A, NL, OPEN, CUT, PREFIX)
 
 
-def test_a_cut_takes_half_a_character_back_where_nothing_is_forced_too():
+def test_a_cut_removes_half_a_character_where_nothing_is_forced_too():
     driver = Driver(mode=ThinkingMode.FREE, max_thinking_tokens=0, max_answer_tokens=2).round(A, HEAD)
     assert (driver.shown(Phase.ANSWER), driver.ledger.dropped) == ([A], 1)
     whole = Driver(mode=ThinkingMode.FREE, max_thinking_tokens=0, max_answer_tokens=2).round(HEAD, TAIL)
@@ -414,15 +386,15 @@ def test_a_free_answer_of_a_marker_alone_is_empty():
     assert free().round(END).round(ANSWER).round(EOS).ledger.answer_end is AnswerEnd.EMPTY
 
 
-def test_answer_now_leaves_the_cap_of_everything_as_it_is():
-    """9 in all: 2 for the marker and 3 thought leave 4."""
+def test_answer_now_leaves_the_cap_of_all_ids_unchanged():
+    """9 in total: 2 for the marker and 3 of the thought leave 4."""
     driver = free().round(END).round(THINK)
     driver.actions += driver.forcer.receive(TokensSampled((A, A, A)))
     assert driver.end(AnswerNow()).rounds[-1].max_new_tokens == 4
 
 
-def test_a_free_thought_leaves_room_for_an_answer_that_is_asked_for():
-    """The context holds 12 behind the prompt; opening an answer takes up to 4 of them."""
+def test_a_free_thought_leaves_room_for_a_requested_answer():
+    """The context holds 12 ids after the prompt; opening an answer takes up to 4 of them."""
     driver = Driver(mode=ThinkingMode.FREE, max_thinking_tokens=0, max_answer_tokens=99, max_context_tokens=len(PROMPT) + 12)
     assert driver.rounds[0].max_new_tokens == 8
 
@@ -437,7 +409,7 @@ def test_thinking_off_goes_straight_to_the_answer():
 
 
 def test_per_round_gives_every_round_the_whole_cap_and_cuts_afterwards():
-    """The rounds go on from what is later cut off; an end in mid-sentence gets the plain marker."""
+    """The rounds continue from ids that are later cut off; an end in mid-sentence gets the plain marker."""
     driver = Driver(budget_rule=BudgetRule.PER_ROUND, max_thinking_tokens=3, num_ignore=1, fragments={}).round(A, A, END).round(B, B, END)
     assert [(r.max_new_tokens, r.min_tokens) for r in driver.rounds[:2]] == [(3, 1), (3, 1)]
     assert driver.rounds[1].context_ids == (*PROMPT, A, A, WAIT)
@@ -448,19 +420,19 @@ def test_per_round_gives_every_round_the_whole_cap_and_cuts_afterwards():
 
 
 @pytest.mark.parametrize(("num_ignore", "floor", "min_tokens"), [(0, 0, 0), (0, 2, 2), (1, 0, 1), (1, 2, 1)])
-def test_per_round_masks_up_to_its_floor_or_behind_a_refused_end(num_ignore, floor, min_tokens):
-    """The authors' code overrides its floor where ends are ignored."""
+def test_per_round_masks_up_to_its_floor_or_after_a_refused_end(num_ignore, floor, min_tokens):
+    """The authors' code overrides its floor where ends are refused."""
     driver = Driver(budget_rule=BudgetRule.PER_ROUND, num_ignore=num_ignore, min_thinking_tokens=floor)
     assert driver.rounds[0].min_tokens == min_tokens
 
 
-def test_sampled_counts_terminators_and_not_what_is_injected():
+def test_sampled_counts_terminators_but_not_injected_ids():
     driver = Driver(budget_rule=BudgetRule.SAMPLED, max_thinking_tokens=4, num_ignore=5).round(A, END)
     assert [r.max_new_tokens for r in driver.rounds[:2]] == [4, 2]
 
 
-def test_a_seam_through_text_puts_other_ids_in_place():
-    """The core asks for them, and counts by how many the context changed."""
+def test_re_encoding_at_a_seam_replaces_ids():
+    """The core requests them, and counts the change of the context's length."""
     driver = Driver(budget_rule=BudgetRule.SAMPLED, num_ignore=1, reencode_from=1, leave_answer_to_model=True, max_answer_tokens=5).round(
         A, END
     )
@@ -474,8 +446,8 @@ def test_a_seam_through_text_puts_other_ids_in_place():
 
 
 @pytest.mark.parametrize(("new_ids", "left"), [((PROMPT[1],), 38), ((PROMPT[1], *[A] * 30), 8), ((PROMPT[1], *[A] * 38), None)])
-def test_the_answers_room_is_what_is_left_behind_a_re_encoding(new_ids, left):
-    """However long the text came out; none at all is a cut, not a request for nothing."""
+def test_a_re_encoding_changes_the_answers_room(new_ids, left):
+    """The answer has the rest of the context; without room the sample ends, and no empty round is requested."""
     settings = {"budget_rule": BudgetRule.SAMPLED, "reencode_from": 1, "leave_answer_to_model": True, "answer_prefix_ids": ()}
     driver = Driver(**settings, max_answer_tokens=99, max_context_tokens=40, max_thinking_tokens=5).round(A, END)
     driver.end(Reencoded(new_ids))
@@ -512,21 +484,48 @@ def test_cancelling_ends_everywhere_and_nothing_follows(ids):
     ("changes", "ids", "message"),
     [
         ({}, (END, A), "after the round's end"),
-        ({"max_thinking_tokens": 1}, (A, B), "more than the 1 ids"),
+        ({"max_thinking_tokens": 1}, (A, B), "more than the 1 requested ids"),
         ({}, (A,), "without a terminator"),
     ],
 )
 def test_an_engine_that_breaks_its_contract_is_caught(changes, ids, message):
-    """Never papered over: the reply ends with an error that says what happened."""
+    """Never hidden: the sample ends with an error that says what happened."""
     driver = Driver(**changes)
-    with pytest.raises(ProtocolViolation, match=message):
+    with pytest.raises(EngineProtocolError, match=message):
         driver.round(*ids)
     assert driver.forcer.state is State.DONE
 
 
-def test_a_forbidden_terminator_that_comes_first_all_the_same_is_caught():
-    """Else a refused end could be chosen again at once, and nobody would know."""
-    with pytest.raises(ProtocolViolation, match="forbidden"):
+@pytest.mark.parametrize(
+    ("before", "event", "message"),
+    [
+        ([], TokensSampled((A,)), "TokensSampled in state IDLE: the first event must be Started"),
+        ([], StopWordFound(), "StopWordFound in state IDLE: the first event must be Started"),
+        ([Started()], Started(), "Started in state THINKING: OPENED has no cell in row THINKING of the state table"),
+        ([Started()], Reencoded((A,)), "Reencoded in state THINKING: the plan re-encodes nothing"),
+    ],
+)
+def test_an_event_that_the_state_does_not_allow_is_the_shells_mistake(before, event, message):
+    """Never blamed on the engine: the error names event and state, and the sample is over."""
+    forcer = BudgetForcer(make_plan())
+    for earlier in before:
+        forcer.receive(earlier)
+    with pytest.raises(ShellProtocolError, match=message):
+        forcer.receive(event)
+    assert (forcer.state, forcer.receive(Started())) == (State.DONE, [])
+
+
+def test_ids_between_two_rounds_are_the_shells_mistake():
+    """The round has ended and the next one waits for the re-encoded context."""
+    driver = Driver(reencode_from=0, num_ignore=1)
+    driver.round(A, END)
+    with pytest.raises(ShellProtocolError, match="TokensSampled in state THINKING: no round runs"):
+        driver.forcer.receive(TokensSampled((A,)))
+
+
+def test_a_forbidden_terminator_that_comes_first_is_caught():
+    """Otherwise a refused end could come back at once, unnoticed."""
+    with pytest.raises(EngineProtocolError, match="forbidden"):
         Driver(num_ignore=2).round(A, END).round(END)
 
 
@@ -546,6 +545,6 @@ def test_a_forbidden_terminator_that_comes_first_all_the_same_is_caught():
     ],
 )
 def test_a_plan_that_makes_no_sense_is_refused(changes):
-    """When it is built, not while it runs."""
+    """When the plan is built, not while it runs."""
     with pytest.raises(ValueError, match=r"empty|out of range|no room"):
-        plan(**changes)
+        make_plan(**changes)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The list of planted bugs fits the sources; one of them is planted here, all of them by ``tests/mutations.py``."""
+"""The list of planted bugs fits the sources; the first bug is planted here, all of them by ``tests/mutations.py``."""
 
 import pytest
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The table of states is whole and ends."""
+"""The table of states is complete, and every path through it ends."""
 
 from budgetforce.core.states import TRANSITIONS, Cause, State, mermaid
 

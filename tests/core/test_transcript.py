@@ -1,101 +1,91 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every id is booked as it comes, and handed on when its characters are whole."""
+"""Every id is counted on arrival and emitted when its characters are complete."""
 
 import pytest
+from forcing_plan import HEAD, PHANTOM, TAIL, A, make_plan
 
-from budgetforce.core import BudgetRule, Emit, ForcingPlan, Phase
+from budgetforce.core import BudgetRule, Emit, Phase
 from budgetforce.core.transcript import Transcript
 
-HEAD, TAIL, TEXT, PHANTOM = 1, 2, 3, 90
-THINKING, ANSWER = Phase.THINKING, Phase.ANSWER
+TEXT, THINKING, ANSWER = A, Phase.THINKING, Phase.ANSWER
 
 
-def transcript(**changes):
-    settings = {
-        "prompt_ids": (100,),
-        "thinking_terminators": frozenset({9}),
-        "answer_terminators": frozenset({9}),
-        "max_thinking_tokens": 10,
-        "max_answer_tokens": 1,
-        "max_context_tokens": 100,
-        "fragments": {HEAD: b"\xc3", TAIL: b"\xa9"},
-        "num_token_ids": PHANTOM,
-    }
-    one = Transcript(ForcingPlan(**{**settings, **changes}))
-    one.begin_round(THINKING)
-    return one
+def make_transcript(**changes):
+    transcript = Transcript(make_plan(prompt_ids=(100,), **changes))
+    transcript.begin_round(THINKING)
+    return transcript
 
 
-def sample(one, *ids, phase=THINKING):
-    one.round.num_sampled_tokens += len(ids)
-    actions = [action for token_id in ids for action in one.sample(phase, token_id)]
-    one.check()
+def sample(transcript, *ids, phase=THINKING):
+    transcript.round.num_sampled_tokens += len(ids)
+    actions = [action for token_id in ids for action in transcript.add_sampled(phase, token_id)]
+    transcript.check()
     return [action.ids for action in actions]
 
 
-def test_a_character_is_handed_on_when_it_is_whole():
-    one = transcript()
-    assert sample(one, TEXT, HEAD) == [(TEXT,)]
-    assert sample(one, TAIL) == [(HEAD, TAIL)]
-    assert one.context == [100, TEXT, HEAD, TAIL]
+def test_a_character_is_emitted_when_it_is_whole():
+    transcript = make_transcript()
+    assert sample(transcript, TEXT, HEAD) == [(TEXT,)]
+    assert sample(transcript, TAIL) == [(HEAD, TAIL)]
+    assert transcript.context == [100, TEXT, HEAD, TAIL]
 
 
-def test_half_a_character_can_be_taken_back():
-    one = transcript()
-    sample(one, TEXT, HEAD)
-    one.drop_held()
-    one.check()
-    assert (one.context, one.ledger.thinking_sampled, one.ledger.dropped) == ([100, TEXT], 1, 1)
-    assert sample(one, TAIL) == [(TAIL,)]
+def test_half_a_character_can_be_removed():
+    transcript = make_transcript()
+    sample(transcript, TEXT, HEAD)
+    transcript.drop_held()
+    transcript.check()
+    assert (transcript.context, transcript.ledger.thinking_sampled, transcript.ledger.dropped) == ([100, TEXT], 1, 1)
+    assert sample(transcript, TAIL) == [(TAIL,)]
 
 
-def test_what_is_injected_comes_behind_what_was_held():
-    one = transcript()
-    sample(one, HEAD)
-    assert one.inject(THINKING, (50,)) == [Emit(phase=THINKING, ids=(HEAD,)), Emit(phase=THINKING, ids=(50,), injected=True)]
-    assert one.inject(THINKING, ()) == []
-    assert one.round.injected_ids == [50]
+def test_injected_ids_come_after_held_ids():
+    transcript = make_transcript()
+    sample(transcript, HEAD)
+    assert transcript.inject(THINKING, (50,)) == [Emit(phase=THINKING, ids=(HEAD,)), Emit(phase=THINKING, ids=(50,), injected=True)]
+    assert transcript.inject(THINKING, ()) == []
+    assert transcript.round.injected_ids == [50]
 
 
 def test_an_id_without_a_token_leaves_only_a_count():
-    one = transcript()
-    assert sample(one, PHANTOM, PHANTOM + 7) == []
-    assert (one.context, one.ledger.dropped, one.round.num_dropped_tokens) == ([100], 2, 2)
+    transcript = make_transcript()
+    assert sample(transcript, PHANTOM, PHANTOM + 7) == []
+    assert (transcript.context, transcript.ledger.dropped, transcript.round.num_dropped_tokens) == ([100], 2, 2)
 
 
-def test_what_turns_out_to_be_a_marker_changes_sides():
-    one = transcript()
-    one.hold(ANSWER, TEXT)
-    one.round.num_sampled_tokens += 1
-    assert one.release_as_marker(THINKING) == [Emit(phase=THINKING, ids=(TEXT,), hidden=True)]
-    one.check()
-    assert (one.ledger.answer_sampled, one.ledger.thinking_sampled) == (0, 1)
+def test_ids_that_turn_out_to_be_a_marker_count_for_the_other_phase():
+    transcript = make_transcript()
+    transcript.hold(ANSWER, TEXT)
+    transcript.round.num_sampled_tokens += 1
+    assert transcript.release_as_marker(THINKING) == [Emit(phase=THINKING, ids=(TEXT,), hidden=True)]
+    transcript.check()
+    assert (transcript.ledger.answer_sampled, transcript.ledger.thinking_sampled) == (0, 1)
 
 
-def test_ids_beyond_an_afterwards_cut_are_context_until_it_comes():
-    one = transcript(budget_rule=BudgetRule.PER_ROUND, max_thinking_tokens=2)
-    assert sample(one, TEXT, TEXT, TEXT) == [(TEXT,), (TEXT,)]
-    assert one.inject(THINKING, (50,)) == []
-    assert one.context == [100, TEXT, TEXT, TEXT, 50]
-    one.cut_overrun()
-    one.check()
-    assert (one.context, one.ledger.dropped, one.ledger.thinking) == ([100, TEXT, TEXT], 1, 2)
+def test_ids_beyond_a_later_cut_stay_in_the_context_until_the_cut():
+    transcript = make_transcript(budget_rule=BudgetRule.PER_ROUND, max_thinking_tokens=2)
+    assert sample(transcript, TEXT, TEXT, TEXT) == [(TEXT,), (TEXT,)]
+    assert transcript.inject(THINKING, (50,)) == []
+    assert transcript.context == [100, TEXT, TEXT, TEXT, 50]
+    transcript.cut_overrun()
+    transcript.check()
+    assert (transcript.context, transcript.ledger.dropped, transcript.ledger.thinking) == ([100, TEXT, TEXT], 1, 2)
 
 
-def test_a_replaced_end_is_booked_as_a_difference():
-    one = transcript()
-    sample(one, TEXT, TEXT)
-    one.replace_end(1, (7,))
-    one.check()
-    assert (one.context, one.ledger.reencoded) == ([100, 7], -1)
+def test_a_replaced_end_is_counted_as_a_difference():
+    transcript = make_transcript()
+    sample(transcript, TEXT, TEXT)
+    transcript.replace_end(1, (7,))
+    transcript.check()
+    assert (transcript.context, transcript.ledger.reencoded) == ([100, 7], -1)
 
 
-def test_wrong_books_are_a_bug_that_is_seen():
-    one = transcript()
-    one.context.append(5)
+def test_a_ledger_that_disagrees_with_the_context_is_caught():
+    transcript = make_transcript()
+    transcript.context.append(5)
     with pytest.raises(AssertionError, match="the context has 2 ids"):
-        one.check()
-    one = transcript()
-    one.round.num_sampled_tokens += 1
+        transcript.check()
+    transcript = make_transcript()
+    transcript.round.num_sampled_tokens += 1
     with pytest.raises(AssertionError, match="the engine sampled 1 ids"):
-        one.check()
+        transcript.check()

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every short world: all engine outputs over a small alphabet, under all small budgets, obey the laws.
 
-Worlds are walked as a tree: a branch is taken only where the engine is asked for an id, so no
-two plays are alike and none is left out.
+Worlds are walked as a tree: a branch is taken only where the core requests an id, so no two
+plays are equal and none is left out.
 """
 
 from itertools import product
 
 import pytest
+from forcing_plan import END, EOS, HEAD, NL, PHANTOM, A, make_plan
 
 from budgetforce.core import (
     AnswerEnd,
@@ -17,7 +18,6 @@ from budgetforce.core import (
     Cancelled,
     Emit,
     Finish,
-    ForcingPlan,
     Generate,
     Phase,
     RoundEnded,
@@ -28,14 +28,13 @@ from budgetforce.core import (
     TokensSampled,
 )
 
-ORDINARY, LINE_BREAK, END, EOS, END_OF_TEXT, HEAD, PHANTOM = 1, 2, 3, 4, 5, 6, 99
+ORDINARY, LINE_BREAK, END_OF_TEXT = A, NL, 92
 ALPHABET = (ORDINARY, LINE_BREAK, END, EOS, END_OF_TEXT, HEAD, PHANTOM)
 TERMINATORS = frozenset({END, EOS, END_OF_TEXT})
 
 
-def make_plan(budget=0, num_ignore=0, floor=0, grace=0, strings=((),), **changes):
+def small_plan(budget=0, num_ignore=0, floor=0, grace=0, strings=((),), **changes):
     settings = {
-        "prompt_ids": (100,),
         "thinking_terminators": TERMINATORS,
         "answer_terminators": TERMINATORS,
         "max_thinking_tokens": budget,
@@ -45,22 +44,15 @@ def make_plan(budget=0, num_ignore=0, floor=0, grace=0, strings=((),), **changes
         "grace_tokens": grace,
         "boundary_ids": frozenset({LINE_BREAK}) if grace else frozenset(),
         "max_answer_tokens": 2,
-        "max_context_tokens": 1000,
-        "answer_ids": (60,),
-        "cut_answer_ids": (60, 61),
-        "answer_prefix_ids": (62,),
-        "line_break_ids": (LINE_BREAK,),
-        "line_break_bearing": frozenset({LINE_BREAK}),
         "fragments": {HEAD: b"\xc3"},
-        "num_token_ids": 90,
         "thinking_marker_ids": (END, ORDINARY),
         "answer_marker_ids": (END, LINE_BREAK),
     }
-    return ForcingPlan(**{**settings, **changes})
+    return make_plan(**{**settings, **changes})
 
 
 def every_world(play, length, alphabet=ALPHABET):
-    """Call ``play(world)``, which says how many ids of the world it used, for every world that differs in those."""
+    """Call ``play(world)``, which returns how many ids of the world it used, for every world that differs in used ids."""
     digits, num_worlds = [0] * length, 0
     while True:
         used = min(play(tuple(alphabet[digit] for digit in digits)), length)
@@ -74,7 +66,7 @@ def every_world(play, length, alphabet=ALPHABET):
 
 
 def next_ids(world, position, generate):
-    """What an engine that wants to say ``world`` from ``position`` on says in a round, and where it stands then."""
+    """Return the ids that an engine with script ``world`` samples in a round from ``position`` on, and the new position."""
     ids = []
     while len(ids) < generate.max_new_tokens:
         token_id = world[position] if position < len(world) else EOS
@@ -88,35 +80,35 @@ def next_ids(world, position, generate):
 
 
 def play(plan, world, *, burst, interrupt=None):
-    """A whole reply: the forcer, its actions, the ids that the engine said, how many of the world that took.
+    """Play a whole sample; return the forcer, its actions, the sampled ids and the number of the world's ids used.
 
-    ``interrupt`` = (event, n): the event comes behind the n-th id, and the rest of that round never does.
+    ``interrupt`` = (event, n): the event follows the n-th id, and the rest of that round is discarded.
     """
     forcer = BudgetForcer(plan)
-    actions, said, position = list(forcer.receive(Started())), [], 0
+    actions, sampled, position = list(forcer.receive(Started())), [], 0
     while not isinstance(actions[-1], Finish):
         ids, position = next_ids(world, position, actions[-1])
         for chunk in [ids] if burst else [[token_id] for token_id in ids]:
-            if interrupt and len(said) == interrupt[1] and (told := forcer.receive(interrupt[0])):
-                actions += told
+            if interrupt and len(sampled) == interrupt[1] and (interrupted := forcer.receive(interrupt[0])):
+                actions += interrupted
                 break
-            said += chunk
+            sampled += chunk
             actions += forcer.receive(TokensSampled(tuple(chunk)))
         else:
             actions += forcer.receive(RoundEnded())
-    return forcer, actions, said, position
+    return forcer, actions, sampled, position
 
 
 def emitted(actions):
     return [(a.phase, a.injected, i) for a in actions if isinstance(a, Emit) for i in a.ids]
 
 
-def check_books(plan, forcer, actions, said):
-    """What holds for every reply, forced or not, however it ended."""
+def check_ledger(plan, forcer, actions, sampled):
+    """Check the laws of every sample, forced or not, however it ended."""
     ledger, shown = forcer.ledger, emitted(actions)
     assert sum(isinstance(action, Finish) for action in actions) == 1
     assert (*plan.prompt_ids, *(i for _, _, i in shown)) == forcer.context_ids
-    assert len(said) == ledger.thinking_sampled + ledger.answer_sampled + ledger.terminators + ledger.dropped
+    assert len(sampled) == ledger.thinking_sampled + ledger.answer_sampled + ledger.terminators + ledger.dropped
     assert PHANTOM not in forcer.context_ids
     phases = [phase for phase, _, _ in shown]
     assert phases == sorted(phases, key=[Phase.THINKING, Phase.ANSWER].index)
@@ -125,7 +117,7 @@ def check_books(plan, forcer, actions, said):
 
 
 def check_forcing(plan, forcer, actions):
-    """The cap, the refusals, the floor, the cut."""
+    """Check cap, refusals, floor and cut."""
     ledger, shown = forcer.ledger, emitted(actions)
     thought = [i for phase, _, i in shown if phase is Phase.THINKING]
     dropped = sum(record.num_dropped_tokens for record in ledger.rounds if record.phase is Phase.THINKING)
@@ -147,8 +139,8 @@ def check_forcing(plan, forcer, actions):
 
 
 def check_world(plan, world, check):
-    forcer, actions, said, used = play(plan, world, burst=True)
-    check_books(plan, forcer, actions, said)
+    forcer, actions, sampled, used = play(plan, world, burst=True)
+    check_ledger(plan, forcer, actions, sampled)
     check(plan, forcer, actions)
     one_by_one = play(plan, world, burst=False)
     assert emitted(one_by_one[1]) == emitted(actions)
@@ -161,7 +153,7 @@ def all_plans(**changes):
     budgets, ignores, floors, graces = range(5), range(3), (0, 2, 4), (0, 2)
     for budget, ignore, floor, grace, strings in product(budgets, ignores, floors, graces, (((),), ((7,), (7, 8)))):
         if floor <= budget:
-            yield make_plan(budget, ignore, floor, grace, strings, **changes)
+            yield small_plan(budget, ignore, floor, grace, strings, **changes)
 
 
 @pytest.mark.parametrize(
@@ -178,7 +170,7 @@ def test_every_short_world_obeys_the_laws(alphabet, length, num_worlds):
 
 
 def test_every_short_world_of_a_model_that_is_left_to_itself():
-    """Phases are the model's own; a thought never opens after the answer; nothing is lost."""
+    """Phases are the model's own; a thought never opens after the answer; no id is lost."""
 
     def check(plan, forcer, actions):
         ledger = forcer.ledger
@@ -187,7 +179,7 @@ def test_every_short_world_of_a_model_that_is_left_to_itself():
         if ledger.answer_end is AnswerEnd.MISSING:
             assert not any(phase is Phase.ANSWER for phase, _, _ in emitted(actions))
 
-    plan = make_plan(mode=ThinkingMode.FREE, max_answer_tokens=6)
+    plan = small_plan(mode=ThinkingMode.FREE, max_answer_tokens=6)
     assert every_world(lambda world: check_world(plan, world, check), length=6) == 10_657
 
 
@@ -200,23 +192,23 @@ def test_every_short_world_under_the_authors_rules(rule):
         assert ledger.num_ignored <= plan.num_ignore
 
     for budget, ignore in product(range(4), range(3)):
-        plan = make_plan(budget, ignore, strings=((7,),), budget_rule=rule, fragments={})
+        plan = small_plan(budget, ignore, strings=((7,),), budget_rule=rule, fragments={})
         every_world(lambda world, plan=plan: check_world(plan, world, check), length=4)
 
 
 @pytest.mark.parametrize("event", [AnswerNow(), TimeIsUp(), Cancelled()])
 @pytest.mark.parametrize("mode", [ThinkingMode.FORCED, ThinkingMode.FREE])
 def test_an_interrupt_at_any_moment_of_any_short_world(event, mode):
-    """One end, the books in order, whenever it comes."""
+    """The sample ends exactly once and its ledger balances, whenever the event comes."""
     forced = mode is ThinkingMode.FORCED
-    plan = make_plan(3 if forced else 0, 1, 0, 2, ((7,),), mode=mode, max_answer_tokens=4)
+    plan = small_plan(3 if forced else 0, 1, 0, 2, ((7,),), mode=mode, max_answer_tokens=4)
     for moment in range(6):
 
         def check(world, moment=moment):
-            forcer, actions, said, used = play(plan, world, burst=False, interrupt=(event, moment))
-            check_books(plan, forcer, actions, said)
+            forcer, actions, sampled, used = play(plan, world, burst=False, interrupt=(event, moment))
+            check_ledger(plan, forcer, actions, sampled)
             assert not forced or forcer.ledger.thinking - forcer.ledger.grace <= plan.max_thinking_tokens
-            if isinstance(event, Cancelled) and len(said) == moment and forcer.ledger.answer_end is AnswerEnd.CANCELLED:
+            if isinstance(event, Cancelled) and len(sampled) == moment and forcer.ledger.answer_end is AnswerEnd.CANCELLED:
                 assert isinstance(actions[-1], Finish)
             return used
 

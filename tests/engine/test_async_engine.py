@@ -31,7 +31,7 @@ def call(ids=(1, 2, 3), **changes):
 
 
 class Steps:
-    """An engine and its owner, who waits until there is something to step for."""
+    """An engine and its owner, which waits until there is progress."""
 
     def __init__(self, source, folder):
         (folder / "config.json").write_text(json.dumps({"vocab_size": 100, "max_position_embeddings": 50}))
@@ -47,7 +47,7 @@ class Steps:
         return self.engine.step()
 
     def run(self, *calls):
-        """Ids by call until all are over, and the usage of each."""
+        """Step until all calls are over; return the ids and the usage of each."""
         submitted = [self.engine.submit(one) for one in calls]
         said, over = {key: [] for key, _ in submitted}, set()
         while len(over) < len(calls):
@@ -106,12 +106,12 @@ def test_a_call_ends_as_tensorrt_llm_would_end_it(steps, changes, said):
     steps.until(lambda: not script.running)
 
 
-def test_calls_run_side_by_side(steps):
+def test_calls_run_concurrently(steps):
     said, _ = steps.run(call(), call(max_new_tokens=2), call(stop_words=((10,),)))
     assert said == [[10, 11, 12, 13, 14], [10, 11], [10]]
 
 
-def test_a_cancelled_call_is_left_and_says_nothing_more(steps):
+def test_a_cancelled_call_is_closed_and_returns_no_more_ids(steps):
     script.reset(10, 11)
     key, _ = steps.engine.submit(call())
     steps.step()
@@ -132,7 +132,7 @@ def test_a_call_that_is_cancelled_at_once_never_reaches_the_library(steps):
     assert f"call-{key}" not in script.left
 
 
-def test_what_the_library_finds_in_its_cache_is_told_in_blocks(steps):
+def test_reuse_of_the_librarys_cache_is_reported_in_blocks(steps):
     script.num_cached = 11
     _, (usage,) = steps.run(call(range(1, 14)))
     assert (usage.num_reused_blocks, usage.num_total_blocks) == (2, 5)  # of 4 ids: 8 found, 18 occupied
@@ -154,7 +154,7 @@ def test_a_call_that_breaks_fails_alone_with_one_line(steps):
         ({"sampling": Sampling(bad_words=((1, 2),))}, "bad_words_list"),
     ],
 )
-def test_what_would_kill_a_library_or_be_cut_is_refused_by_name(steps, changes, field):
+def test_values_that_would_kill_a_library_or_be_cut_are_refused_by_name(steps, changes, field):
     with pytest.raises(InvalidRequest) as refused:
         steps.engine.submit(call(**changes))
     assert refused.value.field == field
@@ -173,7 +173,7 @@ SEED = 2**63 - 1
 SAMPLING = Sampling(temperature=0.5, top_k=7, top_p=0.8, seed=SEED, repetition_penalty=1.1, presence_penalty=0.2, frequency_penalty=-0.3)
 
 
-def test_sampling_is_said_in_vllms_words(vllm_steps):
+def test_sampling_parameters_for_vllm(vllm_steps):
     vllm_steps.run(call(sampling=SAMPLING), call())
     sampled, greedy = vllm_steps.engine._source._engine.params
     assert (sampled.temperature, sampled.top_k, sampled.top_p, sampled.seed) == (0.5, 7, 0.8, SEED)
@@ -181,7 +181,7 @@ def test_sampling_is_said_in_vllms_words(vllm_steps):
     assert (greedy.temperature, greedy.top_k, greedy.top_p, greedy.seed) == (0.0, 0, 1.0, None)
 
 
-def test_sampling_is_said_in_the_llm_apis_words():
+def test_sampling_parameters_for_the_llm_api():
     sampled, greedy = sampling_params(call(sampling=SAMPLING)), sampling_params(call())
     assert (sampled.temperature, sampled.top_k, sampled.top_p, sampled.seed) == (0.5, 7, 0.8, SEED)
     assert (sampled.repetition_penalty, sampled.presence_penalty, sampled.frequency_penalty) == (1.1, 0.2, -0.3)
@@ -190,7 +190,7 @@ def test_sampling_is_said_in_the_llm_apis_words():
 
 
 def test_a_seed_that_is_no_int64_is_refused(steps):
-    """In either library it would end more than its own call."""
+    """In either library it would crash more than its own call."""
     with pytest.raises(InvalidRequest, match=f"seed.*allowed: 0 to {SEED}"):
         steps.engine.submit(call(sampling=Sampling(top_p=0.9, seed=SEED + 1)))
     assert not script.running
@@ -198,7 +198,7 @@ def test_a_seed_that_is_no_int64_is_refused(steps):
 
 
 def test_as_many_banned_ids_as_vllm_takes_and_no_more(vllm_steps, monkeypatch):
-    """One more would end its engine with all calls. Ids that the vocabulary has not are not sent, and do not count."""
+    """Another id would crash its engine with all calls. Ids outside the vocabulary are not sent, and do not count."""
     source = vllm_steps.engine._source
     big = ModelLimits(vocab_size=3000, max_seq_len=50)
     monkeypatch.setattr(source, "limits", big)
@@ -224,7 +224,7 @@ def test_as_many_sequences_as_s1_runs_replies_fit_into_a_library(steps):
 
 @pytest.mark.parametrize("chosen", [None, "forkserver"])
 def test_vllm_spawns_its_processes_unless_the_operator_says_otherwise(monkeypatch, tmp_path, chosen):
-    """A fork of Triton's process would have its locks and its CUDA, and none of its threads."""
+    """A fork of Triton's process would have its locks and its CUDA state, but none of its threads."""
     name = "VLLM_WORKER_MULTIPROC_METHOD"
     monkeypatch.setenv(name, chosen or "")
     if chosen is None:
@@ -234,8 +234,8 @@ def test_vllm_spawns_its_processes_unless_the_operator_says_otherwise(monkeypatc
     assert os.environ[name] == (chosen or "spawn")
 
 
-def test_an_engine_that_dies_is_started_again_and_its_calls_may_be_tried_again(vllm_steps):
-    """All of them, and those that come before it is back."""
+def test_an_engine_that_dies_is_restarted_and_its_calls_may_be_retried(vllm_steps):
+    """All running calls, and calls that arrive before the restart is done."""
     back = threading.Event()
     script.reset(10, 11)
     keys = {vllm_steps.engine.submit(call())[0] for _ in range(3)}
@@ -251,7 +251,7 @@ def test_an_engine_that_dies_is_started_again_and_its_calls_may_be_tried_again(v
     while len(errors) < len(keys):
         errors |= {one.key: type(one.error) for one in vllm_steps.step() if one.finished}
     assert errors == dict.fromkeys(keys, EngineUnavailable)
-    with pytest.raises(EngineUnavailable, match="being started again"):
+    with pytest.raises(EngineUnavailable, match="being restarted"):
         vllm_steps.engine.submit(call())
     back.set()
     vllm_steps.until(lambda: vllm_steps.engine._source is not None)
@@ -259,7 +259,7 @@ def test_an_engine_that_dies_is_started_again_and_its_calls_may_be_tried_again(v
     assert ["has died" in line for line in vllm_steps.lines] == [True]
 
 
-def test_an_engine_that_cannot_be_started_again_yet_is_tried_again(vllm_steps, monkeypatch):
+def test_a_failed_restart_is_retried(vllm_steps, monkeypatch):
     monkeypatch.setattr(async_engine, "RESTART_PAUSE_S", 0.01)
     start, failures = vllm_steps.engine._start, [MemoryError("no room"), OSError("no device")]
 
@@ -273,14 +273,14 @@ def test_an_engine_that_cannot_be_started_again_yet_is_tried_again(vllm_steps, m
     with pytest.raises(EngineUnavailable):
         vllm_steps.run(call())
     vllm_steps.until(lambda: vllm_steps.engine._source is not None)
-    assert [line for line in vllm_steps.lines if "cannot be started" in line] == [
-        "the engine cannot be started again: ENGINE_FAILED: no device",
-        "the engine cannot be started again: ENGINE_FAILED: no room",
+    assert [line for line in vllm_steps.lines if "cannot be restarted" in line] == [
+        "the engine cannot be restarted: ENGINE_FAILED: no device",
+        "the engine cannot be restarted: ENGINE_FAILED: no room",
     ]
     assert vllm_steps.run(call(max_new_tokens=1))[0] == [[10]]
 
 
-def test_closing_leaves_the_calls_and_gives_the_library_back(tmp_path):
+def test_closing_ends_the_calls_and_the_library(tmp_path):
     script.reset(10)
     steps = Steps(VllmSource, tmp_path)
     steps.engine.submit(call())
@@ -302,7 +302,7 @@ def test_a_library_that_does_not_start_says_why_and_leaves_no_thread():
 
 
 @pytest.mark.parametrize(("version", "is_refused"), [("1.2.1", True), ("1.3.0rc25", True), ("1.3.0rc26", False), ("1.3.0", False)])
-def test_a_tensorrt_llm_that_ignores_what_it_is_told_is_refused(monkeypatch, tmp_path, version, is_refused):
+def test_a_tensorrt_llm_that_ignores_parameters_is_refused(monkeypatch, tmp_path, version, is_refused):
     monkeypatch.setattr(tensorrt_llm, "__version__", version)
     if is_refused:
         with pytest.raises(ConfigError, match="ignores bad words"):

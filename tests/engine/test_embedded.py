@@ -5,7 +5,7 @@ import pytest
 from scripted_pipeline import ScriptedPipeline
 
 from budgetforce.engine.base import Sampling
-from budgetforce.engine.embedded import EmbeddedEngine
+from budgetforce.engine.cpu.embedded import EmbeddedEngine
 from budgetforce.engine.token_engine import ModelLimits, TokenCall
 from budgetforce.errors import InvalidRequest
 
@@ -21,7 +21,7 @@ def engine_that_says(*ids, **settings):
 
 
 def run(engine, *calls):
-    """Ids by call until all are over."""
+    """Step until all calls are over; return the ids of each."""
     keys = {engine.submit(one)[0]: index for index, one in enumerate(calls)}
     said, over = {index: [] for index in keys.values()}, set()
     while len(over) < len(calls):
@@ -51,7 +51,7 @@ def test_a_call_ends_as_tensorrt_llm_would_end_it(changes, said):
     assert run(engine_that_says(*range(10, 30)), call(**changes)) == [said]
 
 
-def test_calls_run_side_by_side():
+def test_calls_run_concurrently():
     """Continuous batching: every step computes all of them."""
     engine = engine_that_says(*range(10, 30))
     assert run(engine, call(), call(max_new_tokens=2)) == [[10, 11, 12, 13, 14], [10, 11]]
@@ -64,7 +64,7 @@ def test_a_call_that_is_over_is_not_computed_again():
     assert engine._pipeline.computed[1:] == [[1]] * 4
 
 
-def test_a_cancelled_call_is_not_computed_again_and_says_nothing_more():
+def test_a_cancelled_call_is_not_computed_again_and_returns_no_more_ids():
     engine = engine_that_says(*range(10, 30))
     key, _ = engine.submit(call())
     engine.step()
@@ -74,8 +74,8 @@ def test_a_cancelled_call_is_not_computed_again_and_says_nothing_more():
     engine.cancel(key)  # again: nothing
 
 
-def test_a_call_that_is_cancelled_in_its_prefill_is_computed_up_to_its_first_id_and_says_nothing():
-    """Until then it holds its room in the cache."""
+def test_a_call_cancelled_in_prefill_is_computed_up_to_its_first_id_and_returns_no_ids():
+    """Until then it holds its blocks in the cache."""
     prefill: list[int] = []
     engine = engine_that_says(*range(10, 30), num_blocks=5)
     pipeline = engine._pipeline
@@ -92,7 +92,7 @@ def test_a_call_that_is_cancelled_in_its_prefill_is_computed_up_to_its_first_id_
     assert [progress.key for progress in engine.step()] == [behind]
 
 
-def test_a_pipeline_that_breaks_says_nothing_of_cancelled_calls():
+def test_a_pipeline_that_breaks_reports_no_cancelled_calls():
     engine = engine_that_says(*range(10, 30))
     engine._pipeline.step = dict
     (key, _), (other, _) = engine.submit(call()), engine.submit(call())
@@ -103,15 +103,15 @@ def test_a_pipeline_that_breaks_says_nothing_of_cancelled_calls():
     assert [progress.key for progress in engine.step()] == [other]
 
 
-def test_calls_wait_in_order_until_their_longest_fits_the_cache():
-    """Nothing that runs is ever evicted for another: 3 + 5 ids are 2 blocks, and one for copy on write."""
+def test_calls_wait_in_order_until_their_maximum_length_fits_the_cache():
+    """No running call is ever evicted for another: 3 + 5 ids are 2 blocks, and a block for copy on write."""
     engine = engine_that_says(*range(10, 30), num_blocks=6)
     assert len(run(engine, *[call() for _ in range(3)])) == 3
     assert engine._pipeline.computed[0] == [0, 1]
 
 
 def test_a_call_that_the_pipeline_holds_back_waits_and_keeps_its_place():
-    """Others start meanwhile. The pipeline is asked in order, so it knows whom they would overtake."""
+    """Others start meanwhile. The pipeline sees the calls in order, so it knows which calls they would overtake."""
     engine = engine_that_says(*range(10, 30))
     engine._pipeline.held_back = {(4, 5), (6,)}
     first, behind, second = (engine.submit(call(ids))[0] for ids in ((4, 5), (1, 2), (6,)))
@@ -132,8 +132,8 @@ def test_a_waiting_call_can_be_cancelled():
     assert all(key not in computed for computed in engine._pipeline.computed)
 
 
-def test_usage_says_how_many_blocks_were_found_and_occupied():
-    """The continuation finds what the first call computed, in full blocks of 4."""
+def test_usage_counts_reused_and_occupied_blocks():
+    """The continuation finds the ids that the first call computed, in full blocks of 4."""
     engine = engine_that_says(*range(10, 30))
     _, first = engine.submit(call())
     while engine.has_work():
@@ -145,8 +145,8 @@ def test_usage_says_how_many_blocks_were_found_and_occupied():
     assert (second.num_reused_blocks, second.num_total_blocks) == (1, 4)  # the 8th id's KV was never computed
 
 
-def test_a_pipeline_that_counts_its_reuse_is_believed():
-    """In full blocks; our own lower bound is for those that cannot say."""
+def test_the_pipelines_own_count_of_reuse_is_used():
+    """In full blocks; our own lower bound is for pipelines without a count."""
     engine = engine_that_says(*range(10, 30))
     engine._pipeline.reused_ids = 7
     _, usage = engine.submit(call())
@@ -155,7 +155,7 @@ def test_a_pipeline_that_counts_its_reuse_is_believed():
 
 
 def test_a_broken_pipeline_ends_its_calls_and_is_replaced():
-    """Running and waiting ones, each with the error's first line; the next call runs."""
+    """Running and waiting calls, each with the error's first line; the next call runs."""
     engine = engine_that_says(*range(10, 30), num_blocks=3)
     keys = [engine.submit(call())[0] for _ in range(2)]
     engine.step()
@@ -172,8 +172,8 @@ def test_a_broken_pipeline_ends_its_calls_and_is_replaced():
         ({"sampling": Sampling(bad_words=((1,),)), "min_tokens": 1, "end_id": 2}, "min_tokens"),
     ],
 )
-def test_what_cannot_be_honoured_is_refused_by_name(changes, field):
-    """Before the pipeline sees it: bad ids would break it for everyone."""
+def test_unsupported_values_are_refused_by_name(changes, field):
+    """Before the pipeline sees them: bad ids would break it for all calls."""
     with pytest.raises(InvalidRequest) as refused:
         engine_that_says(10).submit(call(**changes))
     assert field == refused.value.field

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How an engine is reached: read from files once, refused where it could not work. (Calls over TLS: test_grpc_tls.py.)"""
+"""An engine's endpoint: its files are read once, and useless settings are refused. (Calls over TLS: test_grpc_tls.py.)"""
 
 import pytest
 
 from budgetforce.config import OrchestratorConfig
-from budgetforce.engine.endpoint import Endpoint, Tls, endpoint_of, read_secret
+from budgetforce.engine.endpoint import Endpoint, Tls, load_endpoint, read_secret
 from budgetforce.errors import ConfigError
 
 
@@ -24,37 +24,37 @@ def file(tmp_path):
     return write
 
 
-def test_without_a_word_of_it_there_is_neither_tls_nor_secret():
-    assert endpoint_of(config()) == Endpoint(address="h:1")
+def test_by_default_there_is_neither_tls_nor_secret():
+    assert load_endpoint(config()) == Endpoint(address="h:1")
 
 
 def test_the_files_of_a_tls_endpoint_are_read(file):
     files = {name: file(name, f"the {name}") for name in ("engine_ca", "engine_cert", "engine_key")}
-    found = endpoint_of(config(engine_url="grpcs://h:1", engine_name="s1.example", engine_secret_file=file("secret", "abc\n"), **files))
+    found = load_endpoint(config(engine_url="grpcs://h:1", engine_name="s1.example", engine_secret_file=file("secret", "abc\n"), **files))
     tls = Tls(ca=b"the engine_ca", name="s1.example", cert=b"the engine_cert", key=b"the engine_key")
     assert found == Endpoint(address="h:1", tls=tls, secret="abc")
 
 
 def test_a_tls_endpoint_needs_no_file():
-    assert endpoint_of(config(engine_url="grpcs://h:1")) == Endpoint(address="h:1", tls=Tls())
+    assert load_endpoint(config(engine_url="grpcs://h:1")) == Endpoint(address="h:1", tls=Tls())
 
 
 @pytest.mark.parametrize("name", ["engine_ca", "engine_name", "engine_cert", "engine_key"])
-def test_what_is_for_tls_is_refused_without_it(name):
+def test_tls_settings_are_refused_without_tls(name):
     with pytest.raises(ConfigError, match=f"'{name}' is for TLS, but engine_url is 'h:1'"):
-        endpoint_of(config(**{name: "x"}))
+        load_endpoint(config(**{name: "x"}))
 
 
 @pytest.mark.parametrize("name", ["engine_cert", "engine_key"])
 def test_half_a_pair_is_refused(name):
     with pytest.raises(ConfigError, match="'engine_cert' and 'engine_key' come together"):
-        endpoint_of(config(engine_url="grpcs://h:1", **{name: "x"}))
+        load_endpoint(config(engine_url="grpcs://h:1", **{name: "x"}))
 
 
 @pytest.mark.parametrize("name", ["engine_ca", "engine_secret_file"])
-def test_a_file_that_is_not_there_is_named(name):
+def test_a_missing_file_is_named(name):
     with pytest.raises(ConfigError, match="/nowhere cannot be read: No such file"):
-        endpoint_of(config(engine_url="grpcs://h:1", **{name: "/nowhere"}))
+        load_endpoint(config(engine_url="grpcs://h:1", **{name: "/nowhere"}))
 
 
 @pytest.mark.parametrize(("text", "secret"), [("abc", "abc"), ("a=b,c:d\n", "a=b,c:d"), ("!~", "!~")])
@@ -64,7 +64,7 @@ def test_a_secret_is_a_line(tmp_path, text, secret):
 
 
 @pytest.mark.parametrize("text", ["", "\n", "a b", "a\nb\n", "a\n\n", "a\r\n", "é", "a\0"])
-def test_what_no_header_could_hold_is_no_secret(tmp_path, text):
+def test_a_secret_that_no_header_can_hold_is_refused(tmp_path, text):
     (tmp_path / "secret").write_text(text)
     with pytest.raises(ConfigError, match="one line of printable ASCII"):
         read_secret(tmp_path / "secret")
@@ -78,12 +78,12 @@ def test_secrets_and_keys_are_not_shown():
 
 @pytest.mark.parametrize("address", ["h:1", "[::1]:8001", "my-host_2.example:65535"])
 def test_an_address_is_a_host_and_a_port(address):
-    assert endpoint_of(config(engine_url=address)).address == endpoint_of(config(engine_url=f"grpcs://{address}")).address == address
+    assert load_endpoint(config(engine_url=address)).address == load_endpoint(config(engine_url=f"grpcs://{address}")).address == address
 
 
 @pytest.mark.parametrize(
     "url", ["", "h", "h:", "h:0", "h:65536", "h:99999", "h:8001/", "h: 1", " h:1", "::1:8001", "grpc://h:1", "http://h:1", "grpcs://h"]
 )
-def test_what_is_no_address_is_refused(url):
+def test_a_wrong_address_is_refused(url):
     with pytest.raises(ConfigError, match="parameter 'engine_url': got '.*', allowed: host:port or grpcs://host:port"):
-        endpoint_of(config(engine_url=url))
+        load_endpoint(config(engine_url=url))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""gRPC over libcurl, against grpcio's own server: what is sent arrives, however it is cut, and every end is told."""
+"""gRPC over libcurl, against grpcio's own server: messages arrive whole, and every end of a call is reported."""
 
 import asyncio
 import threading
@@ -11,11 +11,11 @@ import pytest
 from budgetforce.engine import grpc_calls
 from budgetforce.engine.endpoint import Endpoint
 from budgetforce.engine.grpc_calls import CallFailed, GrpcCalls
-from budgetforce.triton_server import choose_ports
+from budgetforce.launcher.triton_server import choose_ports
 
 
 class Service(grpc.GenericRpcHandler):
-    """Method Many answers with as many messages as the request has bytes, Wait until it is cancelled, Peer with who asks."""
+    """Method Many returns as many messages as the request has bytes, Wait waits for a cancel, Peer returns the caller's address."""
 
     def __init__(self):
         self.cancelled = threading.Event()
@@ -85,7 +85,7 @@ def test_every_message_arrives_whole_and_in_order(address, num):
     assert run(address, scenario) == [bytes([n % 256]) * (n * 37 % 5000) for n in range(num)]
 
 
-def test_more_calls_than_libcurls_own_limit_run_at_once_on_one_connection(address):
+def test_more_calls_than_libcurls_default_limit_run_on_a_single_connection(address):
     async def scenario(calls):
         counts = [0] * 150
 
@@ -114,7 +114,7 @@ def test_a_cancelled_call_ends_on_the_server_too(address, service):
     assert run(address, scenario) == (True, True)
 
 
-def test_a_status_that_is_not_ok_is_told_in_the_servers_words(address):
+def test_a_status_other_than_ok_is_reported_with_the_servers_message(address):
     async def scenario(calls):
         messages = []
         with pytest.raises(CallFailed, match="^50 % full: größer geht nicht$"):
@@ -124,7 +124,7 @@ def test_a_status_that_is_not_ok_is_told_in_the_servers_words(address):
     assert run(address, scenario) == [b"before"]
 
 
-def test_a_method_that_is_not_there_is_a_failure(address):
+def test_an_unknown_method_is_a_failure(address):
     async def scenario(calls):
         with pytest.raises(CallFailed, match="Method not found"):
             await calls.start("test/Nothing", b"", print).ended
@@ -132,8 +132,8 @@ def test_a_method_that_is_not_there_is_a_failure(address):
     run(address, scenario)
 
 
-def test_a_server_that_is_not_there_is_a_failure_at_once_and_found_when_it_comes(service, free_address):
-    """On the same connection object: nothing has to be made anew."""
+def test_a_missing_server_is_a_failure_at_once_and_found_when_it_starts(service, free_address):
+    """With the same GrpcCalls object."""
 
     async def scenario(calls):
         with pytest.raises(CallFailed, match="connect"):
@@ -165,7 +165,7 @@ def test_a_server_that_goes_away_fails_its_running_calls(service, free_address):
 
 
 def test_a_connection_that_was_idle_for_long_is_not_used_again(address, monkeypatch):
-    """The server may have dropped it, because nobody answers its pings between calls."""
+    """The server may have dropped it, because libcurl answers no pings between calls."""
     monkeypatch.setattr(grpc_calls, "_MAX_IDLE_S", 1)
 
     async def scenario(calls):
@@ -179,7 +179,7 @@ def test_a_connection_that_was_idle_for_long_is_not_used_again(address, monkeypa
 
 
 def test_tasks_that_are_cancelled_while_they_await_calls_do_not_harm_the_others(address):
-    """Their futures are cancelled with them; the calls that end together with theirs must be told of their ends."""
+    """Their futures are cancelled with them; other calls that end at the same moment must still end."""
 
     async def scenario(calls):
         async def one(_):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""gRPC over libcurl and TLS, against grpcio's own server: who is trusted, who is told what, and the secret."""
+"""gRPC over libcurl and TLS, against grpcio's own server: trust, client certificates and the secret."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +15,7 @@ NAME = "s1.example"
 
 
 class Echo(grpc.GenericRpcHandler):
-    """Answers with what it was told of the caller: the secret, and the name in the certificate."""
+    """Returns the caller's secret and the name in its certificate."""
 
     def service(self, details):
         return grpc.unary_stream_rpc_method_handler(self.answer)
@@ -53,7 +53,7 @@ def serve(certificate, *, client_ca=None):
 
 @pytest.fixture(scope="module")
 def address(certificate):
-    """Of a server that asks for no certificate."""
+    """Address of a server that requires no client certificate."""
     server, address = serve(certificate)
     yield address
     server.stop(None).wait()
@@ -61,14 +61,14 @@ def address(certificate):
 
 @pytest.fixture(scope="module")
 def strict_address(certificate, ca):
-    """Of one that does."""
+    """Address of a server that requires a client certificate."""
     server, address = serve(certificate, client_ca=ca)
     yield address
     server.stop(None).wait()
 
 
 def call(endpoint):
-    """What comes of two calls at once."""
+    """Make two concurrent calls; return their results."""
 
     async def scenario():
         calls, messages = GrpcCalls(endpoint), []
@@ -86,8 +86,8 @@ def test_a_server_is_trusted_by_its_authority_and_its_name(address, ca):
     assert call(Endpoint(address=address, tls=Tls(ca=ca.cert_pem.bytes(), name=NAME))) == [b"", b""]
 
 
-def test_a_server_is_trusted_by_its_very_certificate(address, certificate):
-    """Without its authority: what a server has can be what its own model trusts."""
+def test_a_server_is_trusted_by_its_own_certificate(address, certificate):
+    """Without its authority: a model can trust the certificate of its own server."""
     own = certificate.cert_chain_pems[0].bytes()
     assert call(Endpoint(address=address, tls=Tls(ca=own, name=NAME))) == [b"", b""]
 
@@ -102,19 +102,19 @@ def test_another_name_is_not_trusted(address, ca):
         call(Endpoint(address=address, tls=Tls(ca=ca.cert_pem.bytes())))
 
 
-def test_another_certificate_of_the_same_authority_is_not_the_very_one(address, ca):
+def test_another_certificate_of_the_same_authority_is_not_trusted(address, ca):
     other = ca.issue_cert(NAME).cert_chain_pems[0].bytes()
     with pytest.raises(CallFailed, match="certificate"):
         call(Endpoint(address=address, tls=Tls(ca=other, name=NAME)))
 
 
-def test_a_server_that_asks_is_shown_our_certificate(strict_address, ca):
+def test_a_server_that_requires_a_client_certificate_gets_it(strict_address, ca):
     chain, key = pem(ca.issue_cert("client.example"))
     tls = Tls(ca=ca.cert_pem.bytes(), name=NAME, cert=chain, key=key)
     assert call(Endpoint(address=strict_address, tls=tls)) == [b" of client.example"] * 2
 
 
-def test_without_a_certificate_it_says_nothing(strict_address, ca):
+def test_without_a_client_certificate_it_refuses_the_call(strict_address, ca):
     with pytest.raises(CallFailed):
         call(Endpoint(address=strict_address, tls=Tls(ca=ca.cert_pem.bytes(), name=NAME)))
 
@@ -124,7 +124,7 @@ def test_the_secret_goes_with_every_call(address, ca):
 
 
 def test_a_proxy_is_for_other_traffic(address, ca, monkeypatch):
-    """Whatever the environment has for the world outside."""
+    """Whatever proxy the environment names."""
     for name in ("http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     assert call(Endpoint(address=address, tls=Tls(ca=ca.cert_pem.bytes(), name=NAME))) == [b"", b""]

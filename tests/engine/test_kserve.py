@@ -33,7 +33,7 @@ def is_repeated(field: descriptor.FieldDescriptor) -> bool:
     return field.is_repeated if hasattr(field, "is_repeated") else field.label == field.LABEL_REPEATED
 
 
-def test_a_request_is_read_by_tritonclient_and_its_answer_by_us():
+def test_tritonclient_reads_our_requests_and_we_read_its_responses():
     request = kserve.ModelInferRequest(model_name="e", id="7", raw_input_contents=[b"\1\0\0\0"])
     request.inputs.add(name="input_ids", datatype="INT32", shape=(1, 1 << 40))
     request.outputs.add(name="output_ids")
@@ -67,7 +67,7 @@ def test_the_server_takes_whatever_protobuf_and_grpcio_an_image_has(root, protob
 
 
 def all_of(requirements: list[Requirement], seen: set[str]) -> Iterator[Requirement]:
-    """These, and what they require in turn, as the packages installed here say it."""
+    """Return these requirements and those that they require in turn, by the metadata of the installed packages."""
     for one in requirements:
         name = re.sub(r"[-_.]+", "-", one.name).lower()
         if one.marker is not None and not any(one.marker.evaluate({"extra": extra}) for extra in ("", *one.extras)):

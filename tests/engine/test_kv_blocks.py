@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The count of reused blocks is a truthful lower bound."""
+"""The count of reused blocks is a true lower bound."""
 
-from budgetforce.engine.kv_blocks import ResidentBlocks
+from budgetforce.engine.cpu.kv_blocks import ResidentBlocks
 
 IDS = list(range(100, 120))
 
@@ -26,14 +26,14 @@ def test_the_last_id_of_a_prompt_is_always_computed():
     assert resident.count(IDS[:9]) == 2
 
 
-def test_the_same_ids_behind_another_prefix_are_other_blocks():
+def test_the_same_ids_after_another_prefix_are_other_blocks():
     resident = blocks()
     resident.add([1, 2, 3, 4, *IDS[:4]])
     assert resident.count([*IDS[:4], 9]) == 0
 
 
 def test_only_half_of_the_pool_is_remembered_least_recently_used_first():
-    """Older blocks may have been given up by the engine: they are not claimed."""
+    """The engine may have evicted older blocks: they are not counted."""
     resident = blocks(num_pool_blocks=4)
     resident.add(IDS[:4])
     resident.add([1] * 4)
@@ -44,7 +44,7 @@ def test_only_half_of_the_pool_is_remembered_least_recently_used_first():
 
 
 def test_while_the_pool_fills_for_the_first_time_blocks_never_found_again_are_forgotten_first():
-    """OpenVINO gives them the pool's own age, however young they are."""
+    """OpenVINO gives them the pool's own timestamp, however new they are."""
     resident = blocks(num_pool_blocks=4)
     for prompt in ([1] * 5, [2] * 5):
         resident.add(prompt)
@@ -54,7 +54,7 @@ def test_while_the_pool_fills_for_the_first_time_blocks_never_found_again_are_fo
     assert resident.count([1] * 5) == resident.count([2] * 5) == 1
 
 
-def test_once_every_block_of_the_pool_was_used_the_young_are_remembered():
+def test_once_every_block_of_the_pool_was_used_the_newest_are_remembered():
     resident = blocks(num_pool_blocks=4)
     for token_id in range(4):
         resident.add([token_id] * 5)
@@ -64,7 +64,7 @@ def test_once_every_block_of_the_pool_was_used_the_young_are_remembered():
     assert resident.count([5] * 5) == resident.count([6] * 5) == 1
 
 
-def test_a_block_that_is_computed_again_is_no_younger():
+def test_a_block_that_is_computed_again_gets_no_new_timestamp():
     """The end of a call gives its blocks no new timestamp."""
     resident = blocks(num_pool_blocks=4)
     resident.add(IDS[:4])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The stand-ins for vLLM and TensorRT-LLM have the signatures that were recorded; vLLM's are the installed one's, where it is."""
+"""The stand-ins for vLLM and TensorRT-LLM have the recorded signatures, and so has vLLM, where it is installed."""
 
 import importlib
 import inspect
@@ -28,7 +28,7 @@ def recorded(root):
 
 
 def signature(library, name):
-    """Parameters and their defaults; "required" where there is none."""
+    """Return the parameters with their defaults; "required" without a default."""
     found = importlib.import_module(library)
     for part in name.split("."):
         found = getattr(found, part) if hasattr(found, part) else importlib.import_module(f"{library}.{part}")

@@ -7,13 +7,13 @@ import random
 import pytest
 
 from budgetforce.engine.base import Sampling
-from budgetforce.engine.embedded import EmbeddedEngine
+from budgetforce.engine.cpu.embedded import EmbeddedEngine
 from budgetforce.engine.token_engine import TokenCall
 
 pytest.importorskip("xllamacpp")
 
-from budgetforce.engine import llamacpp_pipeline
-from budgetforce.engine.llamacpp_pipeline import PIECE
+from budgetforce.engine.cpu import llamacpp_pipeline
+from budgetforce.engine.cpu.llamacpp_pipeline import CHUNK
 
 # On a machine whose cores have other work, threads that wait for each other take minutes for what one does in seconds.
 LlamaCppPipeline = functools.partial(llamacpp_pipeline.LlamaCppPipeline, num_threads=1)
@@ -58,8 +58,8 @@ def short_question(tokenizer):
     return tokenizer.encode_chat([{"role": "user", "content": "Say hi."}])
 
 
-def test_calls_of_different_lengths_each_get_what_they_asked_for(engine):
-    """More calls than slots: those that are over make room."""
+def test_calls_of_different_lengths_each_get_their_number_of_ids(engine):
+    """More calls than slots: finished calls free theirs."""
     assert [len(ids) for ids in run(engine, *(call(prompt(n), max_new_tokens=n) for n in range(1, 12)))] == list(range(1, 12))
 
 
@@ -90,7 +90,7 @@ def test_banned_terminators_do_not_come(engine, short_question):
 
 
 def test_as_many_ids_as_qwen_has_phantoms_are_kept_off_for_a_whole_call(engine):
-    """399, among them all that the model would say."""
+    """399, among them all ids that the model would sample."""
     (free,) = run(engine, call(prompt(0), max_new_tokens=40))
     mask = [*dict.fromkeys(i for i in (*free, *range(5000, 5500)) if (i,) not in TERMINATORS)][:399]
     bad_words = tuple((token_id,) for token_id in mask)
@@ -99,7 +99,7 @@ def test_as_many_ids_as_qwen_has_phantoms_are_kept_off_for_a_whole_call(engine):
     assert not set(masked) & set(mask)
 
 
-def test_the_end_id_is_kept_off_for_as_long_as_asked_and_no_longer(engine, short_question):
+def test_the_end_id_is_suppressed_for_min_tokens_and_no_longer(engine, short_question):
     """Any id can be the end: it ends the call at its first place, unless ``min_tokens`` reaches beyond that."""
     run(engine, call(short_question))
     (said,) = run(engine, call(short_question))
@@ -133,15 +133,15 @@ def test_without_top_k_and_top_p_the_temperature_is_not_used(engine):
     assert greedy == hot == first_of_all
 
 
-def test_penalties_change_what_is_said(engine, short_question):
-    """A presence penalty this high lets no id come twice, not even the prompt's."""
+def test_penalties_change_the_sampled_ids(engine, short_question):
+    """With a presence penalty this high no id is sampled twice, nor an id of the prompt."""
     (said,) = run(engine, call(short_question, max_new_tokens=30, sampling=Sampling(presence_penalty=1000.0)))
     assert len({*short_question, *said}) == len(set(short_question)) + len(said)
 
 
-def test_a_cancelled_call_says_nothing_more_and_frees_its_slot(engine):
-    """Whether its prompt is still being computed or it is speaking."""
-    for length in (10 * PIECE, 40):
+def test_a_cancelled_call_returns_no_more_ids_and_frees_its_slot(engine):
+    """In prefill as well as in decode."""
+    for length in (10 * CHUNK, 40):
         key, _ = engine.submit(call(prompt(1, length), max_new_tokens=1000))
         while length == 40 and not engine.step():
             pass
@@ -153,13 +153,13 @@ def test_a_cancelled_call_says_nothing_more_and_frees_its_slot(engine):
 
 
 def test_a_long_prompt_is_computed_as_a_whole(engine):
-    """In pieces, of which only the last leads to ids: a second call finds all but the last id."""
-    ids = prompt(6, 2 * PIECE + 50)
+    """In chunks, of which only the last leads to ids: a second call finds all ids but the last in the cache."""
+    ids = prompt(6, 2 * CHUNK + 50)
     in_pieces, again = run_alone(engine, call(ids, max_new_tokens=4), call(ids, max_new_tokens=4))
     assert len(in_pieces) == len(again) == 4
 
 
-def test_a_continuation_finds_all_that_was_computed(engine, pipeline):
+def test_a_continuation_finds_all_computed_ids(engine, pipeline):
     """By the server's own count, and a new prompt finds nothing."""
     ids = prompt(2, 100)
     said, fresh = run(engine, call(ids), call(prompt(3, 50)))
@@ -171,7 +171,7 @@ def test_a_continuation_finds_all_that_was_computed(engine, pipeline):
         engine.cancel(key)
 
 
-def test_a_slot_that_fits_is_reused_beside_one_that_holds_far_more(smollm2):
+def test_the_fitting_slot_is_reused_beside_a_far_longer_one(smollm2):
     """A long context that begins with the same prompt does not hide the short one: greedy answers then depend on neither."""
     pipeline = LlamaCppPipeline(smollm2.weights, num_kv_tokens=2048, num_slots=3)
     engine = EmbeddedEngine(lambda: pipeline, smollm2.limits)
@@ -187,7 +187,7 @@ def test_a_slot_that_fits_is_reused_beside_one_that_holds_far_more(smollm2):
 
 
 class Recording:
-    """Stands before a server; keeps its answers and how many ids each slot may hold."""
+    """Wraps a server; records its responses and how many ids each slot may hold."""
 
     def __init__(self, server):
         self.answers, self.slots = [], {}
@@ -200,8 +200,8 @@ class Recording:
         return answer
 
 
-def test_a_full_cache_gives_up_only_what_no_call_uses(smollm2):
-    """Contexts that are over leave the cache for those that run: each prompt is computed once, then id by id."""
+def test_a_full_cache_evicts_only_unused_contexts(smollm2):
+    """Finished contexts make room for running ones: each prompt is computed once, then id by id."""
     pipeline = LlamaCppPipeline(smollm2.weights, num_kv_tokens=512, num_slots=8)
     pipeline._server = server = Recording(pipeline._server)
     engine = EmbeddedEngine(lambda: pipeline, smollm2.limits)
@@ -213,7 +213,7 @@ def test_a_full_cache_gives_up_only_what_no_call_uses(smollm2):
 
 
 def test_ids_that_the_server_refuses_end_all_calls_with_an_error(smollm2):
-    """``EmbeddedEngine`` lets no such call through; should one come, the pipeline says so and is built anew."""
+    """``EmbeddedEngine`` refuses such a call; if it did not, the pipeline would fail and be built anew."""
     built = []
 
     def build():

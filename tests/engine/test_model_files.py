@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Any way of naming a model ends in the same kind of folder, or in a sentence that says why not."""
+"""Every kind of source is prepared as the same kind of folder, or refused in a sentence."""
 
 import hashlib
 import json
@@ -9,8 +9,8 @@ import pytest
 from gguf import GGUFReader, GGUFWriter
 
 from budgetforce.engine import model_files
-from budgetforce.engine.embedded import EmbeddedEngine
-from budgetforce.engine.openvino_pipeline import OpenVinoPipeline
+from budgetforce.engine.cpu.embedded import EmbeddedEngine
+from budgetforce.engine.cpu.openvino_pipeline import OpenVinoPipeline
 from budgetforce.engine.token_engine import TokenCall
 from budgetforce.errors import ConfigError
 from budgetforce.text.tokenizer import ChatTokenizer
@@ -104,7 +104,7 @@ def test_a_gguf_file_is_served_and_prepared_once(smollm2, tmp_path):
 
 
 def test_two_processes_may_prepare_a_model_at_once(tmp_path, monkeypatch):
-    """Who comes second takes what the first one made."""
+    """The second process uses the folder of the first."""
 
     def make(num_rows, out):
         (out / "model.json").write_text(json.dumps({"vocab_size": num_rows, "max_seq_len": 8}))
@@ -150,7 +150,7 @@ def test_a_gguf_of_an_unknown_architecture_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("source", ["nonsense", "/no/such.gguf", "./none", "none/such.gguf", "~/none", "a/b/c"])
-def test_a_source_that_names_nothing_is_refused_and_no_hub_is_asked(source, tmp_path, monkeypatch):
+def test_an_unknown_source_is_refused_without_a_request_to_the_hub(source, tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: pytest.fail("a hub was asked"))
     with pytest.raises(
         ConfigError, match="no such file or folder; allowed: 'smollm2', a GGUF file, a folder with config.json, or a hub id"
@@ -164,7 +164,7 @@ LFS_POINTER = (
 
 
 def refused(source, cache):
-    """The sentence; nothing of the model is kept."""
+    """Return the error's sentence; check that no file is kept."""
     with pytest.raises(ConfigError) as error:
         model_files.prepare(str(source), cache)
     assert list(cache.iterdir()) == []
@@ -178,7 +178,7 @@ def refused(source, cache):
         (LFS_POINTER.encode(), "is only a Git LFS pointer: run 'git lfs pull' in"),
         (b"", "model.gguf is empty"),
         (b"\x89PNG\r\n", "is no GGUF file"),
-        (b"GGUF\x03\0\0\0", "is broken, or not as it should be"),
+        (b"GGUF\x03\0\0\0", "is broken or of an unexpected form"),
     ],
 )
 def test_a_file_that_is_no_model_is_refused_in_a_sentence(tmp_path, content, message):
@@ -187,7 +187,7 @@ def test_a_file_that_is_no_model_is_refused_in_a_sentence(tmp_path, content, mes
 
 
 def test_a_gguf_file_that_was_cut_off_anywhere_is_refused_in_a_sentence(tmp_path):
-    """A download that broke: whatever its readers make of it."""
+    """An incomplete download, whatever exception its readers raise."""
     writer = GGUFWriter(tmp_path / "whole.gguf", arch="llama")
     writer.add_context_length(64)
     writer.add_token_list(["a", "b"])
@@ -220,7 +220,7 @@ def test_one_part_of_a_model_is_refused(tmp_path):
         (None, "model '"),
     ],
 )
-def test_a_folder_with_a_file_that_is_none_is_refused_in_a_sentence(hf_folder, tmp_path, name, content, message):
+def test_a_folder_with_an_unusable_file_is_refused_in_a_sentence(hf_folder, tmp_path, name, content, message):
     path = hf_folder() / name
     path.unlink()
     if content is not None:
@@ -229,7 +229,7 @@ def test_a_folder_with_a_file_that_is_none_is_refused_in_a_sentence(hf_folder, t
 
 
 def test_a_folder_without_some_of_its_weights_is_refused(hf_folder, tmp_path):
-    """And not served with what is there."""
+    """And not served with the weights that are there."""
     folder = hf_folder()
     arrays = {name: array for name, array in tensors("LlamaForCausalLM").items() if ".1.mlp." not in name}
     write_safetensors(folder / "model.safetensors", arrays, "BF16")
@@ -255,7 +255,7 @@ def test_a_download_that_fails_is_one_sentence(tmp_path, monkeypatch):
         raise OSError("no route\nmore")
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", fail)
-    with pytest.raises(ConfigError, match="model 'owner/name': is no folder here, and cannot be downloaded: no route$"):
+    with pytest.raises(ConfigError, match="model 'owner/name' is not a local folder and cannot be downloaded: no route$"):
         model_files.prepare("owner/name", tmp_path)
 
 

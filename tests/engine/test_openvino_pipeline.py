@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The real engine with the real small model: rules, reuse and truth about it."""
+"""OpenVINO with the real small model: ending rules, and reuse that is reported truthfully."""
 
 import os
 import random
@@ -9,8 +9,8 @@ import sys
 import pytest
 
 from budgetforce.engine.base import Sampling
-from budgetforce.engine.embedded import EmbeddedEngine
-from budgetforce.engine.openvino_pipeline import OpenVinoPipeline
+from budgetforce.engine.cpu.embedded import EmbeddedEngine
+from budgetforce.engine.cpu.openvino_pipeline import OpenVinoPipeline
 from budgetforce.engine.token_engine import TokenCall
 
 TERMINATORS = ((0,), (1,), (2,))
@@ -41,7 +41,7 @@ def call(ids, **changes):
     return TokenCall(**{"input_ids": tuple(ids), "max_new_tokens": 12, **changes})
 
 
-def test_calls_of_different_lengths_each_get_what_they_asked_for(engine):
+def test_calls_of_different_lengths_each_get_their_number_of_ids(engine):
     results, _ = run(engine, *(call(prompt(n), max_new_tokens=n) for n in (1, 5, 20)))
     assert [len(ids) for ids, _ in results] == [1, 5, 20]
 
@@ -69,7 +69,7 @@ def test_banned_terminators_do_not_come(engine, tokenizer):
 
 
 def test_as_many_ids_as_qwen_has_phantoms_are_kept_off_for_a_whole_call(engine):
-    """399, among them all that the model would say; a terminator still ends the call."""
+    """399, among them all ids that the model would sample; a terminator still ends the call."""
     ((free, _),), _ = run(engine, call(prompt(0), max_new_tokens=80))
     mask = [*dict.fromkeys(i for i in (*free, *range(5000, 5500)) if (i,) not in TERMINATORS)][:399]
     bad_words = tuple((token_id,) for token_id in mask)
@@ -102,14 +102,14 @@ def test_a_cancelled_call_stops_within_a_step(engine):
 
 
 def test_a_continuation_recomputes_only_what_is_new(engine):
-    """At most one block and what was appended, by the engine's own report."""
+    """At most a block and the appended ids, by the engine's own report."""
     ids = prompt(2, 100)
     ((said, _),), _ = run(engine, call(ids, max_new_tokens=60))
     ((_, usage),), _ = run(engine, call((*ids, *said, 33359)))
     assert len(ids) + len(said) + 1 - usage.num_reused_blocks * 32 <= 32 + 1
 
 
-def test_the_reported_reuse_is_what_the_engine_really_did_not_compute(smollm2):
+def test_the_reported_reuse_equals_the_blocks_that_were_not_computed(smollm2):
     """Ground truth: a pipeline that computes one id a step needs as many steps for a prompt as it computes ids.
 
     The report is in full blocks, the engine also reuses a part of the last one: so the truth
@@ -126,15 +126,15 @@ def test_the_reported_reuse_is_what_the_engine_really_did_not_compute(smollm2):
         assert usage.num_reused_blocks * 32 <= num_reused < (usage.num_reused_blocks + 1) * 32 + 1
 
 
-def test_importing_the_engine_leaves_no_trace_and_tells_nobody(tmp_path):
+def test_importing_the_engine_sends_no_telemetry_and_leaves_no_file(tmp_path):
     """OpenVINO's telemetry would write a client id into the home folder on import."""
-    command = [sys.executable, "-c", "import budgetforce.engine.openvino_pipeline"]
+    command = [sys.executable, "-c", "import budgetforce.engine.cpu.openvino_pipeline"]
     subprocess.run(command, check=True, env={**os.environ, "HOME": str(tmp_path)})
     assert list(tmp_path.rglob("*")) == []
 
 
-def test_calls_that_are_cancelled_in_their_prefill_leave_nothing_wrong_behind(engine):
-    """Dropped there, they would leave blocks of the prefix cache that were not computed: NaNs for who finds them, which is id 0."""
+def test_calls_cancelled_in_prefill_leave_no_wrong_blocks(engine):
+    """Dropped at once, they would leave uncomputed blocks in the prefix cache: later calls would compute NaNs, which sample id 0."""
     draw, beginning = random.Random(0), prompt(77)
     prompts = [beginning + prompt(number, draw.choice((5, 20, 100, 400))) for number in range(12)]
     live = []

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""OpenVINO where it runs, llama.cpp where it does not, a reason where nothing does."""
+"""OpenVINO if it runs, otherwise llama.cpp, otherwise an error with the reasons."""
 
 import pytest
 from scripted_pipeline import ScriptedPipeline
 
 from budgetforce.config import EmbeddedConfig
-from budgetforce.engine import pipelines
+from budgetforce.engine.cpu import pipelines
 from budgetforce.errors import ConfigError
 
 
@@ -25,7 +25,7 @@ def works(*_):
 
 @pytest.fixture
 def build(monkeypatch):
-    """The outcome of ``build_pipeline`` with these two libraries: the pipeline, and what was logged."""
+    """Return the outcome of ``build_pipeline`` with these two libraries: the pipeline, and the log."""
 
     def run(openvino, llamacpp, library="auto"):
         monkeypatch.setattr(pipelines, "_openvino", openvino)
@@ -36,7 +36,7 @@ def build(monkeypatch):
     return run
 
 
-def test_openvino_is_taken_where_it_runs(build):
+def test_openvino_is_used_where_it_runs(build):
     pipeline, log = build(works, fails_to_load)
     assert log == ["embedded_llm: computed by openvino"]
     assert not pipeline.is_busy()
@@ -49,13 +49,13 @@ def test_llama_cpp_takes_over_and_the_log_says_why(build, failing):
     assert log[1] == "embedded_llm: computed by llamacpp"
 
 
-def test_a_library_that_was_asked_for_is_not_replaced(build):
+def test_a_requested_library_is_not_replaced(build):
     assert build(works, works, "llamacpp")[1] == ["embedded_llm: computed by llamacpp"]
     with pytest.raises(ConfigError, match=r"openvino: no such instruction\)"):
         build(fails_to_load, works, "openvino")
 
 
-def test_nothing_that_runs_is_an_error_that_names_both_reasons(build):
+def test_the_error_names_both_reasons_if_no_library_runs(build):
     with pytest.raises(ConfigError, match="openvino: no such instruction; llamacpp: the pipeline broke"):
         build(fails_to_load, fails_at_the_first_id)
 

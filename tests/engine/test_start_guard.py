@@ -3,8 +3,8 @@
 
 import pytest
 
-from budgetforce.engine import start_guard
-from budgetforce.engine.start_guard import StartGuard
+from budgetforce.engine.cpu import start_guard
+from budgetforce.engine.cpu.start_guard import StartGuard
 
 STEM = (1, 2, 3, 4, 5, 6)  # ends inside the second block
 
@@ -14,7 +14,7 @@ def guard(num_pool_blocks=100):
 
 
 def guard_after(*prompts, sampled=()):
-    """A guard that has seen these prompts through, one after the other, each with these ids behind it."""
+    """Return a guard that has run these prompts, one after the other, each followed by these ids."""
     one = guard()
     for key, prompt in enumerate(prompts):
         one.start(key, prompt)
@@ -25,7 +25,7 @@ def guard_after(*prompts, sampled=()):
     return one
 
 
-def test_prompts_that_part_behind_an_end_inside_the_block_do_not_start_together():
+def test_prompts_that_diverge_after_an_end_inside_the_block_do_not_start_together():
     one = guard_after(STEM)
     one.start(7, (*STEM, 10))
     assert not one.may_start(8, (*STEM, 11))
@@ -37,27 +37,27 @@ def test_the_end_may_be_that_of_a_reply():
     assert not one.may_start(8, (*STEM, 11))
 
 
-def test_prompts_that_part_where_nothing_ended_start_together():
-    """As those that share a system prompt alone."""
+def test_prompts_that_diverge_where_no_prompt_ended_start_together():
+    """As do prompts that share only a system prompt."""
     one = guard()
     one.start(7, (*STEM, 10))
     assert one.may_start(8, (*STEM, 11))
 
 
-def test_prompts_that_part_at_a_block_s_begin_start_together():
+def test_prompts_that_diverge_at_the_start_of_a_block_start_together():
     one = guard_after(STEM[:4], STEM[:3])
     one.start(7, (*STEM[:4], 10))
     assert one.may_start(8, (*STEM[:4], 11))
 
 
-def test_prompts_that_part_in_a_later_block_start_together():
-    """Into the block with the end they write the same ids."""
+def test_prompts_that_diverge_in_a_later_block_start_together():
+    """They write the same ids into the block with the end."""
     one = guard_after(STEM)
     one.start(7, (*STEM, 7, 8, 9, 10))
     assert one.may_start(8, (*STEM, 7, 8, 9, 11))
 
 
-def test_equal_prompts_and_a_prompt_that_goes_on_from_another_start_together():
+def test_equal_prompts_and_a_prompt_that_continues_another_start_together():
     one = guard_after(STEM)
     one.start(7, (*STEM, 10))
     assert one.may_start(8, (*STEM, 10))
@@ -84,7 +84,7 @@ def test_a_dropped_call_holds_its_block_for_one_more_step():
     assert one.may_start(8, (*STEM, 12))
 
 
-def test_a_call_does_not_overtake_one_that_it_would_then_keep_waiting():
+def test_a_call_does_not_overtake_a_call_that_it_would_delay():
     one = guard_after(STEM)
     one.start(7, (*STEM, 10))
     assert not one.may_start(8, (*STEM, 11))
@@ -108,7 +108,7 @@ def test_ends_are_remembered_as_long_as_the_pool_can_hold_them():
     assert one.may_start(8, (*STEM, 11))
 
 
-def test_an_end_that_calls_go_on_from_is_not_forgotten():
+def test_an_end_that_calls_continue_from_is_not_forgotten():
     """The pool keeps the block as long as it is used, too."""
     one = guard(num_pool_blocks=2)
     one.start(0, STEM)
@@ -119,14 +119,14 @@ def test_an_end_that_calls_go_on_from_is_not_forgotten():
     assert not one.may_start(8, (*STEM, 11))
 
 
-def test_an_unrelated_reply_that_ended_alike_holds_nothing_back():
-    """Its last block has the same length and the same ids, but another block comes before."""
+def test_an_unrelated_reply_with_the_same_end_holds_no_call_back():
+    """Its last block has the same length and ids, but another block comes before it."""
     one = guard_after((9, *STEM[1:]), sampled=(10, 10))
     one.start(7, (*STEM, 10))
     assert one.may_start(8, (*STEM, 11))
 
 
-def test_of_a_reply_only_what_was_sampled_may_be_an_end():
+def test_only_the_sampled_part_of_a_reply_may_be_an_end():
     """A reply that begins at a block's begin and goes through the next one: both blocks have ends, the prompt's has none."""
     one = guard_after(STEM[:4], sampled=(5, 6, 7, 8, 9))
     stem = (*STEM[:4], 5, 6, 7, 8, 9)
@@ -149,7 +149,7 @@ def test_work_for_a_call_grows_neither_with_the_others_prompts_nor_again_at_each
         one.start(1, (*stem, 1000))
         prompts = {key: (*stem, 1000 + key) for key in range(2, 2 + num_calls)}
         hashes = count(monkeypatch, "extend_hash")
-        comparisons = count(monkeypatch, "_do_part")
+        comparisons = count(monkeypatch, "_differ")
         assert [one.may_start(key, prompt) for key, prompt in prompts.items()] == [not is_held] * num_calls
         assert len(hashes) <= num_calls * (num_blocks + 1 + 4)
         hashes.clear()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Calls become the tensors that tensorrt_llm's contract asks for."""
+"""Calls become the tensors of tensorrt_llm's contract."""
 
 import json
 
@@ -54,7 +54,7 @@ def test_every_tensor_has_the_contracts_type_and_shape(contract):
 
 
 def test_terminators_are_stop_words_and_end_id_stays_unset():
-    """An end id that is hit would not be returned, and nobody could tell which one ended the span."""
+    """An end id would not be returned, and the terminator that ended the round would be unknown."""
     tensors = call_tensors(call())
     assert "end_id" not in tensors
     assert read_word_list(tensors["stop_words_list"]) == ((1,), (2,))
@@ -79,14 +79,14 @@ def test_temperature_zero_is_top_k_one():
     assert not {"temperature", "runtime_top_p"} & set(tensors)
 
 
-def test_a_temperature_alone_asks_for_sampling():
+def test_a_temperature_alone_turns_sampling_on():
     """With neither top-k nor top-p the engine would be greedy."""
     assert call_tensors(call(sampling=Sampling(temperature=0.5)))["runtime_top_p"].tolist() == [[1.0]]
     assert "runtime_top_p" not in call_tensors(call(sampling=Sampling(temperature=0.5, top_k=3)))
 
 
 def test_a_delta_is_as_long_as_its_sequence_length_says():
-    """Ids behind it are padding; an empty delta is allowed."""
+    """Ids after it are padding; an empty delta is allowed."""
     outputs = {"output_ids": np.array([[[4, 5, -1]]]), "sequence_length": np.array([[2]])}
     assert read_delta(outputs) == EngineDelta(ids=(4, 5))
     empty = {"output_ids": np.zeros((1, 1, 0), np.int32), "sequence_length": np.array([[0]]), "kv_cache_reused_blocks": np.array([[3]])}

@@ -4,7 +4,7 @@
 import pytest
 
 from budgetforce.engine.base import Sampling
-from budgetforce.engine.token_engine import Ending, ModelLimits, TokenCall, validate
+from budgetforce.engine.token_engine import EndDetector, ModelLimits, TokenCall, validate
 from budgetforce.errors import InvalidRequest
 
 LIMITS = ModelLimits(vocab_size=100, max_seq_len=50)
@@ -30,17 +30,17 @@ def call(ids=(1, 2, 3), **changes):
 )
 @pytest.mark.parametrize("group", [1, 2, 3, 20])
 def test_a_call_ends_where_tensorrt_llm_would_end_it(changes, said, group):
-    """However many ids a library hands over at once; what it says beyond the end does not count."""
-    ending, kept, is_over = Ending(call(**changes)), [], False
+    """However many ids a library returns at once; ids beyond the end do not count."""
+    detector, kept, is_over = EndDetector(call(**changes)), [], False
     for start in range(10, 30, group):
-        new, is_over = ending.take(range(start, start + group))
+        new, is_over = detector.take(range(start, start + group))
         kept += new
         if is_over:
             break
     assert is_over
     assert kept == said
-    assert (ending.num_sampled, ending.context_len) == (len(said), 3 + len(said))
-    assert ending.computed_ids() == (1, 2, 3, *said)[:-1]
+    assert (detector.num_sampled, detector.context_len) == (len(said), 3 + len(said))
+    assert detector.computed_ids() == (1, 2, 3, *said)[:-1]
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_a_call_ends_where_tensorrt_llm_would_end_it(changes, said, group):
         ({}, (set(), 0)),
     ],
 )
-def test_what_a_library_with_one_mask_keeps_off_and_for_how_long(changes, mask):
+def test_the_mask_for_a_library_with_a_single_mask(changes, mask):
     assert (call(**changes).masked_ids, call(**changes).num_masked_steps) == mask
 
 
@@ -68,7 +68,7 @@ def test_what_a_library_with_one_mask_keeps_off_and_for_how_long(changes, mask):
         ({"temperature": 0, "top_p": 0.5}, False),
     ],
 )
-def test_a_call_is_greedy_unless_top_k_or_top_p_ask_for_sampling(sampling, is_sampled):
+def test_a_call_is_greedy_unless_top_k_or_top_p_turn_sampling_on(sampling, is_sampled):
     assert call(sampling=Sampling(**sampling)).is_sampled == is_sampled
 
 
@@ -84,7 +84,7 @@ def test_a_call_is_greedy_unless_top_k_or_top_p_ask_for_sampling(sampling, is_sa
         ({"sampling": Sampling(bad_words=((1, 2),))}, "bad_words_list"),
     ],
 )
-def test_what_no_engine_can_honour_is_refused_by_name(changes, field):
+def test_values_that_no_engine_supports_are_refused_by_name(changes, field):
     with pytest.raises(InvalidRequest) as refused:
         validate(call(**changes), LIMITS)
     assert field == refused.value.field

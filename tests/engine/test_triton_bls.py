@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Engine calls over BLS: one at a time, stopped when nobody wants more, always read to their end. (In a server: tests/server.)"""
+"""Engine calls over BLS: one at a time, stopped when abandoned, always read to their end. (In a server: tests/server.)"""
 
 import asyncio
 
@@ -32,7 +32,7 @@ class Response:
 
 
 class Responses:
-    """What ``exec`` gives: an iterator, which Triton 24.10 cannot cancel."""
+    """The result of ``exec``: an iterator, which Triton 24.10 cannot cancel."""
 
     def __init__(self, responses):
         self._left = list(responses)
@@ -59,7 +59,7 @@ class CancellableResponses(Responses):
 
 @pytest.fixture
 def triton(monkeypatch):
-    """A server with one engine, which answers with what is put into ``answers``."""
+    """A server with an engine that returns the contents of ``answers``."""
 
     class Triton:
         answers, requests, given, kind = [], [], [], Responses
@@ -84,7 +84,7 @@ def triton(monkeypatch):
 
 
 def take(engine, num=100):
-    """The ids of a call of which ``num`` deltas are wanted."""
+    """Return the ids of a call of which only ``num`` deltas are taken."""
 
     async def collect():
         said, deltas = [], engine.stream(CALL)
@@ -101,15 +101,15 @@ def take(engine, num=100):
 
 
 def test_only_ids_are_a_sign_of_life(triton):
-    """Triton answers with an error in the place of a process that is dead, and with an empty end."""
+    """Triton answers for a dead process with an error, and with an empty end."""
     engine = BlsEngine("engine")
     triton.answers = [Response(), Response(error=pb_utils.TritonError("Stub process is not healthy."))]
     with pytest.raises(EngineUnavailable, match="engine 'engine': Stub process is not healthy."):
         take(engine)
-    assert engine.heard_at == 0.0
+    assert engine.last_ids_at == 0.0
     triton.answers = [Response(5)]
     take(engine)
-    assert engine.heard_at > 0.0
+    assert engine.last_ids_at > 0.0
 
 
 def test_a_call_is_read_to_its_end(triton):
@@ -119,7 +119,7 @@ def test_a_call_is_read_to_its_end(triton):
     assert (triton.requests[0].request_id, triton.requests[0].inputs["input_ids"].tolist()) == ("r-0", [[1, 2]])
 
 
-def test_one_that_nobody_wants_any_more_is_stopped_by_its_name_and_drained(triton):
+def test_an_abandoned_call_is_stopped_by_its_request_id_and_drained(triton):
     triton.answers = [Response(n) for n in range(1, 50)]
     assert take(BlsEngine("engine"), 2) == [1, 2]
     _, stop = triton.requests
@@ -127,7 +127,7 @@ def test_one_that_nobody_wants_any_more_is_stopped_by_its_name_and_drained(trito
     assert all(given.is_drained for given in triton.given)
 
 
-def test_one_that_can_be_cancelled_is_cancelled_and_drained(triton):
+def test_a_call_that_can_be_cancelled_is_cancelled_and_drained(triton):
     triton.kind, triton.answers = CancellableResponses, [Response(n) for n in range(1, 50)]
     assert take(BlsEngine("engine"), 2) == [1, 2]
     assert len(triton.requests) == 1
@@ -142,7 +142,7 @@ def test_one_that_can_be_cancelled_is_cancelled_and_drained(triton):
         (str(EngineUnavailable("it starts again")), EngineUnavailable),
     ],
 )
-def test_an_error_is_told_in_one_line_and_the_rest_read(triton, message, kind):
+def test_an_error_is_reported_in_a_line_and_the_rest_is_read(triton, message, kind):
     triton.answers = [Response(5), Response(error=pb_utils.TritonError(message)), Response(6)]
     with pytest.raises(kind) as failed:
         take(BlsEngine("engine"))
@@ -156,7 +156,7 @@ def test_an_engine_that_is_not_loaded_is_unavailable(triton):
 
 
 def test_finished_calls_are_kept_for_a_while(triton, monkeypatch):
-    """Until Triton 24.11 a process may crash when the server drops the last reference to one."""
+    """Until Triton 24.11 a process may crash when the server drops the last reference to a finished call."""
     now = [0.0]
     monkeypatch.setattr(triton_bls.time, "monotonic", lambda: now[0])
     engine = BlsEngine("engine")
@@ -166,7 +166,7 @@ def test_finished_calls_are_kept_for_a_while(triton, monkeypatch):
     assert [at for at, _ in engine._finished] == [1.0, 2.0, 3.0, 4.0]
 
 
-def test_two_samples_call_one_after_the_other(triton):
+def test_two_samples_make_their_calls_one_after_the_other(triton):
     """No second call is opened while one is being read."""
     triton.answers = [Response(5), Response(6)]
 

@@ -6,18 +6,18 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from budgetforce.serving.sinks import Piece
+from budgetforce.serving.replies.sinks import OutputChunk
 
 
 class CollectingSink:
     """Always ready. ``closed`` and ``settled`` tell how the request ended."""
 
     def __init__(self) -> None:
-        self.pieces: list[Piece] = []
+        self.chunks: list[OutputChunk] = []
         self.closed = self.settled = False
 
-    def put(self, piece: Piece) -> None:
-        self.pieces.append(piece)
+    def put(self, chunk: OutputChunk) -> None:
+        self.chunks.append(chunk)
 
     async def ready(self) -> None:
         pass
@@ -31,4 +31,4 @@ class CollectingSink:
     @property
     def results(self) -> dict[int, Any]:
         """The samples' results by their index."""
-        return {piece.index: json.loads(piece.result) for piece in self.pieces if piece.result}
+        return {chunk.index: json.loads(chunk.result) for chunk in self.chunks if chunk.result}

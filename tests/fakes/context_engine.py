@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A model whose next id depends on its whole context and on nothing else: two programs that
-call it get the same ids exactly as long as they give it the same contexts.
+"""A fake model whose next id depends only on its whole context.
+
+Two programs that call it get equal ids exactly as long as they send equal contexts.
 """
 
 from __future__ import annotations
@@ -14,15 +15,15 @@ from budgetforce.engine.base import EngineCall, EngineDelta
 
 
 class ContextModel:
-    """Picks from ``alphabet``, by a shuffle that the context and ``salt`` decide."""
+    """Picks ids from ``alphabet``, in an order determined by the context and ``salt``."""
 
     def __init__(self, alphabet: Sequence[int], salt: int) -> None:
         self._alphabet = list(alphabet)
         self._salt = salt
 
     def next_id(self, context: Sequence[int], banned: frozenset[int] = frozenset()) -> int:
-        """The id behind ``context`` that is not banned."""
-        order = random.Random(zlib.crc32(array("q", context).tobytes(), self._salt))  # a fake
+        """Return the id after ``context``, other than the banned ids."""
+        order = random.Random(zlib.crc32(array("q", context).tobytes(), self._salt))  # not for security
         while (token_id := order.choice(self._alphabet)) in banned:
             pass
         return token_id
@@ -35,7 +36,7 @@ class ContextModel:
         stop_ids: set[int],
         until: Callable[[list[int]], bool] = lambda _: False,
     ) -> tuple[list[int], str]:
-        """As vLLM does: (ids with the stop id, "stop" or "length")."""
+        """Return, as vLLM does, (ids with the stop id, "stop" or "length")."""
         ids: list[int] = []
         while len(ids) < max_tokens:
             banned = frozenset(stop_ids) if len(ids) < min_tokens else frozenset()
@@ -46,10 +47,10 @@ class ContextModel:
 
 
 class ContextEngine:
-    """A ``ContextModel`` as an ``Engine``.
+    """Wraps a ``ContextModel`` as an ``Engine``.
 
     Attributes:
-        calls: every call and the ids that it gave.
+        calls: all calls and the ids that each returned.
     """
 
     def __init__(self, model: ContextModel) -> None:
@@ -57,15 +58,15 @@ class ContextEngine:
         self._model = model
 
     async def stream(self, call: EngineCall) -> AsyncGenerator[EngineDelta, None]:
-        said: list[int] = []
-        self.calls.append((call, said))
-        while len(said) < call.max_new_tokens and not (said and said[-1] in call.stop_ids):
-            said.append(self._model.next_id([*call.input_ids, *said], call.banned_ids))
-            yield EngineDelta(ids=(said[-1],))
+        ids: list[int] = []
+        self.calls.append((call, ids))
+        while len(ids) < call.max_new_tokens and not (ids and ids[-1] in call.stop_ids):
+            ids.append(self._model.next_id([*call.input_ids, *ids], call.banned_ids))
+            yield EngineDelta(ids=(ids[-1],))
 
 
 class ScriptModel(ContextModel):
-    """Says ``script`` id by id, whatever the contexts, and ``then`` for ever; ``instead`` of a banned id."""
+    """Samples ``script`` id by id, whatever the contexts, then repeats ``then``; ``instead`` replaces a banned id."""
 
     def __init__(self, script: Sequence[int], *, then: int, instead: int) -> None:
         super().__init__((), 0)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A model built by hand whose next id is known beforehand and depends on one KV slot alone.
+"""A model built by hand whose next id is predictable and depends on a single KV slot.
 
-A Qwen2 of one layer. Queries and keys come of their biases, so only positions matter: the
-attention looks at the id ``OFFSET`` places before, and the head gives that id's successor in a
-fixed permutation. Margins are so wide that no rounding moves an id. ``OFFSET`` new ids read every
-slot of the last ``OFFSET`` positions, more than a KV block: one that was spoilt gives a wrong id.
+It is a Qwen2 of a single layer. Queries and keys come from their biases, so only positions matter:
+the attention looks at the id ``OFFSET`` places before, and the head returns that id's successor in
+a fixed permutation. The margins are so wide that rounding changes no id. ``OFFSET`` new ids read
+every slot of the last ``OFFSET`` positions, more than a KV block: a corrupt slot gives a wrong id.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from tokenizers.pre_tokenizers import ByteLevel
 from budgetforce.engine import gguf_files
 from budgetforce.engine.token_engine import ModelLimits
 
-NUM_IDS = 64  # prompts are made of the ids below this
+NUM_IDS = 64  # prompts consist of the ids below this
 OFFSET = 40
 SUCCESSOR = np.random.default_rng(7).permutation(NUM_IDS)
 
-_ROWS = 288  # 256 bytes, a merge and a control token, without which no library opens the file; Q8_0 wants multiples of 32
+_ROWS = 288  # 256 bytes, a merge and a control token, which the libraries require; Q8_0 needs multiples of 32
 _HEAD_DIM = 64
-_HIDDEN = 2 * NUM_IDS  # the current id, and the one that was looked up
+_HIDDEN = 2 * NUM_IDS  # the current id and the id found by attention
 _ROPE_THETA = 10.0
 _SHARPNESS = 8.0
 _INNER = 32  # an MLP of zeros
@@ -40,7 +40,7 @@ _CONFIG = {
 
 
 def next_ids(prompt: Sequence[int], num_ids: int) -> list[int]:
-    """Return what the model says behind a prompt of more than ``OFFSET`` ids, greedily."""
+    """Return the ids that the model samples greedily after a prompt of more than ``OFFSET`` ids."""
     ids = list(prompt)
     for _ in range(num_ids):
         ids.append(int(SUCCESSOR[ids[len(ids) - 1 - OFFSET]]))
@@ -57,7 +57,7 @@ def write_folder(folder: Path) -> Path:
 
 
 def write_gguf(folder: Path) -> tuple[Path, ModelLimits]:
-    """Write the model as a GGUF file; the file and the model's limits."""
+    """Write the model as a GGUF file; return the file and the model's limits."""
     weights = folder / "copying.gguf"
     return weights, gguf_files.from_hf_folder(write_folder(folder / "copying"), weights)
 

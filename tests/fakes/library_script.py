@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the stand-ins for vLLM and TensorRT-LLM would say to every call, and what was done to them.
+"""Script and record of the stand-ins for vLLM and TensorRT-LLM.
 
 Attributes:
-    ids: said in turn, behind any prompt; afterwards nothing comes.
-    num_cached: ids of a prompt that the KV cache is said to hold.
-    broken: the next id is an error of one call.
-    died: the library is gone.
-    num_started: how often one was.
-    running: names of the calls that run.
-    left: names of those that were left before their end.
+    ids: ids sampled in order after any prompt; no ids follow them.
+    num_cached: reported number of a prompt's ids in the KV cache.
+    broken: whether the next id is an error of a single call.
+    died: whether the library has crashed.
+    num_started: how often a library was started.
+    running: names of the running calls.
+    left: names of the calls that were closed before their end.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ left: list[str] = []
 
 
 def reset(*script: int) -> None:
-    """A new script, and nothing done."""
-    global ids, num_cached, broken, died, num_started  # the libraries, too, are one a process
+    """Set a new script and clear the record."""
+    global ids, num_cached, broken, died, num_started  # as the libraries, of which a process has only one
     ids, num_cached, broken, died, num_started = script, 0, False, False, 0
     running.clear()
     left.clear()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An engine that says what it is told to: one script of ids a call. It keeps the rules of a real one."""
+"""A fake engine that samples a script of ids in each call, by the rules of a real engine."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from budgetforce.engine.base import EngineCall, EngineDelta
 class ScriptedEngine:
     """Answers each call with the next enqueued script.
 
-    A script is cut as a real engine would cut it: behind the first stop id, and at
+    A script is cut as a real engine would cut it: after the first stop id, and at
     ``max_new_tokens``. Ids that the call bans are skipped.
 
     Attributes:
-        calls: every call so far.
-        num_open: calls whose stream has not ended or been closed.
-        fail_with: raised at the end of every call, or of those whose numbers ``failing`` holds.
+        calls: all calls so far.
+        num_open: number of calls whose stream has neither ended nor been closed.
+        fail_with: raised at the end of every call, or of the calls with the numbers in ``failing``.
         hanging: numbers of the calls that never end by themselves.
-        ready: what it says of itself.
-        given_up: of each ``give_up_silent_calls``, whether only those that had begun.
+        ready: the result of ``is_ready``.
+        given_up: ``begun_only`` of each call of ``give_up_silent_calls``.
     """
 
     def __init__(self, *scripts: Iterable[int], burst: int = 1, kv_reused_blocks: int | None = None) -> None:
@@ -34,7 +34,7 @@ class ScriptedEngine:
         self.fail_with: Exception | None = None
         self.failing: set[int] | None = None
         self.hanging: set[int] = set()
-        self.heard_at = 0.0
+        self.last_ids_at = 0.0
         self.ready = True
         self.given_up: list[bool] = []
 
@@ -67,12 +67,12 @@ class ScriptedEngine:
 
 
 def scripted_ids(script: Iterable[int], call: EngineCall) -> tuple[int, ...]:
-    """What a rule-abiding engine that wants to say ``script`` says in ``call``."""
-    said: list[int] = []
+    """Return the ids of ``script`` that an engine samples in ``call`` by the rules."""
+    sampled: list[int] = []
     for token_id in script:
         if token_id in call.banned_ids:
             continue
-        said.append(token_id)
-        if token_id in call.stop_ids or len(said) == call.max_new_tokens:
+        sampled.append(token_id)
+        if token_id in call.stop_ids or len(sampled) == call.max_new_tokens:
             break
-    return tuple(said)
+    return tuple(sampled)

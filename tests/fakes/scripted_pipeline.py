@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A token pipeline that samples what the prompt's script says, one id a call and step."""
+"""A fake token pipeline that samples a script of ids for each prompt, one id per call and step."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from budgetforce.engine.token_engine import TokenCall
 
 
 class ScriptedPipeline:
-    """``script(call)`` gives the ids of a call; masked ids are skipped, as a real pipeline would.
+    """Samples the ids that ``script(call)`` returns; masked ids are skipped, as in a real pipeline.
 
     Attributes:
         computed: keys computed at each step.
-        broken: makes the next step fail.
+        broken: whether the next step fails.
         held_back: prompts that may not be added yet.
-        offered: keys of the calls that were offered, in order.
+        offered: keys of the calls offered with ``may_add``, in order.
     """
 
     def __init__(self, script: Callable[[TokenCall], list[int]], *, block_size: int = 4, num_blocks: int = 100) -> None:

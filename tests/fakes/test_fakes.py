@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The fakes keep the rules of what they stand for."""
+"""The fakes keep the rules of the originals."""
 
 import asyncio
 from importlib import metadata
@@ -21,12 +21,12 @@ def call(**changes):
     [((5, 6, 7, 8), (), (5, 6, 7)), ((5, 9, 6), (), (5, 9)), ((9, 5), (9,), (5,)), ((), (), ())],
 )
 def test_a_script_is_cut_as_an_engine_would_cut_it(script, banned, said):
-    """At the length, behind a stop id; banned ids never appear."""
+    """At the length and after a stop id; banned ids never appear."""
     assert said == scripted_ids(script, call(banned_ids=frozenset(banned)))
 
 
 def test_a_closed_stream_is_counted_as_closed():
-    """What a test of cancelling looks at."""
+    """Tests of cancelling rely on it."""
 
     async def scenario():
         engine = ScriptedEngine((5, 6))
@@ -40,7 +40,7 @@ def test_a_closed_stream_is_counted_as_closed():
 
 
 def test_the_sender_refuses_what_crashes_a_server():
-    """A send after the final one, and the question about cancelling after it."""
+    """A send after the final one, and a query for cancellation after it."""
     sender = pb_utils.ResponseSender()
     sender.send(flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
     with pytest.raises(RuntimeError, match="closed"):
@@ -49,8 +49,8 @@ def test_the_sender_refuses_what_crashes_a_server():
         sender.is_cancelled()
 
 
-def test_a_context_model_says_the_same_behind_the_same_context_alone():
-    """And never what is banned; the engine says what the model does."""
+def test_a_context_model_samples_equal_ids_only_after_equal_contexts():
+    """And never a banned id; the engine returns the ids of the model."""
     model, again = ContextModel(range(50), salt=1), ContextModel(range(50), salt=1)
     contexts = [tuple(range(n)) for n in range(40)]
     assert [model.next_id(c) for c in contexts] == [again.next_id(c) for c in contexts]
@@ -66,14 +66,14 @@ def test_a_context_model_says_the_same_behind_the_same_context_alone():
     assert asyncio.run(stream()) == ids
 
 
-def test_a_script_model_says_its_script_whatever_the_context():
-    """What is banned is replaced, and the end repeats."""
+def test_a_script_model_samples_its_script_whatever_the_context():
+    """Banned ids are replaced, and the last id repeats."""
     model = ScriptModel([1, 2], then=3, instead=4)
     assert [model.next_id(()), model.next_id((9,), banned=frozenset({2})), model.next_id(()), model.next_id(())] == [1, 4, 3, 3]
 
 
 def test_the_header_bears_a_machine_without_an_engine_of_its_own(request, root, monkeypatch):
-    """From which a server elsewhere is held to the contract."""
+    """From such a machine a server elsewhere is tested against the contract."""
     header = request.config.pluginmanager.get_plugin(str(root / "tests/conftest.py")).pytest_report_header
 
     def version(name):

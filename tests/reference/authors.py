@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The authors' two ways of budget forcing, written down once more, as plainly as possible.
+"""The authors' two implementations of budget forcing, rewritten as plainly as possible.
 
 For comparison only: no line is shared with ``budgetforce``. ``generate(context, max_tokens,
-min_tokens, stop_ids)`` is vLLM as they call it: it gives (ids, finish), with the stop id as the
-last of ids if finish is "stop"; the first ``min_tokens`` ids are no stop ids. Given ``until``, it
-also stops at the first ids of which that is true.
+min_tokens, stop_ids)`` is vLLM as they call it: it returns (ids, finish), with the stop id as the
+last of ids if finish is "stop"; the first ``min_tokens`` ids are no stop ids. With ``until``, it
+also stops at the first ids for which ``until`` is true.
 
-Both give (context of every thinking call, context of the answer's call, ids of the answer).
-Where the originals crash, they go on as the presets' files say.
+Both return (context of every thinking call, context of the answer's call, ids of the answer).
+Where the originals crash, they continue as the presets' files describe.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def evaluation(prompt, generate, decode, *, budget, num_ignore, ignore_ids, cont
 
 
 def strip(ids):
-    """Without one <|im_start|> and then one <|im_end|> at the end."""
+    """Return ids without a final <|im_start|>, then without a final <|im_end|>."""
     if ids and ids[-1] == IM_START:
         ids = ids[:-1]
     if ids and ids[-1] == IM_END:

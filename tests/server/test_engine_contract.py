@@ -6,7 +6,7 @@
 
 Knows no model and no tokenizer: prompts are any ids, and what a model says is learned first. The same
 call need not say the same again (a batch rounds logits differently than a call alone), so nothing is compared id by id. That no call
-spoils another's KV is tried in tests/engine/test_company.py, with a model whose ids no rounding moves.
+spoils another's KV is tried in tests/engine/test_shared_prefixes.py, with a model whose ids no rounding moves.
 """
 
 import os

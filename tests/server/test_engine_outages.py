@@ -16,8 +16,8 @@ import pytest
 
 from budgetforce import health as health_check
 from budgetforce.health import why_not_ready
+from budgetforce.launcher.triton_server import TritonServer, choose_ports
 from budgetforce.processes import arguments, members
-from budgetforce.triton_server import TritonServer, choose_ports
 from s1_client import Client, DeadlineExceeded, ServerNotReady, ThinkingDelta
 from server import waiting
 from server.conftest import Scripts, copy_of_s1, environment_of, make_scripted_llm
@@ -187,7 +187,7 @@ def kill_process_of(server, model):
 @contextlib.contextmanager
 def told_to_its_owner(server, model):
     """Whoever waits for the end of the server is told that the model's process has died."""
-    server._take_note_of_stubs()  # it may have been loaded again a moment ago
+    server._remember_stubs()  # it may have been loaded again a moment ago
     told = []
     waiting = threading.Thread(target=lambda: told.append(server.wait()), daemon=True)
     waiting.start()

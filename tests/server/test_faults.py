@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 
-from budgetforce import triton_files
+from budgetforce.launcher import triton_files
 from s1_client import (
     AnswerDelta,
     Client,

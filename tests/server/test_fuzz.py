@@ -23,7 +23,7 @@ import grpc
 import pytest
 from tritonclient.grpc import service_pb2_grpc
 
-from budgetforce.triton_server import TritonServer
+from budgetforce.launcher.triton_server import TritonServer
 from s1_client import Client
 from server.fuzzing import Body, Fuzzer, read_fields
 from server.soaking import MAX_REPLIES, MODEL, Notes, Outcome, processes_of, scripted_server, tensors_of

@@ -113,7 +113,7 @@ def test_a_call_that_says_nothing_is_given_up(run, call, scripts, a, monkeypatch
 
     async def scenario(engine):
         said = []
-        with pytest.raises(EngineUnavailable, match=r"has said nothing for 0\.3 s"):
+        with pytest.raises(EngineUnavailable, match=r"has sent no ids for 0\.3 s"):
             await collect(engine.stream(call(script)), said)
         return said
 

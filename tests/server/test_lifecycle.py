@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from budgetforce import triton_server
-from budgetforce.triton_server import StartFailed, TritonServer, choose_ports
+from budgetforce.launcher import triton_server
+from budgetforce.launcher.triton_server import StartFailed, TritonServer, choose_ports
 from server.traces import left_of, shared_memory_of
 
 BROKEN_MODEL = "raise RuntimeError('weights are missing')\n"

@@ -19,8 +19,8 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from benchmarks.paced_engine.build import Pace, Stamps, add_model
 from benchmarks.streams import infer_request, int32
+from budgetforce.launcher.triton_server import TritonServer, choose_ports
 from budgetforce.text.tokenizer import ChatTokenizer
-from budgetforce.triton_server import TritonServer, choose_ports
 
 NUM_IDS = 12
 STOP = 2

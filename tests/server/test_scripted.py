@@ -8,8 +8,8 @@ import pytest
 
 from budgetforce.core import BudgetForcer, Emit, Finish, Generate, Reencode, Reencoded, RoundEnded, Started, TokensSampled
 from budgetforce.presets import Preset
-from budgetforce.serving.planning import Planner
-from budgetforce.serving.request import read_reply_request
+from budgetforce.serving.planning.planner import Planner
+from budgetforce.serving.requests.request import read_reply_request
 from s1_client import Done, InvalidRequest, ServerFailed, ThinkingDelta
 from server import waiting
 

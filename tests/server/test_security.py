@@ -13,9 +13,9 @@ import pytest
 import trustme
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from budgetforce.certificates import Pair, tls_files
 from budgetforce.health import why_not_ready
-from budgetforce.security import Security
+from budgetforce.launcher.certificates import Pair, tls_files
+from budgetforce.launcher.security import Security
 from client.behaviour import CLIENTS
 from s1_client import TLS, AccessDenied, ConnectionFailed
 from server.conftest import scripted_server

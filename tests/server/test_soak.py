@@ -24,7 +24,7 @@ import numpy as np
 import pytest
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from budgetforce.triton_server import TritonServer
+from budgetforce.launcher.triton_server import TritonServer
 from server.conftest import Scripts
 from server.fuzzing import add
 from server.soaking import (

@@ -7,7 +7,7 @@ import time
 import urllib.request
 from collections.abc import Callable
 
-from budgetforce.triton_server import TritonServer
+from budgetforce.launcher.triton_server import TritonServer
 
 
 def wait_until(happened: Callable[[], object], *, seconds: float) -> None:

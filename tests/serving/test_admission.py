@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Room for so many replies and tokens; the others wait in order, and beyond that are turned away at once."""
+"""Admission limits running replies and their tokens; other requests queue in order, and a full queue rejects them."""
 
 import asyncio
 
@@ -113,7 +113,7 @@ def test_a_request_of_many_samples_leaves_room_for_the_first_sample_of_another()
     asyncio.run(scenario())
 
 
-def test_a_place_that_gets_free_goes_to_who_has_the_fewest_samples_running():
+def test_a_free_place_goes_to_the_request_with_the_fewest_running_samples():
     async def scenario():
         room = Samples(max_replies=8)  # seven of them for further samples
         await room.request("a", 8)
@@ -147,7 +147,7 @@ def test_a_request_of_many_samples_is_not_starved_by_small_ones_that_keep_coming
     asyncio.run(scenario())
 
 
-def test_what_is_kept_free_is_for_new_requests_of_no_lower_priority():
+def test_reserved_room_is_for_new_requests_of_the_highest_waiting_priority():
     async def scenario():
         room = Samples(max_replies=8)
         await room.request("high", 8, priority=5)
@@ -173,7 +173,7 @@ def test_the_samples_of_a_high_priority_are_not_starved_by_a_flood_of_new_low_on
 
 
 @pytest.mark.parametrize("num_places", range(1, 8))
-def test_where_there_are_fewer_than_eight_places_none_is_kept_free(num_places):
+def test_with_fewer_than_eight_places_none_is_reserved(num_places):
     """The samples of a request that is alone need not go one after the other."""
 
     async def scenario():
@@ -184,7 +184,7 @@ def test_where_there_are_fewer_than_eight_places_none_is_kept_free(num_places):
     asyncio.run(scenario())
 
 
-def test_further_samples_leave_tokens_free_too():
+def test_tokens_are_reserved_too():
     async def scenario():
         room = Samples(max_replies=100, max_kv_tokens=80)
         await room.request("a", 8, num_tokens=80)
@@ -217,7 +217,7 @@ def test_more_samples_than_can_ever_run_are_refused():
     asyncio.run(scenario())
 
 
-def test_a_full_waiting_room_turns_away_at_once_and_says_when_to_come_back():
+def test_a_full_queue_rejects_at_once_and_says_when_to_retry():
     async def scenario():
         room = Room(max_replies=1, max_waiting=1)
         await room.request("a")
@@ -230,7 +230,7 @@ def test_a_full_waiting_room_turns_away_at_once_and_says_when_to_come_back():
     asyncio.run(scenario())
 
 
-def test_one_that_gives_up_waiting_makes_room_for_who_stood_behind():
+def test_a_request_that_gives_up_waiting_lets_the_next_one_in():
     async def scenario():
         room = Room(max_replies=2, max_kv_tokens=100)
         await room.request("a", num_tokens=10)
@@ -265,7 +265,7 @@ def test_giving_up_in_the_moment_of_being_admitted_leaks_nothing(order):
     asyncio.run(scenario())
 
 
-def test_one_that_fails_inside_gives_its_room_back():
+def test_a_request_that_fails_releases_its_room():
     async def scenario():
         admission = Admission(Limits(max_replies=1, max_kv_tokens=0, max_waiting=0))
         with pytest.raises(RuntimeError):

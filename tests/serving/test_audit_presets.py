@@ -14,10 +14,10 @@ from context_engine import ContextEngine, ContextModel, ScriptModel
 
 from budgetforce.core import BudgetForcer, RoundEnded, Started, TokensSampled
 from budgetforce.presets import Preset
-from budgetforce.serving.calls import EngineCalls
-from budgetforce.serving.exchange import Exchange
-from budgetforce.serving.planning import Planner
-from budgetforce.serving.request import ReplyRequest
+from budgetforce.serving.planning.planner import Planner
+from budgetforce.serving.replies.engine_calls import EngineCalls
+from budgetforce.serving.replies.sample_runner import SampleRunner
+from budgetforce.serving.requests.request import ReplyRequest
 from reference import authors
 
 CONTEXT = 1000
@@ -37,7 +37,7 @@ def ours(qwen, model, preset, *, budget, num_ignore, ignore_str):
     """What the server does: the context of every round, and all ids at the end."""
     engine = ContextEngine(model)
     one = plan(qwen, preset, max_thinking_tokens=budget, num_ignore=num_ignore, ignore_str=(ignore_str,))
-    exchange = Exchange(request_id="r", plan=one, calls=EngineCalls(engine=engine, plan=one), tokenizer=qwen, sink=CollectingSink())
+    exchange = SampleRunner(request_id="r", plan=one, calls=EngineCalls(engine=engine, plan=one), tokenizer=qwen, sink=CollectingSink())
     asyncio.run(exchange.run())
     starts = itertools.accumulate((trace.num_engine_calls for trace in exchange.rounds[:-1]), initial=0)
     last, said = engine.calls[-1]

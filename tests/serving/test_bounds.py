@@ -4,7 +4,7 @@
 import pytest
 
 from budgetforce.errors import InvalidRequest
-from budgetforce.serving.bounds import TEXTS, WORD_LISTS, Bounds, check_request_id
+from budgetforce.serving.requests.bounds import TEXTS, WORD_LISTS, Bounds, check_request_id
 
 BOUNDS = Bounds(max_text_bytes=1000, max_words=3, max_words_bytes=10)
 

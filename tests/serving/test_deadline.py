@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""When a phase has no more time."""
+"""A phase ends when the deadline leaves it no more time."""
 
 import math
 
 import pytest
 
 from budgetforce.core import Phase
-from budgetforce.serving import deadline as deadline_module
-from budgetforce.serving.deadline import NEVER, Deadline, Pace
+from budgetforce.serving.replies import deadline as deadline_module
+from budgetforce.serving.replies.deadline import NEVER, Deadline, Pace
 
 
 def test_no_timeout_is_no_deadline():
@@ -22,7 +22,7 @@ def test_a_deadline_counts_from_the_arrival():
     assert not Deadline.after(5.0, 1500, None).answers
 
 
-def test_one_that_cancels_ends_no_phase_by_itself():
+def test_a_deadline_that_cancels_ends_no_phase_by_itself():
     assert not Deadline.after(0.0, 1000, "cancel").is_up(Phase.ANSWER, 99.0, 10, 0.1)
 
 
@@ -35,7 +35,7 @@ def test_one_that_cancels_ends_no_phase_by_itself():
         (10_000, 0.02, -390.0),  # more than there is: at once
     ],
 )
-def test_thinking_ends_when_what_is_left_is_the_answers(num_answer_tokens, s_per_token, last_moment):
+def test_thinking_ends_when_the_rest_of_the_time_is_the_answers(num_answer_tokens, s_per_token, last_moment):
     deadline = Deadline.after(0.0, 10_000, "answer")
     assert not deadline.is_up(Phase.THINKING, last_moment - 0.01, num_answer_tokens, s_per_token)
     assert deadline.is_up(Phase.THINKING, last_moment + 0.01, num_answer_tokens, s_per_token)
@@ -47,14 +47,14 @@ def test_the_answer_ends_at_the_deadline_itself():
     assert deadline.is_up(Phase.ANSWER, 10.0, 100, 0.02)
 
 
-def test_the_pace_is_that_from_the_first_id_on(monkeypatch):
+def test_the_pace_is_measured_from_the_first_id_on(monkeypatch):
     now = [100.0]
     monkeypatch.setattr(deadline_module.time, "monotonic", lambda: now[0])
     pace = Pace()
     assert pace.s_per_token == 0
-    pace.count(1)
+    pace.count_ids(1)
     assert pace.s_per_token == 0
     for _ in range(4):
         now[0] += 0.5
-        pace.count(1)
+        pace.count_ids(1)
     assert pace.s_per_token == 2.0 / 5

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A file tells that the server is to stop, and how long running requests have."""
+"""The drain file announces that the server stops, and how long running requests have."""
 
 import pytest
 
@@ -11,7 +11,7 @@ def path(tmp_path):
     return tmp_path / "drain"
 
 
-def test_it_is_told_once_when_the_line_is_whole(path):
+def test_the_seconds_are_returned_once_when_the_line_is_complete(path):
     file = DrainFile(str(path), pytest.fail)
     assert file.read() is None
     for text in ("", "4", "45"):
@@ -21,14 +21,14 @@ def test_it_is_told_once_when_the_line_is_whole(path):
     assert [file.read(), file.read()] == [45.0, None]
 
 
-def test_without_a_file_nothing_is_ever_told():
+def test_without_a_file_nothing_is_returned():
     assert DrainFile("", pytest.fail).read() is None
 
 
 @pytest.mark.parametrize("text", ["soon", "-1", "nan", "inf"])
-def test_what_is_no_number_of_seconds_is_told_to_the_operator_once(path, text):
+def test_a_text_that_is_not_a_number_of_seconds_is_logged_once(path, text):
     told = []
     file = DrainFile(str(path), told.append)
     path.write_text(f"{text}\n")
     assert [file.read(), file.read()] == [None, None]
-    assert told == [f"s1: {path}: got '{text}', allowed: a number of seconds >= 0; the server does not drain"]
+    assert told == [f"{path}: got '{text}', allowed: a number of seconds >= 0; the server does not drain"]

@@ -21,7 +21,7 @@ ACCEPTED = {
 }
 
 
-def test_what_the_orchestrator_sends_is_read_back():
+def test_the_orchestrators_tensors_are_read_back():
     """One side writes the tensors, the other reads them: they agree."""
     sampling = Sampling(temperature=0.5, top_k=4, top_p=0.5, seed=9, bad_words=((7,),))
     call = EngineCall(request_id="r", input_ids=(1, 2), max_new_tokens=5, stop_ids=frozenset({8, 9}), sampling=sampling)

@@ -51,20 +51,20 @@ def ids(sender):
 
 
 def test_a_request_is_answered_and_ended_once(model):
-    one = request()
-    model.execute([one])
+    sent = request()
+    model.execute([sent])
     model.pipeline.steps.release(3)
-    assert one.sender.finished.wait(5)
-    assert ids(one.sender) == [10, 11, 12]
+    assert sent.sender.finished.wait(5)
+    assert ids(sent.sender) == [10, 11, 12]
 
 
 def test_a_request_that_is_not_streamed_gets_one_response(model):
-    one = request(streaming=[[False]], exclude_input_in_output=[[True]])
-    model.execute([one])
+    sent = request(streaming=[[False]], exclude_input_in_output=[[True]])
+    model.execute([sent])
     model.pipeline.steps.release(3)
-    assert one.sender.finished.wait(5)
-    assert len(one.sender.responses) == 1
-    assert ids(one.sender) == [10, 11, 12]
+    assert sent.sender.finished.wait(5)
+    assert len(sent.sender.responses) == 1
+    assert ids(sent.sender) == [10, 11, 12]
 
 
 def test_when_sending_takes_too_long_streams_take_turns_and_nothing_is_lost(model, monkeypatch):
@@ -73,10 +73,10 @@ def test_when_sending_takes_too_long_streams_take_turns_and_nothing_is_lost(mode
     several = [request(num_tokens=20) for _ in range(4)]
     model.execute(several)
     model.pipeline.steps.release(25)
-    for one in several:
-        assert one.sender.finished.wait(5)
-        assert ids(one.sender) == list(range(10, 30))
-        assert len(one.sender.responses) < 20
+    for sent in several:
+        assert sent.sender.finished.wait(5)
+        assert ids(sent.sender) == list(range(10, 30))
+        assert len(sent.sender.responses) < 20
 
 
 def test_a_stream_that_ran_alone_for_long_leaves_the_next_ones_no_debts(model, monkeypatch):
@@ -113,20 +113,20 @@ def test_a_stop_request_ends_the_one_of_the_same_id(model):
 
 
 def test_a_broken_engine_ends_its_requests_with_its_words(model):
-    one = request()
+    sent = request()
     model.pipeline.broken = True
-    model.execute([one])
+    model.execute([sent])
     model.pipeline.steps.release(1)
-    assert one.sender.finished.wait(5)
-    assert str(one.sender.responses[-1].error) == "ENGINE_FAILED: the pipeline broke"
+    assert sent.sender.finished.wait(5)
+    assert str(sent.sender.responses[-1].error) == "ENGINE_FAILED: the pipeline broke"
     model.pipeline.broken = False
 
 
 def test_a_request_that_is_refused_never_reaches_the_engine(model):
-    one = request(beam_width=[[4]])
-    model.execute([one])
-    assert one.sender.finished.is_set()
-    assert "field 'beam_width'" in str(one.sender.responses[0].error)
+    sent = request(beam_width=[[4]])
+    model.execute([sent])
+    assert sent.sender.finished.is_set()
+    assert "field 'beam_width'" in str(sent.sender.responses[0].error)
 
 
 @pytest.fixture(params=[VllmModel, LlmApiModel])
@@ -145,10 +145,10 @@ def async_model(request, tmp_path, monkeypatch):
 def test_an_asynchronous_library_is_served_in_the_same_way(async_model):
     several = [request(num_tokens=2, return_perf_metrics=[[True]]) for _ in range(4)]
     async_model.execute(several)
-    for one in several:
-        assert one.sender.finished.wait(5)
-        assert ids(one.sender) == [10, 11]
-        assert "kv_cache_reused_blocks" in {tensor.name() for tensor in one.sender.responses[-1].output_tensors}
+    for sent in several:
+        assert sent.sender.finished.wait(5)
+        assert ids(sent.sender) == [10, 11]
+        assert "kv_cache_reused_blocks" in {tensor.name() for tensor in sent.sender.responses[-1].output_tensors}
 
 
 def test_ids_leave_as_they_come_whatever_the_share_of_sending(async_model, monkeypatch):
@@ -156,9 +156,9 @@ def test_ids_leave_as_they_come_whatever_the_share_of_sending(async_model, monke
     monkeypatch.setattr(engine_model, "SENDING_SHARE", 0.0)
     several = [request(num_tokens=9) for _ in range(4)]
     async_model.execute(several)
-    for one in several:
-        wait_until(lambda one=one: ids(one.sender) == [10, 11], seconds=5)
-        one.sender.cancelled = True
+    for sent in several:
+        wait_until(lambda sent=sent: ids(sent.sender) == [10, 11], seconds=5)
+        sent.sender.cancelled = True
 
 
 def test_a_client_that_has_gone_is_noticed_while_the_library_says_nothing(async_model):
@@ -181,9 +181,9 @@ def test_a_stop_request_reaches_a_library_that_says_nothing(async_model):
 
 
 def test_what_runs_when_the_model_is_unloaded_may_be_tried_again(async_model):
-    one = request(num_tokens=9)
-    async_model.execute([one])
-    wait_until(lambda: ids(one.sender), seconds=5)
+    sent = request(num_tokens=9)
+    async_model.execute([sent])
+    wait_until(lambda: ids(sent.sender), seconds=5)
     async_model.finalize()
-    assert str(one.sender.responses[-1].error) == "ENGINE_UNAVAILABLE: the server is shutting down"
+    assert str(sent.sender.responses[-1].error) == "ENGINE_UNAVAILABLE: the server is shutting down"
     async_model.finalize = lambda: None

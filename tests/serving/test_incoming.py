@@ -7,7 +7,7 @@ from contextlib import ExitStack
 import pytest
 
 from budgetforce.errors import InvalidRequest
-from budgetforce.serving.incoming import Incoming, RunningRequests, name_of
+from budgetforce.serving.incoming import IncomingRequest, RunningRequests, name_of
 
 RANDOM = "~" + "a" * 32
 OTHER = "~" + "b" * 32
@@ -20,7 +20,7 @@ def find(*running, request_id):
         requests = RunningRequests()
         with ExitStack() as listed:
             for one in running:
-                listed.enter_context(requests.listed(Incoming(request_id=one, inputs={}, outlet=None, arrived=0.0)))
+                listed.enter_context(requests.listed(IncomingRequest(request_id=one, inputs={}, writer=None, arrived=0.0)))
             return requests.find(request_id, "cancel").request_id
 
     return asyncio.run(look())

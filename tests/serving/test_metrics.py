@@ -7,7 +7,11 @@ from types import SimpleNamespace
 import pytest
 import triton_python_backend_utils as pb_utils
 
+from budgetforce.config import LOG_LEVELS
+from budgetforce.serving.logs import ServerLog
 from budgetforce.serving.metrics import Metrics
+
+LOG = ServerLog(dict.fromkeys(LOG_LEVELS, pb_utils.Logger.log_error))
 
 
 @pytest.fixture(autouse=True)
@@ -15,10 +19,10 @@ def nothing_published(monkeypatch):
     monkeypatch.setattr(pb_utils.MetricFamily, "metrics", {})
 
 
-def host(*, num_running=0, num_waiting=0, num_open=0, ready=True, draining=False, beat_at=1e9, **ends):
+def runtime(*, num_running=0, num_waiting=0, num_open=0, ready=True, draining=False, heartbeat_at=1e9, **ends):
     admission = SimpleNamespace(num_running=num_running, num_waiting=num_waiting)
-    orchestrator = SimpleNamespace(admission=admission, num_open=num_open, ends=Counter(ends), is_draining=draining)
-    return SimpleNamespace(orchestrator=orchestrator, engine_is_ready=ready, beat_at=beat_at)
+    orchestrator = SimpleNamespace(admission=admission, num_open=num_open, end_counts=Counter(ends), is_draining=draining)
+    return SimpleNamespace(orchestrator=orchestrator, engine_is_ready=ready, heartbeat_at=heartbeat_at)
 
 
 def published():
@@ -26,9 +30,9 @@ def published():
 
 
 def test_gauges_follow_and_counters_grow():
-    metrics = Metrics("s1_0_0")
-    metrics.publish(host(num_running=2, num_waiting=1, num_open=3, done=5))
-    metrics.publish(host(num_running=1, num_open=1, ready=False, draining=True, beat_at=1e9 + 0.5, done=7, CANCELLED=1))
+    metrics = Metrics("s1_0_0", LOG)
+    metrics.publish(runtime(num_running=2, num_waiting=1, num_open=3, done=5))
+    metrics.publish(runtime(num_running=1, num_open=1, ready=False, draining=True, heartbeat_at=1e9 + 0.5, done=7, CANCELLED=1))
     assert published() == {
         ("s1_requests_open", ""): 1,
         ("s1_replies_running", ""): 1,
@@ -41,25 +45,25 @@ def test_gauges_follow_and_counters_grow():
     }
 
 
-def test_a_host_that_cannot_show_that_it_lives_has_no_heartbeat():
-    Metrics("s1_0_0").publish(host(beat_at=None))
+def test_a_runtime_without_a_heartbeat_publishes_none():
+    Metrics("s1_0_0", LOG).publish(runtime(heartbeat_at=None))
     assert not {"s1_heartbeat_timestamp_seconds", "s1_draining"} & {name for name, _ in published()}
 
 
-def test_what_has_not_changed_is_not_told_again(monkeypatch):
-    metrics, one = Metrics("s1_0_0"), host(done=1)
+def test_unchanged_values_are_not_published_again(monkeypatch):
+    metrics, one = Metrics("s1_0_0", LOG), runtime(done=1)
     metrics.publish(one)
-    monkeypatch.setattr(pb_utils.Metric, "set", lambda *_: pytest.fail("told again"))
-    monkeypatch.setattr(pb_utils.Metric, "increment", lambda *_: pytest.fail("told again"))
+    monkeypatch.setattr(pb_utils.Metric, "set", lambda *_: pytest.fail("published again"))
+    monkeypatch.setattr(pb_utils.Metric, "increment", lambda *_: pytest.fail("published again"))
     metrics.publish(one)
 
 
-def test_a_server_without_metrics_is_told_of_once(monkeypatch):
+def test_a_server_without_metrics_is_logged_once(monkeypatch):
     def refuse(*_, **__):
         raise pb_utils.TritonModelException("metrics are disabled")
 
     monkeypatch.setattr(pb_utils.MetricFamily, "__init__", refuse)
     pb_utils.Logger.lines.clear()
-    metrics = Metrics("s1_0_0")
-    metrics.publish(host(done=1))
+    metrics = Metrics("s1_0_0", LOG)
+    metrics.publish(runtime(done=1))
     assert pb_utils.Logger.lines == ["s1: there will be no metrics: metrics are disabled"]

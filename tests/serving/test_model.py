@@ -11,17 +11,19 @@ import pytest
 import triton_python_backend_utils as pb_utils
 from scripted_engine import ScriptedEngine
 
-from budgetforce.config import OrchestratorConfig
+from budgetforce.config import LOG_LEVELS, OrchestratorConfig
 from budgetforce.errors import BudgetForceError, ConfigError, DeadlineExceeded, EngineFailed, EngineUnavailable, Stopping
-from budgetforce.serving import hosts
 from budgetforce.serving import model as model_module
-from budgetforce.serving.incoming import Incoming
+from budgetforce.serving import runtime
+from budgetforce.serving.incoming import IncomingRequest
+from budgetforce.serving.logs import ServerLog
 from budgetforce.serving.model import BudgetForcingModel
 from budgetforce.serving.ports import ReplyPort
 from budgetforce.serving.request_reader import RequestReader
 from server.waiting import wait_until
 
 END, EOS = 2, 0
+LOG = ServerLog(dict.fromkeys(LOG_LEVELS, pb_utils.Logger.log_error))
 
 
 @pytest.fixture
@@ -51,32 +53,32 @@ def request(request_id="id", **inputs):
 def test_a_streamed_reply_ends_with_its_result(model, engine, tokenizer):
     (a,) = tokenizer.encode("a")
     engine.enqueue([a, END], [a, EOS])
-    one = request()
-    model.execute([one])
-    assert one.sender.finished.wait(5)
-    assert "".join(one.sender.texts("text_output")) == "Final Answer:a"
-    assert one.sender.texts("event")[-1] == "done"
-    result = json.loads(one.sender.texts("result")[0])
+    sent = request()
+    model.execute([sent])
+    assert sent.sender.finished.wait(5)
+    assert "".join(sent.sender.texts("text_output")) == "Final Answer:a"
+    assert sent.sender.texts("event")[-1] == "done"
+    result = json.loads(sent.sender.texts("result")[0])
     assert result["effective"]["engine_model"] == "scripted"
-    assert [json.loads(told) for told in one.sender.texts("round")] == result["rounds"]
+    assert [json.loads(commanded) for commanded in sent.sender.texts("round")] == result["rounds"]
 
 
 def test_a_reply_that_is_not_streamed_is_one_response(model, engine, tokenizer):
     (a,) = tokenizer.encode("a")
     engine.enqueue([a, END], [a, EOS])
-    one = request(stream=[[False]])
-    model.execute([one])
-    assert one.sender.finished.wait(5)
-    assert len(one.sender.responses) == 1
+    sent = request(stream=[[False]])
+    model.execute([sent])
+    assert sent.sender.finished.wait(5)
+    assert len(sent.sender.responses) == 1
 
 
 def test_several_samples_in_one_response_have_an_element_each(model, engine, tokenizer):
     (a,) = tokenizer.encode("a")
     engine.enqueue(*[[a, END], [a, EOS]] * 2)
-    one = request(stream=[[False]], num_samples=[[2]], temperature=[[1.0]])
-    model.execute([one])
-    assert one.sender.finished.wait(5)
-    outputs = {tensor.name(): tensor.as_numpy() for tensor in one.sender.responses[0].output_tensors}
+    sent = request(stream=[[False]], num_samples=[[2]], temperature=[[1.0]])
+    model.execute([sent])
+    assert sent.sender.finished.wait(5)
+    outputs = {tensor.name(): tensor.as_numpy() for tensor in sent.sender.responses[0].output_tensors}
     assert {name: array.shape for name, array in outputs.items() if name != "output_ids"} == dict.fromkeys(
         ("text_output", "thinking_output", "event", "index", "result"), (1, 2)
     )
@@ -88,28 +90,28 @@ def test_answer_now_reaches_the_running_request_of_that_id(model, engine, tokeni
     (a,) = tokenizer.encode("a")
     engine.enqueue([a], [a, EOS])
     engine.hanging = {0}
-    one, told = request(), pb_utils.InferenceRequest({"answer_now": np.array([[True]])}, "id")
-    model.execute([one])
-    while "thinking" not in one.sender.texts("event"):
+    sent, commanded = request(), pb_utils.InferenceRequest({"answer_now": np.array([[True]])}, "id")
+    model.execute([sent])
+    while "thinking" not in sent.sender.texts("event"):
         pass
-    model.execute([told])
-    assert one.sender.finished.wait(5)
-    assert told.sender.finished.wait(5)
-    assert json.loads(told.sender.texts("result")[0])["num_told"] == 1
-    assert json.loads(one.sender.texts("result")[0])["finish_reason"] == {"thinking": "answer_now", "answer": "stop"}
-    while model._host._running:  # forgotten a moment after its last response
+    model.execute([commanded])
+    assert sent.sender.finished.wait(5)
+    assert commanded.sender.finished.wait(5)
+    assert json.loads(commanded.sender.texts("result")[0])["num_told"] == 1
+    assert json.loads(sent.sender.texts("result")[0])["finish_reason"] == {"thinking": "answer_now", "answer": "stop"}
+    while model._runtime._running:  # forgotten a moment after its last response
         pass
-    assert model._host.orchestrator.num_open == 0
+    assert model._runtime.orchestrator.num_open == 0
 
 
 @pytest.mark.parametrize("command", ["answer_now", "cancel"])
 @pytest.mark.parametrize("stream", [True, False])
-def test_a_request_hears_nothing_once_its_last_response_is_on_its_way(model, engine, tokenizer, command, stream):
+def test_a_request_obeys_no_command_once_its_last_response_is_being_sent(model, engine, tokenizer, command, stream):
     """Its client may have that before the request is forgotten here."""
     (a,) = tokenizer.encode("a")
     engine.enqueue([a, END], [a, EOS])
-    one, told = request(stream=[[stream]]), pb_utils.InferenceRequest({command: np.array([[True]])}, "id")
-    send, is_sent, was_told = one.sender.send, threading.Event(), threading.Event()
+    sent, commanded = request(stream=[[stream]]), pb_utils.InferenceRequest({command: np.array([[True]])}, "id")
+    send, is_sent, was_told = sent.sender.send, threading.Event(), threading.Event()
 
     def send_and_be_slow_to_return(response=None, flags=0):
         send(response, flags)
@@ -117,27 +119,27 @@ def test_a_request_hears_nothing_once_its_last_response_is_on_its_way(model, eng
             is_sent.set()
             was_told.wait(5)
 
-    one.sender.send = send_and_be_slow_to_return
-    model.execute([one])
+    sent.sender.send = send_and_be_slow_to_return
+    model.execute([sent])
     assert is_sent.wait(5)
-    model.execute([told])
-    assert told.sender.finished.wait(5)
+    model.execute([commanded])
+    assert commanded.sender.finished.wait(5)
     was_told.set()
-    assert told.sender.responses[0].error.code == pb_utils.TritonError.INVALID_ARG
+    assert commanded.sender.responses[0].error.code == pb_utils.TritonError.INVALID_ARG
 
 
 def test_cancel_ends_the_running_request_of_that_id_and_it_alone(model, engine, tokenizer):
     engine.enqueue(tokenizer.encode("a"))
     engine.hanging = {0}
-    one, told = request(), pb_utils.InferenceRequest({"cancel": np.array([[True]])}, "id")
-    model.execute([one])
-    while "thinking" not in one.sender.texts("event"):
+    sent, commanded = request(), pb_utils.InferenceRequest({"cancel": np.array([[True]])}, "id")
+    model.execute([sent])
+    while "thinking" not in sent.sender.texts("event"):
         pass
-    model.execute([told])
-    assert one.sender.finished.wait(5)
-    assert told.sender.finished.wait(5)
-    assert one.sender.responses[-1].error.code == pb_utils.TritonError.CANCELLED
-    assert json.loads(told.sender.texts("result")[0])["num_told"] == 1
+    model.execute([commanded])
+    assert sent.sender.finished.wait(5)
+    assert commanded.sender.finished.wait(5)
+    assert sent.sender.responses[-1].error.code == pb_utils.TritonError.CANCELLED
+    assert json.loads(commanded.sender.texts("result")[0])["num_told"] == 1
     assert engine.num_open == 0
 
 
@@ -146,18 +148,18 @@ def begin(model, engine, tokenizer, *request_ids):
     engine.enqueue(*[tokenizer.encode("a")] * len(request_ids))
     engine.hanging = set(range(100))
     begun = [request(request_id) for request_id in request_ids]
-    for one in begun:
-        model.execute([one])
-        while "thinking" not in one.sender.texts("event"):
-            assert not one.sender.finished.is_set(), one.sender.responses
+    for sent in begun:
+        model.execute([sent])
+        while "thinking" not in sent.sender.texts("event"):
+            assert not sent.sender.finished.is_set(), sent.sender.responses
     return begun
 
 
 def tell(model, command, request_id):
-    told = pb_utils.InferenceRequest({command: np.array([[True]])}, request_id)
-    model.execute([told])
-    assert told.sender.finished.wait(5)
-    return told.sender.responses[-1]
+    commanded = pb_utils.InferenceRequest({command: np.array([[True]])}, request_id)
+    model.execute([commanded])
+    assert commanded.sender.finished.wait(5)
+    return commanded.sender.responses[-1]
 
 
 def test_an_id_that_runs_is_refused_to_another_request_until_it_is_free(model, engine, tokenizer):
@@ -174,8 +176,8 @@ def test_an_id_that_runs_is_refused_to_another_request_until_it_is_free(model, e
 
 
 def test_a_client_that_lost_its_connection_and_asks_again_takes_the_place_of_its_first_request(model, engine, tokenizer, monkeypatch):
-    """Even before anybody has looked whether that one's client is still there."""
-    monkeypatch.setattr(model._host, "_look_for_cancels", lambda: None)
+    """Even before the next check whether the first request's client is still there."""
+    monkeypatch.setattr(model._runtime, "_check_for_cancels", lambda: None)
     (first,) = begin(model, engine, tokenizer, "id")
     first.sender.cancelled = True
     (second,) = begin(model, engine, tokenizer, "id")
@@ -189,7 +191,7 @@ MINE, YOURS = f"id~{'0' * 32}", f"id~{'f' * 32}"
 
 
 @pytest.mark.parametrize("command", ["answer_now", "cancel"])
-def test_of_two_programs_that_chose_one_name_each_is_told_alone(model, engine, tokenizer, command):
+def test_two_programs_that_chose_the_same_name_command_only_their_own_request(model, engine, tokenizer, command):
     mine, yours = begin(model, engine, tokenizer, MINE, YOURS)
     engine.enqueue([EOS])
     engine.hanging = set()
@@ -199,22 +201,22 @@ def test_of_two_programs_that_chose_one_name_each_is_told_alone(model, engine, t
     assert not yours.sender.finished.is_set()
 
 
-def test_a_name_that_two_programs_chose_is_no_address(model, engine, tokenizer):
+def test_a_name_of_two_running_requests_is_refused(model, engine, tokenizer):
     begun = begin(model, engine, tokenizer, MINE, YOURS)
     refused = str(tell(model, "cancel", "id").error)
     assert 'got "id", allowed: an id of one running request: 2 running requests have this name' in refused
-    assert not any(one.sender.finished.is_set() for one in begun)
+    assert not any(sent.sender.finished.is_set() for sent in begun)
 
 
-def test_a_name_that_one_program_chose_is_its_address(model, engine, tokenizer):
-    (one,) = begin(model, engine, tokenizer, MINE)
+def test_a_name_of_a_single_running_request_finds_it(model, engine, tokenizer):
+    (sent,) = begin(model, engine, tokenizer, MINE)
     tell(model, "cancel", "id")
-    assert one.sender.finished.wait(5)
-    assert '"request_id": "id"' in str(one.sender.responses[-1].error)
+    assert sent.sender.finished.wait(5)
+    assert '"request_id": "id"' in str(sent.sender.responses[-1].error)
 
 
 def test_a_server_that_is_to_stop_refuses_new_requests_and_obeys_commands(model, engine, tokenizer, tmp_path):
-    (one,) = begin(model, engine, tokenizer, "id")
+    (sent,) = begin(model, engine, tokenizer, "id")
     (tmp_path / "drain").write_text("600\n")
     while model.is_ready():
         pass
@@ -227,19 +229,19 @@ def test_a_server_that_is_to_stop_refuses_new_requests_and_obeys_commands(model,
     engine.enqueue([EOS])
     engine.hanging = set()
     assert json.loads(tell(model, "answer_now", "id").output_tensors[-1].as_numpy().flat[0])["num_told"] == 1
-    assert one.sender.finished.wait(5)
-    assert one.sender.texts("event")[-1] == "done"
+    assert sent.sender.finished.wait(5)
+    assert sent.sender.texts("event")[-1] == "done"
 
 
-def test_what_outlasts_the_drain_ends_with_how_far_it_got(model, engine, tokenizer, tmp_path):
-    (one,) = begin(model, engine, tokenizer, "id")
+def test_a_request_that_outlasts_the_drain_ends_with_its_progress(model, engine, tokenizer, tmp_path):
+    (sent,) = begin(model, engine, tokenizer, "id")
     (tmp_path / "drain").write_text("0.2\n")
-    assert one.sender.finished.wait(5)
-    error = one.sender.responses[-1].error
+    assert sent.sender.finished.wait(5)
+    error = sent.sender.responses[-1].error
     text, _, details = str(error).partition("\n")
     assert text == "STOPPING: the server is stopping, and the reply was not complete after 0.2 s"
-    told = json.loads(details)
-    assert (error.code, told["retryable"], told["so_far"][0]["usage"]["num_thinking_sampled"]) == (
+    commanded = json.loads(details)
+    assert (error.code, commanded["retryable"], commanded["so_far"][0]["usage"]["num_thinking_sampled"]) == (
         pb_utils.TritonError.UNAVAILABLE,
         True,
         1,
@@ -247,27 +249,27 @@ def test_what_outlasts_the_drain_ends_with_how_far_it_got(model, engine, tokeniz
     assert engine.num_open == 0
 
 
-def test_the_heart_beats_as_long_as_the_loop_runs(model, monkeypatch):
+def test_the_heartbeat_continues_as_long_as_the_loop_runs(model, monkeypatch):
     """On a loop that hangs it stops."""
-    monkeypatch.setattr(hosts, "BEAT_PERIOD_S", 0.01)
-    before = model._host.beat_at
-    while model._host.beat_at == before:
+    monkeypatch.setattr(runtime, "HEARTBEAT_PERIOD_S", 0.01)
+    before = model._runtime.heartbeat_at
+    while model._runtime.heartbeat_at == before:
         pass
     hangs, goes_on = threading.Event(), threading.Event()
-    model._host._loop.call_soon_threadsafe(lambda: (hangs.set(), goes_on.wait(5)))
+    model._runtime._loop.call_soon_threadsafe(lambda: (hangs.set(), goes_on.wait(5)))
     assert hangs.wait(5)
-    before = model._host.beat_at
+    before = model._runtime.heartbeat_at
     assert not goes_on.wait(0.1)
-    assert model._host.beat_at == before
+    assert model._runtime.heartbeat_at == before
     goes_on.set()
 
 
 def test_a_request_id_that_is_no_text_is_refused(model):
-    one = request()
-    one.request_id = lambda: b"\xff\xfe".decode()
-    model.execute([one])
-    assert one.sender.finished.wait(5)
-    assert "field 'request id': got \"ff fe\", allowed: UTF-8 text" in str(one.sender.responses[-1].error)
+    sent = request()
+    sent.request_id = lambda: b"\xff\xfe".decode()
+    model.execute([sent])
+    assert sent.sender.finished.wait(5)
+    assert "field 'request id': got \"ff fe\", allowed: UTF-8 text" in str(sent.sender.responses[-1].error)
 
 
 def test_an_error_that_cannot_be_sent_still_ends_the_request(model, monkeypatch):
@@ -275,51 +277,51 @@ def test_an_error_that_cannot_be_sent_still_ends_the_request(model, monkeypatch)
         raise TypeError("not convertible")
 
     monkeypatch.setattr(pb_utils, "TritonError", type("TritonError", (), {"INVALID_ARG": 3, "__init__": refuse}))
-    one = request(text_input=[[b""]])
-    model.execute([one])
-    assert one.sender.finished.wait(5)
-    assert one.sender.responses == []
+    sent = request(text_input=[[b""]])
+    model.execute([sent])
+    assert sent.sender.finished.wait(5)
+    assert sent.sender.responses == []
 
 
 def test_answer_now_to_nobody_is_refused(model):
-    told = pb_utils.InferenceRequest({"answer_now": np.array([[True]])}, "nobody")
-    model.execute([told])
-    assert told.sender.finished.wait(5)
-    assert told.sender.responses[0].error.code == pb_utils.TritonError.INVALID_ARG
+    commanded = pb_utils.InferenceRequest({"answer_now": np.array([[True]])}, "nobody")
+    model.execute([commanded])
+    assert commanded.sender.finished.wait(5)
+    assert commanded.sender.responses[0].error.code == pb_utils.TritonError.INVALID_ARG
 
 
 def test_a_client_that_has_gone_ends_the_request_and_the_engines_call(model, engine, tokenizer):
     engine.enqueue(tokenizer.encode("a"))
     engine.hanging = {0}
-    one = request()
-    model.execute([one])
-    one.sender.cancelled = True
-    assert one.sender.finished.wait(5)
-    assert one.sender.responses[-1].error.code == pb_utils.TritonError.CANCELLED
+    sent = request()
+    model.execute([sent])
+    sent.sender.cancelled = True
+    assert sent.sender.finished.wait(5)
+    assert sent.sender.responses[-1].error.code == pb_utils.TritonError.CANCELLED
     assert engine.num_open == 0
 
 
-def test_a_request_that_is_cancelled_before_its_first_step_is_told_so(model):
+def test_a_request_that_is_cancelled_before_its_first_step_is_answered(model):
     """Its coroutine never runs; the client is answered all the same."""
-    one = request()
-    incoming = Incoming(request_id="id", inputs={}, outlet=ReplyPort(one.sender), arrived=0.0)
+    sent = request()
+    incoming = IncomingRequest(request_id="id", inputs={}, writer=ReplyPort(sent.sender, model._log), arrived=0.0)
 
     def start_and_cancel():
-        model._host._start(incoming)
-        next(iter(model._host._running)).cancel()
+        model._runtime._start(incoming)
+        next(iter(model._runtime._running)).cancel()
 
-    model._host._loop.call_soon_threadsafe(start_and_cancel)
-    assert one.sender.finished.wait(5)
-    assert one.sender.responses[-1].error.code == pb_utils.TritonError.CANCELLED
+    model._runtime._loop.call_soon_threadsafe(start_and_cancel)
+    assert sent.sender.finished.wait(5)
+    assert sent.sender.responses[-1].error.code == pb_utils.TritonError.CANCELLED
 
 
 def test_a_bug_of_ours_is_a_sentence_to_the_client_and_a_traceback_in_the_log(model, monkeypatch):
     pb_utils.Logger.lines.clear()
     monkeypatch.setattr(model._planner, "plan", lambda _: 1 / 0)
-    one = request()
-    model.execute([one])
-    assert one.sender.finished.wait(5)
-    message = str(one.sender.responses[-1].error)
+    sent = request()
+    model.execute([sent])
+    assert sent.sender.finished.wait(5)
+    message = str(sent.sender.responses[-1].error)
     assert message.startswith("INTERNAL: unexpected error")
     assert "ZeroDivisionError" not in message
     assert "ZeroDivisionError" in pb_utils.Logger.lines[0]
@@ -337,7 +339,7 @@ def test_a_request_that_cannot_be_read_ends_alone_with_a_line_in_the_log(model, 
     assert whole.sender.finished.wait(5)
     assert str(broken.sender.responses[-1].error).startswith("INTERNAL: unexpected error; the server's log has it under request id broken")
     assert whole.sender.texts("event")[-1] == "done"
-    assert 's1: request "broken":' in pb_utils.Logger.lines[0]
+    assert 's1: request "broken" on scripted after 0 rounds and 0 tokens: INTERNAL: ' in pb_utils.Logger.lines[0]
     assert "ZeroDivisionError" in pb_utils.Logger.lines[0]
 
 
@@ -347,19 +349,20 @@ FAILURES = [EngineFailed("out of blocks"), EngineUnavailable("gone"), DeadlineEx
 @pytest.mark.parametrize("error", FAILURES, ids=[error.code for error in FAILURES])
 def test_a_request_that_fails_leaves_a_line_with_its_name_its_error_and_how_far_it_got(model, engine, tokenizer, error):
     pb_utils.Logger.lines.clear()
-    (one,) = begin(model, engine, tokenizer, MINE)
-    (incoming,) = model._host._running.values()
-    model._host._loop.call_soon_threadsafe(incoming.end, error)
-    assert one.sender.finished.wait(5)
-    assert pb_utils.Logger.lines == [f's1: request "id" after 1 rounds and 6 tokens: {error}']
+    (sent,) = begin(model, engine, tokenizer, MINE)
+    (incoming,) = model._runtime._running.values()
+    model._runtime._loop.call_soon_threadsafe(incoming.end, error)
+    assert sent.sender.finished.wait(5)
+    assert pb_utils.Logger.lines == [f's1: request "id" on scripted after 1 rounds and 6 tokens: {error}']
 
 
-def test_what_callers_do_is_counted_and_not_logged(model, engine, tokenizer):
+def test_what_callers_do_is_counted_and_not_logged_at_level_warning(model, engine, tokenizer, monkeypatch):
     pb_utils.Logger.lines.clear()
-    (one,) = begin(model, engine, tokenizer, "id")
+    monkeypatch.setattr(model._runtime.orchestrator, "log", ServerLog(dict.fromkeys(LOG_LEVELS, LOG.error), level="warning"))
+    (sent,) = begin(model, engine, tokenizer, "id")
     tell(model, "cancel", "id")
     tell(model, "cancel", "no such id")
-    assert one.sender.finished.wait(5)
+    assert sent.sender.finished.wait(5)
     assert pb_utils.Logger.lines == []
 
 
@@ -367,30 +370,30 @@ def test_what_callers_do_is_counted_and_not_logged(model, engine, tokenizer):
 def test_an_engine_of_a_name_whose_limits_are_unknown_leaves_a_line_in_the_log(name, is_told):
     """Its library may cut a top_k silently."""
     pb_utils.Logger.lines.clear()
-    model_module._limits_of(name)
+    model_module._limits_of(name, LOG)
     assert any(f"engine model '{name}' is none of embedded_llm, tensorrt_llm" in line for line in pb_utils.Logger.lines) == is_told
 
 
 def test_the_model_is_ready_as_long_as_the_engine_answers(model):
     """Triton asks since 26.03; the answer is a flag."""
     assert model.is_ready()
-    model._host._watch.engine_is_ready = False
+    model._runtime._monitor.engine_is_ready = False
     assert not model.is_ready()
 
 
-def test_nothing_ends_the_thread_that_looks_for_cancels(model, engine, tokenizer):
+def test_nothing_ends_the_thread_that_checks_for_cancels(model, engine, tokenizer):
     """Not even a bug in what it reports."""
     pb_utils.Logger.lines.clear()
-    model._host._report = lambda _: 1 / 0
+    model._runtime._report = lambda _: 1 / 0
     while not pb_utils.Logger.lines:
         pass
     assert "ZeroDivisionError" in pb_utils.Logger.lines[0]
     engine.enqueue(tokenizer.encode("a"))
     engine.hanging = {0}
-    one = request()
-    model.execute([one])
-    one.sender.cancelled = True
-    assert one.sender.finished.wait(5)
+    sent = request()
+    model.execute([sent])
+    sent.sender.cancelled = True
+    assert sent.sender.finished.wait(5)
 
 
 @pytest.mark.parametrize(
@@ -403,20 +406,20 @@ def test_nothing_ends_the_thread_that_looks_for_cancels(model, engine, tokenizer
         ({"correlation_id": 7}, "sequence_id"),
     ],
 )
-def test_what_a_request_has_beside_its_tensors_is_refused_once_and_counted(model, beside, field):
-    one = pb_utils.InferenceRequest({"text_input": np.array([[b"hi"]], np.object_)}, "id", **beside)
-    model.execute([one])
-    assert one.sender.finished.wait(5)
-    assert f"field '{field}'" in str(one.sender.responses[-1].error)
-    assert len(one.sender.responses) == 1
-    assert model._host.orchestrator.ends["INVALID_ARGUMENT"] == 1
+def test_values_beside_the_tensors_are_refused_once_and_counted(model, beside, field):
+    sent = pb_utils.InferenceRequest({"text_input": np.array([[b"hi"]], np.object_)}, "id", **beside)
+    model.execute([sent])
+    assert sent.sender.finished.wait(5)
+    assert f"field '{field}'" in str(sent.sender.responses[-1].error)
+    assert len(sent.sender.responses) == 1
+    assert model._runtime.orchestrator.end_counts["INVALID_ARGUMENT"] == 1
 
 
 def test_a_text_that_is_too_long_is_refused_before_it_is_copied(model):
-    one = request(text_input=[[b"a" * (2**20 + 1)]])
-    model.execute([one])
-    assert one.sender.finished.wait(5)
-    assert "field 'text_input': got \"1048577 bytes\", allowed: at most 1048576 bytes" in str(one.sender.responses[-1].error)
+    sent = request(text_input=[[b"a" * (2**20 + 1)]])
+    model.execute([sent])
+    assert sent.sender.finished.wait(5)
+    assert "field 'text_input': got \"1048577 bytes\", allowed: at most 1048576 bytes" in str(sent.sender.responses[-1].error)
 
 
 def test_a_request_that_is_refused_leaves_nothing_behind(model):
@@ -424,21 +427,21 @@ def test_a_request_that_is_refused_leaves_nothing_behind(model):
     gc.collect()
     gc.disable()
     try:
-        one = request(text_input=[[b"a" * (2**20 + 1)]])
-        text = weakref.ref(one)
-        model.execute([one])
-        assert one.sender.finished.wait(5)
-        del one
-        while model._host._running:
+        sent = request(text_input=[[b"a" * (2**20 + 1)]])
+        text = weakref.ref(sent)
+        model.execute([sent])
+        assert sent.sender.finished.wait(5)
+        del sent
+        while model._runtime._running:
             pass
         wait_until(lambda: text() is None, seconds=5)
     finally:
         gc.enable()
 
 
-def test_a_pattern_of_headers_that_is_none_keeps_the_model_from_loading():
+def test_an_invalid_pattern_of_headers_keeps_the_model_from_loading():
     config = OrchestratorConfig(
         engine_model="x", engine_url="x", tokenizer_dir="x", preset="smollm2", max_context_tokens=1, vocab_rows=1, forwarded_headers="("
     )
     with pytest.raises(ConfigError, match="forwarded_headers"):
-        RequestReader(config, [])
+        RequestReader(config, [], LOG)

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from budgetforce.errors import InvalidRequest
-from budgetforce.serving.parameters import ELSEWHERE, refuse_parameters
+from budgetforce.serving.requests.parameters import NAMES_ELSEWHERE, refuse_parameters
 
 FIELDS = (
     "text_input",
@@ -39,13 +39,13 @@ def refused(parameters, **settings):
         ("random_seed", "seed"),
     ],
 )
-def test_a_name_that_is_no_fields_is_refused_with_the_one_that_was_perhaps_meant(name, meant):
+def test_an_unknown_name_is_refused_with_a_suggestion(name, meant):
     refusal = refused({name: 3})
     assert (refusal.field, refusal.value) == (name, 3)
     assert refusal.allowed == f"the name of an existing field; did you mean {meant}?"
 
 
-def test_a_name_that_is_like_none_is_refused_without_a_guess():
+def test_a_name_unlike_any_field_is_refused_without_a_suggestion():
     assert refused({"beam_width": 2}).allowed == "the name of an existing field"
 
 
@@ -70,7 +70,7 @@ def test_no_parameters_are_no_mistake(parameters):
     refuse_parameters(parameters, FIELDS, request_id="")
 
 
-def test_what_is_no_json_is_refused():
+def test_invalid_json_is_refused():
     with pytest.raises(InvalidRequest, match="that JSON can hold"):
         refuse_parameters('{"x":', FIELDS, request_id="")
 
@@ -87,6 +87,6 @@ def test_any_name_makes_a_refusal_of_one_short_line_that_can_be_read_back(name):
     assert InvalidRequest.parse(str(refusal)).field == refusal.field
 
 
-def test_every_guess_is_a_field(root):
+def test_every_suggestion_is_a_field(root):
     config = (root / "model_repository/s1/config.pbtxt").read_text()
-    assert [name for name in ELSEWHERE.values() if f'name: "{name}"' not in config] == []
+    assert [name for name in NAMES_ELSEWHERE.values() if f'name: "{name}"' not in config] == []

@@ -9,9 +9,9 @@ from scripted_engine import ScriptedEngine
 
 from budgetforce.errors import EngineFailed, EngineUnavailable, InvalidRequest
 from budgetforce.presets import Preset
-from budgetforce.serving.planning import Planner
-from budgetforce.serving.reply import Reply
-from budgetforce.serving.request import ReplyRequest
+from budgetforce.serving.planning.planner import Planner
+from budgetforce.serving.replies.reply import Reply
+from budgetforce.serving.requests.request import ReplyRequest
 
 END, EOS = 2, 0
 
@@ -39,21 +39,21 @@ def word(tokenizer):
 
 def test_a_sample_alone_ends_the_request(reply, word):
     engine = ScriptedEngine([END], [*word, EOS])
-    one = reply(engine)
-    asyncio.run(one.run())
-    assert one._sink.results[0]["request_id"] == "r"
-    assert one._sink.closed
-    assert not one._sink.settled
+    whole = reply(engine)
+    asyncio.run(whole.run())
+    assert whole._sink.results[0]["request_id"] == "r"
+    assert whole._sink.closed
+    assert not whole._sink.settled
 
 
 def test_samples_have_their_own_index_account_and_seeds(reply, word):
     engine = ScriptedEngine(*[[END], [*word, EOS]] * 3)
-    one = reply(engine, num_samples=3)
-    asyncio.run(one.run())
-    assert sorted(one._sink.results) == [0, 1, 2]
-    assert {result["request_id"] for result in one._sink.results.values()} == {"r"}
+    whole = reply(engine, num_samples=3)
+    asyncio.run(whole.run())
+    assert sorted(whole._sink.results) == [0, 1, 2]
+    assert {result["request_id"] for result in whole._sink.results.values()} == {"r"}
     assert len({call.sampling.seed for call in engine.calls}) == 6
-    assert {piece.index for piece in one._sink.pieces if piece.event == "answer"} == {0, 1, 2}
+    assert {chunk.index for chunk in whole._sink.chunks if chunk.event == "answer"} == {0, 1, 2}
 
 
 def test_the_others_wait_for_the_first_samples_first_ids(reply, word):
@@ -74,7 +74,7 @@ def test_the_others_wait_for_the_first_samples_first_ids(reply, word):
     assert len(engine.calls) == 4
 
 
-def test_a_first_sample_without_ids_holds_nobody_up(reply, word):
+def test_a_first_sample_without_ids_delays_no_other(reply, word):
     """Its engine may send its only id with the end."""
     engine = ScriptedEngine([END], [END], [EOS], [EOS])
     asyncio.run(reply(engine, num_samples=2).run())
@@ -84,18 +84,18 @@ def test_a_first_sample_without_ids_holds_nobody_up(reply, word):
 def test_a_sample_that_fails_ends_the_others_with_one_error(reply, word):
     engine = ScriptedEngine(word, word)
     engine.fail_with = EngineFailed("broke")
-    one = reply(engine, num_samples=2)
+    whole = reply(engine, num_samples=2)
     with pytest.raises(EngineFailed, match="broke"):
-        asyncio.run(one.run())
-    assert (one._sink.settled, one._sink.closed, engine.num_open) == (True, False, 0)
+        asyncio.run(whole.run())
+    assert (whole._sink.settled, whole._sink.closed, engine.num_open) == (True, False, 0)
 
 
-def interrupted(one, engine, interrupt):
+def interrupted(whole, engine, interrupt):
     """Run two samples whose first calls never end by themselves; ``interrupt(task)`` comes when both run."""
     engine.hanging = {0, 1}
 
     async def scenario():
-        task = asyncio.ensure_future(one.run())
+        task = asyncio.ensure_future(whole.run())
         while engine.num_open < 2:
             await asyncio.sleep(0)
         interrupt(task)
@@ -106,17 +106,17 @@ def interrupted(one, engine, interrupt):
 
 def test_cancelling_ends_all_samples(reply, word):
     engine = ScriptedEngine(word, word)
-    one = reply(engine, num_samples=2)
+    whole = reply(engine, num_samples=2)
     with pytest.raises(asyncio.CancelledError):
-        interrupted(one, engine, lambda task: task.cancel())
-    assert (one._sink.settled, engine.num_open) == (True, 0)
+        interrupted(whole, engine, lambda task: task.cancel())
+    assert (whole._sink.settled, engine.num_open) == (True, 0)
 
 
 def test_answer_now_is_for_all_samples(reply, word):
     engine = ScriptedEngine(word, word, [word[0], EOS], [word[0], EOS])
-    one = reply(engine, num_samples=2)
-    interrupted(one, engine, lambda _: one.answer_now())
-    assert [result["finish_reason"]["thinking"] for result in one._sink.results.values()] == ["answer_now"] * 2
+    whole = reply(engine, num_samples=2)
+    interrupted(whole, engine, lambda _: whole.answer_now())
+    assert [result["finish_reason"]["thinking"] for result in whole._sink.results.values()] == ["answer_now"] * 2
 
 
 def test_answer_now_is_refused_where_there_is_nothing_to_close_a_thought_with(reply):
@@ -124,10 +124,10 @@ def test_answer_now_is_refused_where_there_is_nothing_to_close_a_thought_with(re
         reply(ScriptedEngine(), preset="s1-readme").answer_now()
 
 
-def test_an_outage_is_sat_out_by_all_samples_when_one_has_something_to_lose(reply, word):
+def test_all_samples_wait_for_the_engine_when_one_has_ids_already(reply, word):
     """The second has no ids yet; its end would be the first one's."""
     engine = ScriptedEngine([word[0], END], [], [word[1], EOS], [word[1], END], [word[1], EOS])
     engine.fail_with, engine.failing = EngineUnavailable("gone"), {1}
-    one = reply(engine, num_samples=2, max_outage_s=5)
-    asyncio.run(one.run())
-    assert sorted(one._sink.results) == [0, 1]
+    whole = reply(engine, num_samples=2, max_outage_s=5)
+    asyncio.run(whole.run())
+    assert sorted(whole._sink.results) == [0, 1]

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fields are checked one by one; what is not given stays open. (All refusals: tests/server/test_bad_input.py.)"""
+"""Fields are checked singly; a field that is not set is None. (All refusals: tests/server/test_bad_input.py.)"""
 
 import pytest
 
 from budgetforce.errors import InvalidRequest
-from budgetforce.serving.request import ReplyRequest, read_command, read_reply_request
+from budgetforce.serving.requests.request import ReplyRequest, read_command, read_reply_request
 
 
 def read(**inputs):
@@ -64,7 +64,7 @@ def test_empty_words_mean_none():
     assert read(stop_words=[b"", b"END"], bad_words=[b""]).stop_words == ("END",)
 
 
-def test_one_value_is_wanted_where_one_is_meant():
+def test_several_values_for_a_single_value_are_refused():
     with pytest.raises(InvalidRequest, match="2 values"):
         read(max_tokens=[1, 2])
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pieces leave in order, the first at once, the rest as the consumer keeps up; nothing is lost."""
+"""Chunks leave in order, the first at once, the rest as the consumer keeps up; nothing is lost."""
 
 import asyncio
 import math
@@ -8,14 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from budgetforce.serving import sinks
-from budgetforce.serving.sinks import LEAST_SHARE, JoiningSink, Piece, StreamSink, merge
+from budgetforce.serving.replies import sinks
+from budgetforce.serving.replies.sinks import LEAST_SHARE, JoiningSink, OutputChunk, StreamSink, merge
 
-DONE = Piece(event="done", result="{}")
+DONE = OutputChunk(event="done", result="{}")
 
 
 def think(text, *ids, index=0):
-    return Piece(event="thinking", thinking=text, ids=ids, index=index)
+    return OutputChunk(event="thinking", thinking=text, ids=ids, index=index)
 
 
 class Wire:
@@ -26,10 +26,10 @@ class Wire:
         self.gate.set()
         self.begun = threading.Semaphore(0)
 
-    def send(self, pieces, final):
+    def send(self, chunks, final):
         self.begun.release()
         self.gate.wait(10)
-        self.sent.append((list(pieces), final))
+        self.sent.append((list(chunks), final))
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def run(scenario):
     asyncio.run(wrapped())
 
 
-def test_a_stream_sends_the_first_piece_at_once_and_what_piles_up_together(wire):
+def test_a_stream_sends_the_first_chunk_at_once_and_later_ones_together(wire):
     async def scenario(pool):
         sink = StreamSink(wire.send, pool)
         wire.gate.clear()
@@ -58,14 +58,14 @@ def test_a_stream_sends_the_first_piece_at_once_and_what_piles_up_together(wire)
         await sink.close()
 
     run(scenario)
-    everything = [piece for pieces, _ in wire.sent for piece in pieces]
+    everything = [chunk for chunks, _ in wire.sent for chunk in chunks]
     assert wire.sent[0] == ([think("a", 1)], False)
     assert merge(everything) == [think("abbbbb", 1, 0, 1, 2, 3, 4), DONE]
     assert [final for _, final in wire.sent] == [False] * (len(wire.sent) - 1) + [True]
     assert len(wire.sent) <= 3
 
 
-def test_settling_sends_what_is_held_back_behind_the_send_under_way_and_nothing_more(wire):
+def test_settling_sends_held_chunks_behind_the_running_send_and_nothing_more(wire):
     """The client gets what the error's account says has come."""
 
     async def scenario(pool):
@@ -76,16 +76,16 @@ def test_settling_sends_what_is_held_back_behind_the_send_under_way_and_nothing_
         sink.put(think("a", 1))
         asyncio.get_running_loop().call_later(0.01, wire.gate.set)
         await sink.settle()
-        assert [pieces for pieces, _ in wire.sent] == [[think("many", *range(1000))], [think("a", 1)]]
+        assert [chunks for chunks, _ in wire.sent] == [[think("many", *range(1000))], [think("a", 1)]]
 
     run(scenario)
     assert len(wire.sent) == 2
 
 
-def test_a_send_that_fails_is_told_to_whoever_goes_on(wire):
-    """By the next piece or by closing; settling stays calm."""
+def test_a_send_that_fails_raises_in_the_next_call(wire):
+    """By the next chunk or by closing; settling stays calm."""
 
-    def fail(pieces, final):
+    def fail(chunks, final):
         raise OSError("shared memory is full")
 
     async def scenario(pool):
@@ -100,7 +100,7 @@ def test_a_send_that_fails_is_told_to_whoever_goes_on(wire):
     run(scenario)
 
 
-def test_many_pieces_from_a_fast_engine_arrive_whole_and_in_order(wire):
+def test_many_chunks_from_a_fast_engine_arrive_whole_and_in_order(wire):
     async def scenario(pool):
         sink = StreamSink(wire.send, pool)
         for n in range(2000):
@@ -111,7 +111,7 @@ def test_many_pieces_from_a_fast_engine_arrive_whole_and_in_order(wire):
         await sink.close()
 
     run(scenario)
-    assert [i for pieces, _ in wire.sent for piece in pieces for i in piece.ids] == list(range(2000))
+    assert [i for chunks, _ in wire.sent for chunk in chunks for i in chunk.ids] == list(range(2000))
 
 
 def test_the_longer_a_reply_the_more_is_in_a_message(wire, monkeypatch):
@@ -129,29 +129,29 @@ def test_the_longer_a_reply_the_more_is_in_a_message(wire, monkeypatch):
         await sink.close()
 
     run(scenario)
-    lengths = [len(piece.ids) for pieces, _ in wire.sent for piece in pieces]
+    lengths = [len(chunk.ids) for chunks, _ in wire.sent for chunk in chunks]
     assert len(lengths) <= LEAST_SHARE * (1 + math.log(32_000 / LEAST_SHARE)) + 1
     assert lengths[:LEAST_SHARE] == [1] * LEAST_SHARE
     assert max(lengths) <= 32_000 / LEAST_SHARE + 1
-    assert [i for pieces, _ in wire.sent for piece in pieces for i in piece.ids] == list(range(32_000))
+    assert [i for chunks, _ in wire.sent for chunk in chunks for i in chunk.ids] == list(range(32_000))
 
 
-def test_what_is_held_back_leaves_with_the_end_of_a_round_and_after_a_while(wire, monkeypatch):
+def test_held_chunks_leave_with_the_end_of_a_round_and_after_a_while(wire, monkeypatch):
     monkeypatch.setattr(sinks, "MAX_HELD_S", 600.0)
 
     async def scenario(pool):
         sink = StreamSink(wire.send, pool)
 
-        async def put(*pieces):
-            for piece in pieces:
-                sink.put(piece)
+        async def put(*chunks):
+            for chunk in chunks:
+                sink.put(chunk)
             await sink.ready()
 
         await put(think("many", *range(1000)))
         await put(think("a", 1))
         assert len(wire.sent) == 1
-        await put(Piece(event="round_ended", round="1"))
-        assert wire.sent[1][0] == [think("a", 1), Piece(event="round_ended", round="1")]
+        await put(OutputChunk(event="round_ended", round="1"))
+        assert wire.sent[1][0] == [think("a", 1), OutputChunk(event="round_ended", round="1")]
         await put(think("b", 2))  # the next round's first
         assert wire.sent[2][0] == [think("b", 2)]
         await put(think("c", 3))
@@ -163,12 +163,12 @@ def test_what_is_held_back_leaves_with_the_end_of_a_round_and_after_a_while(wire
     run(scenario)
 
 
-def test_what_is_held_back_leaves_though_the_engine_goes_silent(wire, monkeypatch):
-    """No further piece comes to send it with; also when another message has left meanwhile."""
+def test_held_chunks_leave_though_the_engine_goes_silent(wire, monkeypatch):
+    """No further chunk comes to send it with; also when another message has left meanwhile."""
     monkeypatch.setattr(sinks, "MAX_HELD_S", 0.05)
 
     def text():
-        return "".join(piece.thinking for pieces, _ in wire.sent[1:] for piece in pieces)
+        return "".join(chunk.thinking for chunks, _ in wire.sent[1:] for chunk in chunks)
 
     async def until_sent(expected):
         async with asyncio.timeout(30):
@@ -182,7 +182,7 @@ def test_what_is_held_back_leaves_though_the_engine_goes_silent(wire, monkeypatc
         sink.put(think("a", 1))
         await until_sent("a")
         sink.put(think("b", 2))
-        sink.put(Piece(event="round_ended", round="1"))
+        sink.put(OutputChunk(event="round_ended", round="1"))
         sink.put(think("c", 3))
         await sink.ready()
         sink.put(think("d", 4))
@@ -191,18 +191,18 @@ def test_what_is_held_back_leaves_though_the_engine_goes_silent(wire, monkeypatc
     run(scenario)
 
 
-def test_what_is_held_back_leaves_before_an_error(wire):
+def test_held_chunks_leave_before_an_error(wire):
     """The client gets what the error's account says has come."""
 
     async def scenario(pool):
         sink = StreamSink(wire.send, pool)
-        for piece in (think("many", *range(1000)), think("a", 1)):
-            sink.put(piece)
+        for chunk in (think("many", *range(1000)), think("a", 1)):
+            sink.put(chunk)
             await sink.ready()
         await sink.settle()
 
     run(scenario)
-    assert [pieces for pieces, _ in wire.sent][1:] == [[think("a", 1)]]
+    assert [chunks for chunks, _ in wire.sent][1:] == [[think("a", 1)]]
 
 
 def test_samples_side_by_side_go_in_a_message_each(wire):
@@ -226,12 +226,12 @@ def test_joining_sends_one_response_with_everything(wire):
     async def scenario(pool):
         sink = JoiningSink(wire.send, pool)
         sink.put(think("a", 1))
-        sink.put(Piece(event="answer", answer="b", ids=(2,)))
+        sink.put(OutputChunk(event="answer", answer="b", ids=(2,)))
         sink.put(DONE)
         await sink.close()
 
     run(scenario)
-    assert wire.sent == [([Piece(event="done", thinking="a", answer="b", ids=(1, 2), result="{}")], True)]
+    assert wire.sent == [([OutputChunk(event="done", thinking="a", answer="b", ids=(1, 2), result="{}")], True)]
 
 
 def test_a_stream_of_several_samples_ends_with_the_last_ones_result(wire):
@@ -239,11 +239,11 @@ def test_a_stream_of_several_samples_ends_with_the_last_ones_result(wire):
         sink = StreamSink(wire.send, pool, num_samples=2)
         for index in (1, 0):
             sink.put(think("a", index=index))
-            sink.put(Piece(event="done", index=index, result=str(index)))
+            sink.put(OutputChunk(event="done", index=index, result=str(index)))
             await sink.close()
 
     run(scenario)
-    results = [piece.result for pieces, _ in wire.sent for piece in pieces if piece.result]
+    results = [chunk.result for chunks, _ in wire.sent for chunk in chunks if chunk.result]
     assert results == ["1", "0"]
     assert [final for _, final in wire.sent] == [False] * (len(wire.sent) - 1) + [True]
 
@@ -254,11 +254,11 @@ def test_joining_sends_the_samples_in_order(wire):
         for index in (1, 0, 1, 0):
             sink.put(think("ab"[index], index, index=index))
         for index in (1, 0):
-            sink.put(Piece(event="done", index=index, result=str(index)))
+            sink.put(OutputChunk(event="done", index=index, result=str(index)))
         await sink.close()
 
     run(scenario)
-    whole = [Piece(event="done", index=i, thinking="ab"[i] * 2, ids=(i, i), result=str(i)) for i in (0, 1)]
+    whole = [OutputChunk(event="done", index=i, thinking="ab"[i] * 2, ids=(i, i), result=str(i)) for i in (0, 1)]
     assert wire.sent == [(whole, True)]
 
 
@@ -273,9 +273,9 @@ def test_joining_sends_nothing_when_it_is_settled(wire):
 
 
 def test_only_neighbours_of_the_same_event_and_sample_are_merged():
-    answer = Piece(event="answer", answer="x", ids=(9,))
+    answer = OutputChunk(event="answer", answer="x", ids=(9,))
     assert merge([think("a", 1), think("b", 2), answer, think("c", 3)]) == [think("ab", 1, 2), answer, think("c", 3)]
     assert merge([think("a"), think("b", index=1)]) == [think("a"), think("b", index=1)]
-    rounds = [Piece(event="round_ended", round=text) for text in ("1", "2")]
+    rounds = [OutputChunk(event="round_ended", round=text) for text in ("1", "2")]
     assert merge(rounds) == rounds
     assert merge([]) == []

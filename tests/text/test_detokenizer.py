@@ -24,7 +24,7 @@ def test_any_cut_gives_the_whole_text(tokenizer, text):
         assert text == decode_in_pieces(tokenizer.token_bytes, ids, size)
 
 
-def test_bytes_that_are_no_text_become_what_the_library_makes_of_them(tokenizer, smollm2):
+def test_bytes_that_are_no_text_are_decoded_as_by_the_library(tokenizer, smollm2):
     """Random ids, broken UTF-8 included, against the tokenizers library's own decoding."""
     from tokenizers import Tokenizer
 

@@ -16,7 +16,7 @@ def filtered(words, pieces):
 
 
 def by_looking(words, text):
-    """The same by looking for each word behind each character: of those that end first, the longest."""
+    """The same result by searching each word after each character: of the words that end first, the longest."""
     for end in range(len(text) + 1):
         ending = [word for word in words if text[:end].endswith(word)]
         if ending:
@@ -48,7 +48,7 @@ WORDS = ["".join(word) for length in (1, 2, 3) for word in product("ab", repeat=
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])
-def test_every_short_text_under_every_few_short_words_is_filtered_as_by_looking_however_it_is_cut(number):
+def test_every_short_text_under_every_few_short_words_is_filtered_as_by_plain_search_however_it_is_cut(number):
     """All texts of up to 6 over {a, b}, all sets of up to 3 words of up to 3."""
     texts = ["".join(letters) for length in range(7) for letters in product("ab", repeat=length)]
     for words in combinations(WORDS, number):
@@ -62,7 +62,7 @@ def test_every_short_text_under_every_few_short_words_is_filtered_as_by_looking_
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_many_long_words_in_a_long_text_cut_anywhere_are_found_as_by_looking(seed):
+def test_many_long_words_in_a_long_text_cut_anywhere_are_found_as_by_plain_search(seed):
     draw = random.Random(seed)
     words = ["".join(draw.choices("ab\n", k=draw.randrange(6, 16))) for _ in range(200)]
     text = "".join(draw.choices("ab\n", k=400))
@@ -72,7 +72,7 @@ def test_many_long_words_in_a_long_text_cut_anywhere_are_found_as_by_looking(see
 
 
 def test_a_text_under_a_thousand_words_takes_as_many_steps_as_under_one():
-    """Steps of the automaton and its falls back together: at most two a character."""
+    """Steps and fallbacks of the automaton together: at most two per character."""
     num_lookups = 0
 
     class Counting(dict):
@@ -92,7 +92,7 @@ def filtered_by(words, text):
     return stop.feed(text) + stop.flush(), stop.found
 
 
-def test_what_cannot_become_a_stop_word_is_not_held_back():
+def test_text_that_cannot_become_a_stop_word_is_not_held_back():
     """Text leaves at once unless its end begins a stop word."""
     stop = StopWordFilter(StopWords(["STOP"]))
     assert stop.feed("hello S") == "hello "

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ask a reasoning model on Triton, with a thinking budget.
+"""Client library for reasoning models on Triton, with a thinking budget.
 
 from s1_client import Client
 
@@ -7,6 +7,8 @@ with Client("127.0.0.1:8001") as client:
     reply = client.think("How many r in raspberry", max_thinking_tokens=200, num_ignore=1)
 print(reply.answer)
 """
+
+import logging
 
 from s1_client._aio import AsyncClient
 from s1_client._aio_stream import AsyncStream
@@ -78,3 +80,5 @@ __all__ = [
     "ThinkingOpened",
     "Usage",
 ]
+
+logging.getLogger("s1_client").addHandler(logging.NullHandler())

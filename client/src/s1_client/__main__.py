@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command ``s1``, whose packages are an extra: a program that uses the library needs none of them."""
+"""Entry point of the command ``s1``. Its packages are an extra: a program that uses the library needs none of them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from s1_client._suggest import how_to_install
 
 
 def main() -> None:
-    """Run the command."""
+    """Run the command ``s1``, or say how to install its packages."""
     try:
         from s1_client.cli.app import s1
     except ImportError as error:

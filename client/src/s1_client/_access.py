@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an address and a header may be. gRPC would take a port modulo 65536, a missing port as 443, and tell of a bad
-header only on stderr. Every function raises ValueError that names the argument; secrets are never quoted.
+"""Checks of addresses and headers. gRPC would take a port modulo 65536 and a missing port as 443, and would report a bad
+header on stderr alone. Every function raises ValueError that names the argument; secrets are never quoted.
 """
 
 from __future__ import annotations
@@ -10,28 +10,28 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-SECRET_NAME = "s1-secret"  # noqa: S105  # the header's name, as the launcher sets it up
-SECRET_HEADER = "triton-grpc-protocol-"  # noqa: S105  # what Triton puts before that name
+SECRET_NAME = "s1-secret"  # noqa: S105  # the header's name, as the launcher configures it
+SECRET_HEADER = "triton-grpc-protocol-"  # noqa: S105  # Triton's prefix of that name
 _ALLOWED = "host:port, [IPv6]:port, grpc://host:port or grpcs://host:port"
-_LABEL = r"[A-Za-z0-9_-]{1,63}"  # RFC 1035, section 2.3.4; Python's resolver raises UnicodeError for a longer one
+_LABEL = r"[A-Za-z0-9_-]{1,63}"  # RFC 1035, section 2.3.4; Python's resolver raises UnicodeError for longer labels
 _HOST = re.compile(rf"(?=.{{1,254}}\Z)(?!-){_LABEL}(\.{_LABEL})*\.?")
 _PORT = re.compile(r"[0-9]{1,5}")
 _HEADER_NAME = re.compile(r"[0-9a-z_.-]+")
-_HEADER_VALUE = re.compile(r"[!-~]([ -~]*[!-~])?")  # printable ASCII; blanks at its ends would get lost
+_HEADER_VALUE = re.compile(r"[!-~]([ -~]*[!-~])?")  # printable ASCII; blanks at its ends would be lost
 
 
 def read_url(url: str) -> tuple[str, str]:
-    """Scheme ("", "grpc" or "grpcs") and address ("host:port") of a URL."""
+    """Return the scheme ("", "grpc" or "grpcs") and the address ("host:port") of a URL."""
     if not isinstance(url, str):
         raise _refused(url, "not a text")
     scheme, separator, address = url.rpartition("://")
     if scheme in ("http", "https"):
-        raise _refused(url, "the address of gRPC is wanted, by default port 8001; HTTP's is another one")
+        raise _refused(url, "this is an HTTP address; gRPC has another port, by default 8001")
     if separator and scheme not in ("grpc", "grpcs"):
         raise _refused(url, f"no scheme {scheme!r}")
     host, colon, port = address.rpartition(":")
     if not colon or (":" in host and not host.startswith("[")) or port.endswith("]"):
-        raise _refused(url, _no_port_said(address))
+        raise _refused(url, _missing_port(address))
     if not _is_host(host):
         raise _refused(url, "no host" if not host else f"{host!r} is no host name or address")
     if not _PORT.fullmatch(port) or not 1 <= int(port) <= 65535:
@@ -39,7 +39,7 @@ def read_url(url: str) -> tuple[str, str]:
     return scheme, address
 
 
-def _no_port_said(address: str) -> str:
+def _missing_port(address: str) -> str:
     try:
         ipaddress.IPv6Address(address)
     except ValueError:
@@ -62,7 +62,7 @@ def _refused(url: object, why: str) -> ValueError:
 
 
 def is_text(value: object) -> bool:
-    """Whether it is a text that UTF-8 can hold."""
+    """Return whether a value is a text that UTF-8 can hold."""
     if not isinstance(value, str):
         return False
     try:
@@ -73,7 +73,7 @@ def is_text(value: object) -> bool:
 
 
 def headers_of(token: str | None, secret: str | None, metadata: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    """The headers of every call."""
+    """Return the headers of every call, checked."""
     if not isinstance(metadata, Mapping):
         raise ValueError(f"metadata: got {type(metadata).__name__}, allowed: a mapping of header names to texts")  # noqa: TRY004
     headers = []
@@ -90,7 +90,7 @@ def headers_of(token: str | None, secret: str | None, metadata: Mapping[str, str
 
 
 def _read_secret(secret: str) -> tuple[str, str]:
-    """Name and value of "name=value"; a value alone, perhaps base64 with its padding, has the launcher's name."""
+    """Return name and value of "name=value". A value alone, perhaps base64 with its padding, gets the launcher's name."""
     name, equals, value = _checked_value("secret", secret).partition("=")
     return (name, value) if equals and value.strip("=") else (SECRET_NAME, secret)
 

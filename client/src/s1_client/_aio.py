@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The client for asyncio: the same surface, awaited."""
+"""The client for asyncio: the methods of ``Client``, awaited."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Unpack
 from tritonclient.grpc import service_pb2
 
 from s1_client._aio_stream import AsyncConnection, AsyncStream
-from s1_client._base import BaseClient
+from s1_client._base import BaseClient, check_single_sample
 from s1_client._batch import Outcome, Request, Window
 from s1_client._errors import AccessDenied, S1Error
 from s1_client._options import CallOptions, Prompt
@@ -19,7 +19,14 @@ from s1_client._types import Reply
 
 
 class AsyncClient(BaseClient):
-    """``Client`` for asyncio; see BaseClient for the arguments. Belongs to the event loop of its first request."""
+    """A client for asyncio of a Triton server that serves ``s1``. The arguments are those of ``BaseClient``.
+
+        async with AsyncClient("127.0.0.1:8001") as client:
+            reply = await client.think("How many r in raspberry?", max_thinking_tokens=200, num_ignore=1)
+        print(reply.answer)
+
+    It belongs to the event loop of its first request.
+    """
 
     def _connect(self) -> None:
         self._connection = AsyncConnection(self._settings)
@@ -31,21 +38,27 @@ class AsyncClient(BaseClient):
         await self.close()
 
     async def close(self) -> None:
-        """End the connection; requests that still run are cancelled."""
+        """Close the connection, which cancels the requests that still run."""
         await self._connection.close()
 
-    def stream(self, prompt: Prompt, *, request_id: str = "", **options: Unpack[CallOptions]) -> AsyncStream:
-        """See ``Client.stream``. To be called where the event loop runs."""
-        return AsyncStream(self._connection, self._exchange(prompt, options, request_id), self._settings.model)
+    def stream(self, prompt: Prompt, *, request_id: str = "", deltas: bool = True, **options: Unpack[CallOptions]) -> AsyncStream:
+        """Send a request, and return its reply as a stream of events. Not awaited, but to be called in the event loop.
+
+            async with client.stream("How many r in raspberry?", num_ignore=1) as stream:
+                async for event in stream:
+                    print(event.text, end="", flush=True)
+
+        Arguments and errors are those of ``Client.stream``.
+        """
+        return AsyncStream(self._connection, self._exchange(prompt, options, request_id, deltas=deltas), self._settings.model)
 
     async def think(self, prompt: Prompt, *, request_id: str = "", **options: Unpack[CallOptions]) -> Reply:
-        """See ``Client.think``."""
-        if (options.get("num_samples") or 1) > 1:
-            raise TypeError("think() is for one sample; for several there is samples()")
+        """Send a request, and return its whole reply of one sample. Arguments and errors are those of ``Client.stream``."""
+        check_single_sample(options)
         return (await self.samples(prompt, request_id=request_id, **options))[0]
 
     async def samples(self, prompt: Prompt, *, request_id: str = "", **options: Unpack[CallOptions]) -> tuple[Reply, ...]:
-        """See ``Client.samples``."""
+        """Send a request for ``num_samples`` samples, and return a whole reply for each, as ``Client.samples`` does."""
         async with self.stream(prompt, request_id=request_id, **options) as stream:
             return await stream.replies()
 
@@ -58,7 +71,13 @@ class AsyncClient(BaseClient):
         progress: Callable[[Outcome], None] | None = None,
         **options: Unpack[CallOptions],
     ) -> AsyncIterator[Outcome]:
-        """See ``Client.map``."""
+        """Send many requests concurrently, and yield their outcomes.
+
+            async for outcome in client.map(questions, concurrency=32):
+                print(outcome.index, outcome.error or outcome.reply.answer)
+
+        Arguments are those of ``Client.map``.
+        """
         client = self.with_options(**options)
         window = Window(requests, concurrency=concurrency, ordered=ordered)
         tasks: set[asyncio.Task[Outcome]] = set()
@@ -79,15 +98,15 @@ class AsyncClient(BaseClient):
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def answer_now(self, request_id: str) -> None:
-        """See ``Client.answer_now``."""
+        """End the thinking of the running request of that id, so that it answers. Chosen as by ``Client.answer_now``."""
         await self._connection.command("answer_now", self._connection.running.id_of(request_id), self._settings.model)
 
     async def cancel(self, request_id: str) -> None:
-        """See ``Client.cancel``."""
+        """End the running request of that id; its reader gets ``Cancelled``. Chosen as by ``Client.answer_now``."""
         await self._connection.command("cancel", self._connection.running.id_of(request_id), self._settings.model)
 
     async def is_ready(self) -> bool:
-        """See ``Client.is_ready``."""
+        """Return whether the server responds and has loaded the model. Raises AccessDenied as ``Client.is_ready`` does."""
         try:
             request = service_pb2.ModelReadyRequest(name=self._settings.model)
             return bool((await self._connection.ask("ModelReady", request, self._settings.connect_timeout_s)).ready)

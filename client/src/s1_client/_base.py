@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What both clients have in common: their arguments, and the making of requests. Opens nothing."""
+"""The common part of both clients: their arguments, and the making of requests. Opens no connection."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from collections.abc import Collection, Mapping
 from dataclasses import fields, replace
 from typing import Any, Self
 
-from s1_client import _wire
 from s1_client._errors import InvalidRequest
 from s1_client._exchange import Exchange
+from s1_client._fields import FIELDS
 from s1_client._options import Prompt
 from s1_client._settings import CONNECT_TIMEOUT_S, DEADLINE_S, KEEPALIVE_S, MAX_RETRIES, TLS, Settings, allowed_for, make_settings
 from s1_client._suggest import unknown
-from s1_client._values import shown
+from s1_client._wire import MODEL, check_options
+from s1_client._wire.values import shown
 
 PER_CALL = ("deadline_s", "max_retries")
 CHANGEABLE = ("model", *PER_CALL)  # the rest is the connection's
@@ -23,30 +24,33 @@ _CONNECTION = {field.name for field in fields(Settings)} | {"url", "token", "sec
 
 
 class BaseClient:
-    """A client without a connection.
+    """The arguments of both clients.
+
+        client = Client("grpcs://gpu1:8001", deadline_s=600, max_retries=5)
+        brief = client.with_options(max_thinking_tokens=500)  # on the same connection
 
     Args:
-        url: "host:port" of Triton's gRPC endpoint ("[IPv6]:port"), with "grpcs://" before it for TLS; default $S1_URL,
+        url: "host:port" of Triton's gRPC endpoint ("[IPv6]:port"), with "grpcs://" in front for TLS; default $S1_URL,
             else 127.0.0.1:8001.
         model: the model's name on the server.
-        deadline_s: how long a request may take in all, retries and waiting included. The server ends it then.
-        connect_timeout_s: how long the connection alone may take.
-        max_retries: how often a request is sent again that the server, or nobody, has taken. Only before its first event.
-        keepalive_s: how often a silent connection is asked for life.
+        deadline_s: time limit of a request in seconds, retries and waiting included. The server ends the request then.
+        connect_timeout_s: time limit of connecting alone, in seconds.
+        max_retries: retries of a request that was rejected or never arrived; only before its first event.
+        keepalive_s: interval of keepalive pings on an idle connection, in seconds.
         tls: certificates; default $S1_CA_FILE, $S1_CERT_FILE, $S1_KEY_FILE.
-        token: bearer token, for a gateway before Triton; default $S1_TOKEN.
-        secret: of Triton's restricted protocol: the launcher's, or "name=value" for another header; default $S1_SECRET.
-        metadata: more gRPC headers.
-        trust_env: whether environment variables are looked at, those of HTTP proxies ($http_proxy) included.
+        token: bearer token for a gateway in front of Triton; default $S1_TOKEN.
+        secret: secret of Triton's restricted protocols: the launcher's, or "name=value" for another header; default $S1_SECRET.
+        metadata: additional gRPC headers.
+        trust_env: whether environment variables count, those of HTTP proxies ($http_proxy) included.
 
-    Raises ValueError for an argument that cannot be, naming it.
+    Raises ValueError for an argument that is not allowed; the message names it.
     """
 
     def __init__(
         self,
         url: str | None = None,
         *,
-        model: str = _wire.MODEL,
+        model: str = MODEL,
         deadline_s: float = DEADLINE_S,
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
         max_retries: int = MAX_RETRIES,
@@ -63,25 +67,26 @@ class BaseClient:
         self._connect()
 
     def _connect(self) -> None:
-        """Make ready what connects; nothing is opened yet."""
+        """Create the connection object, which connects with its first call."""
         raise NotImplementedError
 
     def with_options(self, **changes: Any) -> Self:
-        """A client on the same connection with another ``model``, ``deadline_s`` or ``max_retries``, or with defaults
-        for request options: ``client.with_options(max_thinking_tokens=2000)``. Closing either closes the connection.
+        """Return a client on the same connection with other settings: ``model``, ``deadline_s``, ``max_retries``, or
+        defaults of request fields, as in ``client.with_options(max_thinking_tokens=2000)``. Closing either client closes
+        the connection.
 
-        Raises TypeError for what is neither, and ValueError or InvalidRequest for a value that cannot be.
+        Raises TypeError for any other name, and ValueError or InvalidRequest for a value that is not allowed.
         """
         settings, defaults = self._split(changes, CHANGEABLE)
-        _wire.check_options(defaults)
+        check_options(defaults)
         other = copy.copy(self)
         vars(other)["_settings"] = replace(settings, defaults={**settings.defaults, **defaults})
         return other
 
     def _split(self, options: Mapping[str, Any], own: Collection[str]) -> tuple[Settings, dict[str, Any]]:
-        """The settings with those of ``own`` among the options, None leaving one as it is; and the other options.
+        """Return the settings, changed by the options in ``own`` that are not None, and the other options.
 
-        Raises TypeError for one that is neither the request's nor among ``own``.
+        Raises TypeError for an option that is neither a request field nor in ``own``.
         """
         changes = {name: value for name, value in options.items() if name in own and value is not None}
         rest = {name: value for name, value in options.items() if name not in own}
@@ -90,14 +95,20 @@ class BaseClient:
                 raise TypeError(f"'{name}' is no option of a call: use client.with_options({name}=...)")
             if name in _CONNECTION:
                 raise TypeError(f"'{name}' belongs to the connection: make another client")
-            if name not in _wire.OPTIONS:
-                raise TypeError(unknown("option", name, (*_wire.OPTIONS, *own)))
+            if name not in FIELDS:
+                raise TypeError(unknown("option", name, (*FIELDS, *own)))
         return replace(self._settings, **changes) if changes else self._settings, rest
 
-    def _exchange(self, prompt: Prompt, options: Mapping[str, Any], request_id: str) -> Exchange:
+    def _exchange(self, prompt: Prompt, options: Mapping[str, Any], request_id: str, *, deltas: bool) -> Exchange:
         for name in PER_CALL:
             value = options.get(name)
             if value is not None and (allowed := allowed_for(name, value)):
                 raise InvalidRequest(name, shown(value), allowed)
         settings, rest = self._split(options, PER_CALL)
-        return Exchange(prompt, rest, settings, request_id, time.monotonic())
+        return Exchange(prompt, rest, settings, request_id, time.monotonic(), is_streamed=deltas)
+
+
+def check_single_sample(options: Mapping[str, Any]) -> None:
+    """Raise TypeError if the options request several samples."""
+    if (options.get("num_samples") or 1) > 1:
+        raise TypeError("think() is for one sample; for several there is samples()")

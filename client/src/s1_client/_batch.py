@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Many requests at once: what comes of each, in order or as it comes."""
+"""Many concurrent requests: the outcome of each, in order or as they end."""
 
 from __future__ import annotations
 
@@ -18,7 +18,15 @@ _AHEAD = 8  # outcomes that may wait for their turn, as a multiple of the concur
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """A prompt with options of its own, and perhaps a name."""
+    """A request of ``map`` with options of its own.
+
+        client.map([Request(prompt="2+2?", options={"max_thinking_tokens": 50}, id="sum")])
+
+    Attributes:
+        prompt: a question, or chat messages.
+        options: as in ``Client.stream``; they take precedence over those of ``map``.
+        id: the request's name; "" = a random name.
+    """
 
     prompt: Prompt
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -27,12 +35,13 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What came of a request.
+    """The outcome of a request of ``map``: its replies or its error.
 
     Attributes:
-        index: its place among the requests, from 0.
-        replies: one a sample; none if it failed.
-        error: why it failed: S1Error, or TypeError for an option that there is not.
+        index: position of the request, from 0.
+        request: the request itself.
+        replies: a reply for each sample; empty if the request failed.
+        error: S1Error, or TypeError for an unknown option; None if the request succeeded.
     """
 
     index: int
@@ -42,17 +51,17 @@ class Outcome:
 
     @property
     def reply(self) -> Reply:
-        """The reply, of several samples the first. Raises ``error`` if the request failed."""
+        """The reply; of several samples the first. Raises ``error`` if the request failed."""
         if self.error is not None:
             raise self.error
         return self.replies[0]
 
 
 class Window:
-    """Which requests run, and which outcomes may be handed on. No thread, no clock.
+    """Decides which requests may start, and which outcomes may be yielded. No thread, no clock.
 
     Attributes:
-        num_running: requests that have been taken and not ended.
+        num_running: requests that have started and not ended.
     """
 
     def __init__(self, requests: Iterable[Prompt | Request], *, concurrency: int, ordered: bool) -> None:
@@ -66,16 +75,16 @@ class Window:
         self._next_index = 0
 
     def start(self) -> Iterator[tuple[int, Request]]:
-        """The requests that there is room for now."""
+        """Yield the requests that may start now, with their indices."""
         while self.num_running < self._concurrency and len(self._ended) < _AHEAD * self._concurrency:
-            taken = next(self._requests, None)
-            if taken is None:
+            following = next(self._requests, None)
+            if following is None:
                 return
             self.num_running += 1
-            yield taken
+            yield following
 
     def end(self, outcome: Outcome) -> list[Outcome]:
-        """A request has ended; the outcomes to hand on."""
+        """Take the outcome of a request that ended, and return the outcomes to yield now."""
         self.num_running -= 1
         if not self._ordered:
             return [outcome]
@@ -88,14 +97,14 @@ class Window:
 
 
 class Replies(Protocol):
-    """What a request's stream is to ``map_requests``."""
+    """The methods of a stream that ``map_requests`` calls."""
 
     def replies(self) -> tuple[Reply, ...]:
-        """Read it to its end."""
+        """Read the stream to its end, and return the replies."""
         ...
 
     def cancel(self) -> None:
-        """End it."""
+        """End the request from another thread."""
         ...
 
 
@@ -107,7 +116,7 @@ def map_requests(
     ordered: bool,
     progress: Callable[[Outcome], None] | None,
 ) -> Iterator[Outcome]:
-    """See ``Client.map``, whose ``stream`` is ``ask``."""
+    """Yield the outcomes of ``Client.map``; ``ask`` is the client's ``stream``."""
     window = Window(requests, concurrency=concurrency, ordered=ordered)
     return _run(window, ask, concurrency, progress or (lambda _: None))
 
@@ -122,7 +131,7 @@ def _run(window: Window, ask: Callable[..., Replies], concurrency: int, progress
                 pool.submit(running.outcome, index, request).add_done_callback(ended.put)
             if not window.num_running:
                 return
-            outcome = ended.get().result()  # raises what a worker did not expect
+            outcome = ended.get().result()  # raises an unexpected error of a worker
             progress(outcome)
             yield from window.end(outcome)
     finally:
@@ -131,7 +140,7 @@ def _run(window: Window, ask: Callable[..., Replies], concurrency: int, progress
 
 
 class _Running:
-    """The streams of the requests that run, to be cancelled when nobody wants them any more."""
+    """The streams of the running requests, which are cancelled when the iterator is left."""
 
     def __init__(self, ask: Callable[..., Replies]) -> None:
         self._ask = ask
@@ -139,7 +148,7 @@ class _Running:
         self._is_stopped = False
 
     def outcome(self, index: int, request: Request) -> Outcome:
-        """Run a request to its end, and return what came of it."""
+        """Run a request to its end, and return its outcome."""
         try:
             return Outcome(index=index, request=request, replies=self._replies(index, request))
         except (S1Error, TypeError) as error:
@@ -155,7 +164,7 @@ class _Running:
             del self._streams[index]
 
     def stop(self) -> None:
-        """Cancel what runs, and what is about to."""
+        """Cancel the running requests, and those about to start."""
         self._is_stopped = True
         for stream in list(self._streams.values()):
             stream.cancel()

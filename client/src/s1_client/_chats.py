@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Chats that people write: in a file of questions, or behind ``s1 ask --messages``."""
+"""Checks of chats that people write, in a file of questions or for ``s1 ask --messages``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def chat_of(messages: Any) -> list[dict[str, str]]:
-    """Return a chat as it was given. Raises ValueError if it is none; which roles there are, and in what order, the server says."""
+    """Return ``messages`` if they are a chat. Raises ValueError if not; the roles and their order are left to the server."""
     if not isinstance(messages, list) or not messages or not all(map(_is_message, messages)):
         raise ValueError(f'messages: got {short(messages)}, allowed: a list of {{"role": "…", "content": "…"}}')
     return messages
@@ -19,6 +19,6 @@ def _is_message(message: Any) -> bool:
 
 
 def short(data: Any) -> str:
-    """Return JSON of a value for a message, 60 characters of it at most."""
+    """Return the first 60 characters of a value's JSON, for a message."""
     text = json.dumps(data, ensure_ascii=False)
     return text if len(text) <= 60 else f"{text[:60]}…"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The client: one connection, any number of requests on it at once, from any thread."""
+"""The client for threads: one connection, any number of concurrent requests."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Unpack
 
 from tritonclient.grpc import service_pb2
 
-from s1_client._base import BaseClient
+from s1_client._base import BaseClient, check_single_sample
 from s1_client._batch import Outcome, Request, map_requests
 from s1_client._errors import AccessDenied, S1Error
 from s1_client._options import CallOptions, Prompt
@@ -18,9 +18,13 @@ from s1_client._types import Reply
 
 
 class Client(BaseClient):
-    """A connection to a Triton server that serves ``s1``; see BaseClient for the arguments.
+    """A client of a Triton server that serves ``s1``. The arguments are those of ``BaseClient``.
 
-    The connection is made by the first request. Requests can run in any number of threads.
+        with Client("127.0.0.1:8001") as client:
+            reply = client.think("How many r in raspberry?", max_thinking_tokens=200, num_ignore=1)
+        print(reply.answer)
+
+    The first request connects. Any number of threads may share a client.
     """
 
     def _connect(self) -> None:
@@ -33,32 +37,40 @@ class Client(BaseClient):
         self.close()
 
     def close(self) -> None:
-        """End the connection; requests that still run are cancelled."""
+        """Close the connection, which cancels the requests that still run."""
         self._connection.close()
 
-    def stream(self, prompt: Prompt, *, request_id: str = "", **options: Unpack[CallOptions]) -> Stream:
-        """Ask, and get the reply as it comes. Leaving the stream's ``with`` block early frees the engine.
+    def stream(self, prompt: Prompt, *, request_id: str = "", deltas: bool = True, **options: Unpack[CallOptions]) -> Stream:
+        """Send a request, and return its reply as a stream of events.
+
+            with client.stream("How many r in raspberry?", num_ignore=1) as stream:
+                for event in stream:
+                    print(event.text, end="", flush=True)
+
+        Leaving the stream's ``with`` block early frees the engine.
 
         Args:
             prompt: a question, or chat messages with ``role`` and ``content``.
-            request_id: names the request, for ``answer_now`` and ``cancel``; one is made up otherwise.
-            options: thinking, max_thinking_tokens, min_thinking_tokens, num_ignore, ignore_str,
-                grace_tokens, answer_prefix, answer_prefix_policy, max_tokens, stop_words,
-                num_samples, priority, timeout_ms, on_timeout, preset; temperature, top_k, top_p, seed, bad_words and
-                the penalties, also with thinking_ before their name. And, for this call alone, deadline_s and max_retries.
+            request_id: name of the request, for ``answer_now``, ``cancel`` and the server's log; default: a random name.
+            deltas: False = the server sends each reply once, when it is complete: a message instead of hundreds. Its texts
+                then come without token ids, and the injected prefix of an answer cannot be told from it (``answer_prefix`` is "").
+            options: request fields, see ``Options``, and, for this call alone, ``deadline_s`` and ``max_retries``.
 
-        Raises TypeError for an unknown option, S1Error (see ``s1_client._errors``) for all else, some when it is read.
+        Raises TypeError for an unknown option and S1Error for any other failure, here or while the stream is read.
         """
-        return Stream(self._connection, self._exchange(prompt, options, request_id), self._settings.model)
+        return Stream(self._connection, self._exchange(prompt, options, request_id, deltas=deltas), self._settings.model)
 
     def think(self, prompt: Prompt, *, request_id: str = "", **options: Unpack[CallOptions]) -> Reply:
-        """Ask, and get the whole reply. Arguments and errors are those of ``stream``; for one sample."""
-        if (options.get("num_samples") or 1) > 1:
-            raise TypeError("think() is for one sample; for several there is samples()")
+        """Send a request, and return its whole reply of one sample. Arguments and errors are those of ``stream``."""
+        check_single_sample(options)
         return self.samples(prompt, request_id=request_id, **options)[0]
 
     def samples(self, prompt: Prompt, *, request_id: str = "", **options: Unpack[CallOptions]) -> tuple[Reply, ...]:
-        """Ask, and get ``num_samples`` whole replies. Arguments and errors are those of ``stream``."""
+        """Send a request for ``num_samples`` samples, and return a whole reply for each. Arguments and errors are those of
+        ``stream``.
+
+            replies = client.samples("How many r in raspberry?", num_samples=8, temperature=1.0)
+        """
         with self.stream(prompt, request_id=request_id, **options) as stream:
             return stream.replies()
 
@@ -71,38 +83,41 @@ class Client(BaseClient):
         progress: Callable[[Outcome], None] | None = None,
         **options: Unpack[CallOptions],
     ) -> Iterator[Outcome]:
-        """Ask many things at once. One that fails is an Outcome with its error; the others go on.
+        """Send many requests concurrently, and yield their outcomes. A request that fails yields its error; the others go on.
+
+            for outcome in client.map(questions, concurrency=32, max_thinking_tokens=2000):
+                print(outcome.index, outcome.error or outcome.reply.answer)
 
         Args:
-            requests: prompts, or ``Request`` with options of its own; read as there is room for them.
-            concurrency: how many run at once.
-            ordered: outcomes in the order of the requests, else as they come.
-            progress: called with each outcome as it comes, in the thread that iterates.
-            options: for all requests, see ``stream``; ``deadline_s`` is for each of them.
+            requests: prompts, or ``Request`` objects with options of their own; consumed as requests can start.
+            concurrency: the most requests in flight at once.
+            ordered: yield in the order of the requests, else in the order in which they end.
+            progress: called with each outcome when its request ends, in the thread that iterates.
+            options: options of all requests, as in ``stream``; ``deadline_s`` limits each of them.
 
-        Leaving the iterator early cancels what runs.
+        Leaving the iterator early cancels the running requests.
         """
         client = self.with_options(**options)
         return map_requests(client.stream, requests, concurrency=concurrency, ordered=ordered, progress=progress)
 
     def answer_now(self, request_id: str) -> None:
-        """Tell the running request of that id to close its thinking and answer: this client's latest, else another program's.
+        """End the thinking of the running request of that id, so that it answers: this client's latest, else another program's.
 
-        Raises InvalidRequest if none of that id runs, or several of other programs do.
+        Raises InvalidRequest if no request of that id runs, or if several of other programs do.
         """
         self._connection.command("answer_now", self._connection.running.id_of(request_id), self._settings.model)
 
     def cancel(self, request_id: str) -> None:
-        """End the running request of that id; whoever reads it gets ``Cancelled``. Of several, as for ``answer_now``.
+        """End the running request of that id; its reader gets ``Cancelled``. Chosen as by ``answer_now``.
 
-        Raises InvalidRequest if none of that id runs, or several of other programs do.
+        Raises InvalidRequest if no request of that id runs, or if several of other programs do.
         """
         self._connection.command("cancel", self._connection.running.id_of(request_id), self._settings.model)
 
     def is_ready(self) -> bool:
-        """Whether the server is there and has the model loaded.
+        """Return whether the server responds and has loaded the model.
 
-        Raises AccessDenied if the server wants another secret or token: waiting will not help then.
+        Raises AccessDenied if the server refuses our secret or token: waiting does not help then.
         """
         try:
             request = service_pb2.ModelReadyRequest(name=self._settings.model)

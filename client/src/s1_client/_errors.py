@@ -1,27 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What can go wrong.
+"""The errors that this package raises, and the table of their codes.
 
     S1Error
     ├── ConnectionFailed    no server answers at the address, or the connection broke
-    │   └── AccessDenied    the server wants a secret or a token, and got none or another
-    ├── ServerNotReady      the server or its engine cannot take requests now; later it may
-    ├── Overloaded          too many run and wait: ``retry_after_s``
+    │   └── AccessDenied    the server refused our secret, token or certificate, or wants one
+    ├── ServerNotReady      the server or its engine cannot take requests now; a retry may succeed
+    ├── Overloaded          the server's queue is full: ``retry_after_s``
     ├── InvalidRequest      a field's value is refused: ``field``, ``value``, ``allowed``
-    ├── DeadlineExceeded    the client's ``deadline_s`` or the request's ``timeout_ms`` was over
+    ├── DeadlineExceeded    the client's ``deadline_s`` or the request's ``timeout_ms`` is over
     ├── Cancelled           the request was cancelled
-    └── ServerFailed        anything else that the server could not do
-        └── EngineFailed    the engine answered with an error, or not as it should
+    └── ServerFailed        any other failure of the server
+        └── EngineFailed    the engine answered with an error, or broke its contract
 
-Each carries the request's id and what had come until then. Errors of gRPC and of tritonclient
-never come through.
+Each holds the request's id, the number of attempts and the part of the reply that was received. Errors of gRPC and of
+tritonclient are never raised; they are the ``__cause__``.
 """
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from s1_client._types import Partial
 
@@ -29,29 +27,37 @@ from s1_client._types import Partial
 class S1Error(Exception):
     """The base of all errors of this package.
 
+        try:
+            reply = client.think("How many r in raspberry?")
+        except S1Error as error:
+            print(type(error).__name__, error, error.request_id, error.num_attempts)
+
     Attributes:
-        retryable: the same request may succeed later, as far as is known.
-        request_id: the failed request's; None if it had none.
-        partial: what the client had received, a ``Partial`` for each sample that had begun.
-        so_far: how far the server had got with each sample: its ``index``, ``num_rounds`` and ``usage``.
+        retryable: whether the same request may succeed later, as far as is known.
+        request_id: the failed request's id; None if it had none.
+        num_attempts: attempts that were made, retries included; 0 = the request was never sent.
+        partial: the texts received so far, a ``Partial`` for each sample that had begun.
+        so_far: the server's progress with each sample: its ``index``, ``num_rounds`` and ``usage``.
     """
 
     retryable: bool = False
     request_id: str | None = None
+    num_attempts: int = 0
     partial: Sequence[Partial] = ()
     so_far: Sequence[Mapping[str, Any]] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """The error as JSON can hold it."""
-        return {"error": type(self).__name__, "message": str(self), "retryable": self.retryable, "request_id": self.request_id}
+        """Return the error's name, message and attributes as JSON can hold them."""
+        names = ("retryable", "request_id", "num_attempts")
+        return {"error": type(self).__name__, "message": str(self), **{name: getattr(self, name) for name in names}}
 
 
 class ConnectionFailed(S1Error):
-    """No connection to the server, or it broke."""
+    """No server answers at the address, or the connection broke."""
 
 
 class AccessDenied(ConnectionFailed):
-    """The server wants a secret or a token, and got none or another."""
+    """The server refused our secret, token or certificate, or wants one."""
 
 
 class ServerNotReady(S1Error):
@@ -61,10 +67,10 @@ class ServerNotReady(S1Error):
 
 
 class Overloaded(S1Error):
-    """Too many requests run and wait.
+    """The server runs and queues as many requests as it may.
 
     Attributes:
-        retry_after_s: when the server thinks another try may be worth it; None if it did not say.
+        retry_after_s: seconds after which the server suggests a retry; None if it suggests none.
     """
 
     retryable = True
@@ -75,12 +81,12 @@ class Overloaded(S1Error):
 
 
 class InvalidRequest(S1Error):
-    """The value of a field is refused.
+    """The value of a request field is refused, by the client or by the server.
 
     Attributes:
-        field: its name.
-        value: what was sent, as the server quotes it.
-        allowed: what it would take.
+        field: the field's name.
+        value: the refused value, as the server quotes it.
+        allowed: the values that are allowed, as a phrase.
     """
 
     def __init__(self, field: str, value: str, allowed: str) -> None:
@@ -88,12 +94,12 @@ class InvalidRequest(S1Error):
         super().__init__(f"{field}: got {value}, allowed: {allowed}")
 
     def to_dict(self) -> dict[str, Any]:
-        """The error as JSON can hold it."""
+        """Return the error's name, message and attributes as JSON can hold them."""
         return {**S1Error.to_dict(self), "field": self.field, "value": self.value, "allowed": self.allowed}
 
 
 class DeadlineExceeded(S1Error):
-    """There was no more time."""
+    """The client's ``deadline_s`` or the request's ``timeout_ms`` is over."""
 
 
 class Cancelled(S1Error):
@@ -101,60 +107,35 @@ class Cancelled(S1Error):
 
 
 class ServerFailed(S1Error):
-    """The server could not finish the request; the message is its own."""
+    """The server could not finish the request; the message is the server's."""
 
 
 class EngineFailed(ServerFailed):
-    """The engine answered with an error, or not as its contract says."""
+    """The engine answered with an error, or broke its contract."""
 
 
-_INVALID = re.compile(r"INVALID_ARGUMENT: field '(.+?)': got (.*), allowed: (.*)", re.S)
-_RETRY_AFTER = re.compile(r".*; retry after (\d+(?:\.\d+)?) s", re.S)
-_NOT_SERVING = ("unknown model", "is not ready", "is stopping", "is not healthy")  # Triton's own words; the last: its process is dead
-_OF_CODE: dict[str, type[S1Error]] = {
-    "OVERLOADED": Overloaded,
-    "ENGINE_UNAVAILABLE": ServerNotReady,
-    "STOPPING": ServerNotReady,
-    "ENGINE_FAILED": EngineFailed,
-    "DEADLINE": DeadlineExceeded,
-    "CANCELLED": Cancelled,
-}
+class ErrorKind(NamedTuple):
+    """A row of the table of errors.
+
+    Attributes:
+        error: the class, whose ``retryable`` is its default.
+        codes: codes in the server's messages that stand for it; the first is the FakeServer's.
+        exit_code: of the command ``s1`` that ends with it.
+    """
+
+    error: type[S1Error]
+    codes: tuple[str, ...]
+    exit_code: int
 
 
-def from_message(message: str) -> S1Error:
-    """The error that a server's error message stands for: "CODE: text", then perhaps a line of JSON."""
-    invalid = _INVALID.search(message)
-    if invalid is not None:
-        return InvalidRequest(*invalid.groups())
-    said, _, details = message.rpartition("\n")
-    told = _object(details) if said else {}
-    error = _of_code(said if told else message)
-    error.retryable = told.get("retryable", error.retryable)
-    error.request_id, error.so_far = told.get("request_id"), told.get("so_far", ())
-    return error
-
-
-def _object(text: str) -> dict[str, Any]:
-    """Return the JSON object that the text is; {} for any other text."""
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def _of_code(said: str) -> S1Error:
-    code, _, text = said.partition(": ")
-    if code in _OF_CODE:
-        return told_when(_OF_CODE[code](text))
-    if any(words in said for words in _NOT_SERVING):
-        return ServerNotReady(f"the server is stopping, or does not serve the model: {said}")
-    return ServerFailed(said)
-
-
-def told_when(error: S1Error) -> S1Error:
-    """The error, with ``retry_after_s`` out of its text if it is Overloaded and says it."""
-    told = _RETRY_AFTER.fullmatch(str(error))
-    if isinstance(error, Overloaded) and told is not None:
-        error.retry_after_s = float(told.group(1))
-    return error
+ERROR_KINDS = (
+    ErrorKind(ConnectionFailed, (), 3),
+    ErrorKind(AccessDenied, (), 3),
+    ErrorKind(ServerNotReady, ("ENGINE_UNAVAILABLE", "STOPPING"), 4),
+    ErrorKind(Overloaded, ("OVERLOADED",), 5),
+    ErrorKind(DeadlineExceeded, ("DEADLINE",), 6),
+    ErrorKind(Cancelled, ("CANCELLED",), 130),
+    ErrorKind(ServerFailed, ("INTERNAL",), 1),
+    ErrorKind(EngineFailed, ("ENGINE_FAILED",), 7),
+    ErrorKind(InvalidRequest, ("INVALID_ARGUMENT",), 2),
+)

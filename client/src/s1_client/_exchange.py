@@ -1,42 +1,52 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One request from its first attempt to its last event: what to send, what a message means, whether to try again.
+"""One request from its first attempt to its last event: the message to send, the meaning of a response, the next attempt.
 
-No connection, no thread, no clock: both clients drive it, and tell it the time (of ``time.monotonic``).
+No connection, no thread, no clock: both clients drive it, and pass the time (of ``time.monotonic``). It writes the log of
+the request, in which neither prompts nor the values of fields ever stand.
 """
 
 from __future__ import annotations
 
+import logging
 import math
 import numbers
 import threading
 import uuid
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from s1_client import _wire
 from s1_client._errors import ConnectionFailed, DeadlineExceeded, InvalidRequest, Overloaded, S1Error, ServerNotReady
 from s1_client._joiner import Joiner
 from s1_client._options import Prompt
 from s1_client._settings import Settings, retry_delay_s
-from s1_client._types import Event
-from s1_client._values import check_text
+from s1_client._types import Event, Reply
+from s1_client._wire import id_of_attempt, infer_request, read_events
+from s1_client._wire.values import check_text
 
-PATIENCE_S = 2.0  # for a server that is to end a request by itself, at its deadline or because it was told to
-CANCELS_SAFELY = (2, 57)  # Triton 25.04: before, a stream that is cancelled while it flows may crash the server
+_GRACE_S = 2.0  # beyond the deadline, for a server that is to end the request by itself
 _RETRIED = (ConnectionFailed, ServerNotReady, Overloaded)
+
+logger = logging.getLogger("s1_client")
+
+
+def reason(error: S1Error) -> str:
+    """Return an error's kind and message for the log; of a refused value only the field's name: it may be a prompt."""
+    text = f"field {error.field}" if isinstance(error, InvalidRequest) else str(error).partition("\n")[0]
+    return f"{type(error).__name__}: {text}"
 
 
 class Exchange:
-    """The state of one request.
+    """The state of a request.
 
     Attributes:
-        request_id: what the caller calls it.
-        wire_id: the id that the latest attempt was sent with: another one each time, so that a command reaches this request
-            alone, whatever name other programs give theirs, and an attempt is not taken for one that the server has not
-            yet noticed to be nobody's.
+        request_id: the caller's name for it.
+        wire_id: the id of the latest attempt. Each attempt has its own, so that a command reaches this request alone,
+            whatever name other programs give theirs, and the server does not mistake an attempt for an earlier, abandoned attempt.
+        num_attempts: attempts that were made so far.
 
     Raises TypeError for an unknown option and InvalidRequest for a value that cannot be sent. With ``is_streamed`` False
-    there will be one event, the last.
+    the server sends the reply in a single message, when it is complete.
     """
 
     def __init__(
@@ -45,74 +55,85 @@ class Exchange:
         self.request_id = check_text("request id", request_id) or uuid.uuid4().hex
         self.wire_id = ""
         self.joiner = Joiner()
+        self.num_attempts = 0
         self._prompt = prompt
         self._options = {**settings.defaults, **options}
         self._settings = settings
         self._is_streamed = is_streamed
         self._ends_at = now + settings.deadline_s
-        self._num_attempts = 0
         self._check_timeout()
 
     def _check_timeout(self) -> None:
-        asked, limit = self._options.get("timeout_ms"), int(self._settings.deadline_s * 1e3)
-        if isinstance(asked, numbers.Integral) and int(asked) > limit:
-            raise InvalidRequest(
-                "timeout_ms", repr(asked), f"at most {limit}, by the client's deadline_s of {self._settings.deadline_s:g} s"
-            )
+        timeout_ms, limit = self._options.get("timeout_ms"), int(self._settings.deadline_s * 1e3)
+        if isinstance(timeout_ms, numbers.Integral) and int(timeout_ms) > limit:
+            allowed = f"at most {limit}, by the client's deadline_s of {self._settings.deadline_s:g} s"
+            raise InvalidRequest("timeout_ms", repr(timeout_ms), allowed)
 
     def attempt(self, now: float) -> tuple[Any, float]:
-        """The message to send, and when gRPC is to give up, in seconds. The server is told of the deadline, so that
-        it ends the request by itself; gRPC's own is for a server that does not answer any more.
+        """Return the message of the next attempt, and the seconds after which gRPC is to give up.
+
+        The message tells the server the deadline, so that the server ends the request; gRPC's own limit is for a server
+        that no longer responds. Raises DeadlineExceeded if no time is left.
         """
         left_s = self._ends_at - now
         if left_s <= 0:
-            raise self.failure(self._no_more_time())
-        self._num_attempts += 1
+            raise DeadlineExceeded(f"deadline_s {self._settings.deadline_s:g} was over")
         options = self._options
         if options.get("timeout_ms") is None:
             options = {**options, "timeout_ms": math.ceil(left_s * 1e3)}
-        self.wire_id = _wire.id_of_attempt(self.request_id)
-        named = {"request_id": self.wire_id, "model": self._settings.model}
-        return _wire.infer_request(self._prompt, options, stream=self._is_streamed, **named), left_s + PATIENCE_S
+        self.wire_id = id_of_attempt(self.request_id)
+        names = {"request_id": self.wire_id, "model": self._settings.model}
+        message = infer_request(self._prompt, options, stream=self._is_streamed, **names)
+        self.num_attempts += 1
+        logger.debug("request %r: attempt %d to %s, %.1f s left", self.request_id, self.num_attempts, self._settings.address, left_s)
+        return message, left_s + _GRACE_S
 
-    def take(self, message: Any) -> Event | None:
-        """The event of a message, if it has one. Raises S1Error if it is an error."""
-        event = _wire.read_response(message)
-        if event is not None:
+    def take(self, message: Any) -> list[Event]:
+        """Return the events in a message. Raises S1Error for an error message."""
+        events = read_events(message)
+        for event in events:
             self.joiner.add(event)
-        return event
+        return events
 
     def check_complete(self) -> None:
         """Raise ServerFailed if a stream that ended had no result."""
         self.joiner.replies()
+        logger.debug("request %r: done, attempt %d", self.request_id, self.num_attempts)
+
+    def replies(self) -> tuple[Reply, ...]:
+        """Return the whole replies, in the order of the samples. Raises ServerFailed if a result is missing."""
+        return tuple(replace(reply, num_attempts=self.num_attempts) for reply in self.joiner.replies())
 
     def failure(self, error: S1Error) -> S1Error:
-        """The error with what the client knows of the request."""
+        """Return the error that ends the request, with the client's knowledge of the request added."""
         error.request_id = error.request_id or self.request_id
+        error.num_attempts = self.num_attempts
         error.partial = self.joiner.partials()
+        logger.info("request %r: failed, attempt %d: %s", self.request_id, self.num_attempts, reason(error))
         return error
 
     def retry_delay_s(self, error: S1Error, now: float, jitter: float) -> float | None:
-        """How long to wait before another attempt; None if there is to be none.
+        """Return the seconds to wait before another attempt; None if there is to be none.
 
-        Only while nothing has come: what was seen of a reply cannot be taken back, and another one would differ.
+        A request is retried only before its first event: a part that was shown cannot be taken back, and another reply
+        would differ.
         """
         may_retry = isinstance(error, _RETRIED) and error.retryable and self.joiner.is_empty
-        if not may_retry or self._num_attempts > self._settings.max_retries:
+        if not may_retry or self.num_attempts > self._settings.max_retries:
             return None
-        delay_s = retry_delay_s(self._num_attempts - 1, getattr(error, "retry_after_s", None), jitter)
-        return delay_s if now + delay_s < self._ends_at else None
-
-    def _no_more_time(self) -> DeadlineExceeded:
-        return DeadlineExceeded(f"deadline_s {self._settings.deadline_s:g} was over")
+        delay_s = retry_delay_s(self.num_attempts - 1, getattr(error, "retry_after_s", None), jitter)
+        if now + delay_s >= self._ends_at:
+            return None
+        logger.warning("request %r: attempt %d failed, retry in %.1f s: %s", self.request_id, self.num_attempts, delay_s, reason(error))
+        return delay_s
 
 
 class Running:
-    """The requests of a client that run, by the names that callers gave them. Any thread may call it."""
+    """The running requests of a client, by the names that their callers gave them. Safe to use from several threads."""
 
     def __init__(self) -> None:
         self._exchanges: dict[str, list[Exchange]] = {}
-        self._lock = threading.RLock()  # a stream's __del__ may take an ended one out in the middle of any method
+        self._lock = threading.RLock()  # a stream's __del__ may call remove() in the middle of any method
 
     def add(self, exchange: Exchange) -> None:
         """Remember a request that begins."""
@@ -120,20 +141,16 @@ class Running:
             self._exchanges.setdefault(exchange.request_id, []).append(exchange)
 
     def remove(self, exchange: Exchange) -> None:
-        """Forget a request that is over: its name may be that of another program's. Without effect on one that is not there."""
+        """Forget a request that is over: another program's may have its name. Without effect on an unknown request."""
         with self._lock:
-            left = [one for one in self._exchanges.pop(exchange.request_id, []) if one is not exchange]
-            if left:
-                self._exchanges[exchange.request_id] = left
+            others = [other for other in self._exchanges.pop(exchange.request_id, []) if other is not exchange]
+            if others:
+                self._exchanges[exchange.request_id] = others
 
     def id_of(self, request_id: str) -> str:
-        """Return the id that reaches this client's own latest running request of that name: another program's may have the same one."""
+        """Return the id that reaches this client's latest running request of that name; else the name itself, which may be
+        that of another program's request.
+        """
         with self._lock:
             own = self._exchanges.get(request_id)
             return own[-1].wire_id if own else request_id
-
-
-def version_of(told: str) -> tuple[int, ...]:
-    """(2, 51) of Triton's "2.51.0"; of what is no version: the newest, whose streams are simply cancelled."""
-    parts = told.split(".")[:2]
-    return tuple(map(int, parts)) if len(parts) == 2 and all(part.isdigit() for part in parts) else CANCELS_SAFELY

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Events to what they make up. No connection, no thread, no clock."""
+"""Joins events into replies. No connection, no thread, no clock."""
 
 from __future__ import annotations
 
@@ -31,29 +31,29 @@ class _Sample:
 
 
 class Joiner:
-    """Collects the events of a request, whose samples may come mixed."""
+    """Collects the events of a request, whose samples may be interleaved."""
 
     def __init__(self) -> None:
         self._samples: dict[int, _Sample] = {}
 
     @property
     def is_empty(self) -> bool:
-        """Nothing has come."""
+        """Whether no event was added yet."""
         return not self._samples
 
     def add(self, event: Event) -> None:
-        """Take the next event."""
+        """Add the next event to its sample."""
         self._samples.setdefault(event.index, _Sample()).add(event)
 
     def partials(self) -> tuple[Partial, ...]:
-        """What has come so far, in order of the samples."""
+        """Return the texts received so far, in the order of the samples."""
         return tuple(
             Partial(thinking="".join(sample.thinking), answer="".join(sample.answer_prefix + sample.answer), index=index)
             for index, sample in sorted(self._samples.items())
         )
 
     def replies(self) -> tuple[Reply, ...]:
-        """The whole replies, in order of the samples. Raises ServerFailed if one has no result."""
+        """Return the whole replies, in the order of the samples. Raises ServerFailed if a sample has no result."""
         if not self._samples or any(sample.result is None for sample in self._samples.values()):
             raise ServerFailed("the stream ended without a result")
         return tuple(

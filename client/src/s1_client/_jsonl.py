@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-r"""The one reader of JSON files and of JSON Lines: questions, results, sample logs, chats, verdicts. Knows none of their contents.
+r"""Reader of JSON files and JSON Lines: questions, results, sample logs, chats, verdicts. Knows nothing of their contents.
 
-What people write is read strictly: a key given twice, NaN, a number that is too large and a lone surrogate are refused.
-What programs write (results, logs; ``is_log=True``) may hold NaN and lone surrogates, which Python's own writer puts there.
+Files written by people are read strictly: a duplicate key, NaN, a number that is too large and a lone surrogate are refused.
+Files written by programs (results, logs; ``is_log=True``) may hold NaN and lone surrogates, which Python's own writer emits.
 
     line            ends with "\n" or "\r\n" and nothing else: U+2028, U+0085 and the like are text
     byte order mark dropped from the first line
     blank line      skipped, but counted
-    array           of a file of questions: each element is an item, with the line on which it begins; so are objects
+    array           in a file of questions: each element is an item, with the line on which it begins; so are objects
                     that are spread over several lines (``items``)
     torn last line  left to the caller, who sees that it has no "\n" (``lines_of``)
 """
@@ -26,21 +26,21 @@ from typing import IO, Any
 
 _BOM = b"\xef\xbb\xbf"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
-_MAX_DIGITS = 4300  # what Python converts (sys.set_int_max_str_digits)
+_MAX_DIGITS = 4300  # Python's limit (sys.set_int_max_str_digits)
 _TOO_DEEP = "not JSON: nested too deeply"
 _SPACE = re.compile(r"[ \t\r\n]*")
-_FIRST = b'{["'  # what an object, an array and a text begin with
+_FIRST = b'{["'  # the first bytes of an object, an array and a text
 FORMAT = 'JSON Lines has an object on each line, such as {"prompt": "…", "expected": "…"}; EVALUATION.md shows how to convert CSV'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """What a file holds in one place.
+    """A value in a file, or the problem with it.
 
     Attributes:
-        line: where it begins, from 1.
-        value: what JSON says there; None if there is a ``problem``.
-        problem: why there is no value.
+        line: number of the line where it begins, from 1.
+        value: its JSON value; None if there is a ``problem``.
+        problem: the reason why there is no value.
     """
 
     line: int
@@ -49,7 +49,7 @@ class Item:
 
 
 def lines_of(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Yield (number from 1, line with its end) of all lines that are not blank, from the start of the file; of a pipe, what is left."""
+    """Yield (number from 1, line with its end) of all lines that are not blank, from the start of the file; of a pipe, the rest."""
     if file.seekable():
         file.seek(0)
     for number, raw in enumerate(file, 1):
@@ -59,15 +59,15 @@ def lines_of(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
 
 
 def is_whole(line: bytes) -> bool:
-    """Whether a line has its end; a run that was killed may leave a last one without."""
+    """Return whether a line has its end; a run that was killed may leave a last line without."""
     return line.endswith(b"\n")
 
 
 def items(file: IO[bytes]) -> Iterator[Item]:
     """Yield the items of JSON Lines in a file that can be read twice, or of a file that is one JSON array or objects over several lines.
 
-    It is the latter if the first line that is not blank begins with "[" or is "{". A file whose first line is neither
-    JSON nor the beginning of it (CSV, say) has one item, whose problem tells the format.
+    It is the latter if the first line that is not blank begins with "[" or is "{". A file whose first line does not begin
+    like JSON (CSV, say) yields a single item, whose problem names the format.
     """
     first = next(lines_of(file), None)
     if first is None:
@@ -77,7 +77,7 @@ def items(file: IO[bytes]) -> Iterator[Item]:
     if text.startswith(b"[") or text == b"{":
         yield from _document(file)
     elif text[0] in _FIRST:
-        yield from (_item(*one) for one in lines_of(file))
+        yield from (_item(*entry) for entry in lines_of(file))
     else:
         yield Item(line=number, problem=f"not JSON Lines, and nothing below was read; {_encoding(line) or FORMAT}")
 
@@ -90,7 +90,7 @@ def _item(number: int, line: bytes) -> Item:
 
 
 def read_json(raw: bytes, *, is_log: bool = False) -> Any:
-    """Return the value of one JSON text. Raises ValueError, whose message says what is wrong and where."""
+    """Return the value of one JSON text. Raises ValueError, whose message names the problem and its place."""
     text, problems = _decoded(raw), list[str]()
     try:
         value = _decoder(problems, is_log=is_log).decode(text)
@@ -106,7 +106,7 @@ def read_json(raw: bytes, *, is_log: bool = False) -> Any:
 
 
 def read_file(path: Path, *, is_log: bool = False) -> Any:
-    """Return the value of a file that is one JSON text. Raises ValueError as ``read_json`` does, and OSError."""
+    """Return the value of a file that holds one JSON text. Raises ValueError as ``read_json`` does, and OSError."""
     return read_json(path.read_bytes(), is_log=is_log)
 
 
@@ -127,7 +127,7 @@ def _encoding(raw: bytes) -> str | None:
 
 
 def _document(file: IO[bytes]) -> Iterator[Item]:
-    """Yield the items of a whole file: elements of arrays, and what stands beside arrays."""
+    """Yield the items of a whole file: the elements of arrays, and the values beside arrays."""
     file.seek(0)
     try:
         text = _decoded(file.read())
@@ -135,7 +135,7 @@ def _document(file: IO[bytes]) -> Iterator[Item]:
         yield Item(line=1, problem=str(error))
         return
     place, is_inside = _skip(text, 0), False
-    line, counted = 1, 0  # lines up to there; counted from the start each time they would take the square of the file's length
+    line, counted = 1, 0  # lines up to there; counting from the start each time would take time quadratic in the file's length
     while place < len(text):
         line, counted = line + text.count("\n", counted, place), place
         if text[place] == ("]" if is_inside else "["):
@@ -149,7 +149,7 @@ def _document(file: IO[bytes]) -> Iterator[Item]:
         if is_inside and text[place : place + 1] == ",":
             place = _skip(text, place + 1)
         elif is_inside and text[place : place + 1] != "]":
-            yield Item(line=line + text.count("\n", counted, place), problem="not JSON: ',' or ']' is missing behind an element")
+            yield Item(line=line + text.count("\n", counted, place), problem="not JSON: ',' or ']' is missing after an element")
             return
     if is_inside:
         yield Item(line=line + text.count("\n", counted), problem="not JSON: the array has no ']'")
@@ -161,7 +161,7 @@ def _skip(text: str, place: int) -> int:
 
 
 def _value_at(text: str, place: int, line: int) -> tuple[Item, int | None]:
-    """Return what stands there, and where it ends; None where that is not known."""
+    """Return the item at ``place`` and its end; None as its end if that is not known."""
     problems = list[str]()
     try:
         value, end = _decoder(problems, is_log=False).raw_decode(text, place)
@@ -174,7 +174,7 @@ def _value_at(text: str, place: int, line: int) -> tuple[Item, int | None]:
 
 
 def _decoder(problems: list[str], *, is_log: bool) -> json.JSONDecoder:
-    """A decoder that notes what it does not take, and goes on: so the end of an item is known all the same."""
+    """Return a decoder that notes problems and goes on, so that the end of an item is known all the same."""
     return json.JSONDecoder(
         object_pairs_hook=partial(_object, problems),
         parse_constant=None if is_log else partial(_constant, problems),
@@ -186,8 +186,8 @@ def _decoder(problems: list[str], *, is_log: bool) -> json.JSONDecoder:
 def _object(problems: list[str], pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     data = dict(pairs)
     if len(data) < len(pairs):
-        twice = next(key for key, number in Counter(key for key, _ in pairs).items() if number > 1)
-        problems.append(f"key '{twice}' is there twice")
+        duplicate = next(key for key, number in Counter(key for key, _ in pairs).items() if number > 1)
+        problems.append(f"key '{duplicate}' is there twice")
     return data
 
 
@@ -217,5 +217,5 @@ def _surrogates(value: Any, text: str) -> list[str]:
     except RecursionError:
         return [_TOO_DEEP]
     except UnicodeEncodeError:
-        return ["half a character (one \\ud… without its other half), which UTF-8 cannot hold"]
+        return ["half a character (a \\ud… without its other half), which UTF-8 cannot hold"]
     return []

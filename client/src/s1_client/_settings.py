@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the server is and how to talk to it. Opens nothing.
+"""Settings of a client: the server's address, access and limits. Opens no connection.
 
 Environment variables, used where an argument is not given (unless ``trust_env`` is False):
 
     S1_URL          address: host:port, grpc://host:port, or grpcs://host:port for TLS
-    S1_TOKEN        bearer token, for a gateway before Triton
+    S1_TOKEN        bearer token for a gateway in front of Triton
     S1_SECRET       secret of Triton's restricted protocol: the launcher's (its value alone), or "name=value"
-    S1_CA_FILE      certificates to trust (PEM), instead of the system's
-    S1_CERT_FILE    our own certificate (PEM), for mutual TLS
+    S1_CA_FILE      certificates of the authorities to trust (PEM), instead of the system's
+    S1_CERT_FILE    the client's certificate (PEM), for mutual TLS
     S1_KEY_FILE     its private key (PEM)
 """
 
@@ -20,13 +20,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from s1_client._access import headers_of, is_text, read_url
+from s1_client._access import SECRET_HEADER, headers_of, is_text, read_url
 
 DEFAULT_URL = "127.0.0.1:8001"
 DEADLINE_S = 3600.0  # 32,000 tokens of thinking at 10 tokens/s
 CONNECT_TIMEOUT_S = 5.0
 MAX_RETRIES = 2
-KEEPALIVE_S = 30.0  # NATs and load balancers forget connections that are silent for some minutes
+KEEPALIVE_S = 30.0  # NATs and load balancers drop connections that are idle for some minutes
 KEEPALIVE_TIMEOUT_S = 20.0
 _FIRST_RETRY_S, _LAST_RETRY_S = 0.5, 8.0
 _MAX_RETRY_AFTER_S = 120.0
@@ -36,12 +36,14 @@ _MOST_S = 2_147_483  # gRPC counts milliseconds in 32 bits
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TLS:
-    """Certificates, as PEM files. ``TLS()`` trusts what gRPC trusts by default.
+    """Certificates of a TLS connection, as PEM files. ``TLS()`` trusts the authorities that gRPC trusts by default.
+
+        Client("grpcs://gpu1:8001", tls=TLS(ca_file="ca.pem"))
 
     Attributes:
-        ca_file: certificates to trust.
-        cert_file, key_file: our own, if the server wants to know who we are (mutual TLS).
-        server_name: the name in the server's certificate, where the address has another.
+        ca_file: certificates of the authorities to trust.
+        cert_file, key_file: the client's certificate and private key, if the server asks for them (mutual TLS).
+        server_name: the name in the server's certificate, if the address has another.
     """
 
     ca_file: str | os.PathLike[str] | None = None
@@ -60,9 +62,9 @@ class TLS:
             raise ValueError(f"server_name: got {self.server_name!r}, allowed: the name in the server's certificate")
 
     def read(self) -> dict[str, bytes | None]:
-        """The arguments of ``grpc.ssl_channel_credentials``.
+        """Return the arguments of ``grpc.ssl_channel_credentials``.
 
-        Raises OSError for a file that cannot be read, and ValueError for one that is no PEM.
+        Raises OSError for a file that cannot be read, and ValueError for a file that is not PEM.
         """
         files = {"root_certificates": self.ca_file, "certificate_chain": self.cert_file, "private_key": self.key_file}
         return {name: None if file is None else _read_pem(file) for name, file in files.items()}
@@ -77,19 +79,19 @@ def _read_pem(file: str | os.PathLike[str]) -> bytes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """How a client talks to a server.
+    """The settings of a client, checked.
 
     Attributes:
         address: "host:port".
-        tls: None = none.
+        tls: certificates; None = no TLS.
         metadata: headers of every call.
         model: the model's name on the server.
-        deadline_s: for a request in all: waiting, every retry, every round.
-        connect_timeout_s: for the connection alone.
-        max_retries: more attempts, if nothing has come of one that may succeed later.
-        keepalive_s: how often a connection that is silent is asked for life.
-        proxies: whether gRPC looks for a proxy in $http_proxy and the like.
-        defaults: request options that are used where a request has none.
+        deadline_s: time limit of a request in seconds: waiting, retries and all rounds.
+        connect_timeout_s: time limit of connecting alone, in seconds.
+        max_retries: retries of a request that was rejected or never arrived; only before its first event.
+        keepalive_s: interval of keepalive pings on an idle connection, in seconds.
+        proxies: whether gRPC uses the proxy of $http_proxy and the like.
+        defaults: values of request fields that a request does not have.
     """
 
     address: str
@@ -113,14 +115,14 @@ class Settings:
             raise ValueError(f"tls: got {self.tls!r}, allowed: s1_client.TLS(...), or None")  # noqa: TRY004
 
     def channel_options(self) -> list[tuple[str, Any]]:
-        """Channel arguments of gRPC. Messages have no size limit: a prompt or an account of many rounds may be long."""
+        """Return gRPC's channel arguments. Messages have no size limit: a prompt or a trace of many rounds may be long."""
         options: list[tuple[str, Any]] = [
             ("grpc.max_send_message_length", -1),
             ("grpc.max_receive_message_length", -1),
             ("grpc.keepalive_time_ms", int(self.keepalive_s * 1e3)),
             ("grpc.keepalive_timeout_ms", int(KEEPALIVE_TIMEOUT_S * 1e3)),
-            ("grpc.http2.ping_timeout_ms", int(KEEPALIVE_TIMEOUT_S * 1e3)),  # or a dead connection lives for a minute
-            ("grpc.http2.max_pings_without_data", 0),  # thinking can wait long for its turn
+            ("grpc.http2.ping_timeout_ms", int(KEEPALIVE_TIMEOUT_S * 1e3)),  # else a dead connection is noticed after a minute
+            ("grpc.http2.max_pings_without_data", 0),  # a queued request may be silent for long
             ("grpc.min_reconnect_backoff_ms", int(self.connect_timeout_s * 1e3)),  # gRPC's name for a connect timeout
             ("grpc.initial_reconnect_backoff_ms", int(_FIRST_RETRY_S * 1e3)),
             ("grpc.max_reconnect_backoff_ms", int(_LAST_RETRY_S * 1e3)),
@@ -133,9 +135,9 @@ class Settings:
 
 
 def retry_delay_s(attempt: int, retry_after_s: float | None, jitter: float) -> float:
-    """How long to wait behind attempt number ``attempt`` (from 0): what the server says, else twice as long each time.
+    """Return the seconds to wait after attempt number ``attempt`` (from 0): the server's suggestion, else twice as long each time.
 
-    ``jitter``, 0 to 1, spreads clients that failed together.
+    ``jitter``, 0 to 1, spreads the retries of clients that failed together.
     """
     if retry_after_s is not None:
         return min(retry_after_s, _MAX_RETRY_AFTER_S) * (1 + jitter / 4)
@@ -145,27 +147,29 @@ def retry_delay_s(attempt: int, retry_after_s: float | None, jitter: float) -> f
 def make_settings(
     url: str | None, *, tls: TLS | None, token: str | None, secret: str | None, metadata: Mapping[str, str], trust_env: bool, **rest: Any
 ) -> Settings:
-    """Settings out of a client's arguments and, where they are None, of the environment.
+    """Return the settings for a client's arguments and, where these are None, the environment.
 
-    Raises ValueError for an argument that cannot be, naming it.
+    Raises ValueError for an argument that is not allowed; the message names it.
     """
     if not isinstance(trust_env, bool):
         raise ValueError(f"trust_env: got {trust_env!r}, allowed: True or False")  # noqa: TRY004
     environment: Mapping[str, str] = {name: value for name, value in os.environ.items() if value} if trust_env else {}
-    url = _given(url, environment.get("S1_URL"), DEFAULT_URL)
+    url = _first_of(url, environment.get("S1_URL"), DEFAULT_URL)
     tls = tls if tls is not None else _tls_of(environment)
     scheme, address = read_url(url)
     if scheme == "grpc" and tls is not None:
         raise ValueError(f"url: {url!r} is without TLS, but certificates are given; allowed: host:port or grpcs://host:port")
-    headers = headers_of(_given(token, environment.get("S1_TOKEN")), _given(secret, environment.get("S1_SECRET")), metadata)
+    names = tuple(metadata) if isinstance(metadata, Mapping) else ()  # headers that are given explicitly beat the environment
+    token = _first_of(token, None if "authorization" in names else environment.get("S1_TOKEN"))
+    has_secret = any(str(name).startswith(SECRET_HEADER) for name in names)
+    headers = headers_of(token, _first_of(secret, None if has_secret else environment.get("S1_SECRET")), metadata)
     if tls is None and scheme == "grpcs":
         tls = TLS()
     return Settings(address=address, tls=tls, metadata=headers, proxies=trust_env, **rest)
 
 
-def _given(argument: Any, *others: Any) -> Any:
-    """The first that is not None."""
-    return next((value for value in (argument, *others) if value is not None), None)
+def _first_of(*values: Any) -> Any:
+    return next((value for value in values if value is not None), None)
 
 
 def _tls_of(environment: Mapping[str, str]) -> TLS | None:
@@ -174,7 +178,7 @@ def _tls_of(environment: Mapping[str, str]) -> TLS | None:
 
 
 def allowed_for(name: str, value: Any) -> str:
-    """What the limit called ``name`` may be, if ``value`` is not; "" if it is. True is no number here."""
+    """Return "" if ``value`` is allowed for the limit called ``name``, else the allowed values. True is not a number here."""
     if name == "max_retries":
         is_allowed = isinstance(value, numbers.Integral) and not isinstance(value, bool) and int(value) >= 0
         return "" if is_allowed else "an integer >= 0"

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a reply consists of. All counts are tokens; ``index`` is the sample that an event belongs to."""
+"""The events of a stream, and the reply that they add up to.
+
+All counts are tokens, all ids are token ids, and ``index`` numbers the samples of a request from 0.
+"""
 
 from __future__ import annotations
 
@@ -10,19 +13,19 @@ Known = TypeVar("Known", "Usage", "Round")
 
 
 class _Event:
-    """What all events have, beside ``text`` and ``ids``, which may be empty."""
+    """The base of all events. Each also has ``text`` and ``ids``, which may be empty."""
 
     __slots__ = ()
     kind: ClassVar[str]
 
     def to_dict(self) -> dict[str, Any]:
-        """The event as JSON can hold it; ``event`` is its name on the wire."""
+        """Return the event's attributes as JSON can hold them; ``event`` is its name on the wire."""
         return {"event": self.kind, **asdict(self)}  # type: ignore[call-overload]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThinkingOpened(_Event):
-    """The model opened a thought by itself; ``ids`` is its marker."""
+    """The model opened its thinking by itself (``thinking="free"``); ``ids`` are those of the marker."""
 
     kind: ClassVar[str] = "thinking_opened"
     text: ClassVar[str] = ""
@@ -32,7 +35,7 @@ class ThinkingOpened(_Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThinkingDelta(_Event):
-    """More of the model's thinking."""
+    """A further part of the model's thinking, as sampled."""
 
     kind: ClassVar[str] = "thinking"
     text: str
@@ -42,7 +45,7 @@ class ThinkingDelta(_Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Injected(_Event):
-    """Text that the server put in: the ignore string while "thinking", the prefix of an "answer"."""
+    """Text that the server injected: in phase "thinking" the ignore string or a first prefix, in phase "answer" its prefix."""
 
     kind: ClassVar[str] = "injected"
     phase: str
@@ -53,7 +56,7 @@ class Injected(_Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerOpened(_Event):
-    """Thinking is over; ``ids`` is the marker that opens the answer."""
+    """Thinking is over; ``ids`` are those of the marker that opens the answer."""
 
     kind: ClassVar[str] = "answer_opened"
     text: ClassVar[str] = ""
@@ -63,7 +66,7 @@ class AnswerOpened(_Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerDelta(_Event):
-    """More of the answer."""
+    """A further part of the answer, as sampled."""
 
     kind: ClassVar[str] = "answer"
     text: str
@@ -73,13 +76,20 @@ class AnswerDelta(_Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """Where the tokens went. Thinking = sampled + injected, without consumed terminators.
+    """A sample's token counts.
 
     Attributes:
-        num_output_ids: all that was put behind the prompt.
-        num_grace_tokens: of the thinking, those beyond the budget.
-        num_dropped: sampled, but neither text nor context: ids that are no tokens, half characters at a cut.
-        num_ignored: ends of thinking that were refused.
+        num_prompt_tokens: ids of the prompt, with the marker that opens the thinking.
+        num_output_ids: all ids of the reply, sampled and injected, without terminators and dropped ids.
+        num_thinking_tokens: the thinking, sampled and injected, without terminators and markers.
+        num_thinking_sampled: those of the thinking that the model sampled.
+        num_thinking_injected: those of the thinking that the server injected.
+        num_grace_tokens: those of the thinking beyond the budget, within ``grace_tokens``.
+        num_answer_tokens: sampled tokens of the answer.
+        num_answer_injected: ids injected for the answer: its marker and its prefix.
+        num_terminators: terminators that were sampled; they are not part of either text.
+        num_dropped: sampled ids that became neither text nor context: ids without a token, half characters at a cut.
+        num_ignored: refused ends of thinking. The only count that is not of tokens.
     """
 
     num_prompt_tokens: int
@@ -97,15 +107,23 @@ class Usage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Round:
-    """One round of the loop.
+    """A round: a span of a phase, made by one or two engine calls.
 
     Attributes:
+        phase: "thinking" or "answer".
+        num_prompt_tokens: context that the round's first engine call began with.
+        num_sampled_tokens: tokens that the engine sampled, the terminator included.
+        num_dropped_tokens: those of them that became neither text nor context.
         ended_by: "terminator", "budget", "boundary", "grace", "length", "marker", "stop_word", "answer_now" or "deadline".
-        refused_for: "num_ignore" or "min_thinking_tokens", if the terminator was refused.
-        injected_ids: what the server put behind the round.
-        num_outages: how often the engine went away and came back.
-        kv_reused_blocks: KV blocks of the prompt that were not computed again.
-        gap_ms: from the end of the round before to the first engine call of this one.
+        terminator_id: the id that ended the round; None if it ended otherwise.
+        refused_for: "num_ignore" or "min_thinking_tokens" if the end was refused; None if it was not.
+        injected_ids: ids that the server put behind the round.
+        num_engine_calls: requests to the engine model.
+        num_outages: number of times that the engine was lost during the round, and came back.
+        kv_reused_blocks: KV-cache blocks that the first engine call reused; None if the engine does not report them.
+        gap_ms: milliseconds from the end of the previous round (of the first: from the start of the reply) to the start of this one.
+        first_token_ms: milliseconds from the start of the round to its first token; None if there was none.
+        engine_ms: milliseconds from the start of the round's first engine call to the end of its last.
     """
 
     phase: str
@@ -126,7 +144,7 @@ class Round:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundEnded(_Event):
-    """A round is over; what is put in behind it comes next, and is in ``round.injected_ids`` already."""
+    """A round is over. Ids injected behind it are in ``round.injected_ids`` already, and follow as an event of their own."""
 
     kind: ClassVar[str] = "round_ended"
     text: ClassVar[str] = ""
@@ -137,13 +155,18 @@ class RoundEnded(_Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """The server's account of a reply.
+    """The server's report on a sample.
 
     Attributes:
-        thinking_end: "natural"; cut by "budget", "answer_now", "deadline" or "length"; none: "skipped", "off" or "absent".
-        answer_end: "stop" or "stop_word"; cut by "length" or "deadline"; none: "empty" or "missing".
-        effective: every parameter as it was applied.
-        total_ms: from the start of the reply to its last token, on the server.
+        request_id: the request's name, as the server's log has it.
+        thinking_end: "natural"; cut by "budget", "answer_now", "deadline" or "length"; no thinking: "skipped", "off" or "absent".
+        answer_end: "stop" or "stop_word"; cut by "length" or "deadline"; no answer: "empty" or "missing".
+        usage: token counts.
+        rounds: the trace, in order.
+        effective: every request field as it was applied, and ``EFFECTIVE_ONLY`` of ``s1_client._fields``.
+        total_ms: milliseconds on the server from the request's admission to the sample's last token.
+        stop_word: the stop word that ended the answer; None if none did.
+        engine_time_to_first_token_ms: milliseconds from the start of the first round with a token to that token; None without any.
     """
 
     request_id: str
@@ -153,11 +176,13 @@ class Result:
     rounds: tuple[Round, ...]
     effective: dict[str, Any]
     total_ms: float
+    stop_word: str | None = None
+    engine_time_to_first_token_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done(_Event):
-    """The last event of a sample."""
+    """The last event of a sample, with the server's report on it."""
 
     kind: ClassVar[str] = "done"
     text: ClassVar[str] = ""
@@ -171,7 +196,7 @@ Event = ThinkingOpened | ThinkingDelta | Injected | AnswerOpened | AnswerDelta |
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Partial:
-    """What has come of a sample. ``thinking`` and ``answer`` hold injected text where it stood."""
+    """The texts of a sample as far as they were received, injected text included."""
 
     thinking: str = ""
     answer: str = ""
@@ -180,10 +205,16 @@ class Partial:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """A whole reply. ``thinking`` and ``answer`` hold injected text where it stood.
+    """A whole reply, of a single sample.
+
+        reply = client.think("How many r in raspberry?")
+        print(reply.answer, reply.usage.num_thinking_tokens, reply.thinking_end)
 
     Attributes:
-        answer_prefix: what the server injected in front of the answer, as "Final Answer:"; "" if nothing.
+        thinking, answer: the texts, injected text included.
+        result: the server's report on the sample.
+        answer_prefix: text that the server injected in front of the answer, such as "Final Answer:"; "" if none.
+        num_attempts: attempts that the request took, retries included; 2 = it was retried once.
     """
 
     thinking: str
@@ -191,51 +222,58 @@ class Reply:
     result: Result
     index: int = 0
     answer_prefix: str = ""
+    num_attempts: int = 1
 
     @property
     def answer_text(self) -> str:
-        """The answer as the model wrote it: without the injected prefix, and without white space between the two. The one for
-        the next turns of a chat, where a model that sees the prefix in its earlier answers writes it once more by itself.
+        """The answer without its injected prefix and the white space behind that.
+
+        Chat history takes this text: a model that sees the prefix in its earlier answers writes it again by itself.
         """
         return self.answer.removeprefix(self.answer_prefix).lstrip() if self.answer_prefix else self.answer
 
     @property
     def usage(self) -> Usage:
-        """Where the tokens went."""
+        """Token counts of the reply."""
         return self.result.usage
 
     @property
     def trace(self) -> tuple[Round, ...]:
-        """The rounds of the loop, in order."""
+        """The rounds of the reply, in order."""
         return self.result.rounds
 
     @property
     def thinking_end(self) -> str:
-        """Why thinking ended, see ``Result``."""
+        """Reason why the thinking ended, as in ``Result``."""
         return self.result.thinking_end
 
     @property
     def answer_end(self) -> str:
-        """Why the answer ended, see ``Result``."""
+        """Reason why the answer ended, as in ``Result``."""
         return self.result.answer_end
 
     @property
+    def stop_word(self) -> str | None:
+        """The stop word that ended the answer; None if none did."""
+        return self.result.stop_word
+
+    @property
     def request_id(self) -> str:
-        """The request's name, for the server's log."""
+        """The request's name, as the server's log has it."""
         return self.result.request_id
 
     def to_dict(self) -> dict[str, Any]:
-        """The reply as JSON can hold it, with ``answer_text``."""
+        """Return the reply's attributes as JSON can hold them, and ``answer_text``."""
         return {**asdict(self), "answer_text": self.answer_text}
 
 
 def known(kind: type[Known], data: dict[str, Any]) -> Known:
-    """The fields of ``kind`` out of what a server said, which may know more of them."""
+    """Return ``kind`` made of the keys that this client knows; a newer server may send more of them."""
     return kind(**{field.name: data[field.name] for field in fields(kind)})
 
 
 def result_of(data: dict[str, Any]) -> Result:
-    """A Result out of the JSON of the ``result`` tensor; keys of a newer server are left out."""
+    """Return the Result in the JSON of a ``result`` tensor; keys of a newer server are left out."""
     return Result(
         request_id=data["request_id"],
         thinking_end=data["finish_reason"]["thinking"],
@@ -244,4 +282,6 @@ def result_of(data: dict[str, Any]) -> Result:
         rounds=tuple(known(Round, entry) for entry in data["rounds"]),
         effective=data["effective"],
         total_ms=data["total_ms"],
+        stop_word=data["stop_word"],
+        engine_time_to_first_token_ms=data["engine_time_to_first_token_ms"],
     )

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Model parameters out of a config.pbtxt: strings in, one frozen object out, unknown keys refused by name.
+"""Reads the parameters of a config.pbtxt: strings in, a frozen object out; unknown keys are refused by name.
 
-A value may name environment variables as ``${NAME}``; the launcher sets those of the shipped
-configs. One that is not set is an error: a server never runs on a guess. ``${NAME:-default}``, as in a
-shell, is one that may be missing or empty, and has the default then.
+A value may contain environment variables as ``${NAME}``; the launcher sets those of the shipped configs. A variable that is not set
+is an error: a server never runs on a guess. ``${NAME:-default}`` works as in a shell: if the variable is missing or empty, the
+default replaces it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ from typing import Any, TypeVar
 from budgetforce.errors import ConfigError
 
 TRANSPORTS = ("grpc", "bls")
+LOG_LEVELS = ("debug", "info", "warning", "error")
+LOG_FORMATS = ("text", "json")
+LOG_PROMPTS = ("off", "on")
 
 Config = TypeVar("Config")
 
@@ -26,30 +29,34 @@ class OrchestratorConfig:
     """Parameters of model ``s1``.
 
     Attributes:
-        engine_model: the engine's name, one of those in model_repository.
-        engine_url: "host:port" of the server (gRPC) that serves it; "grpcs://host:port" with TLS.
-        engine_ca: file with the certificates to trust there (PEM); "" = what libcurl trusts.
-        engine_name: the name in the server's certificate, where it is not engine_url's host.
-        engine_cert, engine_key: files with what we show a server that asks for a certificate (PEM).
-        engine_secret_file: file with the secret of the server's restricted protocols.
+        engine_model: name of the engine model, a folder in model_repository.
+        engine_url: gRPC address of the engine's server: "host:port", or "grpcs://host:port" with TLS.
+        engine_ca: PEM file with the certificates trusted for engine_url; "" = those that libcurl trusts.
+        engine_name: host name in that server's certificate, if it differs from the host of engine_url.
+        engine_cert, engine_key: PEM files with the client certificate and its key, if that server requires one.
+        engine_secret_file: file with the secret for that server's restricted protocols.
         tokenizer_dir: folder with the model's tokenizer.
-        preset: what is special about the model, see ``budgetforce.presets``.
-        max_context_tokens: what the engine can hold, prompt and reply together.
+        preset: model preset of requests that name none, see ``budgetforce.presets``.
+        max_context_tokens: longest context of the engine: prompt and reply together.
         vocab_rows: rows of the model's embedding; those without a token are never sampled.
-        max_replies: samples that run at once.
-        max_waiting: requests that wait for room; further ones are turned away.
-        max_kv_tokens: tokens that the running samples may come to hold; 0 = the engine's own business.
-        transport: how the engine is called: "grpc" (many replies at once in this process) or "bls"
-            (one at a time; instances = concurrency).
-        max_outage_s: how long a reply that has begun waits for an engine that is gone.
-        max_silence_s: an engine call that says nothing for so long is given up.
-        canary_period_s: when no token came from the engine for so long, it is asked for one; 0 = never.
-        max_text_bytes, max_words, max_words_bytes: see ``serving.bounds``.
+        max_replies: samples that run concurrently.
+        max_waiting: requests that may queue for room; further ones are rejected with OVERLOADED.
+        max_kv_tokens: KV cache tokens that the running samples may need; 0 = left to the engine.
+        transport: how the engine is called: "grpc" (many replies concurrently in this process) or "bls"
+            (each process runs a single reply at a time; concurrency = number of instances).
+        max_outage_s: how long a reply that has begun waits for an engine that is unreachable.
+        max_silence_s: an engine call without a token for this long is given up.
+        canary_period_s: time without a token after which the engine gets a test call (the canary); 0 = never.
+        max_text_bytes, max_words, max_words_bytes: see ``serving.requests.bounds``.
         max_messages: messages in a chat.
-        forwarded_headers: regular expression that finds the headers which Triton forwards as request parameters
+        forwarded_headers: regular expression for the names of headers that Triton forwards as request parameters
             (its --grpc-header-forward-pattern); "" = none.
-        drain_file: when this file holds a number and a line end, the server is to stop: new requests are refused, and
-            those that still run so many seconds later are ended. "" = no such file.
+        drain_file: when this file holds a number of seconds and a line end, new requests are rejected, and replies that still
+            run after so many seconds are ended; "" = no such file.
+        log_level: the least level that is logged: "debug" (also requests that completed), "info" (every request that ended
+            otherwise), "warning" (of those, not INVALID_ARGUMENT, OVERLOADED and CANCELLED), "error" (bugs only).
+        log_format: "text", or "json": each message is a JSON object.
+        log_prompts: "on" puts prompts and refused field values into the log; "off" never does.
     """
 
     engine_model: str
@@ -76,6 +83,9 @@ class OrchestratorConfig:
     engine_key: str = ""
     engine_secret_file: str = ""
     drain_file: str = ""
+    log_level: str = field(default="info", metadata={"choices": LOG_LEVELS})
+    log_format: str = field(default="text", metadata={"choices": LOG_FORMATS})
+    log_prompts: str = field(default="off", metadata={"choices": LOG_PROMPTS})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +93,7 @@ class EmbeddedConfig:
     """Parameters of model ``embedded_llm``.
 
     Attributes:
-        model_dir: folder made by ``budgetforce.engine.model_files``.
+        model_dir: folder that ``budgetforce.engine.model_files`` prepared.
         num_kv_blocks: KV cache size in blocks of 32 tokens.
         precision: "f32" or "bf16" (OpenVINO).
         library: "openvino", "llamacpp", or "auto": OpenVINO where it runs, else llama.cpp.
@@ -101,12 +111,12 @@ class LibraryConfig:
 
     Attributes:
         model_dir: Hugging Face folder with the weights.
-        max_seq_len: the longest context, prompt and reply together.
+        max_seq_len: longest context: prompt and reply together.
         tensor_parallel: GPUs that share the model.
-        memory_fraction: vLLM: of the memory of each GPU (on a CPU: of the machine), for everything.
-            LLM API: of what the weights leave of each GPU's memory, for the KV cache.
-        block_size: ids in a KV block.
-        max_replies: sequences that are computed at once, as many as model ``s1`` runs replies.
+        memory_fraction: vLLM: share of each GPU's memory (on a CPU: the machine's) for weights and KV cache.
+            LLM API: share of the memory that the weights leave on each GPU, for the KV cache.
+        block_size: tokens in a KV cache block.
+        max_replies: sequences that are computed concurrently, as many as model ``s1`` runs replies.
     """
 
     model_dir: str
@@ -120,7 +130,7 @@ class LibraryConfig:
 def from_parameters(kind: type[Config], parameters: Mapping[str, Mapping[str, str]]) -> Config:
     """Build ``kind`` from the ``parameters`` of a Triton model config.
 
-    Raises ConfigError for an unknown, missing or ill-typed parameter, naming it.
+    Raises ConfigError naming the parameter that is unknown, missing or ill-typed.
     """
     known = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]  # a dataclass
     unknown = sorted(set(parameters) - set(known))
@@ -138,7 +148,7 @@ def _convert(field: Field[Any], text: str) -> Any:
     if choices and value not in choices:
         raise ConfigError(f"parameter '{field.name}': got '{value}', allowed: {' or '.join(choices)}")
     if field.type in (float, "float"):
-        return _share(field.name, value)
+        return _fraction(field.name, value)
     if field.type not in (int, "int"):
         return value
     minimum = field.metadata.get("minimum", 1)
@@ -147,7 +157,7 @@ def _convert(field: Field[Any], text: str) -> Any:
     return int(value)
 
 
-def _share(name: str, text: str) -> float:
+def _fraction(name: str, text: str) -> float:
     if not re.fullmatch(r"[0-9]*\.?[0-9]+", text) or not 0 < float(text) <= 1:
         raise ConfigError(f"parameter '{name}': got '{text}', allowed: a number > 0 and <= 1")
     return float(text)

@@ -1,20 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What can go wrong, and whose fault it is.
+"""The errors of the server package, by who can act on them.
 
-    BudgetForceError
-    ├── InvalidRequest      the caller's: one field, its value, what is allowed
-    ├── Cancelled           the caller's wish: the request was cancelled
-    ├── ConfigError         the operator's: a model parameter or a preset is wrong
-    ├── DeadlineExceeded    nobody's: the time that the caller gave is over
-    ├── Overloaded          nobody's: too many requests at once; later it may go
-    ├── Stopping            the server is being stopped: another one may take the request, or this one later
-    ├── EngineUnavailable   the engine model is not loaded, not reachable or silent: try later
-    └── EngineFailed        the engine broke its promise or answered with an error
+    BudgetForceError        code INTERNAL: a bug in this package
+    ├── InvalidRequest      the caller: a field has a value that is not allowed
+    ├── Cancelled           the caller cancelled the request
+    ├── ConfigError         the operator: a model parameter, preset or model file is wrong
+    ├── DeadlineExceeded    the request's ``timeout_ms`` has passed
+    ├── Overloaded          too many concurrent requests; a retry may succeed
+    ├── Stopping            the server is shutting down; retry later or on another server
+    ├── EngineUnavailable   the engine model is not loaded, not reachable or silent; retry later
+    └── EngineFailed        the engine broke its contract or answered with an error
 
-``code`` is stable and stands first in every message that leaves the server, so that
-a client can tell the kinds apart where the transport carries a text alone (a gRPC
-stream does: its errors have no status of their own). A second line holds the rest as
-JSON (``report``); InvalidRequest has said everything in the first.
+Every message that leaves the server begins with the stable ``code``: a gRPC stream transports
+errors as text without a status of their own, so clients distinguish them by the code. A second
+line holds details as JSON (``report``); InvalidRequest needs only the first line.
 """
 
 from __future__ import annotations
@@ -26,16 +25,16 @@ from typing import Any, ClassVar
 
 
 class BudgetForceError(Exception):
-    """The base of all errors that this package raises on purpose."""
+    """Base of all errors that this package raises on purpose."""
 
     code: ClassVar[str] = "INTERNAL"
-    retryable: ClassVar[bool] = False  # the same request may succeed later
+    retryable: ClassVar[bool] = False  # whether the same request may succeed later
 
     def __str__(self) -> str:
         return f"{self.code}: {super().__str__()}"
 
     def report(self, request_id: str, so_far: Sequence[Mapping[str, Any]]) -> str:
-        """The message for the caller. ``so_far``: how far each sample got, JSON-able."""
+        """Return the message for the caller. ``so_far``: the progress of each sample, as JSON values."""
         return f"{self}\n{json.dumps({'retryable': self.retryable, 'request_id': request_id, 'so_far': so_far})}"
 
 
@@ -44,8 +43,8 @@ class InvalidRequest(BudgetForceError):
 
     Attributes:
         field: the tensor's name.
-        value: what was sent, shortened for the message.
-        allowed: what would have been accepted, as a phrase.
+        value: the value sent; the message shortens it.
+        allowed: the accepted values, as a phrase.
     """
 
     code = "INVALID_ARGUMENT"
@@ -57,41 +56,41 @@ class InvalidRequest(BudgetForceError):
 
     @classmethod
     def parse(cls, message: str) -> InvalidRequest | None:
-        """Read back the message of one, as another model of ours wrote it; None if it is not."""
+        """Return the InvalidRequest that another model of ours wrote into a message, None if it holds none."""
         match = cls._pattern.search(message)
         if match is None:
             return None
         field, value, allowed = match.groups()
         return cls(field, Verbatim(value), allowed)
 
-    def report(self, request_id: str, so_far: Sequence[Mapping[str, Any]]) -> str:  # noqa: ARG002  # nothing was begun
-        """One line: the same request will never do."""
+    def report(self, request_id: str, so_far: Sequence[Mapping[str, Any]]) -> str:  # noqa: ARG002  # no sample has started
+        """Return a single line: no retry of the same request can succeed."""
         return str(self)
 
 
 class Cancelled(BudgetForceError):
-    """The client went away or asked to stop."""
+    """The client disconnected or cancelled the request."""
 
     code = "CANCELLED"
 
 
 class ConfigError(BudgetForceError):
-    """A model parameter, preset or model file is unusable; the model does not load."""
+    """A model parameter, preset or model file is unusable, so the model does not load."""
 
     code = "CONFIG"
 
 
 class DeadlineExceeded(BudgetForceError):
-    """``timeout_ms`` is over."""
+    """The request's ``timeout_ms`` has passed."""
 
     code = "DEADLINE"
 
 
 class Overloaded(BudgetForceError):
-    """Too many requests run and wait.
+    """Too many requests are running and queued.
 
     Attributes:
-        retry_after_s: when it may be worth another try.
+        retry_after_s: seconds after which a retry may succeed.
     """
 
     code = "OVERLOADED"
@@ -103,51 +102,51 @@ class Overloaded(BudgetForceError):
 
 
 class Stopping(BudgetForceError):
-    """The server is being stopped: it takes no new requests, and ends those that outlast its drain."""
+    """The server is shutting down: it rejects new requests and ends those that outlast its drain."""
 
     code = "STOPPING"
     retryable = True
 
 
 class EngineUnavailable(BudgetForceError):
-    """The engine model cannot take requests now."""
+    """The engine model cannot serve requests at present."""
 
     code = "ENGINE_UNAVAILABLE"
     retryable = True
 
     @classmethod
     def parse(cls, message: str) -> EngineUnavailable | None:
-        """Read back the message of one, as an engine model of ours wrote it; None if it is not."""
+        """Return the EngineUnavailable that an engine model of ours wrote into a message, None if it holds none."""
         before, found, reason = message.partition(f"{cls.code}: ")
         return cls(reason) if found and not before.strip() else None
 
 
 class EngineFailed(BudgetForceError):
-    """The engine answered with an error, or not as its contract says."""
+    """The engine answered with an error or broke its contract."""
 
     code = "ENGINE_FAILED"
 
 
 def unexpected_error(request_id: str) -> BudgetForceError:
-    """Return the error for the caller after a bug of ours, whose traceback is in the log."""
+    """Return the error for the caller after a bug of ours; its traceback is in the server's log."""
     return BudgetForceError(f"unexpected error; the server's log has it under request id {request_id}")
 
 
 class Verbatim(str):
-    """A text that is already written as it should appear."""
+    """Text that ``shorten`` must not write as JSON again."""
 
     __slots__ = ()
 
 
 def shorten(value: object, limit: int = 80) -> str:
-    """``value`` as JSON would write it, at most ``limit`` characters long."""
+    """Return ``value`` as JSON, cut to at most ``limit`` characters."""
     text = str(value) if isinstance(value, Verbatim) else _first_of_json(value, limit)
     text = text.encode("utf-8", "backslashreplace").decode()  # a lone surrogate could not be sent
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
 def _first_of_json(value: object, limit: int) -> str:
-    """The value's JSON, at least as far as ``limit`` characters and one: of a long one the rest is not made."""
+    """Return the beginning of the value's JSON, at least ``limit`` + 1 characters of it; the rest is never computed."""
     if isinstance(value, str):
         value = value[: limit + 1]
     text = ""

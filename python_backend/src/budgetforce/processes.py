@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Processes that are ours to end: one in a session of its own, with all that it starts.
+"""Find and end a process together with everything that it has started, by their common session.
 
-What belongs together is told by the session. Groups would not do: mpirun gives each of its ranks one (Open MPI 4.1
-and 5.0), so that killing mpirun's leaves them running.
+Process groups would not do: mpirun gives each of its ranks a group of its own (Open MPI 4.1 and 5.0), so that killing
+mpirun's group leaves them running.
 """
 
 from __future__ import annotations
@@ -17,14 +17,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
-KILL_TIMEOUT_S = 2  # a process in the middle of a system call may not go at once
+KILL_TIMEOUT_S = 2  # a process inside a system call may not end at once
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  # POSIX shared memory of Triton and its stubs
 _PROC = Path("/proc")
 _PR_SET_CHILD_SUBREAPER = 36
+_PR_SET_PDEATHSIG = 1
 
 
 @contextlib.contextmanager
 def interrupts_held() -> Iterator[None]:
-    """Keep interrupts waiting while a process starts: one that came before its owner holds it would leave it behind."""
+    """Hold back interrupts while a process starts: an earlier interrupt would leave it behind without an owner."""
     signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTS)
     try:
         yield
@@ -33,28 +35,33 @@ def interrupts_held() -> Iterator[None]:
 
 
 def in_child_before_exec() -> None:
-    """Undo that in the child."""
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, INTERRUPTS)  # the mask is inherited
+    """Release held interrupts in the child, which inherits the mask."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, INTERRUPTS)
 
 
 def adopt_orphans() -> None:
-    """Become the parent of what our children leave behind, as process 1 is anyway (Linux)."""
+    """Become the parent of processes that children leave behind, as process 1 always is (Linux)."""
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
+def die_with_parent() -> None:
+    """Make the kernel send this child SIGTERM when its parent dies, however it dies (Linux); for use before exec."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
 def is_running(pid: int, session: int) -> bool:
-    """Whether it lives, and is still that of this session: numbers are given out again."""
+    """Whether a process runs and belongs to this session: process ids are reused."""
     found = _session_and_state(_PROC / str(pid) / "stat")
     return found is not None and found[0] == session and found[1] not in "ZX"
 
 
 def members(session: int) -> list[int]:
-    """The living processes of a session."""
+    """Return the ids of a session's running processes."""
     return [pid for pid in _of_session(session) if is_running(pid, session)]
 
 
 def arguments(pid: int) -> list[str]:
-    """Its command line; empty if it has ended."""
+    """Return the command line of a process; empty if it has ended."""
     try:
         return (_PROC / str(pid) / "cmdline").read_bytes().decode(errors="replace").split("\0")
     except OSError:
@@ -62,7 +69,7 @@ def arguments(pid: int) -> list[str]:
 
 
 def kill_session(leader: subprocess.Popen[bytes]) -> None:
-    """Kill a process and all of its session; back when they are gone, those that became our children reaped."""
+    """Kill a process and its whole session. Returns when they are gone; those that became children of this process are reaped."""
     deadline = time.monotonic() + KILL_TIMEOUT_S
     while (left := members(leader.pid)) and time.monotonic() < deadline:
         for pid in left:
@@ -76,7 +83,7 @@ def kill_session(leader: subprocess.Popen[bytes]) -> None:
 
 
 def _of_session(session: int) -> Iterator[int]:
-    """Its processes, the dead that nobody has asked for among them."""
+    """Yield the ids of a session's processes, zombies included."""
     for path in _PROC.glob("[0-9]*/stat"):
         found = _session_and_state(path)
         if found is not None and found[0] == session:
@@ -84,7 +91,7 @@ def _of_session(session: int) -> Iterator[int]:
 
 
 def _session_and_state(stat: Path) -> tuple[int, str] | None:
-    """Out of a file /proc/PID/stat (proc(5)); None if there is no such process."""
+    """Read session and state from /proc/PID/stat (proc(5)); None if there is no such process."""
     try:
         state, _, _, session, *_ = stat.read_bytes().rpartition(b")")[2].split()
     except OSError:

@@ -12,9 +12,8 @@ from rich.console import Console
 
 from client.cli.running import by_id, call, entries, start, write_lines
 from s1_client import ConnectionFailed, EngineFailed, Outcome, Overloaded, Request, ServerNotReady, Stream
-from s1_client.cli import _progress
-from s1_client.cli._results import Refused, entries_in
-from s1_client.cli._tally import MAX_UNREACHED, Tally, duration
+from s1_client.cli.progress import TerminalProgress
+from s1_client.runs import MAX_UNREACHED, Refused, Tally, duration, entries_in
 from s1_client.testing import FakeServer
 from server.waiting import wait_until
 
@@ -189,7 +188,7 @@ def test_a_torn_last_line_is_asked_again(batch, server, target, cut):
     target.write_bytes(whole.removesuffix(b"\n") if cut == "newline" else b"".join(lines) + last[:cut])
     result = batch()
     assert len(server.requests) == (12 if cut == "newline" else 13)
-    assert ("torn" in result.stderr) == (cut != "newline")
+    assert ("incomplete" in result.stderr) == (cut != "newline")
     assert len(by_id(target)) == 12
     assert target.read_bytes().endswith(b"}\n")
 
@@ -249,7 +248,7 @@ def test_ctrl_c_stops_cancels_and_says_how_to_go_on(server, source, target):
         _, err = process.communicate(timeout=30)
     assert process.returncode == 130
     assert "11 done, 0 skipped (already there), 0 failed, 1 not ended" in err
-    assert "the same command goes on" in err
+    assert "the same command continues" in err
     assert err.splitlines()[-1] == "s1: interrupted"
     wait_until(lambda: all(asked.end for asked in server.requests), seconds=5)
     assert {asked.prompt: asked.end for asked in server.requests}["question 3."] == "Cancelled"
@@ -355,7 +354,7 @@ def test_two_runs_do_not_write_one_file(server, source, target):
     server.says(thinking=" and so on" * 1000, token_delay_s=0.01)
     with start("batch", source, target, "--url", server.url) as process:
         wait_until(lambda: len(server.requests) == 12, seconds=30)
-        assert "another run writes it" in call("batch", source, target, "--url", server.url, code=2).stderr
+        assert "another run is writing it" in call("batch", source, target, "--url", server.url, code=2).stderr
         process.send_signal(signal.SIGINT)
     server.says()
     call("batch", source, target, "--url", server.url)
@@ -389,9 +388,9 @@ def test_a_full_disk_stops_the_run(batch, monkeypatch, target):
     def full(self, outcome):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("s1_client.cli._results.Results.write", full)
+    monkeypatch.setattr("s1_client.runs._results.Results.write", full)
     said = batch(code=1).stderr
-    assert f"{target}: No space left on device" in said and "the same command goes on" in said
+    assert f"{target}: No space left on device" in said and "the same command continues" in said
 
 
 # --- servers that are not there -------------------------------------------------------------------
@@ -403,8 +402,8 @@ def test_without_a_server_a_run_stops_soon(server, batch, source, target, error,
     server.says(error=error)
     said = batch("--concurrency", 2, code=code).stderr
     assert f"{MAX_UNREACHED} failed" in said and "130 not ended" in said
-    assert f"what has a reply in {target} is not asked again" in said
-    assert "the same command goes on" in said and str(error) in said
+    assert f"requests that have a reply in {target} are not sent again" in said
+    assert "the same command continues" in said and str(error) in said
     server.says()
     assert "150 done, 0 skipped" in batch().stderr
     assert len(by_id(target)) == 150
@@ -427,7 +426,7 @@ def test_progress_is_a_line_now_and_then(capsys):
     tally = Tally(num_to_do=8, num_done=1, num_thinking_tokens=300, num_answer_tokens=100)
     tally.add(outcome(error=Overloaded("x")))
     assert tally.progress(4.0) == "2 of 8 in 4.0 s, 1 failed, 100 tokens/s, 12.0 s left"
-    with _progress.shown(tally, Console(file=io.StringIO()), period_s=0.001):
+    with TerminalProgress(Console(file=io.StringIO()), period_s=0.001).show(tally):
         wait_until(lambda: "2 of 8 in" in capsys.readouterr().err, seconds=5)
     assert capsys.readouterr().err.splitlines()[-1].startswith("1 done, 0 skipped (already there), 1 failed (Overloaded 1), 6 not ended;")
 
@@ -435,7 +434,7 @@ def test_progress_is_a_line_now_and_then(capsys):
 def test_on_a_terminal_it_is_a_bar():
     screen = io.StringIO()
     tally = Tally(num_to_do=3, num_skipped=1)
-    with _progress.shown(tally, Console(file=screen, force_terminal=True, width=100)) as changed:
+    with TerminalProgress(Console(file=screen, force_terminal=True, width=100)).show(tally) as changed:
         tally.num_done = 2
         tally.failed["Overloaded"] = 1
         changed()
@@ -445,7 +444,7 @@ def test_on_a_terminal_it_is_a_bar():
 
 def test_the_summary_says_where_tokens_went(batch):
     line = batch("--num-ignore", 0).stderr.splitlines()[-1]
-    assert line.startswith("12 done, 0 skipped (already there), 0 failed; 36 tokens thought, 12 answered; ")
+    assert line.startswith("12 done, 0 skipped (already there), 0 failed; 36 thinking tokens, 12 answer tokens; ")
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,9 @@ from client.cli.running import write_lines
 from client.cli.terminal import Terminal
 from s1_client import EngineFailed
 from s1_client.cli import app
-from s1_client.cli._output import clean, echo
-from s1_client.cli._shown import show
 from s1_client.cli.app import s1
+from s1_client.cli.output import clean, echo
+from s1_client.cli.tables import show
 from s1_client.testing import FakeServer
 
 NOT_ASCII = "π ≈ 3 – 我"
@@ -38,7 +38,7 @@ def server():
 
 def test_lines_for_people_are_written_by_echo_which_cleans_them():
     """They may hold names of files and texts of others; click's own echo is left for what programs read."""
-    sources = sorted(Path(app.__file__).parent.glob("*.py"))
+    sources = sorted(Path(app.__file__).parent.rglob("*.py"))
     calls = [call for path in sources for call in re.findall(r"click\.s?echo\(.*", path.read_text())]
     assert calls and [call for call in calls if not call.startswith("click.echo(json.dumps(")] == []
 
@@ -109,7 +109,7 @@ def test_commands_are_read_in_a_terminal_of_40_columns(server):
             terminal.wait_for_end()
             assert told in " ".join(terminal.text().split())
     rows = CliRunner().invoke(s1, ["ask", "--help"], terminal_width=40).stdout.splitlines()
-    assert "          hard cap of the thinking; -1 =" in rows
+    assert "          thinking budget: hard cap in" in rows
     assert max(map(len, rows)) <= 40
 
 

@@ -14,7 +14,7 @@ import trustme
 from client.cli.running import call
 from s1_client import TLS
 from s1_client._settings import Settings
-from s1_client.cli import _port
+from s1_client.cli import port
 from s1_client.testing import FakeServer
 
 V2 = json.dumps({"name": "triton", "version": "2.51.0", "extensions": ["classification"]})
@@ -61,61 +61,61 @@ def with_tls(*, mutual):
 
 
 LISTENERS = {
-    _port.HTTP: lambda: http({"/v2": (200, V2)}),
+    port.HTTP: lambda: http({"/v2": (200, V2)}),
     "HTTP, restricted": lambda: http({"/v2": (403, RESTRICTED)}),
-    _port.METRICS: lambda: http({"/metrics": (200, METRICS)}),
-    _port.OTHER_HTTP: lambda: http({"/v2": (200, "<html>")}),
-    _port.GRPC: FakeServer,
-    _port.TLS: lambda: with_tls(mutual=False),
+    port.METRICS: lambda: http({"/metrics": (200, METRICS)}),
+    port.OTHER_HTTP: lambda: http({"/v2": (200, "<html>")}),
+    port.GRPC: FakeServer,
+    port.TLS: lambda: with_tls(mutual=False),
     "TLS, mutual": lambda: with_tls(mutual=True),
-    _port.SILENT: mute,
+    port.SILENT: mute,
 }
 
 
 @pytest.mark.parametrize("kind", list(LISTENERS))
 def test_what_listens_is_recognised(kind, monkeypatch):
-    monkeypatch.setattr(_port, "_TIMEOUT_S", 0.3 if kind == _port.SILENT else 20)
+    monkeypatch.setattr(port, "_TIMEOUT_S", 0.3 if kind == port.SILENT else 20)
     with LISTENERS[kind]() as server:
-        assert _port.listener(getattr(server, "url", server)) == kind.partition(",")[0]
+        assert port.listener(getattr(server, "url", server)) == kind.partition(",")[0]
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "[::1]:1", "nosuch.invalid:1"])
 def test_where_nothing_listens_that_is_said(address):
-    assert _port.listener(address) == _port.NOTHING
+    assert port.listener(address) == port.NOTHING
 
 
 def test_a_likely_port_that_wants_tls_is_advised_with_it(monkeypatch):
-    monkeypatch.setattr(_port, "listener", {"h:8002": _port.METRICS, "h:8001": _port.TLS}.get)
-    assert _port.advice(Settings(address="h:8002")) == "h:8002 is Triton's metrics port; gRPC answers at h:8001: --url grpcs://h:8001"
+    monkeypatch.setattr(port, "listener", {"h:8002": port.METRICS, "h:8001": port.TLS}.get)
+    assert port.advice(Settings(address="h:8002")) == "h:8002 is Triton's metrics port; gRPC answers at h:8001: --url grpcs://h:8001"
 
 
 @pytest.mark.parametrize(("found", "has_tls", "advice"), [
-    (_port.NOTHING, False, "start a server"),
-    (_port.OTHER_HTTP, False, "h:8000 is an HTTP server, and not Triton's; gRPC has port 8001"),
-    (_port.HTTP, False, "h:8000 is Triton's HTTP port; gRPC answers at h:8001: --url h:8001"),
-    (_port.METRICS, False, "h:8000 is Triton's metrics port; gRPC has port 8001 unless"),
-    (_port.TLS, False, "h:8000 wants TLS: --url grpcs://h:8000"),
-    (_port.TLS, True, ""),
-    (_port.GRPC, True, "h:8000 is a gRPC port without TLS: --url grpc://h:8000"),
-    (_port.GRPC, False, ""),
-    (_port.SILENT, False, ""),
+    (port.NOTHING, False, "start a server"),
+    (port.OTHER_HTTP, False, "h:8000 is an HTTP server, and not Triton's; Triton's gRPC port is 8001"),
+    (port.HTTP, False, "h:8000 is Triton's HTTP port; gRPC answers at h:8001: --url h:8001"),
+    (port.METRICS, False, "h:8000 is Triton's metrics port; Triton's gRPC port is 8001"),
+    (port.TLS, False, "h:8000 requires TLS: --url grpcs://h:8000"),
+    (port.TLS, True, ""),
+    (port.GRPC, True, "h:8000 is a gRPC port without TLS: --url grpc://h:8000"),
+    (port.GRPC, False, ""),
+    (port.SILENT, False, ""),
 ])  # fmt: skip
 def test_advice_is_the_likely_port(found, has_tls, advice, monkeypatch):
     """gRPC's port lies between the two others."""
-    monkeypatch.setattr(_port, "listener", {"h:8000": found, "h:8001": _port.GRPC, "h:7999": _port.NOTHING}.get)
-    said = _port.advice(Settings(address="h:8000", tls=TLS() if has_tls else None))
+    monkeypatch.setattr(port, "listener", {"h:8000": found, "h:8001": port.GRPC, "h:7999": port.NOTHING}.get)
+    said = port.advice(Settings(address="h:8000", tls=TLS() if has_tls else None))
     assert said.startswith(advice) and bool(said) == bool(advice)
 
 
 def test_commands_say_which_port_it_is():
     with ExitStack() as stack:
         web, wanted = stack.enter_context(http({"/v2": (200, V2)})), stack.enter_context(with_tls(mutual=False)).url
-        for address, advice in ((web, f"{web} is Triton's HTTP port; gRPC"), (wanted, f"{wanted} wants TLS: --url grpcs://{wanted}")):
+        for address, advice in ((web, f"{web} is Triton's HTTP port; gRPC"), (wanted, f"{wanted} requires TLS: --url grpcs://{wanted}")):
             failed = call("ask", "hi", "--url", address, "--max-retries", "0", code=3)
             assert failed.stderr.splitlines()[0].startswith(f"s1: {address} closed the connection: it is not Triton's gRPC port")
             assert failed.stderr.splitlines()[1].startswith(f"    -> {advice}")
             (found,) = call("doctor", "--json", "--url", address, code=1).stdout.splitlines()
-            assert json.loads(found)["mend"].startswith(advice)
+            assert json.loads(found)["fix"].startswith(advice)
 
 
 @pytest.mark.parametrize("host", ["a" * 64 + ".com", "a..b"])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lines of results, made by hand."""
+"""Hand-made result lines and a small task for the tests of evaluations."""
 
 from s1_client.evaluation import Question, Task
 
@@ -14,12 +14,16 @@ def reply(answer="7", *, thinking=" a thought", end="natural", answer_end="stop"
     return {"thinking": thinking, "answer": answer, "result": result}
 
 
-def entry(question, setting, said=None, *, repeat=0, attempt=0):
-    """A line; without ``said`` of a request that failed."""
+def entry(question, setting, response=None, *, repeat=0, attempt=0):
+    """Return a result line; without a reply that of a failed request."""
     meta = {"question": question, "setting": setting, "repeat": repeat, "attempt": attempt}
-    return {"id": f"{question}/{setting}/r{repeat}/t{attempt}", "meta": meta, **({"error": {}} if said is None else {"reply": said})}
+    return {
+        "id": f"{question}/{setting}/r{repeat}/t{attempt}",
+        "meta": meta,
+        **({"error": {}} if response is None else {"reply": response}),
+    }
 
 
 def entries(setting, *replies):
-    """A line for each question, in turn."""
-    return [entry(question.id, setting, said) for question, said in zip(TASK.questions, replies, strict=False)]
+    """Return result lines for the first questions of ``TASK``, one per reply."""
+    return [entry(question.id, setting, response) for question, response in zip(TASK.questions, replies, strict=False)]

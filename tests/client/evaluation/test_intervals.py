@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Intervals by drawing questions again, and what can be told apart."""
+"""Bootstrap intervals over questions, and settings that can be told apart."""
 
 import pytest
 
 from s1_client.evaluation import compare, interval
-from s1_client.evaluation._grade import wilson
+from s1_client.evaluation._intervals import wilson
 
 
 def scores(**settings):
@@ -18,12 +18,12 @@ def test_an_interval_is_about_two_standard_errors_wide_and_repeats():
 
 
 def test_equal_scores_do_not_make_a_sure_thing():
-    """Nothing can be drawn from 8 of 8 but 8 of 8."""
+    """Resampling 8 of 8 gives only 8 of 8."""
     assert interval([1.0] * 8) == wilson(8, 8)
 
 
-def test_pairs_tell_apart_what_single_intervals_cannot():
-    """All of 10 differences go one way, in 40 questions that vary much more between each other."""
+def test_pairing_finds_differences_that_single_intervals_do_not():
+    """All 10 differences have the same sign, among 40 questions that vary much more."""
     first = [0.0] * 10 + [0.0, 1.0] * 15
     second = [1.0] * 10 + [0.0, 1.0] * 15
     assert interval(first)[1] > interval(second)[0]
@@ -33,14 +33,14 @@ def test_pairs_tell_apart_what_single_intervals_cannot():
     assert compare("b", "a", scores(a=first, b=second)).sentence().startswith("a is worse than b: -25.0 points")
 
 
-def test_what_goes_both_ways_cannot_be_told_apart():
+def test_differences_of_both_signs_cannot_be_told_apart():
     found = compare("a", "b", scores(a=[0.0] * 10 + [1.0] * 10, b=[1.0] * 10 + [0.0] * 10))
     assert not found.can_be_told_apart
     assert found.sentence().startswith("a and b cannot be told apart with these 20 questions: +0.0 points")
 
 
 def test_a_handful_of_differences_is_never_enough():
-    """Three of three one way: no drawing finds anything else, and a coin does it once in four times."""
+    """Three differences of the same sign: every draw agrees, but chance gives that in a quarter of cases."""
     found = compare("a", "b", scores(a=[0.0] * 3, b=[1.0] * 3))
     assert found.low > 0 and not found.can_be_told_apart
 

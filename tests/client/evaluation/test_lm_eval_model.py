@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""lm-evaluation-harness over the client library, as its command runs it."""
+"""lm-evaluation-harness runs its tasks through the client library."""
 
 import json
 import subprocess
@@ -38,19 +38,20 @@ def samples(folder):
 
 
 def test_the_bundled_task_runs_as_a_command(server, tmp_path):
-    """Through upstream's own command line, results and sample log; `s1 stats` counts the log exactly."""
+    """Upstream's command line, results and sample log work; `s1 stats` counts the log exactly."""
     right = next(question for question in load_task("arithmetic").questions)
     server.says(to=right.prompt, thinking=" a thought of five words", answer=f" {right.expected}")
     model_args = f"url={server.url},max_thinking_tokens=4,num_ignore=2,results={tmp_path / 'new' / 'kept.jsonl'}"
     command = ("lm-eval", "--model", "s1-triton", "--model_args", model_args, "--tasks", "s1_arithmetic", "--log_samples")
-    told = call(*command, "--output_path", tmp_path / "out", "--limit", 5)
-    assert "exact_match" in told.stdout and "num_thinking_tokens" in told.stdout
-    assert {(one.options["max_thinking_tokens"], one.options["num_ignore"], one.options["temperature"]) for one in server.requests} == {
-        (4, 2, 0)
-    }
-    log = sorted(samples(tmp_path / "out"), key=lambda one: one["doc_id"])
-    assert [one["exact_match"] for one in log] == [1, 0, 0, 0, 0]
-    assert "answer_cut" in told.stdout and {one["answer_cut"] for one in log} == {0}
+    result = call(*command, "--output_path", tmp_path / "out", "--limit", 5)
+    assert "exact_match" in result.stdout and "num_thinking_tokens" in result.stdout
+    assert {
+        (request.options["max_thinking_tokens"], request.options["num_ignore"], request.options["temperature"])
+        for request in server.requests
+    } == {(4, 2, 0)}
+    log = sorted(samples(tmp_path / "out"), key=lambda line: line["doc_id"])
+    assert [line["exact_match"] for line in log] == [1, 0, 0, 0, 0]
+    assert "answer_cut" in result.stdout and {line["answer_cut"] for line in log} == {0}
     [reply] = log[0]["arguments"]["gen_args_0"]["arg_2"]["replies"]
     assert reply["thinking"] and reply["result"]["usage"]["num_thinking_tokens"] == 4 == log[0]["num_thinking_tokens"]
     assert reply["result"]["thinking_end"] == "budget" and reply["result"]["rounds"] and reply["result"]["effective"]
@@ -67,7 +68,7 @@ def test_answers_that_were_cut_are_a_metric(server, tmp_path):
     model_args = f"url={server.url},max_tokens=2"
     command = ("lm-eval", "--model", "s1-triton", "--model_args", model_args, "--tasks", "s1_arithmetic", "--log_samples", "--limit", 1)
     call(*command, "--output_path", tmp_path)
-    assert [one["answer_cut"] for one in samples(tmp_path)] == [1]
+    assert [line["answer_cut"] for line in samples(tmp_path)] == [1]
 
 
 def test_the_plain_command_knows_the_model_by_a_task_file_of_ours(server):
@@ -79,7 +80,7 @@ def test_the_plain_command_knows_the_model_by_a_task_file_of_ours(server):
 
 
 def test_the_model_is_declared_as_a_plug_in():
-    """For releases of the harness that look for those: by group, name and class."""
+    """Later releases of the harness find the model by this group, name and class."""
     (declared,) = entry_points(group="lm_eval.models", name="s1-triton")
     assert declared.load() is S1Triton
 
@@ -97,7 +98,7 @@ def test_a_chat_goes_as_messages(server):
     assert model.generate_until([instance(model.apply_chat_template(chat))]) == [" 42"]
     assert server.requests[0].prompt == chat
     assert model.chat_template(True) and model.tokenizer_name
-    with pytest.raises(BadArgument, match="the template is that of the server's preset"):
+    with pytest.raises(BadArgument, match="the server's preset has the template"):
         model.chat_template("default")
     with pytest.raises(BadArgument, match="answer_prefix"):
         model.apply_chat_template(chat, add_generation_prompt=False)
@@ -106,33 +107,33 @@ def test_a_chat_goes_as_messages(server):
 def test_repeats_have_seeds_and_traces_of_their_own(server):
     repeated = instance(do_sample=True, temperature=1.0)
     assert S1Triton(url=server.url, seed=5).generate_until([repeated] * 3) == [" 42"] * 3
-    assert sorted(one.options["seed"] for one in server.requests) == [5, 6, 7]
+    assert sorted(request.options["seed"] for request in server.requests) == [5, 6, 7]
     assert len(repeated.args[2]["replies"]) == 3
 
 
-def test_what_failed_ends_the_run_and_is_asked_again(server, tmp_path):
+def test_failed_requests_end_the_run_and_are_sent_again(server, tmp_path):
     model = S1Triton(url=server.url, max_retries=0, results=str(tmp_path / "kept.jsonl"))
     server.will_say(error=EngineFailed("gone"))
-    asked = [instance("a"), instance("b")]
-    with pytest.raises(BadArgument, match="1 of 2 requests failed, the first one with: gone; the same command asks only for them again"):
-        model.generate_until(asked)
+    requests = [instance("a"), instance("b")]
+    with pytest.raises(BadArgument, match="1 of 2 requests failed, the first with: gone; the same command sends only these again"):
+        model.generate_until(requests)
     server.requests.clear()
-    assert model.generate_until(asked) == [" 42"] * 2
+    assert model.generate_until(requests) == [" 42"] * 2
     assert len(server.requests) == 1
 
 
 def test_another_budget_is_another_request(server, tmp_path):
-    """Which the harness's own cache does not see; so that is refused."""
+    """The harness's own cache ignores budgets, so it is refused."""
     for budget in (2, 3, 2):
         S1Triton(url=server.url, max_thinking_tokens=budget, results=str(tmp_path / "kept.jsonl")).generate_until([instance()])
     assert len(server.requests) == 2
-    with pytest.raises(BadArgument, match="use_cache: it does not tell budgets apart"):
+    with pytest.raises(BadArgument, match="use_cache: not supported, it does not distinguish budgets"):
         CachingLM(S1Triton(url=server.url), str(tmp_path / "cache.db"))
 
 
 @pytest.mark.parametrize("kind", ["loglikelihood", "loglikelihood_rolling"])
 def test_likelihoods_are_refused(kind):
-    with pytest.raises(BadArgument, match=f"task a task asks for {kind}, which .*; take a task that generates its answer"):
+    with pytest.raises(BadArgument, match=f"task a task: {kind} is not supported, .*; allowed: tasks that generate their answer"):
         getattr(S1Triton(), kind)([instance()])
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What lm-evaluation-harness says, as options of a request: everything is used or refused."""
+"""lm-evaluation-harness's arguments become request options: each is used or refused."""
 
 import pytest
 
@@ -37,7 +37,7 @@ def test_the_models_arguments_are_options_of_all_requests():
         ({"max_tokens_thinking": 8}, "unknown name 'max_tokens_thinking'; did you mean .*'max_thinking_tokens'"),
         ({"effort": 8}, "unknown name 'effort'; known: until, do_sample, max_gen_toks.*max_thinking_tokens"),
         ({"num_samples": 2}, "unknown name 'num_samples'"),
-        ({"max_gen_toks": 8, "max_tokens": 9}, "max_gen_toks=8, max_tokens=9; allowed: one of them"),
+        ({"max_gen_toks": 8, "max_tokens": 9}, "max_gen_toks=8, max_tokens=9; allowed: only one of them"),
         ({"max_gen_toks": 8.5}, "max_tokens: got 8.5, allowed: an integer"),
         ({"do_sample": False, "temperature": 0.7}, "got False with temperature 0.7"),
         ({"do_sample": True, "temperature": 0.0}, "got True with temperature 0.0"),
@@ -48,7 +48,7 @@ def test_the_models_arguments_are_options_of_all_requests():
         ({"seed": 2**64}, "seed: got 18446744073709551616"),
     ],
 )
-def test_what_cannot_be_used_is_refused(gen_kwargs, match):
+def test_unsupported_options_are_refused(gen_kwargs, match):
     with pytest.raises(BadArgument, match=match):
         options_of(gen_kwargs, {"num_ignore": 2})
 
@@ -61,8 +61,8 @@ def test_the_models_arguments_are_sorted():
 @pytest.mark.parametrize(
     ("model_args", "match"),
     [
-        ({"batch_size": 8}, "batch_size: got 8, allowed: none; how many requests run at once is concurrency=N"),
-        ({"device": "cpu"}, "device: got 'cpu', allowed: none"),
+        ({"batch_size": 8}, "batch_size: got 8, allowed: lm-eval's default; concurrency=N"),
+        ({"device": "cpu"}, "device: got 'cpu', allowed: lm-eval's default"),
         ({"url": 8001}, "url: got 8001, allowed: text"),
         ({"concurrency": 0}, "concurrency: got 0, allowed: concurrency >= 1"),
         ({"concurrency": True}, "concurrency: got True, allowed: an integer"),

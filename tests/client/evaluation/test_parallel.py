@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Votes, best of n, pass@k."""
+"""Majority votes, best of n, and pass@k."""
 
 import itertools
 
@@ -15,14 +15,14 @@ VOTE = VOTES["integer"]
     ("answers", "winner"),
     [
         (["5", "7", "7"], 1),
-        (["5", "7"], 0),  # a tie: what was said first
+        (["5", "7"], 0),  # a tie: the first answer wins
         (["7", "5", "5", "7"], 0),
         (["none", "5"], 1),
         (["none", ""], None),
         ([], None),
     ],
 )
-def test_the_majority_is_the_first_of_those_that_say_what_most_say(answers, winner):
+def test_the_majority_is_the_first_answer_with_the_most_common_vote(answers, winner):
     assert majority(answers, VOTE) == winner
 
 
@@ -36,7 +36,7 @@ def test_the_best_is_the_first_with_the_highest_score():
 
 
 @pytest.mark.parametrize("k", [1, 2, 3, 4])
-def test_pass_at_k_is_the_share_of_draws_with_a_right_one(k):
+def test_pass_at_k_is_the_share_of_draws_with_a_right_sample(k):
     drawn = list(itertools.combinations([True, False, False, False], k))
     assert pass_at(k, num_right=1, number=4) == pytest.approx(sum(map(any, drawn)) / len(drawn))
 

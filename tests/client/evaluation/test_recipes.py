@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The published tasks: what they fetch, ask and grade, over made lines of their data; read by lm-evaluation-harness."""
+"""The recipes fetch, prompt and grade as intended, on made-up lines of their data sets; lm-evaluation-harness reads them."""
 
 import sys
 
@@ -27,25 +27,25 @@ def tasks():
 
 @pytest.fixture
 def hub(monkeypatch):
-    """Makes a hub that has one made line of a recipe's data; what it was asked for."""
+    """Replace the hub by a made-up line of a recipe's data set, and return the list of fetches."""
 
     def has(name):
         row, split = ROWS[name]
-        asked = []
+        fetches = []
         data = {split: datasets.Dataset.from_list([row])}
-        monkeypatch.setattr(datasets, "load_dataset", lambda path, name, **rest: asked.append((path, name, rest)) or data)
-        return asked
+        monkeypatch.setattr(datasets, "load_dataset", lambda path, name, **rest: fetches.append((path, name, rest)) or data)
+        return fetches
 
     return has
 
 
 @pytest.fixture
 def load(tasks, hub):
-    """A recipe over its made line, and what the hub was asked for."""
+    """Return a recipe over its made-up line, and the list of fetches."""
 
     def task(name):
-        asked = hub(name)
-        return tasks.load([name])["tasks"][name], asked
+        fetches = hub(name)
+        return tasks.load([name])["tasks"][name], fetches
 
     return task
 
@@ -105,20 +105,22 @@ def test_the_choice_of_gpqa_is_a_letter(hub):
 
 
 def test_the_recipe_without_a_download_is_the_bundled_task():
-    one, other = load_task("s1_arithmetic"), load_task("arithmetic")
-    assert [(each.prompt, str(each.expected)) for each in one.questions] == [(each.prompt, str(each.expected)) for each in other.questions]
+    recipe, bundled = (
+        [(question.prompt, str(question.expected)) for question in load_task(name).questions] for name in ("s1_arithmetic", "arithmetic")
+    )
+    assert recipe == bundled
 
 
-def test_data_that_cannot_be_had_are_a_sentence(monkeypatch):
+def test_an_unreachable_data_set_is_a_clear_message(monkeypatch):
     def unreachable(*_, **__):
         raise ConnectionError("Couldn't reach the hub")
 
     monkeypatch.setattr(datasets, "load_dataset", unreachable)
-    with pytest.raises(BadTask, match="task s1_aime24: no data: Couldn't reach the hub"):
+    with pytest.raises(BadTask, match="task s1_aime24: its data set cannot be loaded: Couldn't reach the hub"):
         load_task("s1_aime24")
 
 
-def test_without_the_package_it_is_said_what_to_install(monkeypatch):
+def test_without_the_package_the_message_says_how_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "lm_eval.tasks", None)
     with pytest.raises(BadTask, match=r"pip install './client\[lm-eval\]'"):
         load_task("s1_aime24")

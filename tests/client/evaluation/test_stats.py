@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-r"""Statistics of sample files, by the definitions that the module tells."""
+r"""Statistics of sample files, by the definitions in the module's docstring."""
 
 import pytest
 
@@ -14,7 +14,7 @@ def words(text):
 
 
 def log(text, *, filtered=None, prompt="a question of five words", right=1.0):
-    """A line of an lm-eval sample log, as the authors' results are."""
+    """Return a line of an lm-eval sample log, in the format of the authors' results."""
     return {
         "arguments": {"gen_args_0": {"arg_0": prompt, "arg_1": {}}},
         "resps": [[text]],
@@ -55,7 +55,7 @@ def test_a_metric_that_was_left_out_is_no_grade():
     assert statistics([log("7", right=-1), log("7", right=None), log("7", right=0)], count=words).accuracy == 0
 
 
-def test_a_boxed_answer_is_one():
+def test_a_boxed_answer_is_an_answer():
     assert statistics([log(r"\boxed{7}")], count=words).num_without_answer == 0
 
 
@@ -70,8 +70,8 @@ def test_steps_of_step_conditional_control_are_those_that_count_down():
     assert (found.mean_steps, found.num_over_limit) == (2, 1)
 
 
-def test_what_is_too_long_is_counted_and_not_stopped_at():
-    """Prompt 5, thinking 6, answer 2: all of a context of 21 but 8 is 13."""
+def test_too_long_responses_are_counted():
+    """Prompt 5 + thinking 6 + answer 2 tokens reach 13, a context of 21 minus 8."""
     line = log(f"{THOUGHT}<|im_start|>answer\nAnswer: 7")
     assert [statistics([line], count=words, context_tokens=number).num_too_long for number in (21, 20)] == [0, 1]
 
@@ -88,20 +88,20 @@ def test_our_own_files_have_exact_counts_and_limits():
 
 
 def test_of_repeats_only_the_first_has_the_lines_grade():
-    """The harness grades the first response of a line, or a vote of them: the others are neither right nor wrong by that."""
+    """The harness grades the first response of a line, or a vote of all; the others have no grade."""
     line = log("7", right=1.0) | {"resps": [["Answer: 7", "Answer: 8", "Answer: 9"]]}
     found = statistics([line], count=words)
     assert (found.num_samples, found.accuracy) == (3, 1)
     assert sorted(str(right) for _, right in found.by_length) == ["None", "None", "True"]
 
 
-def test_repeats_that_are_graded_one_by_one_keep_their_grades():
-    """As the authors' tasks with 64 repeats write them."""
+def test_repeats_with_grades_of_their_own_keep_them():
+    """The authors' tasks with 64 repeats write such lines."""
     line = log("7", right=1.0) | {"resps": [["Answer: 7", "Answer: 8"]], "exact_matches": [1, 0]}
     assert statistics([line], count=words).accuracy == 0.5
 
 
-def test_a_repeat_without_an_end_of_its_thought_is_counted_beside_those_with_one():
+def test_a_repeat_with_unfinished_thinking_is_counted_with_the_others():
     texts = [f"{THOUGHT}<|im_start|>answer\nAnswer: 7", "<|im_start|>think\nwithout an end"]
     line = log("") | {"resps": [texts], "filtered_resps": [texts]}
     assert statistics([line], count=words).by_length == [(3, None), (6, True)]
@@ -112,13 +112,13 @@ def test_a_response_that_two_filters_grade_is_counted_once():
     found = statistics(lines, count=words)
     assert (found.num_samples, found.accuracy) == (1, 0)
     columns = statistics_by_setting(lines, count=words)
-    assert {name: (one.num_samples, one.accuracy) for name, one in columns.items()} == {"strict": (1, 0), "flexible": (1, 1)}
+    assert {name: (stats.num_samples, stats.accuracy) for name, stats in columns.items()} == {"strict": (1, 0), "flexible": (1, 1)}
 
 
-def test_settings_of_one_file_are_told_apart():
+def test_settings_of_a_file_have_statistics_of_their_own():
     lines = [entry("q0", "budget 16", reply(answer_end="length")), entry("q1", "budget 16"), entry("q0", "budget 32", reply(thought=20))]
     found = statistics_by_setting(lines, count=words, grade=lambda line: line["meta"]["setting"] == "budget 32")
-    assert {name: (one.num_samples, one.num_failed, one.accuracy, one.num_answers_cut) for name, one in found.items()} == {
+    assert {name: (stats.num_samples, stats.num_failed, stats.accuracy, stats.num_answers_cut) for name, stats in found.items()} == {
         "budget 16": (1, 1, 0, 1),
         "budget 32": (1, 0, 1, 0),
     }
@@ -129,13 +129,13 @@ def test_a_file_without_a_sample_has_no_means():
 
 
 @pytest.mark.parametrize("line", [{}, {"reply": {}}, {"filtered_resps": [7]}, {"reply": None}])
-def test_what_is_no_sample_is_refused(line):
+def test_a_line_that_is_not_a_sample_is_refused(line):
     with pytest.raises(BadSample):
         statistics([line], count=words)
 
 
 def test_a_log_of_our_model_has_exact_counts():
-    """One line of three samples of a question, of which the harness grades the first."""
+    """A line has three samples of a question, of which the harness grades the first."""
     line = log("7") | {
         "arguments": {"gen_args_0": {"arg_0": "?", "arg_1": {}, "arg_2": {"replies": [reply(thought=n) for n in (1, 2, 6)]}}}
     }

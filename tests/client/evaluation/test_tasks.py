@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tasks: the one that comes with the package, and those of files."""
+"""Tasks: the bundled task, and tasks from files."""
 
 import hashlib
 import io
@@ -16,12 +16,12 @@ CHAT = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": 
 
 
 def read(*lines, where="file"):
-    """Questions of lines that are given as text, or as what JSON is made of."""
+    """Return the questions of lines, each a text or a value to write as JSON."""
     texts = [line if isinstance(line, str) else json.dumps(line, ensure_ascii=False) for line in lines]
     return read_questions(io.BytesIO("\n".join(texts).encode()), where)
 
 
-def test_the_bundled_task_is_what_its_script_writes():
+def test_the_bundled_task_is_current_with_its_script():
     assert arithmetic.FILE.read_text() == arithmetic.text()
 
 
@@ -34,7 +34,7 @@ def test_the_bundled_task_has_different_questions_and_right_references():
         assert question.is_right(f"That is {question.expected}.")
 
 
-def test_a_task_comes_back_out_of_json():
+def test_a_task_survives_conversion_to_json():
     task = load_task("arithmetic")
     assert task_of(json.loads(json.dumps(task.to_dict()))).to_dict() == task.to_dict()
 
@@ -45,7 +45,7 @@ def test_without_a_grading_the_reference_decides(expected, grading):
     assert question.grading == grading
 
 
-def test_a_mended_reference_is_no_other_task(tmp_path):
+def test_a_corrected_reference_keeps_the_digest(tmp_path):
     digests = set()
     for expected in (1, 2):
         (tmp_path / "task.jsonl").write_text(json.dumps({"prompt": "?", "expected": expected}))
@@ -65,7 +65,7 @@ def test_a_mended_reference_is_no_other_task(tmp_path):
         ),
         (['{"prompt": "?", "expectd": 1}'], "file:1: unknown key 'expectd', did you mean 'expected'?"),
         (['{"prompt": "?", "messages": [{"role": "user", "content": "?"}], "expected": 1}'], "file:1: both 'prompt' and 'messages'"),
-        (['{"prompt": "?", "expected": 1, "num_ignore": 1}'], "file:1: num_ignore: the command line says it for all questions"),
+        (['{"prompt": "?", "expected": 1, "num_ignore": 1}'], "file:1: num_ignore: not allowed in a question"),
         (['{"prompt": "?", "expected": 1, "max_tokens": "lots"}'], "file:1: max_tokens: got 'lots', allowed: an integer"),
         (
             ['{"prompt": "?", "expected": "half", "grading": "integer"}'],
@@ -75,12 +75,12 @@ def test_a_mended_reference_is_no_other_task(tmp_path):
         (['{"prompt": "?", "expected": "BC", "grading": "letter"}'], "expected: got 'BC', allowed with grading letter: one letter"),
         (['{"prompt": "?", "expected": 1}', "{", '{"expected": 1}'], "file:2: not JSON: Expecting property name"),
         (['{"prompt": "?", "expected": 1}', "{", '{"expected": 1}'], "file:3: neither 'prompt' nor 'messages'"),
-        (['{"prompt": " ", "expected": 1}'], "prompt: allowed"),
+        (['{"prompt": " ", "expected": 1}'], "prompt: empty, allowed: text"),
         (['{"prompt": "?", "expected": null}'], "expected: missing"),
         (['{"prompt": "?", "expected": [1]}'], "expected: got [1], allowed: a number, or text"),
         (['{"prompt": "?", "expected": 1, "id": 1.5}'], "id: got 1.5"),
         (['{"prompt": "?", "expected": 1, "grading": "luck"}'], 'grading: got "luck", allowed: integer, letter, math, judge, text'),
-        (['{"prompt": "?", "expected": 1, "id": 2}', "", '{"prompt": "!", "expected": 1, "id": "2"}'], "file:3: id '2' is there twice"),
+        (['{"prompt": "?", "expected": 1, "id": 2}', "", '{"prompt": "!", "expected": 1, "id": "2"}'], "file:3: duplicate id '2'"),
         ([""], "no question"),
     ],
 )
@@ -90,10 +90,10 @@ def test_a_bad_task_is_refused_saying_where_and_why(lines, problem):
     assert problem in str(refused.value)
 
 
-def test_many_bad_lines_are_told_in_ten():
+def test_a_message_lists_at_most_ten_problems():
     with pytest.raises(BadTask) as refused:
         read(*["{}"] * 30)
-    assert len(str(refused.value).splitlines()) == 11 and str(refused.value).endswith("and 20 more lines")
+    assert len(str(refused.value).splitlines()) == 11 and str(refused.value).endswith("and 20 more problems")
 
 
 def test_a_question_may_be_a_chat_with_options_of_its_own():
@@ -132,11 +132,11 @@ def test_a_line_separator_in_a_prompt_is_no_end_of_a_line(tmp_path):
 
 
 def test_a_pipe_is_a_task():
-    """As a shell's <(command) is."""
+    """A shell's <(command) is such a pipe."""
     reader, writer = os.pipe()
     os.write(writer, b'[{"prompt": "a", "expected": 1},\n{"prompt": "b", "expected": 2}]')
     os.close(writer)
-    assert [one.prompt for one in load_task(f"/dev/fd/{reader}").questions] == ["a", "b"]
+    assert [question.prompt for question in load_task(f"/dev/fd/{reader}").questions] == ["a", "b"]
     os.close(reader)
 
 

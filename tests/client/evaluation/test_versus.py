@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two evaluations side by side: what is paired with what, and what is said of the rest."""
+"""The comparison of two evaluations: pairs, and notes about everything that is not paired."""
 
 import json
 from dataclasses import replace
@@ -11,7 +11,7 @@ from s1_client.evaluation._versus import Evaluation, paired, versus
 
 
 def evaluation(name, grades, *, budgets=(16,), task=TASK, options=None, model="s1"):
-    """A reply to each question at each budget, right where there is a 1."""
+    """Return an evaluation with a reply to each question at each budget, right where ``grades`` has a 1."""
     protocol = Protocol(budgets=budgets)
     lines = [
         line
@@ -32,34 +32,34 @@ def test_a_setting_of_two_models_is_compared_question_by_question():
     assert json.loads(found.to_json())["pairs"][0]["comparison"]["can_be_told_apart"] is False
 
 
-def test_only_questions_of_one_text_are_paired():
-    """An id alone is no question: files without ids count their lines."""
+def test_only_questions_with_the_same_prompt_are_paired():
+    """Equal ids are not enough: ids of files without ids are line numbers."""
     others = tuple(replace(question, prompt="another?") if question.id in ("q0", "q1") else question for question in TASK.questions)
     found = versus(evaluation("a", "11000000"), evaluation("b", "00000000", task=Task(name="made", questions=others)))
     (pair,) = found.pairs
     assert (found.num_questions, pair.comparison.num_questions, pair.accuracies) == (6, 6, (0, 0))
-    assert "a: 2 of its 8 questions are not in both and are left out" in found.notes
+    assert "a: 2 of its 8 questions are not in both evaluations and are left out" in found.notes
 
 
 def test_thinking_is_of_the_shared_questions_as_accuracies_are():
-    """Of each model's own questions it would be a figure of other questions beside the accuracy."""
+    """The mean over each model's own questions would cover other questions than the accuracy."""
     lines = entries("budget 16", *(reply("7", thought=thought) for thought in (2, 4, 16, 16)))
     first = replace(evaluation("a", ""), graded=graded(TASK, Protocol(budgets=(16,)).settings(), lines, model="s1", scores={}))
     second = evaluation("b", "11", task=Task(name="made", questions=TASK.questions[:2]))
     (pair,) = versus(first, second).pairs
     assert (pair.accuracies, pair.thinking_tokens) == ((1, 1), (3, 16))
-    (drawn, _) = (one.graded.report.rows for one in paired(first, second))
+    (drawn, _) = (evaluation.graded.report.rows for evaluation in paired(first, second))
     assert [(row.mean_thinking_tokens, row.num_questions) for row in drawn] == [(3, 2)]
 
 
-def test_what_else_differs_is_told():
+def test_other_differences_are_noted():
     regraded = tuple(replace(question, expected=8) if question.id == "q0" else question for question in TASK.questions)
     second = evaluation("b", "11", task=Task(name="made", questions=regraded), budgets=(16, 32), options={"max_tokens": 9})
     found = versus(evaluation("a", "11", budgets=(16, 64)), second)
     assert found.notes == [
-        "1 questions have another right answer or another grading in b",
+        "1 questions have a different expected answer or grading in b",
         "their requests had different options: max_tokens (not given, 9)",
-        "settings of one alone are not compared: budget 32, budget 64",
+        "settings of only one evaluation are not compared: budget 32, budget 64",
     ]
     assert [pair.setting for pair in found.pairs] == ["budget 16"]
 

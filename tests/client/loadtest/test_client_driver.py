@@ -7,7 +7,7 @@ from client.loadtest.scenarios import at_rate, scenario
 from s1_client import Cancelled, ConnectionFailed, Done, EngineFailed, Overloaded
 from s1_client._settings import Settings
 from s1_client.loadtest._client_driver import run_stage
-from s1_client.loadtest._observed import request_of
+from s1_client.loadtest._observation import request_of
 from s1_client.testing import FakeServer
 
 
@@ -72,7 +72,7 @@ def test_requests_are_cancelled_and_told_to_answer_when_so_much_has_come(server)
     server.says(thinking="one two three " * 50, token_delay_s=0.005)
     options = {"max_thinking_tokens": 200, "num_ignore": 0, "max_tokens": 4}
     left = drive(server, work={"cancel_after_tokens": 3, "options": options})
-    assert {type(one.error) for one in left} == {Cancelled} and all(one.told_s for one in left)
+    assert {type(one.error) for one in left} == {Cancelled} and all(one.command_accepted_s for one in left)
     hurried = drive(server, work={"answer_now_after_tokens": 3, "options": options})
     assert {one.result.thinking_end for one in hurried} == {"answer_now"}
     assert all(request_of(one, 32).checks == () for one in hurried)
@@ -102,4 +102,4 @@ def test_a_reply_may_be_asked_for_in_one_piece(server):
     """The fake server sends a stream all the same, which is noticed."""
     seen = drive(server, work={"stream": False})
     assert all(isinstance(one.messages[-1][1], Done) for one in seen)
-    assert all("one was asked for" in request_of(one, 32).checks[-1] for one in seen)
+    assert all("asked for a single one" in request_of(one, 32).checks[-1] for one in seen)

@@ -30,8 +30,8 @@ def test_one_run_is_not_told_apart_from_itself_nor_its_halves_from_each_other():
     whole = random_level(3, 400)
     first, second = replace(whole, requests=whole.requests[:200]), replace(whole, requests=whole.requests[200:])
     first, second = (replace(half, duration_s=half_s(half)) for half in (first, second))
-    assert {one.verdict for one in ratios(whole, whole).values()} == {"not told apart"}
-    assert {one.verdict for one in ratios(first, second).values()} == {"not told apart"}
+    assert {one.verdict for one in ratios(whole, whole).values()} == {"indistinguishable"}
+    assert {one.verdict for one in ratios(first, second).values()} == {"indistinguishable"}
 
 
 def half_s(one):
@@ -42,7 +42,7 @@ def test_an_interval_misses_the_truth_about_as_often_as_it_says():
     """80 pairs of equal servers whose neighbours are alike: 5% would be 4."""
     pairs = ((random_level(seed, 60), random_level(1000 + seed, 60)) for seed in range(80))
     found = [ratios(*pair)["request_latency_ms", "p50"].verdict for pair in pairs]
-    assert 80 - found.count("not told apart") <= 10
+    assert 80 - found.count("indistinguishable") <= 10
 
 
 def test_equal_seeds_give_equal_intervals():

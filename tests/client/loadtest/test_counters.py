@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
 
-from s1_client.loadtest._counters import counters_in, read_counters, went_on
+from s1_client.loadtest._counters import counter_deltas, counters_in, read_counters
 
 TEXT = """# HELP s1_requests_total Requests that have ended
 # TYPE s1_requests_total counter
@@ -22,12 +22,12 @@ def test_counters_are_read_and_gauges_are_not():
     }
 
 
-def test_what_was_added_is_told_and_new_ones_began_at_nought():
-    assert went_on({"a": 1.0, "b": 2.0}, {"a": 3.0, "b": 2.0, "c": 5.0}) == {"a": 2.0, "c": 5.0}
+def test_increments_are_returned_and_new_counters_start_at_zero():
+    assert counter_deltas({"a": 1.0, "b": 2.0}, {"a": 3.0, "b": 2.0, "c": 5.0}) == {"a": 2.0, "c": 5.0}
 
 
 def test_without_metrics_there_are_no_counters():
-    assert went_on(read_counters(None), read_counters(None)) is None
+    assert counter_deltas(read_counters(None), read_counters(None)) is None
 
 
 @pytest.mark.parametrize(

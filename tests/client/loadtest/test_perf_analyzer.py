@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What goes into perf_analyzer and what is made of what it leaves. (It itself: tests/server/test_loadtest.py.)"""
+"""The input of perf_analyzer and reading its export. (The program itself: tests/server/test_loadtest.py.)"""
 
 import json
 from itertools import islice
@@ -23,6 +23,8 @@ RESULT = {
     "rounds": [],
     "effective": {},
     "total_ms": 1.0,
+    "stop_word": None,
+    "engine_time_to_first_token_ms": None,
     "finish_reason": {"thinking": "off", "answer": "stop"},
 }
 USAGE = "num_prompt_tokens num_output_ids num_thinking_tokens num_thinking_sampled num_thinking_injected num_grace_tokens"
@@ -146,9 +148,9 @@ def test_an_older_export_is_not_taken_for_this_runs(run, tmp_path):
 @pytest.mark.parametrize(
     ("values", "settings", "message"),
     [
-        ({"work": {"cancel_after_tokens": 1}}, SETTINGS, "cannot tell a running request anything"),
-        ({"allowed_errors": ["Overloaded"]}, SETTINGS, "the first failed request ends"),
-        ({}, Settings(address="a:1", metadata=(("authorization", "x"),)), "on its command line only"),
+        ({"work": {"cancel_after_tokens": 1}}, SETTINGS, "cannot send commands to a running request"),
+        ({"allowed_errors": ["Overloaded"]}, SETTINGS, "stops at the first failed request"),
+        ({}, Settings(address="a:1", metadata=(("authorization", "x"),)), "secrets only on its command line"),
     ],
 )
 def test_what_it_cannot_do_is_refused_before_it_starts(values, settings, message):

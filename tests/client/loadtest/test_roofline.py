@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The limit of GPUs, out of a plan."""
+"""The upper bound of the GPUs' decode speed, read from a plan."""
 
 import json
 from types import SimpleNamespace
@@ -34,8 +34,8 @@ def test_the_limit_is_the_planners(plan_file, num_sequences, context):
 def test_sequences_without_room_wait(plan_file):
     limit = Roofline.of_plan(plan_file.path)
     assert limit.tokens_per_s(1000, 100) == limit.tokens_per_s(limit.max_batch_size, 100)
-    assert limit.room(32768) == limit.kv_tokens / 32768
-    assert limit.tokens_per_s(32, 32768) == limit.tokens_per_s(limit.room(32768), 32768)
+    assert limit.max_sequences(32768) == limit.kv_tokens / 32768
+    assert limit.tokens_per_s(32, 32768) == limit.tokens_per_s(limit.max_sequences(32768), 32768)
 
 
 def test_a_record_keeps_it(plan_file):

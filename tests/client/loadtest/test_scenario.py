@@ -21,11 +21,11 @@ def test_a_shipped_scenario_is_read_and_bounded(name):
 def test_all_kinds_of_load_are_shipped():
     found = {name: read(path) for name, path in shipped().items()}
     assert set(found) >= WANTED | {"overload", "cancels", "answer-now"}
-    works = [work for one in found.values() for work in one.work]
+    works = [work for scenario in found.values() for work in scenario.work]
     assert {work.options.get("max_thinking_tokens") for work in works} >= {256, 1024, 8192, 32000}
     assert {work.options.get("num_ignore") for work in works} >= {0, 1, 4}
     assert {work.stream for work in works} == {True, False} and {work.prompts for work in works} == {"short", "long"}
-    assert {stage.distribution for one in found.values() for stage in one.stages} == {None, "constant", "poisson"}
+    assert {stage.distribution for scenario in found.values() for stage in scenario.stages} == {None, "constant", "poisson"}
 
 
 @pytest.mark.parametrize(
@@ -52,10 +52,10 @@ def test_a_broken_file_is_refused_with_its_path(tmp_path, text, message):
         ({"work": {"colour": "red"}}, r"work[0].colour: unknown, allowed: name, prompts"),
         ({"work": {"options": {"budget": 3}}}, r"work[0].options: unknown option 'budget'"),
         ({"work": {"options": {"num_ignore": "x"}}}, r"work[0].options: num_ignore: got 'x', allowed: an integer from"),
-        ({"work": {"options": {"num_samples": 2}}}, r"work[0].options.num_samples: not in a load test"),
+        ({"work": {"options": {"num_samples": 2}}}, r"work[0].options.num_samples: not allowed in a load test"),
         ({"work": {"stream": False, "cancel_after_tokens": 1}}, r"work[0].stream: got False, allowed: true"),
-        ({"work": {"answer_now_after_tokens": 1, "cancel_after_tokens": 1}}, r"work[0].cancel_after_tokens: not together"),
-        ({"load": {"request_rate": [1]}}, r"load[0].concurrency: give this or request_rate"),
+        ({"work": {"answer_now_after_tokens": 1, "cancel_after_tokens": 1}}, r"work[0].cancel_after_tokens: not allowed together"),
+        ({"load": {"request_rate": [1]}}, r"load[0].concurrency: give either this or request_rate"),
         ({"load": {"concurrency": [0]}}, r"load[0].concurrency: got 0, allowed: an integer >= 1"),
         ({"load": {"concurrency": [8]}}, r"load[0].num_requests: got 4, allowed: at least the concurrency, 8"),
         ({"load": {"max_seconds": 0}}, r"load[0].max_seconds: got 0.0, allowed: a number > 0"),
@@ -69,7 +69,7 @@ def test_a_bad_value_is_refused_by_field_and_value(change, message):
 
 
 def test_two_works_of_one_name_cannot_be_told_apart():
-    with pytest.raises(Malformed, match="work: two have the same name"):
+    with pytest.raises(Malformed, match="work: two entries have the same name"):
         decode(Scenario, {**data(), "work": data()["work"] * 2})
 
 

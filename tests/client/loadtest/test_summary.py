@@ -32,7 +32,7 @@ def test_a_level_is_counted():
 def test_rates_are_over_the_levels_duration_and_of_replies_alone():
     found = summarise_level(level(request(), request(), failed(), duration_s=4.0), SLO)
     assert (found.requests_per_s, found.tokens_per_s) == (0.5, 2 * 115 / 4)
-    assert found.mean_at_once == pytest.approx((1.29 * 2 + 0.005) / 4)
+    assert found.mean_concurrency == pytest.approx((1.29 * 2 + 0.005) / 4)
 
 
 LATE = {"time_to_first_token_ms": 150.1}
@@ -64,7 +64,7 @@ def test_goodput_counts_the_good_ones():
 def test_tokens_are_means_of_replies():
     found = summarise_level(level(request(), request(num_thinking_tokens=300, num_tokens_recomputed=None), failed()), SLO).tokens
     assert (found.prompt, found.thinking, found.answer, found.injected) == (50, 200, 20, 5)
-    assert (found.recomputed, found.refused_ends) == (12, 1)  # of those that the engine told
+    assert (found.recomputed, found.refused_ends) == (12, 1)  # of the replies where the engine reported it
 
 
 def test_kinds_of_work_are_told_apart_where_there_are_several():

@@ -15,8 +15,8 @@ def test_equal_failures_and_faults_are_counted_together():
     failed = [records.request(end="EngineFailed", message="broke")] * 2
     wrong = [records.request(checks=("max_tokens: too many",))] * 3
     assert of(*failed, *wrong) == [
-        "concurrency 2: 2 of work 'thought' failed: EngineFailed: broke",
-        "concurrency 2: 3 of work 'thought' came wrong: max_tokens: too many",
+        "concurrency 2: work 'thought': 2 failed: EngineFailed: broke",
+        "concurrency 2: work 'thought': 3 replies are incorrect: max_tokens: too many",
     ]
 
 

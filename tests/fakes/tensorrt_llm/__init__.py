@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stands in for TensorRT-LLM's LLM API as far as engine/llmapi_engine.py uses it, as its sources have it.
+"""Stand-in for the part of TensorRT-LLM's LLM API that engine/llmapi_engine.py uses, written from its sources.
 
-Signatures: tests/fakes/library_signatures.json, from NVIDIA's own record of what stays stable.
-Habits (tensorrt_llm/executor/result.py @a678b91, _torch/pyexecutor/sampler): the result iterates
-over itself, a response a turn; a stop id is cut from what was said unless ``include_stop_str_in_output``;
-an end id is said; ``end_id`` must be given where no tokenizer is loaded; ``min_tokens`` keeps off
-``end_id`` alone; an aborted result has one more response, with the reason "cancelled".
+Signatures: tests/fakes/library_signatures.json, from NVIDIA's own record of the stable API.
+Behaviour (tensorrt_llm/executor/result.py @a678b91, _torch/pyexecutor/sampler): the result iterates
+over itself, a response per turn; a stop id is cut from the output unless ``include_stop_str_in_output``;
+an end id is returned; ``end_id`` is required where no tokenizer is loaded; ``min_tokens`` suppresses
+only ``end_id``; an aborted result has another response, with the reason "cancelled".
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stands in for vLLM 0.32.0 as far as engine/vllm_engine.py uses it, with the same names and the same habits.
+"""Stand-in for the part of vLLM 0.32.0 that engine/vllm_engine.py uses, with the same names and behaviour.
 
-Signatures: tests/fakes/library_signatures.json. Habits, all seen in the real one: a stop id is
-returned; ``min_tokens`` keeps off all of them; an id outside the vocabulary kills the engine;
-``max_tokens`` beyond the context is cut; ids that are biased by minus infinity never come. By its
+Signatures: tests/fakes/library_signatures.json. Behaviour observed in the original: a stop id is
+returned; ``min_tokens`` suppresses all stop ids; an id outside the vocabulary kills the engine;
+``max_tokens`` beyond the context is cut; ids biased by minus infinity are never sampled. From its
 source: more than 1,024 biased ids, or a seed that is no int64, kill the engine on GPUs.
 """
 

@@ -1,64 +1,70 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command's frame: which commands there are, and what a failure makes of the exit code.
+"""The command ``s1``: its subcommands, and the exit code of each error.
 
-Commands are imported when they are called: drawing a plot costs nothing to who asks a question.
+A subcommand's module is imported when the subcommand is called, so that ``s1 ask`` does not wait for matplotlib.
 """
 
 from __future__ import annotations
 
 import importlib
+import logging
 import sys
 from typing import Any
 
 import click
 
-from s1_client import (
-    Cancelled,
-    ConnectionFailed,
-    DeadlineExceeded,
-    EngineFailed,
-    InvalidRequest,
-    Overloaded,
-    S1Error,
-    ServerNotReady,
-)
-from s1_client.cli._output import clean, echo, fitted, let_streams_take_any_text
+from s1_client import ConnectionFailed, S1Error
+from s1_client._errors import ERROR_KINDS
 from s1_client.cli.options import connection_advice
+from s1_client.cli.output import clean, echo, fitted, let_streams_take_any_text
+from s1_client.runs import Refused, RunError
 
 COMMANDS = {
     "ask": "ask one question and watch the model think",
-    "chat": "talk with the model, a line a turn",
-    "batch": "ask every line of a file, and go on where a run stopped",
-    "sweep": "ask over a grid of budgets, and plot what thinking brings",
-    "loadtest": "put a server under load, and record what came of it",
-    "report": "draw what load tests recorded, one or two side by side",
+    "chat": "talk with the model, one line per turn",
+    "batch": "send every question of a file; continues a run that was stopped",
+    "sweep": "ask at a grid of budgets, and plot accuracy against thinking",
+    "loadtest": "put a server under load, and record latencies and throughput",
+    "report": "draw the records of load tests, one or two side by side",
     "eval": "evaluate a model by a protocol of budgets, with the s1 paper's metrics",
-    "lm-eval": "lm-evaluation-harness, with a served model and a thinking budget",
-    "stats": "token statistics of sample files",
+    "lm-eval": "run lm-evaluation-harness on a served model with a thinking budget",
+    "stats": "print token statistics of sample files",
     "serve": "serve s1 on this machine, without a container",
     "doctor": "check everything between here and the engine",
     "models": "list the server's models",
 }
-EXIT_CODES: dict[type[BaseException], int] = {
+_MODULES = {
+    "ask": "reply.ask",
+    "chat": "reply.chat",
+    "batch": "batch",
+    "sweep": "evaluate.sweep",
+    "loadtest": "load.loadtest",
+    "report": "load.report",
+    "eval": "evaluate.eval",
+    "lm-eval": "evaluate.lm_eval",
+    "stats": "evaluate.stats",
+    "serve": "server.serve",
+    "doctor": "server.doctor",
+    "models": "server.models",
+}
+EXIT_CODES: dict[type[BaseException], int] = {  # a refused value has 2, click's own for a wrong command line
+    **{kind.error: kind.exit_code for kind in ERROR_KINDS},
     S1Error: 1,
-    InvalidRequest: 2,  # click's own for a wrong command line
-    ConnectionFailed: 3,
-    ServerNotReady: 4,
-    Overloaded: 5,
-    DeadlineExceeded: 6,
-    EngineFailed: 7,
-    Cancelled: 130,
     KeyboardInterrupt: 130,  # a shell's own for Ctrl-C
 }
 
 
 def exit_code(error: BaseException) -> int:
-    """Of the error's own class, else of the one above it."""
+    """Return the exit code of an error, by its class or the nearest base class that has one."""
     return next(EXIT_CODES[kind] for kind in type(error).__mro__ if kind in EXIT_CODES)
 
 
+class _Refusal(click.ClickException):
+    exit_code = 2
+
+
 class _Commands(click.Group):
-    """Finds a command in the module of its name; turns errors into a line and an exit code."""
+    """Imports the module of a command when it is called; turns errors into a message and an exit code."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
         return list(COMMANDS)
@@ -66,13 +72,13 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in COMMANDS:
             return None
-        name = cmd_name.replace("-", "_")
-        command: click.Command = getattr(importlib.import_module(f"s1_client.cli.{name}"), name)
+        module = importlib.import_module(f"s1_client.cli.{_MODULES[cmd_name]}")
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         command.short_help = COMMANDS[cmd_name]
         return command
 
     def main(self, *arguments: Any, **settings: Any) -> Any:
-        """Run the command; what it writes is never lost to an encoding."""
+        """Run the command; characters outside the encoding of stdout are escaped."""
         let_streams_take_any_text()
         return super().main(*arguments, **settings)
 
@@ -84,16 +90,43 @@ class _Commands(click.Group):
             if isinstance(error, ConnectionFailed) and (advice := connection_advice(ctx)):
                 echo(f"    -> {advice}", err=True)
             ctx.exit(exit_code(error))
+        except RunError as error:
+            kind = _Refusal if isinstance(error, Refused) else click.ClickException
+            raise kind(_fit(str(error))) from error
         except click.ClickException as error:
-            vars(error)["message"] = fitted(clean(error.message), sys.stderr, "Error: ")  # it may quote a file
+            vars(error)["message"] = _fit(error.message)
             raise
+
+
+def _fit(message: str) -> str:
+    """Clean and wrap the message of an error, which may quote a file."""
+    return fitted(clean(message), sys.stderr, "Error: ")
+
+
+class _ToStderr(logging.Handler):
+    """Writes log lines to stderr; results go to stdout."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        echo(f"s1: {self.format(record)}", err=True)
+
+
+def _show_log(ctx: click.Context, level: int) -> None:
+    logger, handler = logging.getLogger("s1_client"), _ToStderr()
+    logger.addHandler(handler)
+    logger.setLevel(level)
+    ctx.call_on_close(lambda: logger.removeHandler(handler))
+    ctx.call_on_close(lambda: logger.setLevel(logging.NOTSET))
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="s1-client")
-def s1() -> None:
+@click.option("-v", "--verbose", count=True, help="log retries, connections and cancels to stderr; -vv: every attempt")
+@click.pass_context
+def s1(ctx: click.Context, verbose: int) -> None:
     """Ask a reasoning model on Triton, with a thinking budget.
 
     Exit codes: 0 done, 1 the server failed, 2 a value was refused, 3 no connection, 4 the server or its
-    engine is not ready, 5 overloaded, 6 the deadline was over, 7 the engine failed, 130 Ctrl-C.
+    engine is not ready, 5 overloaded, 6 the deadline has passed, 7 the engine failed, 130 Ctrl-C.
     """
+    if verbose:
+        _show_log(ctx, logging.INFO if verbose == 1 else logging.DEBUG)

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Options that several commands have: where the server is, and everything a request can say.
+"""Options that several commands share: the connection, and every request field.
 
-Those of a request are made from the table of the wire, so that none is forgotten.
+The request options are built from the table of request fields, so that none is forgotten. Shared options are
+``SectionedOption``s: their ``section`` is the heading of the help under which they stand.
 """
 
 from __future__ import annotations
@@ -13,70 +14,27 @@ from typing import Any, TypeVar
 import click
 
 from s1_client import TLS, Client
+from s1_client._fields import FIELDS
 from s1_client._settings import DEADLINE_S, MAX_RETRIES, Settings, make_settings
-from s1_client._values import LISTS
-from s1_client._wire import OPTIONS
-from s1_client.cli._port import advice
+from s1_client.cli.port import advice
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Made = TypeVar("Made")
 
-# Section -> option -> help. ``thinking_`` twins of the sampling options are added below.
-_SAMPLING = {
-    "temperature": "0 = greedy",
-    "top_k": "0 = off",
-    "top_p": "0 < p <= 1",
-    "seed": "equal requests repeat; default: drawn, and told",
-    "repetition_penalty": "1 = none",
-    "presence_penalty": "0 = none",
-    "frequency_penalty": "0 = none",
-    "bad_words": "never sampled; again: one more",
-}
-_SECTIONS: dict[str, dict[str, str]] = {
-    "Thinking": {
-        "max_thinking_tokens": "hard cap of the thinking; -1 = what the context allows, 0 = answer at once",
-        "min_thinking_tokens": "refuse every end of thinking before it",
-        "num_ignore": "how many ends of thinking to refuse",
-        "ignore_str": 'put in place of a refused end (default: "Wait"); again: in turn',
-        "grace_tokens": "how long a cut may wait for the end of a sentence",
-        "thinking": "forced (default), free: as the model likes, or off",
-        "preset": "markers, strings and defaults of a model (default: the server's)",
-    },
-    "Answer": {
-        "max_tokens": "cap of the answer",
-        "answer_prefix": "first words of the answer, put in for the model",
-        "answer_prefix_policy": "auto: only when thinking was cut; always; never",
-        "stop_words": "end the answer, are never shown; again: one more",
-    },
-    "Sampling": {**_SAMPLING, "num_samples": "replies to the one prompt, side by side"},
-    "Sampling of the thinking alone": {f"thinking_{name}": "" for name in _SAMPLING},
-    "Scheduling": {
-        "timeout_ms": "for all of it, on the server's clock; default: the client's deadline",
-        "on_timeout": "cancel, or answer: think shorter to answer in time",
-        "priority": "among requests that wait for room, higher ones go first",
-    },
-}
 _TYPES: dict[str, tuple[Any, str]] = {"INT32": (int, "N"), "UINT64": (int, "N"), "FP32": (float, "X"), "BYTES": (str, "TEXT")}
 
-_PARAMETERS = "s1_client.connection"  # where click keeps those of the connection that a command makes
+_PARAMETERS = "s1_client.connection"  # key of click's meta under which the parameters of the connection are kept
 PRESET_TEMPERATURES = {"qwen3": 0.6, "s1": 0.0, "s1-eval": 0.0, "s1-readme": 0.0, "smollm2": 0.0}
 _DECIDE_EQUALITY = {"preset", "temperature", "thinking_temperature"}
-# What Tab completes. What else is allowed is the server's to say; tests/contract/test_completion.py holds these to it.
-VALUES = {
-    "thinking": ("forced", "free", "off"),
-    "answer_prefix_policy": ("auto", "always", "never"),
-    "on_timeout": ("cancel", "answer"),
-    "preset": tuple(PRESET_TEMPERATURES),
-}
+# Values for shell completion only: the server checks values itself. tests/contract/test_completion.py compares the two.
+VALUES = {**{name: row.values for name, row in FIELDS.items() if row.values}, "preset": tuple(PRESET_TEMPERATURES)}
 
 _KINDS = {int: "an integer", float: "a number", str: "a text, in quotes that are closed"}
-
-
-_NAMES_COLUMNS, _NARROW, _NARROW_NAMES_COLUMNS = 30, 60, 6  # in a narrow terminal texts stand below the options' names
+_NAMES_COLUMNS, _NARROW, _NARROW_NAMES_COLUMNS = 30, 60, 6  # below 60 columns, helps stand on lines of their own
 
 
 class SectionedOption(click.Option):
-    """An option that stands in a section of its own in the help."""
+    """An option that the help lists under the heading ``section``."""
 
     def __init__(self, *names: str, section: str = "Options", **rest: Any) -> None:
         super().__init__(list(names), **rest)
@@ -84,78 +42,94 @@ class SectionedOption(click.Option):
 
 
 class SectionedCommand(click.Command):
-    """A command whose help has its options in sections."""
+    """A command whose help lists its options in sections."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write them; those without a section first."""
+        """Write the options by section, those without a section first."""
         sections: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
-            if record is not None and isinstance(parameter, click.Option):  # arguments are told of in the text
+            if record is not None and isinstance(parameter, click.Option):  # the docstring describes arguments
                 sections.setdefault(getattr(parameter, "section", "Options"), []).append(record)
         for section in sorted(sections, key=lambda name: name != "Options"):
             with formatter.section(section):
                 formatter.write_dl(sections[section], col_max=_NAMES_COLUMNS if formatter.width >= _NARROW else _NARROW_NAMES_COLUMNS)
 
 
-def completed(values: Iterable[str]) -> Callable[[click.Context, click.Parameter, str], list[str]]:
-    """A parameter's ``shell_complete``: those of the values that begin with what is typed."""
-    return lambda _context, _parameter, typed: [value for value in values if value.startswith(typed)]
+def complete_from(values: Iterable[str]) -> Callable[[click.Context, click.Parameter, str], list[str]]:
+    """Return a parameter's ``shell_complete``, which offers the values that begin with the typed text."""
+    return lambda _context, _parameter, text: [value for value in values if value.startswith(text)]
+
+
+def integer_list(least: int) -> Callable[[click.Context, click.Parameter, str | None], tuple[int, ...] | None]:
+    """Return an option's callback that parses different integers >= ``least``, separated by commas."""
+
+    def read(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+        if value is None:
+            return None
+        try:
+            numbers = tuple(int(part) for part in value.split(","))
+        except ValueError:
+            numbers = ()
+        if not numbers or min(numbers) < least or max(numbers) >= 2**31 or len(set(numbers)) < len(numbers):
+            raise click.BadParameter(f"got {value!r}, allowed: different integers >= {least}, separated by commas", context, parameter)
+        return numbers
+
+    return read
 
 
 def _add(function: Function, option: click.Option) -> None:
-    """As click's own decorators do it; the one that is nearest to the function comes last in the help."""
+    """Add an option as click's decorators do: the option added first comes last in the help."""
     vars(function).setdefault("__click_params__", []).append(option)
 
 
 def request_options(*, leave_out: tuple[str, ...] = ()) -> Callable[[Function], Function]:
-    """Every option of a request; see ``asked``."""
+    """Return a decorator that adds an option for each request field; ``given_options`` reads them."""
 
     def add(function: Function) -> Function:
-        for section, options in reversed(_SECTIONS.items()):
-            for name, text in reversed(options.items()):
-                if name not in leave_out:
-                    kind, metavar = _TYPES[OPTIONS[name]]
-                    flag = f"--{name.replace('_', '-')}"
-                    shown: dict[str, Any] = {"section": section, "metavar": metavar, "help": text}
-                    shown["shell_complete"] = completed(VALUES.get(name, ()))
-                    _add(function, SectionedOption(flag, name, type=kind, multiple=name in LISTS, **shown))
+        for name, row in reversed(FIELDS.items()):
+            if name not in leave_out:
+                kind, metavar = _TYPES[row.datatype]
+                flag = f"--{name.replace('_', '-')}"
+                texts: dict[str, Any] = {"section": row.section, "metavar": metavar, "help": row.help}
+                complete = complete_from(VALUES.get(name, ()))
+                _add(function, SectionedOption(flag, name, type=kind, multiple=row.is_list, shell_complete=complete, **texts))
         return function
 
     return add
 
 
 def option_names() -> list[str]:
-    """All options of a request, in the order of the help."""
-    return [name for options in _SECTIONS.values() for name in options]
+    """Return the names of all request options, in the order of the help."""
+    return list(FIELDS)
 
 
 def option_value(name: str, text: str) -> Any:
-    """The value of a request's option, as a line of text has it: several words for one that may be given again.
+    """Parse the value of a request option from a line of text; a repeatable option takes several words.
 
-    Raises click.UsageError if it is none.
+    Raises click.UsageError for an invalid value.
     """
-    kind, _ = _TYPES[OPTIONS[name]]
+    kind, _ = _TYPES[FIELDS[name].datatype]
     try:
         first, *more = words = shlex.split(text)
-        if name in LISTS:
+        if FIELDS[name].is_list:
             return words
         return kind(text if more else first)
     except ValueError:
         raise click.UsageError(f"{name}: got '{text}', allowed: {_KINDS[kind]}") from None
 
 
-def asked(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """The request's options among a command's parameters; those that were not given are left out."""
-    given = {name: value for name, value in parameters.items() if name in OPTIONS and value not in (None, ())}
+def given_options(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the request options that were given among a command's parameters."""
+    given = {name: value for name, value in parameters.items() if name in FIELDS and value not in (None, ())}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
 
 
 def refuse_greedy(flag: str, options: Mapping[str, Any], questions: Mapping[str | int, Mapping[str, Any]]) -> None:
-    """Refuse to ask for several replies that would be equal, as the server refuses several equal samples of one request.
+    """Raise UsageError for repeats that would get equal replies, as the server refuses equal samples of one request.
 
-    ``options`` are those of all questions, ``questions`` the own options of each by its id. Raises UsageError unless each has
-    a temperature above 0, given or of a preset that is named: which preset is the server's default is not known here.
+    Each question needs a temperature above 0, given or of a named preset; the server's default preset is unknown here.
+    ``options`` apply to all questions; ``questions`` maps an id to the question's own options.
     """
     for key, own in questions.items():
         whose = f"question {key}: " if own.keys() & _DECIDE_EQUALITY else ""
@@ -164,7 +138,7 @@ def refuse_greedy(flag: str, options: Mapping[str, Any], questions: Mapping[str 
 
 
 def _greedy(options: Mapping[str, Any]) -> str:
-    """Why replies with these options are equal, or may be; "" if they differ."""
+    """Return why replies with these options are or may be equal; "" if they differ."""
     preset, answer, thinking = (options.get(name) for name in ("preset", "temperature", "thinking_temperature"))
     is_of_preset = answer is None
     answer = PRESET_TEMPERATURES.get(preset or "") if answer is None else answer
@@ -179,66 +153,58 @@ def _greedy(options: Mapping[str, Any]) -> str:
     return f"the temperature of {whose} is not known here, and at 0 {equal}, or {samples}"
 
 
+def _connection_option(*names: str, **rest: Any) -> SectionedOption:
+    return SectionedOption(*names, section="Connection", **rest)
+
+
+def _file_option(name: str, help_text: str) -> SectionedOption:
+    """Return ``--NAME FILE``, which may also be given as $S1_NAME_FILE."""
+    return _connection_option(
+        f"--{name}", f"{name}_file", metavar="FILE", envvar=f"S1_{name.upper()}_FILE", show_envvar=True, help=help_text
+    )
+
+
 def connection_options(function: Function) -> Function:
-    """Where the server is, how to reach it and how long to try; see ``connect``."""
-    section = "Connection"
-    for option in (
-        SectionedOption("--max-retries", section=section, type=int, default=MAX_RETRIES, show_default=True, help="if nothing has come yet"),
-        SectionedOption(
-            "--deadline",
-            "deadline_s",
-            section=section,
-            type=float,
-            metavar="S",
-            default=DEADLINE_S,
-            show_default=True,
-            help="seconds for a request in all",
-        ),
-    ):
-        _add(function, option)
+    """Add the options of ``connect``: address, certificates, retries and deadline."""
+    retries = "retries of a request that was rejected or never arrived"
+    deadline = "seconds for a whole request, with its retries"
+    _add(function, _connection_option("--max-retries", type=int, default=MAX_RETRIES, show_default=True, help=retries))
+    _add(
+        function,
+        _connection_option("--deadline", "deadline_s", type=float, metavar="S", default=DEADLINE_S, show_default=True, help=deadline),
+    )
     return server_options(function)
 
 
 def server_options(function: Function) -> Function:
-    """Where the server is and how to reach it; see ``settings_of``."""
-    section = "Connection"
+    """Add the options of ``settings_of``: the server's address, the model and certificates."""
+    address = "host:port of Triton's gRPC endpoint, grpcs://host:port for TLS  [default: 127.0.0.1:8001]"
     for option in (
-        SectionedOption(
-            "--key", "key_file", section=section, metavar="FILE", envvar="S1_KEY_FILE", show_envvar=True, help="its private key"
-        ),
-        SectionedOption(
-            "--cert", "cert_file", section=section, metavar="FILE", envvar="S1_CERT_FILE", show_envvar=True, help="our certificate"
-        ),
-        SectionedOption(
-            "--ca", "ca_file", section=section, metavar="FILE", envvar="S1_CA_FILE", show_envvar=True, help="certificates to trust"
-        ),
-        SectionedOption("--model", section=section, default="s1", show_default=True, help="the model's name on the server"),
-        SectionedOption(
-            "--url",
-            section=section,
-            envvar="S1_URL",
-            show_envvar=True,
-            help="host:port of Triton's gRPC; grpcs://host:port for TLS  [default: 127.0.0.1:8001]",
-        ),
+        _file_option("key", "private key of --cert (PEM)"),
+        _file_option("cert", "client certificate (PEM), for mutual TLS"),
+        _file_option("ca", "certificates of the authorities to trust (PEM)"),
+        _connection_option("--model", default="s1", show_default=True, help="name of the model on the server"),
+        _connection_option("--url", envvar="S1_URL", show_envvar=True, help=address),
     ):
         _add(function, option)
     return function
 
 
 def connect(parameters: Mapping[str, Any]) -> Client:
-    """A client by a command's parameters; secrets come from the environment ($S1_TOKEN, $S1_SECRET), not from the
-    command line, which others can read.
+    """Return a client for a command's parameters.
+
+    Secrets come from the environment ($S1_TOKEN, $S1_SECRET), because other users can read the command line.
     """
     return _checked(Client, parameters)
 
 
 def settings_of(parameters: Mapping[str, Any]) -> Settings:
-    """The same as settings, for what asks a server about itself."""
+    """Return the settings of a connection for a command's parameters, for queries about the server itself."""
     return _checked(lambda url, **rest: make_settings(url, token=None, secret=None, metadata={}, trust_env=True, **rest), parameters)
 
 
 def connection_advice(ctx: click.Context) -> str:
-    """What to do about the connection that a command has tried to make; "" if it tried none, or nothing is known."""
+    """Return advice on the connection that a command failed to make; "" if there is none."""
     parameters = ctx.find_root().meta.get(_PARAMETERS)
     return advice(settings_of(parameters)) if parameters else ""
 

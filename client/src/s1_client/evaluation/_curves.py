@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The paper's metrics of each curve, with intervals: Control, Scaling and Performance over questions drawn again. Pure.
+"""Control, Scaling and Performance of each curve, with bootstrap intervals over questions. Pure.
 
-All settings of a curve are drawn together: a draw holds the same questions, equally often, for each of them.
+All settings of a curve are resampled together: a draw holds the same questions, equally often, for each setting.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from s1_client.evaluation._samples import Sample
 
 Numbers = NDArray[np.float64]
 Bounds = tuple[float, float]
-Asked = tuple[Setting, Sequence[Sample]]
-PLAIN = "budget context"  # the setting that is told nothing about its length
+SettingResults = tuple[Setting, Sequence[Sample]]
+PLAIN = "budget context"  # the setting without any limit of the thinking
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curve:
-    """The paper's metrics of a curve (see ``_metrics``); None where they are not defined.
+    """The paper's metrics of a curve (defined in ``_metrics``); None where undefined.
 
     Attributes:
         control: in percent.
-        scaling_log2: points of accuracy for each doubling of the thinking, as published.
-        scaling_linear: points of accuracy a token, as Eq. 2 reads.
+        scaling_log2: percentage points of accuracy per doubling of the thinking, as published.
+        scaling_linear: percentage points of accuracy per token, as Eq. 2 reads.
         performance: in percent.
-        control_interval, …: (low, high), the 95% interval by the bootstrap over questions, in the metric's unit; None
-            where nothing varies that could be drawn.
+        control_interval, …: (low, high), the 95% bootstrap interval over questions, in the metric's unit; None if the
+            resampled values do not vary.
     """
 
     name: str
@@ -48,45 +48,45 @@ class Curve:
     performance_interval: Bounds | None
 
 
-def curves(asked: Sequence[Asked]) -> list[Curve]:
-    """A curve for each name among the settings; those without a sample have no point on it."""
-    tables = _tables(asked)
-    names = dict.fromkeys(setting.curve for setting, _ in asked)
-    return [_curve(name, [(setting, tables[setting.name]) for setting, _ in asked if setting.curve == name], tables) for name in names]
+def curves(results: Sequence[SettingResults]) -> list[Curve]:
+    """Return a curve for each curve name; settings without a sample have no point on it."""
+    tables = _tables(results)
+    names = dict.fromkeys(setting.curve for setting, _ in results)
+    return [_curve(name, [(setting, tables[setting.name]) for setting, _ in results if setting.curve == name], tables) for name in names]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Table:
-    """A setting, question by question; each array is [num_questions].
+    """A setting's results by question; each array is [num_questions].
 
     Attributes:
-        num_tokens: thinking tokens of all accepted replies.
-        num_accepted: how many these are.
-        scores: share of samples that are right; 0 where there is none.
-        is_asked: 1 where there is a sample, else 0.
+        num_tokens: sum of thinking tokens of accepted replies.
+        num_accepted: number of accepted replies.
+        scores: share of samples that are right; 0 without a sample.
+        has_samples: 1 with a sample, else 0.
     """
 
     num_tokens: Numbers
     num_accepted: Numbers
     scores: Numbers
-    is_asked: Numbers
+    has_samples: Numbers
 
     @property
     def has_point(self) -> bool:
         return bool(self.num_accepted.any())
 
     def measured(self) -> tuple[float, float]:
-        """(mean thinking tokens, accuracy in percent), where each question counts once."""
+        """Return (mean thinking tokens, accuracy in percent) with equal weights."""
         once = np.ones(len(self.scores))
         return float(self.thinking(once)), float(self.accuracy(once))
 
     def thinking(self, weights: Numbers) -> Numbers:
-        """Mean thinking tokens, where question q counts ``weights[…, q]`` times; nan without a reply."""
+        """Return the mean thinking tokens where question q has weight ``weights[…, q]``; nan without a reply."""
         return _ratio(weights @ self.num_tokens, weights @ self.num_accepted)
 
     def accuracy(self, weights: Numbers) -> Numbers:
-        """In percent, likewise."""
-        return 100 * _ratio(weights @ self.scores, weights @ self.is_asked)
+        """Return the accuracy in percent with the same weights."""
+        return 100 * _ratio(weights @ self.scores, weights @ self.has_samples)
 
 
 def _ratio(amount: Numbers, number: Numbers) -> Numbers:
@@ -94,9 +94,9 @@ def _ratio(amount: Numbers, number: Numbers) -> Numbers:
         return np.asarray(amount / number)
 
 
-def _tables(asked: Sequence[Asked]) -> dict[str, _Table]:
-    places = {name: place for place, name in enumerate(sorted({sample.question for _, samples in asked for sample in samples}))}
-    return {setting.name: _table(samples, places) for setting, samples in asked}
+def _tables(results: Sequence[SettingResults]) -> dict[str, _Table]:
+    places = {name: place for place, name in enumerate(sorted({sample.question for _, samples in results for sample in samples}))}
+    return {setting.name: _table(samples, places) for setting, samples in results}
 
 
 def _table(samples: Sequence[Sample], places: Mapping[str, int]) -> _Table:
@@ -107,8 +107,8 @@ def _table(samples: Sequence[Sample], places: Mapping[str, int]) -> _Table:
         num_right[place] += sample.is_right
         num_accepted[place] += sample.is_accepted
         num_tokens[place] += sample.num_thinking_tokens * sample.is_accepted
-    scores, is_asked = num_right / np.maximum(num_samples, 1), np.minimum(num_samples, 1)
-    return _Table(num_tokens=num_tokens, num_accepted=num_accepted, scores=scores, is_asked=is_asked)
+    scores, has_samples = num_right / np.maximum(num_samples, 1), np.minimum(num_samples, 1)
+    return _Table(num_tokens=num_tokens, num_accepted=num_accepted, scores=scores, has_samples=has_samples)
 
 
 def _curve(name: str, settings: Sequence[tuple[Setting, _Table]], tables: Mapping[str, _Table]) -> Curve:
@@ -138,29 +138,29 @@ def _intervals(settings: Sequence[tuple[Setting, _Table]], plain: _Table | None,
 
 
 def _runs(settings: Sequence[tuple[Setting, _Table]], plain: _Table | None) -> list[Run]:
-    """The settings as they were measured: each question counts once."""
-    told_nothing = None if plain is None or not plain.has_point else plain.measured()[0]
+    """Return a run for each setting, with equal weights of the questions."""
+    plain_length = None if plain is None or not plain.has_point else plain.measured()[0]
     found = []
     for setting, table in settings:
         thinking, accuracy = table.measured()
-        found.append(Run(thinking_tokens=thinking, accuracy=accuracy, **_limits_of(setting, told_nothing)))
+        found.append(Run(thinking_tokens=thinking, accuracy=accuracy, **_limits_of(setting, plain_length)))
     return found
 
 
 def _limits_of(setting: Setting, plain: float | None) -> dict[str, float | None]:
-    """Told to think long or short, a run should be longer or shorter than one that is told nothing, if there is one."""
+    """Return the bounds of the mean thinking length: a long or short prompt is bounded by the run without a limit, if any."""
     if setting.kind == "class":
         return {"least": plain if setting.name.endswith(" long") else None, "most": plain if setting.name.endswith(" short") else None}
-    return {"most": setting.most_tokens}
+    return {"most": setting.max_mean_tokens}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Drawn:
-    """A curve over questions drawn again; each array is [num_draws, num_settings], nan where a draw has no reply.
+    """A curve over resampled questions; each array is [num_draws, num_settings], nan where a draw has no reply.
 
     Attributes:
-        least, most: what the thinking was asked to keep to; infinite where it was not.
-        is_bounded: [num_settings], whether anything was asked.
+        least, most: bounds of the mean thinking length in tokens; infinite without a limit.
+        is_bounded: [num_settings], whether a limit applies.
     """
 
     thinking: Numbers
@@ -173,20 +173,20 @@ class _Drawn:
     def of(cls, settings: Sequence[tuple[Setting, _Table]], plain: _Table | None) -> _Drawn:
         weights = draws(len(settings[0][1].scores))
         is_plain = plain is not None and plain.has_point
-        told_nothing = plain.thinking(weights) if plain is not None and is_plain else 0.0  # drawn as well: a bound of its own in each draw
-        asked = [_limits_of(setting, 0.0 if is_plain else None) for setting, _ in settings]
+        plain_length = plain.thinking(weights) if plain is not None and is_plain else 0.0  # resampled too
+        limits = [_limits_of(setting, 0.0 if is_plain else None) for setting, _ in settings]
         least, most = (np.full((len(weights), len(settings)), bound) for bound in (-np.inf, np.inf))
         for place, (setting, _) in enumerate(settings):
             for side, bounds in (("least", least), ("most", most)):
-                limit = asked[place].get(side)
+                limit = limits[place].get(side)
                 if limit is not None:
-                    bounds[:, place] = told_nothing if setting.kind == "class" else limit
+                    bounds[:, place] = plain_length if setting.kind == "class" else limit
         return cls(
             thinking=np.stack([table.thinking(weights) for _, table in settings], axis=1),
             accuracy=np.stack([table.accuracy(weights) for _, table in settings], axis=1),
             least=least,
             most=most,
-            is_bounded=np.array([any(limit is not None for limit in one.values()) for one in asked]),
+            is_bounded=np.array([any(limit is not None for limit in bounds.values()) for bounds in limits]),
         )
 
     def control(self) -> Numbers:
@@ -194,12 +194,12 @@ class _Drawn:
         return 100 * _mean(is_kept[:, self.is_bounded])
 
     def scaling(self, *, is_log2: bool) -> Numbers:
-        """As ``_metrics.scaling``: over pairs of different length; on the logarithmic axis without those of length 0."""
+        """Return ``_metrics.scaling`` of each draw: pairs of different length, on the logarithmic axis without length 0."""
         with np.errstate(divide="ignore", invalid="ignore"):
             a = np.log2(self.thinking) if is_log2 else self.thinking
-            one, other = np.triu_indices(a.shape[1], 1)
-            slopes = (self.accuracy[:, other] - self.accuracy[:, one]) / (a[:, other] - a[:, one])
-        is_there = np.isfinite(a[:, one]) & np.isfinite(a[:, other]) & (a[:, one] != a[:, other])
+            first, second = np.triu_indices(a.shape[1], 1)
+            slopes = (self.accuracy[:, second] - self.accuracy[:, first]) / (a[:, second] - a[:, first])
+        is_there = np.isfinite(a[:, first]) & np.isfinite(a[:, second]) & (a[:, first] != a[:, second])
         return _mean(np.where(is_there, slopes, np.nan))
 
     def performance(self) -> Numbers:
@@ -207,7 +207,7 @@ class _Drawn:
 
 
 def _mean(values: Numbers) -> Numbers:
-    """Over the last axis, without what is nan."""
+    """Return the mean over the last axis, ignoring nan."""
     is_there = ~np.isnan(values)
     return _ratio(np.where(is_there, values, 0.0).sum(axis=1), is_there.sum(axis=1).astype(np.float64))
 
@@ -221,13 +221,13 @@ def _bounds(drawn: Numbers) -> Bounds | None:
 
 
 def _bounds_that_vary(drawn: Numbers) -> Bounds | None:
-    """None where all draws say the same, as of one question: that is no sure thing."""
+    """Return the interval, or None if all draws are equal, as with a single question: that shows no certainty."""
     bounds = _bounds(drawn)
     return None if bounds is None or bounds[0] == bounds[1] else bounds
 
 
 def _bounds_of_best(settings: Sequence[tuple[Setting, _Table]], runs: Sequence[Run]) -> Bounds:
-    """The interval of the accuracy of the best setting by itself."""
-    (_, table), _ = max(zip(settings, runs, strict=True), key=lambda one: one[1].accuracy)
-    low, high = interval(table.scores[table.is_asked > 0].tolist())
+    """Return the interval of the best setting's accuracy in percent."""
+    (_, table), _ = max(zip(settings, runs, strict=True), key=lambda pair: pair[1].accuracy)
+    low, high = interval(table.scores[table.has_samples > 0].tolist())
     return 100 * low, 100 * high

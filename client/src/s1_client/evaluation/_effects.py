@@ -1,65 +1,66 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Settings that had no effect, said in words. Pure."""
+"""Sentences about settings without the intended effect. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
 from s1_client.evaluation._protocol import NO_LIMIT, REBASE, Setting
-from s1_client.evaluation._rebase_tree import ANSWERED
 from s1_client.evaluation._samples import Sample
+from s1_client.evaluation.search.tree import ANSWERED
 
-Asked = tuple[Setting, Sequence[Sample]]
-
-
-def effects(asked: Sequence[Asked]) -> list[str]:
-    """A sentence for each setting that did nothing or not what it should, and for settings with equal replies."""
-    told = [sentence for setting, samples in asked if samples for sentence in _of(setting, samples)]
-    return [*_of_cut_answers(asked), *told, *_ungraded(asked), *_equal(asked)]
+SettingResults = tuple[Setting, Sequence[Sample]]
 
 
-def _of_cut_answers(asked: Sequence[Asked]) -> Iterator[str]:
-    """One sentence for all settings: the cap of the answer is theirs together."""
-    accepted = {setting.name: [one for one in samples if one.is_accepted] for setting, samples in asked}
-    cut = {name: [one for one in samples if one.is_answer_cut] for name, samples in accepted.items() if samples}
+def effects(results: Sequence[SettingResults]) -> list[str]:
+    """Return sentences about settings that had no effect, or not the intended one, and about settings with equal replies."""
+    by_setting = [sentence for setting, samples in results if samples for sentence in _of_setting(setting, samples)]
+    return [*_of_cut_answers(results), *by_setting, *_of_ungraded_answers(results), *_of_equal_replies(results)]
+
+
+def _of_cut_answers(results: Sequence[SettingResults]) -> Iterator[str]:
+    """Yield one sentence for all settings, which share the cap of the answer."""
+    accepted = {setting.name: [sample for sample in samples if sample.is_accepted] for setting, samples in results}
+    cut = {name: [sample for sample in samples if sample.is_answer_cut] for name, samples in accepted.items() if samples}
     worst = max(cut, key=lambda name: len(cut[name]), default=None)
     if worst is not None and cut[worst]:
-        caps = sorted({one.max_tokens for samples in cut.values() for one in samples if one.max_tokens is not None})
+        caps = sorted({sample.max_tokens for samples in cut.values() for sample in samples if sample.max_tokens is not None})
         number = f"{len(cut[worst])} of {len(accepted[worst])}"
         where = f"in {sum(map(bool, cut.values()))} of {len(cut)} settings, most at {worst}: {number}"
         at = f" at max_tokens {' or '.join(map(str, caps))}" if caps else ""
-        yield f"answers were cut{at} {where}. They are graded as far as they go: a larger --max-tokens may change every accuracy here"
+        is_graded = any(sample.is_graded for samples in accepted.values() for sample in samples)
+        graded = ". They are graded as they are: a larger --max-tokens may change every accuracy" if is_graded else ""
+        yield f"answers were cut{at} {where}{graded}"
 
 
-def _of(setting: Setting, samples: Sequence[Sample]) -> Iterator[str]:
-    longest, most_ignored = max(one.num_thinking_tokens for one in samples), max(one.num_ignored for one in samples)
+def _of_setting(setting: Setting, samples: Sequence[Sample]) -> Iterator[str]:
+    longest, most_refused = max(sample.num_thinking_tokens for sample in samples), max(sample.num_ignored for sample in samples)
     is_natural = all(sample.thinking_end == "natural" for sample in samples)
     lost = any(sample.has_lost_prefix for sample in samples)
     if lost:
-        yield f"{setting.name}: the preset's first words of a thought do not fit into the budget and were left out"
+        yield f"{setting.name}: the preset's thinking prefix does not fit into the budget and was left out"
     if setting.kind == "budget" and setting.limit not in (0, NO_LIMIT) and is_natural:
         if longest == 0:
-            yield f"{setting.name}: all {len(samples)} thoughts are empty; the model ended them at once"
+            yield f"{setting.name}: the thinking of all {len(samples)} replies is empty; the model ended it at once"
         elif not lost:
-            below = f"all {len(samples)} thoughts ended by themselves below it, the longest with {longest} tokens"
+            below = f"the thinking of all {len(samples)} replies ended by itself below it, the longest after {longest} tokens"
             yield f"{setting.name}: the budget had no effect; {below}"
-    wanted = setting.options.get("num_ignore", 0)
-    if wanted and most_ignored == 0:
-        yield f"{setting.name}: no end of thinking was refused; the budget was over before"
-    elif most_ignored < wanted:
-        yield f"{setting.name}: no reply had more than {most_ignored} of its ends refused; the budget has no room for more"
+    requested = setting.options.get("num_ignore", 0)
+    if requested and most_refused == 0:
+        yield f"{setting.name}: no end of thinking was refused; the budget was spent before the first"
+    elif most_refused < requested:
+        yield f"{setting.name}: no reply had more than {most_refused} of its ends refused; the budget has no room for more"
     if setting.kind == "rejection":
         yield from _of_rejection(setting, samples)
     if setting.kind == REBASE and all(sample.thinking_end != ANSWERED for sample in samples):
-        over = "its tokens or its steps were over before"
-        yield f"{setting.name}: in no tree did the model end an answer, {over}; what counts is unfinished"
-    if not _are_told_apart(samples):
-        yield f"{setting.name}: the reward model told no two answers apart; the best of them is the first"
+        yield f"{setting.name}: in no tree did the model end an answer before its tokens or steps ran out; unfinished answers are graded"
+    if not _has_different_scores(samples):
+        yield f"{setting.name}: the reward model gave all answers to a question the same score; best-of picks the first"
 
 
-def _ungraded(asked: Sequence[Asked]) -> Iterator[str]:
-    """How many answers of a setting nobody could grade, and why the first of them."""
-    for setting, samples in asked:
+def _of_ungraded_answers(results: Sequence[SettingResults]) -> Iterator[str]:
+    """Yield the number of answers of a setting that could not be graded, with the reason for the first."""
+    for setting, samples in results:
         reasons = [sample.ungraded for sample in samples if sample.ungraded]
         if reasons:
             yield f"{setting.name}: {len(reasons)} of {len(samples)} answers could not be graded and count as wrong; {reasons[0]}"
@@ -69,16 +70,16 @@ def _of_rejection(setting: Setting, samples: Sequence[Sample]) -> Iterator[str]:
     num_rejected = sum(not sample.is_accepted for sample in samples)
     most = max(sample.num_attempts for sample in samples)
     if num_rejected:
-        without = f"{num_rejected} of {len(samples)} have no thought within it, after {most} attempts at most"
+        without = f"{num_rejected} of {len(samples)} have no thinking within the budget after up to {most} attempts"
         accepted = [sample.is_right for sample in samples if sample.is_accepted]
-        right = f"; of the {len(accepted)} others {sum(accepted)} are right" if accepted else ""
-        yield f"{setting.name}: {without}; they count as wrong, also where settings are compared{right}"
+        right = f"; of the other {len(accepted)}, {sum(accepted)} are right" if accepted else ""
+        yield f"{setting.name}: {without}; they count as wrong, in comparisons too{right}"
     elif most == 1:
-        yield f"{setting.name}: nothing was rejected; it is plain sampling"
+        yield f"{setting.name}: nothing was rejected; this is plain sampling"
 
 
-def _are_told_apart(samples: Sequence[Sample]) -> bool:
-    """Whether two answers to a question have different scores, or there are no two with scores."""
+def _has_different_scores(samples: Sequence[Sample]) -> bool:
+    """Return whether some question's answers differ in score, or no question has two scored answers."""
     scores: dict[str, list[float]] = {}
     for sample in samples:
         if sample.score is not None:
@@ -87,13 +88,13 @@ def _are_told_apart(samples: Sequence[Sample]) -> bool:
     return not several or any(len(set(found)) > 1 for found in several)
 
 
-def _equal(asked: Sequence[Asked]) -> Iterator[str]:
-    """Settings whose replies are the same word for word, each group once."""
+def _of_equal_replies(results: Sequence[SettingResults]) -> Iterator[str]:
+    """Yield a sentence for each group of settings whose replies are identical."""
     groups: dict[tuple[tuple[str, int, str], ...], list[str]] = {}
-    for setting, samples in asked:
+    for setting, samples in results:
         if samples:
-            said = tuple(sorted((sample.question, sample.repeat, sample.said) for sample in samples))
-            groups.setdefault(said, []).append(setting.name)
+            replies = tuple(sorted((sample.question, sample.repeat, sample.reply_hash) for sample in samples))
+            groups.setdefault(replies, []).append(setting.name)
     for names in groups.values():
         if len(names) > 1:
-            yield f"{' = '.join(names)}: all replies are the same, word for word; between them nothing was measured"
+            yield f"{' = '.join(names)}: all replies are identical, so these settings measured the same"

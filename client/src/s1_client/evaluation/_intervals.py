@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How sure a figure is: the paired bootstrap over questions. Pure, and seeded: equal scores give equal intervals.
+"""Confidence intervals by the paired bootstrap over questions. Pure, and seeded: equal scores give equal intervals.
 
-Scores are shares of right replies, 0 to 1, one a question; questions, not replies, are what is drawn again.
+A score is a question's share of right replies, 0 to 1; questions are resampled, not replies.
 """
 
 from __future__ import annotations
@@ -14,11 +14,10 @@ from statistics import fmean
 import numpy as np
 from numpy.typing import NDArray
 
-from s1_client.evaluation._grade import wilson
-
-NUM_RESAMPLES = 10_000  # as many as the paper's
+NUM_RESAMPLES = 10_000  # as in the paper
 SEED = 0
-MIN_DIFFERENT = 6  # fewer differences, all one way, come about by chance with p = 2 / 2**5 > 0.05
+_Z = 1.959964  # quantile of a 95% interval
+MIN_DIFFERENT = 6  # five differences in one direction occur by chance with p = 2 / 2**5 > 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,11 +31,11 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """Two settings, over the questions that both have answered.
+    """The comparison of two settings over the questions that both have answered.
 
     Attributes:
-        difference: of the accuracies, second less first, -1 to 1; with its 95% interval.
-        num_different: questions of which they have different shares right.
+        difference: accuracy of the second minus that of the first, -1 to 1; ``low`` and ``high`` bound its 95% interval.
+        num_different: questions with different scores.
     """
 
     first: str
@@ -49,11 +48,11 @@ class Comparison:
 
     @property
     def can_be_told_apart(self) -> bool:
-        """Whether the interval leaves out 0, by enough questions."""
+        """Whether the interval excludes 0, with at least ``MIN_DIFFERENT`` different questions."""
         return self.num_different >= MIN_DIFFERENT and not self.low <= 0 <= self.high
 
     def sentence(self) -> str:
-        """For people."""
+        """Return the comparison as a sentence, in percentage points."""
         figures = f"{100 * self.difference:+.1f} points, 95% interval {100 * self.low:+.1f} to {100 * self.high:+.1f}"
         if self.can_be_told_apart:
             return f"{self.second} is {'better' if self.difference > 0 else 'worse'} than {self.first}: {figures}"
@@ -61,14 +60,14 @@ class Comparison:
 
 
 def interval(scores: Sequence[float], *, seed: int = SEED) -> tuple[float, float]:
-    """The 95% interval of the mean score. Where all are equal nothing can be drawn from them: Wilson's, then."""
+    """Return the 95% interval of the mean score; equal scores, which resampling cannot vary, get Wilson's interval."""
     if len(set(scores)) == 1:
         return wilson(round(scores[0] * len(scores)), len(scores))
     return _percentiles(np.asarray(scores, dtype=np.float64), seed)
 
 
 def estimate(scores: Sequence[float]) -> Estimate | None:
-    """The mean score with its interval; None without a score."""
+    """Return the mean score with its interval; None without a score."""
     if not scores:
         return None
     low, high = interval(scores)
@@ -76,9 +75,9 @@ def estimate(scores: Sequence[float]) -> Estimate | None:
 
 
 def compare(first: str, second: str, scores: Mapping[str, Mapping[str, float]], *, seed: int = SEED) -> Comparison | None:
-    """Hold a setting against another, question by question; None if they share none.
+    """Compare two settings over their common questions; None without a common question.
 
-    ``scores`` are those of each question by the setting's name.
+    ``scores`` maps a setting's name to its score of each question.
     """
     shared = sorted(scores[first].keys() & scores[second].keys())
     if not shared:
@@ -96,15 +95,23 @@ def compare(first: str, second: str, scores: Mapping[str, Mapping[str, float]], 
     )
 
 
-@lru_cache(maxsize=4)  # a report asks for the same draws again and again
+@lru_cache(maxsize=4)  # a report uses the same draws many times
 def draws(number: int, seed: int = SEED) -> NDArray[np.float64]:
-    """How often each of ``number`` questions is drawn: [NUM_RESAMPLES, number], each row sums to ``number``. Read only."""
+    """Return how often each draw holds each of ``number`` questions: [NUM_RESAMPLES, number], rows sum to ``number``. Read-only."""
     drawn = np.random.default_rng(seed).multinomial(number, np.full(number, 1 / number), size=NUM_RESAMPLES).astype(np.float64)
     drawn.flags.writeable = False
     return drawn
 
 
 def _percentiles(values: NDArray[np.float64], seed: int) -> tuple[float, float]:
-    """Of the means of questions drawn again; values [num_questions]."""
+    """Return the 95% interval of the mean of resampled values, which are [num_questions]."""
     low, high = np.percentile(draws(len(values), seed) @ values / len(values), (2.5, 97.5))
     return float(low), float(high)
+
+
+def wilson(num_right: int, number: int) -> tuple[float, float]:
+    """Return Wilson's 95% interval of a share, which holds for few replies and for shares near 0 and 1."""
+    share, spread = num_right / number, _Z * _Z / number
+    middle = (share + spread / 2) / (1 + spread)
+    half = _Z * (share * (1 - share) / number + spread / (4 * number)) ** 0.5 / (1 + spread)
+    return max(middle - half, 0.0), min(middle + half, 1.0)

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What lm-evaluation-harness says, as options of a request: its ``model_args`` and a task's ``generation_kwargs``.
+"""Convert lm-evaluation-harness's ``model_args`` and a task's ``generation_kwargs`` to request options.
 
     until                                                                           stop_words
     max_gen_toks, max_new_tokens, max_completion_tokens, max_tokens                 max_tokens
     do_sample: false                                                                temperature: 0
-    any option of a request by its own name                                         itself
+    any request option by its own name                                              itself
 
-Nothing else is taken, and nothing that is given twice with different values. Knows no server, and not the harness.
+Other names are refused, and so are different values for the same option. Knows neither a server nor the harness.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _CONNECTION: dict[str, tuple[type, Any]] = {
     "key_file": (str, None),
 }
 _RUN: dict[str, tuple[type, Any]] = {"concurrency": (int, CONCURRENCY), "results": (str, None)}
-_HARNESS = {"batch_size": (None, 1, "1"), "max_batch_size": (None,), "device": (None, "cuda:0")}  # what lm-eval says if nobody does
+_HARNESS = {"batch_size": (None, 1, "1"), "max_batch_size": (None,), "device": (None, "cuda:0")}  # lm-eval's defaults
 _CAPS = ("max_gen_toks", "max_new_tokens", "max_completion_tokens", "max_tokens")
 _WHOLE = ("INT32", "UINT64")
 _OWN = ("num_samples",)  # lm-eval repeats requests itself
@@ -39,22 +39,22 @@ _KINDS = {str: "text (in quotes, if it looks like a number)", int: "an integer",
 
 
 class BadArgument(ValueError):
-    """What the harness was asked for cannot be done here; the message says what can."""
+    """An argument of the harness is not supported; the message says what is allowed."""
 
 
 def connection_of(model_args: Mapping[str, Any]) -> tuple[dict[str, Any], int, str | None, dict[str, Any]]:
-    """(arguments of the client, concurrency, file of results, everything else). Raises BadArgument."""
+    """Return (arguments of the client, concurrency, path of results or None, all other arguments). Raises BadArgument."""
     rest = dict(model_args)
     for name, allowed in _HARNESS.items():
         if rest.pop(name, None) not in allowed:
             raise BadArgument(
-                f"{name}: got {model_args[name]!r}, allowed: none; how many requests run at once is concurrency=N in model_args"
+                f"{name}: got {model_args[name]!r}, allowed: lm-eval's default; concurrency=N in model_args limits the requests in flight"
             )
-    told = {name: _typed(name, rest.pop(name, None), *kind) for name, kind in {**_CONNECTION, **_RUN}.items()}
-    concurrency, results = told.pop("concurrency"), told.pop("results")
+    values = {name: _typed(name, rest.pop(name, None), *kind) for name, kind in {**_CONNECTION, **_RUN}.items()}
+    concurrency, results = values.pop("concurrency"), values.pop("results")
     if concurrency < 1:
         raise BadArgument(f"concurrency: got {concurrency}, allowed: concurrency >= 1")
-    return told, concurrency, results, rest
+    return values, concurrency, results, rest
 
 
 def _typed(name: str, value: Any, kind: type, default: Any) -> Any:
@@ -66,11 +66,11 @@ def _typed(name: str, value: Any, kind: type, default: Any) -> Any:
 
 
 def option_values(given: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Those that are not None. Raises BadArgument for an unknown name, or a value that its tensor cannot hold."""
+    """Return the options that are not None. Raises BadArgument for an unknown name, or a value that its tensor cannot hold."""
     for name in given:
         if name not in OPTIONS or name in _OWN:
             known = [*(_CONNECTION | _RUN if where == "model_args" else ("until", "do_sample", *_CAPS[:-1])), *OPTIONS]
-            raise BadArgument(f"{where}: {unknown('name', name, [one for one in known if one not in _OWN])}")
+            raise BadArgument(f"{where}: {unknown('name', name, [option for option in known if option not in _OWN])}")
     found = {name: _whole(value) if OPTIONS[name] in _WHOLE else value for name, value in given.items() if value is not None}
     try:
         check_values(found)
@@ -80,24 +80,24 @@ def option_values(given: Mapping[str, Any], where: str) -> dict[str, Any]:
 
 
 def _whole(value: Any) -> Any:
-    """The harness's command line makes -1.0 of "-1"."""
+    """Return a whole float as an integer: the harness's command line parses "-1" as -1.0."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def options_of(gen_kwargs: Mapping[str, Any], fixed: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a request: those of ``model_args``, and the task's. Raises BadArgument."""
+    """Return the options of a request, from ``model_args`` and the task's ``generation_kwargs``. Raises BadArgument."""
     rest = {name: value for name, value in gen_kwargs.items() if value is not None}
     stops, sampled = rest.pop("until", ()), rest.pop("do_sample", None)
     caps = {name: rest.pop(name) for name in _CAPS if name in rest}
     if len(set(caps.values())) > 1:
-        raise BadArgument(f"generation_kwargs: {', '.join(f'{name}={value}' for name, value in caps.items())}; allowed: one of them")
+        raise BadArgument(f"generation_kwargs: {', '.join(f'{name}={value}' for name, value in caps.items())}; allowed: only one of them")
     cap = next(iter(caps.values()), None)
     own = option_values({**rest, **_stop_words(stops), "max_tokens": cap}, "generation_kwargs")
     own.update(_sampling(sampled, own))
     for name in own.keys() & fixed.keys():
         if own[name] != fixed[name]:
-            told = f"{name}: {fixed[name]!r} in model_args, {own[name]!r} in the task's generation_kwargs"
-            raise BadArgument(f"{told}; allowed: one of them (--gen_kwargs {name}=… changes a task's)")
+            both = f"{name}: {fixed[name]!r} in model_args, {own[name]!r} in the task's generation_kwargs"
+            raise BadArgument(f"{both}; allowed: only one of them (--gen_kwargs {name}=… overrides the task's)")
     return {**fixed, **own}
 
 
@@ -107,10 +107,11 @@ def _stop_words(stops: Any) -> dict[str, list[str]]:
 
 
 def _sampling(sampled: Any, own: Mapping[str, Any]) -> dict[str, float]:
-    """Raises BadArgument if ``do_sample`` and the temperature do not fit."""
+    """Return temperature 0 for ``do_sample: false``. Raises BadArgument if ``do_sample`` contradicts the temperature."""
     temperature = own.get("temperature")
     if sampled not in (None, True, False):
         raise BadArgument(f"generation_kwargs: do_sample: got {sampled!r}, allowed: true or false")
     if sampled is not None and temperature is not None and bool(temperature) != sampled:
-        raise BadArgument(f"generation_kwargs: do_sample: got {sampled} with temperature {temperature}, allowed: what fits it")
+        allowed = "temperature > 0" if sampled else "temperature 0"
+        raise BadArgument(f"generation_kwargs: do_sample: got {sampled} with temperature {temperature}, allowed: {allowed}")
     return {"temperature": 0.0} if sampled is False else {}

@@ -20,7 +20,7 @@ class Run:
     Attributes:
         thinking_tokens: a, mean over its replies.
         accuracy: f, in percent.
-        least, most: what a was asked to keep to; None = not asked.
+        least, most: bounds of a; None = unbounded.
     """
 
     thinking_tokens: float
@@ -30,31 +30,31 @@ class Run:
 
     @property
     def is_bounded(self) -> bool:
-        """Whether anything was asked."""
+        """Whether a has a lower or upper bound."""
         return self.least is not None or self.most is not None
 
     @property
     def is_kept(self) -> bool:
-        """Whether a is where it was asked to be."""
+        """Whether a is within its bounds."""
         is_enough = self.least is None or self.thinking_tokens >= self.least
         return is_enough and (self.most is None or self.thinking_tokens <= self.most)
 
 
 def control(runs: Sequence[Run]) -> float | None:
-    """Control = 1/|A| · Σ_{a ∈ A} 1[a_min ≤ a ≤ a_max], in percent (Eq. 1): the share of the runs that keep to what was asked.
+    """Return Control = 1/|A| · Σ_{a ∈ A} 1[a_min ≤ a ≤ a_max], in percent (Eq. 1): the share of runs within their bounds.
 
-    Over the runs of which anything was asked; None without one.
+    A are the bounded runs; None without a bounded run.
     """
     bounded = [run for run in runs if run.is_bounded]
     return 100 * fmean(run.is_kept for run in bounded) if bounded else None
 
 
 def scaling(runs: Sequence[Run], *, is_log2: bool = True) -> float | None:
-    """Scaling = the mean over all pairs a < b of (f(b) − f(a)) / (b − a) (Eq. 2).
+    """Return Scaling, the mean over all pairs a < b of (f(b) − f(a)) / (b − a) (Eq. 2).
 
-    The published figures have a on a logarithmic axis: points of accuracy for each doubling of the thinking, which is
-    the default here; else points a token. On the logarithmic axis runs without any thinking are left out. None
-    without two runs of different length.
+    The published figures have a on a logarithmic axis, the default here: percentage points of accuracy per doubling of
+    the thinking, leaving out runs without thinking. Otherwise percentage points per token. None without two runs of
+    different length.
     """
     kept = [run for run in runs if run.thinking_tokens > 0] if is_log2 else runs
     points = sorted((math.log2(run.thinking_tokens) if is_log2 else run.thinking_tokens, run.accuracy) for run in kept)
@@ -63,5 +63,5 @@ def scaling(runs: Sequence[Run], *, is_log2: bool = True) -> float | None:
 
 
 def performance(runs: Sequence[Run]) -> float | None:
-    """Performance = max_a f(a), in percent (Eq. 3); None without a run."""
+    """Return Performance = max_a f(a), in percent (Eq. 3); None without a run."""
     return max((run.accuracy for run in runs), default=None)

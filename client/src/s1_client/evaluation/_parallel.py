@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Several replies to one question made into one: majority vote, best of n, pass@k. Pure."""
+"""Combine several replies to a question: majority vote, best of n, pass@k. Pure."""
 
 from __future__ import annotations
 
@@ -7,34 +7,34 @@ from collections.abc import Callable, Sequence
 from math import comb
 from typing import TypeVar
 
-from s1_client.evaluation._graders import Vote
+from s1_client.evaluation.grading.graders import Vote
 
 Candidate = TypeVar("Candidate")
 
 
 def majority(answers: Sequence[str], vote: Vote, weights: Sequence[float] | None = None) -> int | None:
-    """The place of the answer that stands for the majority: the first of those that say what most say.
+    """Return the index of the first answer with the majority's vote; None if no answer has a vote.
 
-    An answer without a vote (None) does not count. Of several that have as many votes (or as much weight), that which
-    was said first wins: with two answers that differ, maj@2 is the first one.
+    An answer without a vote (None) does not count. Of votes with equal numbers (or weights) the first given wins: of
+    two different answers, maj@2 is the first.
     """
     total: dict[str, float] = {}
     first: dict[str, int] = {}
     for place, answer in enumerate(answers):
-        said = vote(answer)
-        if said is not None:
-            total[said] = total.get(said, 0.0) + (1.0 if weights is None else weights[place])
-            first.setdefault(said, place)
-    return first[max(total, key=lambda said: total[said])] if total else None  # max() keeps the first of equals
+        choice = vote(answer)
+        if choice is not None:
+            total[choice] = total.get(choice, 0.0) + (1.0 if weights is None else weights[place])
+            first.setdefault(choice, place)
+    return first[max(total, key=lambda choice: total[choice])] if total else None  # max() keeps the first of equals
 
 
 def best_of(candidates: Sequence[Candidate], scorer: Callable[[Candidate], float]) -> Candidate:
-    """The candidate with the highest score; of equals the first. Raises ValueError if there is none."""
+    """Return the candidate with the highest score, the first of equals. Raises ValueError without a candidate."""
     return max(candidates, key=scorer)
 
 
 def pass_at(k: int, *, num_right: int, number: int) -> float:
-    """The chance that one of ``k`` is right, drawn without replacement out of ``number`` with ``num_right``.
+    """Return the probability that at least one of ``k`` samples is right, drawn from ``number`` with ``num_right``.
 
     The unbiased estimator of Chen et al. 2021 (arXiv 2107.03374, Eq. 1).
     """
@@ -44,5 +44,5 @@ def pass_at(k: int, *, num_right: int, number: int) -> float:
 
 
 def powers_up_to(number: int) -> list[int]:
-    """1, 2, 4, …, and the number itself."""
+    """Return the powers of two below a number, and the number itself, in ascending order."""
     return sorted({1 << power for power in range(number.bit_length())} | {number}) if number else []

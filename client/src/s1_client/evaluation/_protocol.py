@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The settings of a protocol, and what each asks of a question. Knows no server and no results.
+"""The settings of an evaluation's protocol and the requests that each setting makes. Knows no server and no results.
 
-    budget      thinking is cut at a budget; so many of its ends are refused with a string
-    tokens      the question says for up to how many tokens to think      (token-conditional control)
-    steps       the question says for up to how many steps to think       (step-conditional control)
-    class       the question asks for long or for short thinking          (class-conditional control)
-    rejection   asked again until the thought ends by itself within a budget, so many times at most
-    rebase      a tree of steps is searched, which a reward model guides; nothing is thought, and no limit asked for
+    budget      a thinking budget; a number of ends of the thinking may be refused with an ignore string
+    tokens      the prompt says for up to how many tokens to think        (token-conditional control)
+    steps       the prompt says for up to how many steps to think         (step-conditional control)
+    class       the prompt calls for long or for short thinking           (class-conditional control)
+    rejection   the request is repeated until the thinking ends by itself within a budget, up to a number of attempts
+    rebase      tree search over steps of the answer, guided by a reward model; no thinking and no limit
 
-The kinds and the words for tokens and steps are those of "s1: Simple test-time scaling", sections 3 and 4.
+The kinds and the wording for tokens and steps are those of "s1: Simple test-time scaling", sections 3 and 4.
 """
 
 from __future__ import annotations
@@ -19,29 +19,30 @@ from types import MappingProxyType
 from typing import Any
 
 from s1_client import Prompt
+from s1_client.evaluation._seeds import shift_seeds
 from s1_client.evaluation._tasks import VARIED, Question
 
 NO_LIMIT = -1
 REBASE = "rebase"
-ASKED = ("budget", "tokens", "steps", "class", "rejection")  # kinds whose slots are a request each
-TOKENS_PER_STEP = 100  # a step's share of the limit when Control is told: the paper's proxy
+SINGLE_REQUEST_KINDS = ("budget", "tokens", "steps", "class", "rejection")  # each slot is one request
+TOKENS_PER_STEP = 100  # converts a step limit to tokens for Control, the paper's proxy
 LONG = "Take much time to think. Where you believe that you are done, go over your work again until nothing is left to doubt."
 SHORT = "Think only briefly. Do not go over your work more than is needed."
-_ATTEMPTS_APART = 100_003  # in seeds: more than anybody repeats
-OWN = VARIED  # options that only a setting may say
+_SEED_STRIDE = 100_003  # between attempts: larger than any number of repeats
+OWN = VARIED  # options that only a setting may set
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """A point of the protocol.
+    """One point of a protocol: how every question is requested.
 
     Attributes:
-        name: tells it from all others.
-        kind: see above.
-        curve: settings with the same one are points of one curve.
-        limit: what the thinking is asked to keep to: a budget, tokens, steps; -1 = nothing.
-        options: of its requests; of a rebase, the fields of its ``Search`` that are not left to that.
-        suffix: behind the question, after an empty line.
+        name: unique within the protocol.
+        kind: one of the kinds that the module's docstring lists.
+        curve: the name of the curve that this setting is a point of.
+        limit: the limit of the thinking, in tokens (budget, tokens, rejection) or in steps; -1 = no limit.
+        options: request options; for ``rebase``, the fields of ``Search`` that differ from its defaults.
+        suffix: text appended to the prompt after an empty line.
     """
 
     name: str
@@ -52,7 +53,7 @@ class Setting:
     suffix: str = ""
 
     def prompt(self, question: Question) -> Prompt:
-        """The question as this setting asks it: of a chat, the last message is."""
+        """Return the question's prompt with the suffix; in a chat the last message gets it."""
         if not self.suffix:
             return question.prompt
         if isinstance(question.prompt, str):
@@ -61,8 +62,8 @@ class Setting:
         return [*before, {**last, "content": f"{last['content']}\n\n{self.suffix}"}]
 
     @property
-    def most_tokens(self) -> float | None:
-        """What the mean of the thinking should stay within, in tokens; None = nothing was asked."""
+    def max_mean_tokens(self) -> float | None:
+        """The limit of the mean thinking length in tokens, for Control; None without a limit."""
         if self.limit == NO_LIMIT:
             return None
         return self.limit * (TOKENS_PER_STEP if self.kind == "steps" else 1)
@@ -70,17 +71,19 @@ class Setting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Protocol:
-    """What is swept.
+    """The settings that an evaluation runs through.
 
     Attributes:
-        budgets, ignores, ignore_strs: budget forcing at every combination; no string = the preset's own.
-        token_limits, step_limits: told in the question.
-        is_capped: token limits once more, kept by force as well.
-        told_budget: of what is only told; a bound for models that do not listen.
-        class_prompts: name -> what stands behind the question, e.g. "long" and "short".
-        rejection_budgets: kept by asking again.
-        widths: of trees.
-        search: what else is not left to ``Search``, by its field.
+        budgets, ignores, ignore_strs: budget forcing with every combination of thinking budget, number of refused ends
+            and ignore string; without strings the preset's.
+        token_limits, step_limits: limits stated in the prompt.
+        is_capped: repeat each token limit with a thinking budget of the same size.
+        prompted_cap: thinking budget of settings whose limit is only stated in the prompt; it bounds models that ignore
+            the prompt. -1 = the context.
+        class_prompts: name ("long", "short") -> text appended to the prompt.
+        rejection_budgets: thinking budgets of rejection sampling.
+        widths: widths of the tree searches.
+        search: further fields of ``Search``, by name.
     """
 
     budgets: Sequence[int] = ()
@@ -89,14 +92,17 @@ class Protocol:
     token_limits: Sequence[int] = ()
     step_limits: Sequence[int] = ()
     is_capped: bool = False
-    told_budget: int = NO_LIMIT
+    prompted_cap: int = NO_LIMIT
     class_prompts: Mapping[str, str] = field(default_factory=dict)
     rejection_budgets: Sequence[int] = ()
     widths: Sequence[int] = ()
     search: Mapping[str, int] = field(default_factory=dict)
 
-    def with_what_was(self, before: Mapping[str, Any]) -> Protocol:
-        """What is asked here and what was asked before (``asdict``), so that a run can grow; ascending, "context" last."""
+    def merged_with(self, before: Mapping[str, Any]) -> Protocol:
+        """Return this protocol extended by an earlier one (as ``to_dict`` returns it), so that a run can grow.
+
+        Numbers are sorted in ascending order, -1 ("context") last.
+        """
         old = Protocol(**before)
         numbers = ("budgets", "ignores", "token_limits", "step_limits", "rejection_budgets", "widths")
         merged = {name: sorted({*getattr(old, name), *getattr(self, name)}, key=_with_context_last) for name in numbers}
@@ -104,20 +110,20 @@ class Protocol:
             **merged,
             ignore_strs=tuple(dict.fromkeys([*old.ignore_strs, *self.ignore_strs])),
             is_capped=self.is_capped or old.is_capped,
-            told_budget=self.told_budget,
+            prompted_cap=self.prompted_cap,
             class_prompts={**old.class_prompts, **self.class_prompts},
             search=self.search if self.widths else old.search,
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON can hold it."""
+        """Return all fields as JSON-compatible values."""
         return asdict(self)
 
     def settings(self) -> list[Setting]:
-        """All of them, each once."""
-        return [*self._forced(), *self._told(), *self._classes(), *self._rejecting(), *self._searching()]
+        """Return every setting of the protocol once."""
+        return [*self._budgets(), *self._prompted_limits(), *self._class_prompts(), *self._rejections(), *self._searches()]
 
-    def _forced(self) -> Iterator[Setting]:
+    def _budgets(self) -> Iterator[Setting]:
         for number in self.ignores:
             for string in self.ignore_strs if number and self.ignore_strs else (None,):
                 options: dict[str, Any] = {"num_ignore": number} | ({} if string is None else {"ignore_str": string})
@@ -127,24 +133,25 @@ class Protocol:
                     name = f"budget {limit_name(budget)}" + (f" + {refused}" if number else "")
                     yield _setting(name, "budget", curve, budget, budget, options=options)
 
-    def _told(self) -> Iterator[Setting]:
+    def _prompted_limits(self) -> Iterator[Setting]:
         for limit in self.token_limits:
             suffix = f"Think for up to {limit} tokens."
-            yield _setting(f"told {limit} tokens", "tokens", "told tokens", limit, self.told_budget, suffix)
+            yield _setting(f"prompted {limit} tokens", "tokens", "prompted tokens", limit, self.prompted_cap, suffix)
             if self.is_capped:
-                yield _setting(f"told {limit} tokens + cap", "tokens", "told tokens + cap", limit, limit, suffix)
+                yield _setting(f"prompted {limit} tokens + cap", "tokens", "prompted tokens + cap", limit, limit, suffix)
         for limit in self.step_limits:
-            yield _setting(f"told {limit} steps", "steps", "told steps", limit, self.told_budget, f"Think for up to {limit} steps.")
+            suffix = f"Think for up to {limit} steps."
+            yield _setting(f"prompted {limit} steps", "steps", "prompted steps", limit, self.prompted_cap, suffix)
 
-    def _classes(self) -> Iterator[Setting]:
+    def _class_prompts(self) -> Iterator[Setting]:
         for name, suffix in self.class_prompts.items():
-            yield _setting(f"told to think {name}", "class", "told how long", NO_LIMIT, self.told_budget, suffix)
+            yield _setting(f"prompted to think {name}", "class", "class prompts", NO_LIMIT, self.prompted_cap, suffix)
 
-    def _rejecting(self) -> Iterator[Setting]:
+    def _rejections(self) -> Iterator[Setting]:
         for budget in self.rejection_budgets:
             yield _setting(f"rejection {budget}", "rejection", "rejection sampling", budget, budget)
 
-    def _searching(self) -> Iterator[Setting]:
+    def _searches(self) -> Iterator[Setting]:
         for width in self.widths:
             yield Setting(name=f"rebase {width}", kind=REBASE, curve="REBASE", options={"width": width, **self.search})
 
@@ -161,13 +168,13 @@ def _with_context_last(limit: int) -> float:
 
 
 def limit_name(limit: int) -> str:
-    """As it is shown: -1 is what the context allows."""
+    """Return a thinking budget as text; -1 is "context", all that the context allows."""
     return "context" if limit == NO_LIMIT else str(limit)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slot:
-    """A place for one reply: the n-th repeat of a question at a setting; ``attempt`` counts rejected ones before it."""
+    """The n-th repeat of a question at a setting; ``attempt`` is the number of rejected attempts before it."""
 
     question: Question
     setting: Setting
@@ -176,28 +183,26 @@ class Slot:
 
     @property
     def key(self) -> str:
-        """Its id in results."""
+        """The id of the slot's line in the results."""
         attempt = f"/t{self.attempt}" if self.setting.kind == "rejection" else ""
         return f"{self.question.id}/{self.setting.name}/r{self.repeat}{attempt}"
 
     @property
     def meta(self) -> dict[str, Any]:
-        """What its result tells of it."""
+        """The ``meta`` object of the slot's line in the results."""
         return {"question": self.question.id, "setting": self.setting.name, "repeat": self.repeat, "attempt": self.attempt}
 
     def options(self, common: Mapping[str, Any]) -> dict[str, Any]:
-        """Of its request: the setting's count before the question's, and those before the ``common`` ones.
+        """Return the options of the slot's request, with a different seed for every repeat and attempt.
 
-        Each repeat and attempt has a seed of its own, or they would be equal.
+        The setting's options take precedence over the question's, and these over the ``common`` ones.
         """
         merged = {**common, **self.question.options, **self.setting.options}
-        shift = self.repeat + _ATTEMPTS_APART * self.attempt
-        seeds = {name: merged[name] + shift for name in ("seed", "thinking_seed") if merged.get(name) is not None}
-        return {name: value for name, value in {**merged, **seeds}.items() if value is not None}
+        return shift_seeds(merged, self.repeat + _SEED_STRIDE * self.attempt)
 
 
 def slots(questions: Sequence[Question], settings: Sequence[Setting], num_repeats: int) -> Iterator[Slot]:
-    """Question by question: one prompt's settings come together, which engines that keep prefixes like."""
+    """Yield every slot, question by question: requests with the same prompt follow each other, so engines can reuse its prefix."""
     for question in questions:
         for repeat in range(num_repeats):
             for setting in settings:
@@ -205,5 +210,5 @@ def slots(questions: Sequence[Question], settings: Sequence[Setting], num_repeat
 
 
 def is_accepted(kind: str, thinking_end: str) -> bool:
-    """Whether a reply is what its setting wanted: of rejection sampling, one whose thought ended by itself."""
+    """Return whether a reply counts; under rejection sampling only if its thinking ended by itself."""
     return kind != "rejection" or thinking_end == "natural"

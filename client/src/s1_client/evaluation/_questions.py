@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one format of a question, for ``s1 eval``, ``s1 sweep`` and ``s1 batch``: what it asks, and what is known of its answer.
+"""The format of a question in the files of ``s1 eval``, ``s1 sweep`` and ``s1 batch``.
 
-A file is JSON Lines, a JSON array, or objects over several lines (see ``s1_client._jsonl``). A question is an object
-with these keys, or a string, which is its prompt:
+A file is JSON Lines, a JSON array, or objects over several lines (``s1_client._jsonl`` reads it). A question is a
+string, its prompt, or an object with these keys:
 
-    prompt, messages    one of them: a text, or a chat whose messages have ``role`` and ``content``
-    id                  text or an integer; each once in a file
+    prompt, messages    exactly one: a text, or a chat whose messages have ``role`` and ``content``
+    id                  text or an integer, unique within the file
     expected            the right answer: a number or a text
-    grading             how answers are held against it, a key of ``GRADERS``; without it ``grading_of`` decides
-    meta                anything; ``s1 batch`` copies it to the result
-    every option of a request by its name
+    grading             the kind of grading, a key of ``GRADERS``; default: by ``grading_of``
+    meta                any value; ``s1 batch`` copies it to the result
+    every request option by its name
 
 Knows no file, server or result.
 """
@@ -25,21 +25,28 @@ from s1_client import InvalidRequest, Prompt
 from s1_client._chats import chat_of, short
 from s1_client._suggest import suggestion
 from s1_client._wire import OPTIONS, infer_request
-from s1_client.evaluation._grade import Expected
-from s1_client.evaluation._graders import GRADERS, check_reference, grading_of
+from s1_client.evaluation.grading.graders import GRADERS, check_reference, grading_of
+from s1_client.evaluation.grading.text_match import Expected
 
-_ELSEWHERE = {"question": "prompt", "problem": "prompt", "input": "prompt", "answer": "expected", "target": "expected", "gold": "expected"}
+_SYNONYMS = {
+    "question": "prompt",
+    "problem": "prompt",
+    "input": "prompt",
+    "answer": "expected",
+    "target": "expected",
+    "gold": "expected",
+}
 KEYS = ("prompt", "messages", "id", "expected", "grading", "meta", *OPTIONS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asks:
-    """One question of a file.
+class ParsedQuestion:
+    """A question of a file, parsed and checked.
 
     Attributes:
-        line: where it begins, from 1.
-        options: those that it names; None leaves an option to the server.
-        id: as it was given.
+        line: number of its first line, from 1.
+        options: its request options; None leaves an option to the server.
+        id: as in the file; None without an id.
         grading: None without ``expected``.
     """
 
@@ -52,15 +59,15 @@ class Asks:
     meta: Any = None
 
 
-def question_of(value: Any, line: int = 1, *, varied: Collection[str] = ()) -> Asks:
-    """Return the question that a JSON value is. Raises ValueError naming the key, its value and what is allowed.
+def question_of(value: Any, line: int = 1, *, varied: Collection[str] = ()) -> ParsedQuestion:
+    """Return the question of a JSON value. Raises ValueError naming the key, its value and what is allowed.
 
-    ``varied`` are the options that the command varies itself, so that a question cannot name them.
+    ``varied`` are options that the command itself varies, which a question must not set.
     """
     data = _object(value)
     for name in varied:
         if name in data:
-            raise ValueError(f"{name}: the command line says it for all questions; leave it out here")
+            raise ValueError(f"{name}: not allowed in a question; the command line sets it for all questions")
     prompt, options, expected = _prompt(data), {name: data[name] for name in OPTIONS if name in data}, data.get("expected")
     try:
         check_values(options)
@@ -69,7 +76,7 @@ def question_of(value: Any, line: int = 1, *, varied: Collection[str] = ()) -> A
     if expected is not None and not _is_answer(expected):
         raise ValueError(f"expected: got {short(expected)}, allowed: a number, or text that is not empty")
     grading = _grading(data.get("grading"), expected)
-    return Asks(
+    return ParsedQuestion(
         line=line, prompt=prompt, options=options, id=_id(data.get("id")), expected=expected, grading=grading, meta=data.get("meta")
     )
 
@@ -78,10 +85,10 @@ def _object(value: Any) -> dict[str, Any]:
     if isinstance(value, str):
         return {"prompt": value}
     if not isinstance(value, dict):
-        raise ValueError(f"got {short(value)}, allowed: a JSON object, or a string, the prompt")  # noqa: TRY004  # a value of a file
+        raise ValueError(f"got {short(value)}, allowed: a JSON object, or a string (the prompt)")  # noqa: TRY004  # a value of a file
     unknown = next((key for key in value if key not in KEYS), None)
     if unknown is not None:
-        near = f"did you mean '{_ELSEWHERE[unknown]}'?" if unknown in _ELSEWHERE else suggestion(unknown, KEYS)
+        near = f"did you mean '{_SYNONYMS[unknown]}'?" if unknown in _SYNONYMS else suggestion(unknown, KEYS)
         raise ValueError(f"unknown key '{unknown}'{f', {near}' if near else ''}; known: {', '.join(KEYS)}")
     return value
 
@@ -89,11 +96,12 @@ def _object(value: Any) -> dict[str, Any]:
 def _prompt(data: Mapping[str, Any]) -> Prompt:
     prompt, messages = data.get("prompt"), data.get("messages")
     if (prompt is None) == (messages is None):
-        raise ValueError(f"{'neither' if prompt is None else 'both'} 'prompt' {'nor' if prompt is None else 'and'} 'messages'")
+        found = "neither 'prompt' nor 'messages'" if prompt is None else "both 'prompt' and 'messages'"
+        raise ValueError(f"{found}, allowed: exactly one of them")
     if messages is not None:
         return chat_of(messages)
     if not isinstance(prompt, str):
-        raise ValueError(f"prompt: got {short(prompt)}, allowed: text; a chat belongs into 'messages'")  # noqa: TRY004  # a value of a file
+        raise ValueError(f"prompt: got {short(prompt)}, allowed: text; a chat goes into 'messages'")  # noqa: TRY004  # a value of a file
     return prompt
 
 
@@ -106,7 +114,7 @@ def _grading(given: Any, expected: Expected | None) -> str | None:
         raise ValueError(f"grading: got {short(given)}, allowed: {', '.join(GRADERS)}")
     if expected is None:
         if given is not None:
-            raise ValueError(f"grading: got {short(given)} without 'expected', the answer to grade by")
+            raise ValueError(f"grading: got {short(given)} without 'expected', which it needs")
         return None
     grading = grading_of(expected) if given is None else str(given)
     check_reference(grading, expected)
@@ -120,10 +128,10 @@ def _id(given: Any) -> str | int | None:
 
 
 def check_values(options: Mapping[str, Any]) -> None:
-    """Raise InvalidRequest for a value that cannot be sent. What else is allowed is the server's to say."""
+    """Raise InvalidRequest for an option's value that its tensor cannot hold; the server checks everything else."""
     if not options:
         return  # most questions have none
     for name, value in options.items():
-        if OPTIONS[name] != "BYTES" and any(isinstance(one, bool) for one in (value if isinstance(value, list) else [value])):
+        if OPTIONS[name] != "BYTES" and any(isinstance(item, bool) for item in (value if isinstance(value, list) else [value])):
             raise InvalidRequest(name, json.dumps(value), "a number")
     infer_request("", options, stream=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tasks of ``recipes`` as questions: lm-evaluation-harness (package lm-eval) reads them and fetches their data."""
+"""Read the tasks of ``recipes`` by lm-evaluation-harness (package lm-eval), which fetches their data sets."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ NAMES = tuple(sorted(file.name.removesuffix(".yaml") for file in FOLDER.iterdir(
 
 
 def entries_of(name: str) -> Iterator[dict[str, Any]]:
-    """The questions of a recipe, as a task's file has them.
+    """Yield the questions of a recipe as objects of a task file.
 
-    Raises ImportError without the package, OSError if the data cannot be had.
+    Raises ImportError without the package lm-eval, and OSError if the data set cannot be fetched.
     """
     from lm_eval.tasks import TaskManager
 

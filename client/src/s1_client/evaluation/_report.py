@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run's samples say: setting by setting, curve by curve, and setting against setting. Pure."""
+"""Report an evaluation: a row for each setting, metrics of each curve, and comparisons of settings. Pure."""
 
 from __future__ import annotations
 
@@ -10,39 +10,41 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
-from statistics import fmean
+from statistics import fmean, median
 from types import MappingProxyType
 from typing import Any
 
 from s1_client.evaluation._curves import Curve, curves
 from s1_client.evaluation._effects import effects
-from s1_client.evaluation._graders import vote_of
 from s1_client.evaluation._intervals import Comparison, Estimate, compare, estimate
 from s1_client.evaluation._parallel import best_of, majority, pass_at, powers_up_to
 from s1_client.evaluation._protocol import Setting
 from s1_client.evaluation._samples import Collected, Sample, collect
 from s1_client.evaluation._tasks import Question, Task
+from s1_client.evaluation.grading.graders import vote_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """What came of a setting; shares and accuracies are 0 to 1, and None without a sample.
+    """The figures of a setting; shares and accuracies are 0 to 1, and None without a sample.
 
     Attributes:
         num_samples: slots with a reply, accepted or not.
-        num_failed: requests without one, which are in no other figure.
-        num_unaccepted: slots of a rejection that never had a reply to accept; wrong ones, and in no mean of tokens.
+        num_failed: requests without a reply, which no other figure counts.
+        num_unaccepted: slots of rejection sampling without an accepted reply; they count as wrong and are in no mean of tokens.
         mean_thinking_tokens, mean_answer_tokens: of accepted replies.
-        mean_spent_tokens: thinking and answers of all attempts, a slot; of a tree, all of its steps.
-        thinking_ends: how many ended how; of trees, their answers.
-        answer_ends: how many answers ended how, of accepted replies.
-        share_answers_cut: of these, how many the cap of the answer, or the context, cut.
-        max_tokens: the largest cap of the answer that was applied; None where no reply tells it.
+        mean_spent_tokens: thinking and answer tokens of all attempts per slot; of a tree, tokens of all its steps.
+        thinking_ends: reason -> number of replies whose thinking ended by it; of trees, whose answer did.
+        answer_ends: reason -> number of accepted replies whose answer ended by it.
+        share_answers_cut: share of these answers that ended at their cap or with the context.
+        max_tokens: the largest cap of an answer that the server applied; None if no reply reports it.
         accuracy: mean over questions of the share of right samples, with its interval (bootstrap over questions).
-        accuracy_of_accepted: the same over accepted replies alone.
-        majority: k -> accuracy of the vote of the first k samples, likewise.
-        best_of: the same of that with the highest score of a reward model; empty unless all samples have one.
-        pass_at: k -> chance that one of k is right.
+        accuracy_of_accepted: the same over accepted replies only.
+        majority: k -> accuracy of the majority vote of the first k samples, with its interval.
+        best_of: k -> accuracy of the sample with the highest reward score among the first k; empty unless all samples have scores.
+        pass_at: k -> probability that at least one of k samples is right.
+        num_ignore: ends of thinking to refuse.
+        median_s: median of the seconds from a reply's start to its last token, on the server.
     """
 
     setting: str
@@ -67,24 +69,36 @@ class Row:
     majority: Mapping[str, Estimate]
     best_of: Mapping[str, Estimate]
     pass_at: Mapping[str, float]
+    num_ignore: int = 0
+    median_s: float | None = None
 
     @property
     def share_thinking_cut(self) -> float | None:
-        """How many thoughts the budget cut, of all samples."""
+        """The share of samples whose thinking was cut by the budget; None without a sample."""
         return self.thinking_ends.get("budget", 0) / self.num_samples if self.num_samples else None
+
+    @property
+    def share_thinking_natural(self) -> float | None:
+        """The share of samples whose thinking the model ended by itself; None without a sample."""
+        return self.thinking_ends.get("natural", 0) / self.num_samples if self.num_samples else None
 
 
 _PLAIN_COLUMNS = (
-    *("setting", "kind", "curve", "limit", "num_questions", "num_samples", "num_failed", "num_unaccepted", "mean_attempts"),
-    *("mean_thinking_tokens", "mean_answer_tokens", "mean_spent_tokens", "mean_ignored", "share_thinking_cut", "share_answers_cut"),
-    "max_tokens",
+    *("setting", "kind", "curve", "limit", "num_ignore", "num_questions", "num_samples", "num_failed", "num_unaccepted", "mean_attempts"),
+    *("mean_thinking_tokens", "mean_answer_tokens", "mean_spent_tokens", "mean_ignored", "share_thinking_cut"),
+    *("share_thinking_natural", "share_answers_cut", "max_tokens", "median_s"),
 )
 _ACCURACY_COLUMNS = ("accuracy", "accuracy_low", "accuracy_high")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """A run. ``effects`` are sentences on settings that did nothing; ``comparisons`` hold pairs of settings."""
+    """The report of an evaluation.
+
+    Attributes:
+        effects: sentences about settings without the intended effect.
+        comparisons: pairs of settings that differ in one respect.
+    """
 
     task: str
     model: str
@@ -95,7 +109,7 @@ class Report:
     comparisons: Sequence[Comparison]
 
     def to_csv(self) -> str:
-        """A line for each setting: its counts, means and shares (0 to 1), and what is over accepted replies."""
+        """Return CSV with a line for each setting: counts, means, shares (0 to 1), and the accuracy with its interval."""
         text = io.StringIO(newline="")
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow([*_PLAIN_COLUMNS, *_ACCURACY_COLUMNS])
@@ -106,17 +120,17 @@ class Report:
         return text.getvalue()
 
     def to_json(self) -> str:
-        """All of it."""
+        """Return the whole report as indented JSON, which ``report_of`` reads."""
         data = asdict(self)
-        for told, one in zip(data["comparisons"], self.comparisons, strict=True):
-            told["can_be_told_apart"] = one.can_be_told_apart
+        for item, comparison in zip(data["comparisons"], self.comparisons, strict=True):
+            item["can_be_told_apart"] = comparison.can_be_told_apart
         return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
 
 
 def report_of(text: str) -> Report:
-    """The report out of ``Report.to_json``."""
+    """Return the report that ``Report.to_json`` wrote."""
     data = json.loads(text)
-    comparisons = [Comparison(**{key: value for key, value in one.items() if key != "can_be_told_apart"}) for one in data["comparisons"]]
+    comparisons = [Comparison(**{key: value for key, value in item.items() if key != "can_be_told_apart"}) for item in data["comparisons"]]
     rows, found = [_row_of(row) for row in data["rows"]], [_curve_of(curve) for curve in data["curves"]]
     return Report(**{**data, "rows": rows, "curves": found, "comparisons": comparisons})
 
@@ -128,13 +142,17 @@ def _curve_of(data: Mapping[str, Any]) -> Curve:
 
 def _row_of(data: Mapping[str, Any]) -> Row:
     shares = {name: None if data[name] is None else Estimate(**data[name]) for name in ("accuracy", "accuracy_of_accepted")}
-    chosen = {name: {k: Estimate(**one) for k, one in data.get(name, {}).items()} for name in ("majority", "best_of")}
+    chosen = {name: {k: Estimate(**value) for k, value in data.get(name, {}).items()} for name in ("majority", "best_of")}
     return Row(**{**data, **shares, **chosen})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Graded:
-    """A report, setting -> question -> share of its samples that are right, and what both were made of."""
+    """A report with the data that it was made from.
+
+    Attributes:
+        shares: setting -> question -> share of its samples that are right.
+    """
 
     report: Report
     shares: Mapping[str, Mapping[str, float]]
@@ -143,8 +161,8 @@ class Graded:
     collected: Collected
 
     def among(self, questions: Mapping[str, Collection[str]]) -> Graded:
-        """Return the same over these questions of each setting alone."""
-        kept = [one for one in self.collected.samples if one.question in questions[one.setting]]
+        """Return the report over only these questions; ``questions`` maps a setting's name to ids."""
+        kept = [sample for sample in self.collected.samples if sample.question in questions[sample.setting]]
         return _graded(self.task, self.settings, replace(self.collected, samples=kept), self.report.model)
 
 
@@ -156,9 +174,9 @@ def report(
     model: str,
     scores: Mapping[str, float] = MappingProxyType({}),
 ) -> Report:
-    """The report of a run's lines of results, replies and trees. Settings without any are left out.
+    """Return the report of result lines, which hold replies or trees; settings without a line are left out.
 
-    ``scores`` are those of a reward model, by the id of a sample's line.
+    ``scores`` maps the id of a sample's line to its score by a reward model.
     """
     return graded(task, settings, entries, model=model, scores=scores).report
 
@@ -166,7 +184,7 @@ def report(
 def graded(
     task: Task, settings: Sequence[Setting], entries: Iterable[Mapping[str, Any]], *, model: str, scores: Mapping[str, float]
 ) -> Graded:
-    """The same with what each question came to."""
+    """Return the report of result lines together with the share of right samples of each question."""
     return _graded(task, settings, collect(task, settings, entries, scores), model)
 
 
@@ -174,34 +192,32 @@ def _graded(task: Task, settings: Sequence[Setting], collected: Collected, model
     groups: dict[str, list[Sample]] = defaultdict(list)
     for sample in sorted(collected.samples, key=lambda sample: sample.repeat):
         groups[sample.setting].append(sample)
-    asked = [(setting, groups[setting.name]) for setting in settings if groups[setting.name] or collected.num_failed[setting.name]]
+    results = [(setting, groups[setting.name]) for setting in settings if groups[setting.name] or collected.num_failed[setting.name]]
+    graded_results = [(setting, [sample for sample in samples if sample.is_graded]) for setting, samples in results]
     questions = {question.id: question for question in task.questions}
-    rows = [_row(setting, samples, collected.num_failed[setting.name], questions) for setting, samples in asked]
-    shares = {name: _scores(samples) for name, samples in groups.items()}
+    rows = [_row(setting, samples, collected.num_failed[setting.name], questions) for setting, samples in results]
+    shares = {setting.name: _scores(samples) for setting, samples in graded_results}
     found = Report(
         task=task.name,
         model=model,
         presets=collected.presets,
         rows=rows,
-        curves=curves(asked),
-        effects=effects(asked),
+        curves=curves(graded_results),
+        effects=effects(results),
         comparisons=_comparisons(rows, shares),
     )
     return Graded(report=found, shares=shares, task=task, settings=settings, collected=collected)
 
 
 def _scores(samples: Sequence[Sample]) -> dict[str, float]:
-    """Question -> share of its samples that are right."""
-    right: dict[str, list[bool]] = defaultdict(list)
-    for sample in samples:
-        right[sample.question].append(sample.is_right)
-    return {question: fmean(found) for question, found in right.items()}
+    """Return question -> share of its samples that are right, of the questions that are graded."""
+    by_question = _by_question([sample for sample in samples if sample.is_graded])
+    return {question: fmean(sample.is_right for sample in found) for question, found in by_question.items()}
 
 
 def _row(setting: Setting, samples: Sequence[Sample], num_failed: int, questions: Mapping[str, Question]) -> Row:
     accepted = [sample for sample in samples if sample.is_accepted]
-    scores = list(_scores(samples).values())
-    votes = _by_question(samples)
+    votes = _by_question([sample for sample in samples if sample.is_graded])
     least = min((len(found) for found in votes.values()), default=0)
     counts = powers_up_to(least) if least > 1 else []
     is_scored = bool(accepted) and all(sample.score is not None for sample in accepted)
@@ -210,7 +226,7 @@ def _row(setting: Setting, samples: Sequence[Sample], num_failed: int, questions
         kind=setting.kind,
         curve=setting.curve,
         limit=setting.limit,
-        num_questions=len(scores),
+        num_questions=len(_by_question(samples)),
         num_samples=len(samples),
         num_failed=num_failed,
         num_unaccepted=len(samples) - len(accepted),
@@ -223,21 +239,23 @@ def _row(setting: Setting, samples: Sequence[Sample], num_failed: int, questions
         answer_ends=dict(Counter(sample.answer_end for sample in accepted if sample.answer_end)),
         share_answers_cut=_mean([sample.is_answer_cut for sample in accepted if sample.answer_end]),
         max_tokens=max((sample.max_tokens for sample in accepted if sample.max_tokens is not None), default=None),
-        accuracy=estimate(scores),
+        accuracy=estimate(list(_scores(samples).values())),
         accuracy_of_accepted=estimate(list(_scores(accepted).values())),
         majority=_first(counts, votes, lambda question, found: _vote(questions[question], found)),
         best_of=_first(counts if is_scored else [], votes, _best),
         pass_at={
-            str(k): fmean(pass_at(k, num_right=sum(one.is_right for one in found), number=len(found)) for found in votes.values())
+            str(k): fmean(pass_at(k, num_right=sum(sample.is_right for sample in found), number=len(found)) for found in votes.values())
             for k in counts
         },
+        num_ignore=setting.options.get("num_ignore", 0),
+        median_s=_median([sample.duration_s for sample in samples if sample.duration_s is not None]),
     )
 
 
 def _first(
     counts: Sequence[int], votes: Mapping[str, Sequence[Sample]], choose: Callable[[str, Sequence[Sample]], bool]
 ) -> dict[str, Estimate]:
-    """How often what is chosen of a question's first k samples is right, by k."""
+    """Return k -> accuracy of the sample that ``choose`` picks from the first k of each question."""
     return {str(k): won for k in counts if (won := estimate([choose(question, found[:k]) for question, found in votes.items()]))}
 
 
@@ -249,15 +267,19 @@ def _by_question(samples: Sequence[Sample]) -> dict[str, list[Sample]]:
 
 
 def _vote(question: Question, samples: Sequence[Sample]) -> bool:
-    said = [sample.answer if sample.is_accepted else "" for sample in samples]
-    winner = majority(said, vote_of(question.grading))
+    answers = [sample.answer if sample.is_accepted else "" for sample in samples]
+    winner = majority(answers, vote_of(question.grading))
     return winner is not None and samples[winner].is_right
 
 
 def _best(_: str, samples: Sequence[Sample]) -> bool:
-    """What was not accepted is not chosen."""
+    """Return whether the accepted sample with the highest score is right."""
     scored = [(sample.score, sample) for sample in samples if sample.is_accepted and sample.score is not None]
-    return bool(scored) and best_of(scored, lambda one: one[0])[1].is_right
+    return bool(scored) and best_of(scored, lambda pair: pair[0])[1].is_right
+
+
+def _median(numbers: Sequence[float]) -> float | None:
+    return median(numbers) if numbers else None
 
 
 def _mean(numbers: Sequence[float]) -> float | None:
@@ -265,10 +287,10 @@ def _mean(numbers: Sequence[float]) -> float | None:
 
 
 def _comparisons(rows: Sequence[Row], scores: Mapping[str, Mapping[str, float]]) -> list[Comparison]:
-    """Each pair of settings that differ in one thing: two of a curve, or two ways to the same limit."""
+    """Compare settings that differ in one respect: two points of a curve, or two curves at the same limit."""
     pairs = [
-        compare(one.setting, other.setting, scores)
-        for one, other in combinations(rows, 2)
-        if one.kind == other.kind and (one.curve == other.curve or one.limit == other.limit)
+        compare(first.setting, second.setting, scores)
+        for first, second in combinations(rows, 2)
+        if first.kind == second.kind and (first.curve == second.curve or first.limit == second.limit)
     ]
     return [pair for pair in pairs if pair is not None]

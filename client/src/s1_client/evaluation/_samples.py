@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The lines of a run's results as graded samples. Pure."""
+"""Turn result lines of an evaluation into graded samples. Pure."""
 
 from __future__ import annotations
 
@@ -10,32 +10,34 @@ from functools import reduce
 from types import MappingProxyType
 from typing import Any
 
-from s1_client.evaluation._graders import vote_of
-from s1_client.evaluation._judge import Ungraded
 from s1_client.evaluation._protocol import REBASE, Setting, is_accepted
 from s1_client.evaluation._tasks import Question, Task
-from s1_client.evaluation._trees import answer_of, tree_of
+from s1_client.evaluation.grading.graders import vote_of
+from s1_client.evaluation.grading.judge import Ungraded
+from s1_client.evaluation.search.tree_json import answer_of, tree_of
 
-CUT = "length"  # how an answer ends that its cap, or the context, cut
+CUT = "length"  # reason of an answer's end: its cap, or the context
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """What came of a slot, all attempts together.
+    """The graded outcome of a slot, all attempts together.
 
     Attributes:
-        answer: as it was said; "" without a reply.
-        is_right: a slot without an accepted reply is wrong, and so is an answer that is ``ungraded``.
-        ungraded: why nobody could say whether the answer is right; "" if somebody could.
-        is_accepted: False: every attempt of a rejection was rejected.
-        thinking_end: of a tree, how its answer ended (see ``Node``).
-        answer_end: "length" if the cap of the answer, or the context, cut it; "" for a tree.
-        max_tokens: the cap of the answer that was applied; None if the reply does not tell it.
-        has_lost_prefix: the preset's first words of a thought did not fit into the budget, and were left out.
-        num_attempts: replies that it took.
-        num_spent_tokens: of all attempts, thinking and answers; of a tree, all of its steps.
-        said: a hash of thinking and answer, to see equal replies.
-        score: of the answer, by a reward model, if it was asked.
+        answer: the text of the answer; "" without a reply.
+        is_graded: False if the question has no expected answer; no accuracy counts the sample then.
+        is_right: False without an accepted reply, and for an ``ungraded`` answer.
+        ungraded: why the answer could not be graded; "" if it was.
+        is_accepted: False if rejection sampling rejected every attempt.
+        thinking_end: reason of the thinking's end; of a tree, that of its answer (``Node.end``).
+        answer_end: reason of the answer's end, "length" for its cap or the context; "" for a tree.
+        max_tokens: the cap of the answer that the server applied; None if the reply does not report it.
+        has_lost_prefix: the preset's thinking prefix did not fit into the budget and was left out.
+        num_attempts: number of replies.
+        num_spent_tokens: thinking and answer tokens of all attempts; of a tree, tokens of all its steps.
+        reply_hash: hash of thinking and answer, which finds identical replies.
+        score: score of the answer by a reward model, if there is one.
+        duration_s: seconds from the start of the reply to its last token, on the server; None for a tree.
     """
 
     question: str
@@ -53,19 +55,26 @@ class Sample:
     num_ignored: int
     num_attempts: int
     num_spent_tokens: int
-    said: str
+    reply_hash: str
     score: float | None = None
     ungraded: str = ""
+    is_graded: bool = True
+    duration_s: float | None = None
 
     @property
     def is_answer_cut(self) -> bool:
-        """Whether the answer ended at its cap, or with the context."""
+        """Whether the answer ended at its cap or with the context."""
         return self.answer_end == CUT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Collected:
-    """All samples of a run; requests without a reply by setting; the presets that the server applied."""
+    """The samples of an evaluation.
+
+    Attributes:
+        num_failed: setting -> number of requests without a reply.
+        presets: names of the presets that the server applied.
+    """
 
     samples: list[Sample]
     num_failed: Mapping[str, int]
@@ -75,15 +84,15 @@ class Collected:
 def collect(
     task: Task, settings: Iterable[Setting], entries: Iterable[Mapping[str, Any]], scores: Mapping[str, float] = MappingProxyType({})
 ) -> Collected:
-    """Grade the lines of results of these questions and settings, replies and trees; others are left out.
+    """Return the graded samples of result lines, leaving out lines of other questions or settings.
 
-    Of a rejection's attempts the first accepted one counts, else the last one, as a wrong answer. ``scores`` are those
-    of samples by the id of their line.
+    Of the attempts of rejection sampling the first accepted one counts, else the last one, as wrong. ``scores`` maps
+    the id of a sample's line to its score.
     """
-    questions, kinds = {one.id: one for one in task.questions}, {one.name: one.kind for one in settings}
+    questions, kinds = {question.id: question for question in task.questions}, {setting.name: setting.kind for setting in settings}
     slots: dict[tuple[str, str, int], dict[int, Sample]] = {}
     failed, presets = dict.fromkeys(kinds, 0), set()
-    for entry in entries:  # a line may hold a long trace: only what counts is kept
+    for entry in entries:  # a line may hold a long trace, which is not kept
         meta = entry["meta"]
         if meta["question"] not in questions or meta["setting"] not in kinds:
             continue
@@ -91,7 +100,7 @@ def collect(
             failed[meta["setting"]] += 1
             continue
         question, kind, reply = questions[meta["question"]], kinds[meta["setting"]], entry["reply"]
-        new = _of_tree(meta, reply, question) if kind == REBASE else _sample(meta, reply, kind)
+        new = _tree_sample(meta, reply, question) if kind == REBASE else _reply_sample(meta, reply, kind)
         new = replace(_graded(new, question), score=scores.get(str(entry["id"])))
         slots.setdefault((new.question, new.setting, new.repeat), {})[meta["attempt"]] = new
         presets.add("" if kind == REBASE else str(reply["result"]["effective"].get("preset", "")))
@@ -100,14 +109,16 @@ def collect(
 
 
 def _graded(sample: Sample, question: Question) -> Sample:
-    """Raises MissingPackage and JudgeFailed: nothing can be graded then. No answer is a reason to end."""
+    """Return the sample with its grade. Raises MissingPackage and JudgeFailed, but records an answer that cannot be graded."""
+    if question.expected is None:
+        return replace(sample, is_graded=False)
     try:
-        return replace(sample, is_right=sample.is_accepted and question.is_right(sample.answer))
+        return replace(sample, is_right=sample.is_accepted and bool(question.is_right(sample.answer)))
     except Ungraded as error:
         return replace(sample, ungraded=str(error))
 
 
-def _sample(meta: Mapping[str, Any], reply: Mapping[str, Any], kind: str) -> Sample:
+def _reply_sample(meta: Mapping[str, Any], reply: Mapping[str, Any], kind: str) -> Sample:
     result, usage, effective = reply["result"], reply["result"]["usage"], reply["result"]["effective"]
     return Sample(
         question=meta["question"],
@@ -125,11 +136,12 @@ def _sample(meta: Mapping[str, Any], reply: Mapping[str, Any], kind: str) -> Sam
         num_ignored=usage["num_ignored"],
         num_attempts=1,
         num_spent_tokens=usage["num_thinking_tokens"] + usage["num_answer_tokens"],
-        said=_hash(reply["thinking"], reply["answer"]),
+        reply_hash=_hash(reply["thinking"], reply["answer"]),
+        duration_s=result["total_ms"] / 1e3 if "total_ms" in result else None,
     )
 
 
-def _of_tree(meta: Mapping[str, Any], data: Mapping[str, Any], question: Question) -> Sample:
+def _tree_sample(meta: Mapping[str, Any], data: Mapping[str, Any], question: Question) -> Sample:
     tree = tree_of(data)
     leaf, num_answer_tokens = answer_of(tree, vote_of(question.grading))
     return Sample(
@@ -148,7 +160,7 @@ def _of_tree(meta: Mapping[str, Any], data: Mapping[str, Any], question: Questio
         num_ignored=0,
         num_attempts=1,
         num_spent_tokens=tree.num_tokens,
-        said=_hash("", leaf.text),
+        reply_hash=_hash("", leaf.text),
     )
 
 

@@ -1,25 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-r"""Token statistics of sample files: what ``s1 eval``, ``s1 sweep`` and ``s1 batch`` write, and sample logs of lm-eval,
-which the s1 authors' published results are, too. Pure but for reading lines.
+r"""Compute token statistics of sample files: result files of ``s1 eval``, ``s1 sweep`` and ``s1 batch``, and sample logs
+of lm-eval, such as the s1 authors' published results. Pure.
 
-What a log has only as text is taken apart as the authors' statistics do it (compute_sample_stats.py at
+Responses that a log has only as text are split as the authors' script does it (compute_sample_stats.py at
 simplescaling/s1 77272c6):
 
-    thinking        the text before the first marker of an answer, split at line breaks, without its first and last
-                    piece (the opening marker, and what stands on the line of the closing one)
+    thinking        the text before the first answer marker, split into lines, without the first and last line (those
+                    of the opening and of the closing marker)
     steps           these lines; in files of step-conditional control the lines "N steps left"
-    answer          the text behind the last marker, without its first line if that is not the answer's own
+    answer          the text after the last marker, without the rest of the marker's line if that is blank
     no answer       neither "Answer:" nor "\boxed" in the answer
-    no thinking     no marker, or nothing before it
-    too long        prompt and response have more tokens than the context holds, less 8
+    no thinking     no marker, or no text before it
+    too long        prompt and response have more tokens than the context minus 8
 
-Our own files, and logs of our model of lm-eval, have thinking and answer apart and exact counts: those are used, injected
-text included; steps are the lines of the thinking. Where the authors' script stops in a debugger (a response that is too
-long) it is counted.
+Our own files, and logs of our lm-eval model, separate thinking and answer and have exact counts: these are used, injected
+tokens included; steps are the lines of the thinking. A response that is too long, at which the authors' script stops in a
+debugger, is counted.
 
-lm-eval writes a line for each question and filter, with the same responses in each: a response is counted once. Of the
-repeats in one line the harness grades the first (or their vote, by the filter): the others have no grade, unless the line
-has one for each ("exact_matches", as the authors' tasks with 64 repeats write them).
+lm-eval writes a line for each question and filter, with the same responses in each: a response is counted once. Of several
+repeats in a line the harness grades the first (or their vote, by the filter): the others have no grade, unless the line
+has a grade for each ("exact_matches", as the authors' tasks with 64 repeats write them).
 """
 
 from __future__ import annotations
@@ -38,21 +38,21 @@ THINK_MARKERS = ("<|im_start|>think", "<think>")
 STEPS_LEFT = " steps left\n"
 MARGIN_TOKENS = 8  # the authors' 32760 of 32768
 Count = Callable[[str], int]
-Grade = Callable[[Mapping[str, Any]], bool | None]  # of a line of our own
+Grade = Callable[[Mapping[str, Any]], bool | None]  # of a line of our own result files
 
 
 class BadSample(ValueError):
-    """A line that is no sample; the message says what it lacks."""
+    """A line is not a sample; the message says why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
-    """One response, as numbers.
+class ResponseCounts:
+    """The counts of a response.
 
     Attributes:
-        is_right: None where nobody graded it.
-        is_answer_cut: by its cap or the context; None where it is not told.
-        limit: of its thinking, if it is known.
+        is_right: its grade; None without a grade.
+        is_answer_cut: whether the answer ended at its cap or with the context; None if unknown.
+        limit: the thinking budget in tokens; None if unknown.
     """
 
     num_thinking_tokens: int
@@ -67,13 +67,13 @@ class Told:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stats:
-    """A file. Means are None without a sample.
+    """The statistics of a file. Means are None without a sample.
 
     Attributes:
-        num_failed: lines that tell of an error.
-        accuracy: share of right ones among the responses that have a grade.
-        num_answers_cut: by the cap of the answer, or the context; None where no response tells.
-        num_over_limit: responses with more thinking tokens (or steps) than they were given.
+        num_failed: lines with an error.
+        accuracy: share of right responses among those with a grade, 0 to 1.
+        num_answers_cut: answers that ended at their cap or with the context; None if no response reports it.
+        num_over_limit: responses with more thinking tokens (or steps) than their limit.
         by_length: (thinking tokens, whether right) of each response, shortest thinking first.
     """
 
@@ -95,7 +95,7 @@ class Stats:
     by_length: Sequence[tuple[int, bool | None]]
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON can hold it."""
+        """Return all fields as JSON-compatible values."""
         return asdict(self)
 
 
@@ -107,10 +107,10 @@ def statistics(
     max_thinking_tokens: int | None = None,
     max_steps: int | None = None,
 ) -> Stats:
-    """The statistics of the lines of one file, all settings together; ``count`` gives the tokens of a text.
+    """Return the statistics of the lines of a file, all settings together.
 
-    Limits that are not given are those that our own files tell. Of a log with several filters the grades are the first
-    one's. Raises BadSample.
+    ``count`` returns the number of tokens of a text. A limit of None is taken from our own files. Of a log with several
+    filters the grades are those of the first. Raises BadSample.
     """
     whole, first = _Collected(), None
     for entry in entries:
@@ -127,10 +127,10 @@ def statistics_by_setting(
     grade: Grade | None = None,
     **limits: Any,
 ) -> dict[str, Stats]:
-    """The statistics of each setting of an evaluation or a sweep, and of each filter of a log, by its name.
+    """Return name -> statistics for each setting of an evaluation or a sweep, or each filter of a log.
 
-    The name is "" for lines that name neither. ``grade`` says whether the reply of a line of our own is right; ``limits``
-    are those of ``statistics``.
+    The name is "" for lines that name neither. ``grade`` grades the reply of a line of our own files; ``limits`` are
+    those of ``statistics``.
     """
     groups: dict[str, _Collected] = defaultdict(_Collected)
     for entry in entries:
@@ -139,7 +139,7 @@ def statistics_by_setting(
 
 
 def setting_of(entry: Mapping[str, Any]) -> str:
-    """The name of what a line was asked with, or graded by; "" where it names nothing."""
+    """Return the name of a line's setting or filter; "" if it names neither."""
     meta = entry.get("meta")
     if isinstance(meta, Mapping) and "setting" in meta:
         return str(meta["setting"])
@@ -151,57 +151,59 @@ def setting_of(entry: Mapping[str, Any]) -> str:
 
 @dataclass(slots=True)
 class _Collected:
-    """The responses of a column."""
+    """The responses of a setting, filter or file."""
 
-    found: list[Told] = field(default_factory=list)
+    found: list[ResponseCounts] = field(default_factory=list)
     num_failed: int = 0
 
     def add(self, entry: Mapping[str, Any], count: Count, grade: Grade | None) -> None:
         if "error" in entry and "reply" not in entry:
             self.num_failed += 1
             return
-        first, *others = told(entry, count)
+        first, *others = responses_of(entry, count)
         self.found += [first if grade is None or "reply" not in entry else replace(first, is_right=grade(entry)), *others]
 
     def stats(self, context_tokens: int = 32768, max_thinking_tokens: int | None = None, max_steps: int | None = None) -> Stats:
         found = self.found
-        lengths = [one.num_thinking_tokens for one in found]
-        cuts = [one.is_answer_cut for one in found if one.is_answer_cut is not None]
+        lengths = [response.num_thinking_tokens for response in found]
+        cuts = [response.is_answer_cut for response in found if response.is_answer_cut is not None]
         return Stats(
             num_samples=len(found),
             num_failed=self.num_failed,
             mean_thinking_tokens=_mean(lengths),
             min_thinking_tokens=min(lengths, default=None),
             max_thinking_tokens=max(lengths, default=None),
-            mean_answer_tokens=_mean([one.num_answer_tokens for one in found]),
-            mean_total_tokens=_mean([one.num_thinking_tokens + one.num_answer_tokens for one in found]),
-            mean_steps=_mean([one.num_steps for one in found]),
-            mean_step_tokens=_mean([one.num_thinking_tokens / one.num_steps for one in found if one.num_steps]),
-            accuracy=_mean([one.is_right for one in found if one.is_right is not None]),
+            mean_answer_tokens=_mean([response.num_answer_tokens for response in found]),
+            mean_total_tokens=_mean([response.num_thinking_tokens + response.num_answer_tokens for response in found]),
+            mean_steps=_mean([response.num_steps for response in found]),
+            mean_step_tokens=_mean([response.num_thinking_tokens / response.num_steps for response in found if response.num_steps]),
+            accuracy=_mean([response.is_right for response in found if response.is_right is not None]),
             num_answers_cut=sum(cuts) if cuts else None,
-            num_without_answer=sum(not one.has_answer for one in found),
-            num_without_thinking=sum(one.num_thinking_tokens == 0 for one in found),
-            num_too_long=sum(_whole(one) > context_tokens - MARGIN_TOKENS for one in found),
-            num_over_limit=sum(_is_over(one, max_thinking_tokens, max_steps) for one in found),
-            by_length=sorted(((one.num_thinking_tokens, one.is_right) for one in found), key=lambda pair: pair[0]),
+            num_without_answer=sum(not response.has_answer for response in found),
+            num_without_thinking=sum(response.num_thinking_tokens == 0 for response in found),
+            num_too_long=sum(_num_tokens(response) > context_tokens - MARGIN_TOKENS for response in found),
+            num_over_limit=sum(_is_over(response, max_thinking_tokens, max_steps) for response in found),
+            by_length=sorted(((response.num_thinking_tokens, response.is_right) for response in found), key=lambda pair: pair[0]),
         )
 
 
-def told(entry: Mapping[str, Any], count: Count) -> list[Told]:
-    """The responses of a line, one or more. Raises BadSample."""
+def responses_of(entry: Mapping[str, Any], count: Count) -> list[ResponseCounts]:
+    """Return the counts of all responses of a line. Raises BadSample."""
     try:
         if "reply" in entry:
-            return [_of_ours(reply) for reply in (entry["reply"], *entry.get("other_replies", ()))]
-        if found := [_of_ours(reply) for reply in _traced(entry)] or [_of_log(entry, text, count) for text in _responses(entry)]:
-            return [replace(one, is_right=grade) for one, grade in zip(found, _grades(entry, len(found)), strict=True)]
+            return [_of_own_reply(reply) for reply in (entry["reply"], *entry.get("other_replies", ()))]
+        if found := [_of_own_reply(reply) for reply in _traced_replies(entry)] or [
+            _of_text(entry, text, count) for text in _responses(entry)
+        ]:
+            return [replace(counts, is_right=grade) for counts, grade in zip(found, _grades(entry, len(found)), strict=True)]
     except (KeyError, TypeError, IndexError) as error:
-        raise BadSample(f"a sample without {error}") from None
-    raise BadSample("allowed: lines with 'reply' or 'error' (s1 eval, sweep, batch), 'filtered_resps' or 'resps' (lm-eval)")
+        raise BadSample(f"a sample lacks {error}") from None
+    raise BadSample("not a sample, allowed: lines with 'reply' or 'error' (s1 eval, sweep, batch), 'filtered_resps' or 'resps' (lm-eval)")
 
 
-def _of_ours(reply: Mapping[str, Any]) -> Told:
+def _of_own_reply(reply: Mapping[str, Any]) -> ResponseCounts:
     usage, thinking = reply["result"]["usage"], reply["thinking"].strip("\n")
-    return Told(
+    return ResponseCounts(
         num_thinking_tokens=usage["num_thinking_tokens"],
         num_answer_tokens=usage["num_answer_tokens"],
         num_prompt_tokens=usage["num_prompt_tokens"],
@@ -212,8 +214,8 @@ def _of_ours(reply: Mapping[str, Any]) -> Told:
     )
 
 
-def _traced(entry: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    """The replies that our model of lm-eval leaves in the sample log, with exact counts."""
+def _traced_replies(entry: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """Return the replies that our lm-eval model writes to the sample log, with exact counts."""
     arguments = entry.get("arguments")
     first = arguments.get("gen_args_0") if isinstance(arguments, Mapping) else None
     trace = first.get("arg_2") if isinstance(first, Mapping) else None
@@ -221,7 +223,7 @@ def _traced(entry: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
 
 
 def _grades(entry: Mapping[str, Any], number: int) -> list[bool | None]:
-    """Of each response of a line, or of the first one alone."""
+    """Return the grades of a line's responses: of each, or of the first and None for the others."""
     each = entry.get("exact_matches")
     if isinstance(each, list) and len(each) == number:
         return [_grade(right) for right in each]
@@ -229,27 +231,27 @@ def _grades(entry: Mapping[str, Any], number: int) -> list[bool | None]:
 
 
 def _grade(right: Any) -> bool | None:
-    return bool(right) if right in (0, 1) else None  # -1: the authors' mark of a metric that was left out
+    return bool(right) if right in (0, 1) else None  # the authors mark an omitted metric by -1
 
 
 def _responses(entry: Mapping[str, Any]) -> list[str]:
-    """The texts that a model said: the raw ones, as a task's filters may have cut them down to the answer, or to the first."""
+    """Return the responses' raw texts, since a task's filters may have reduced them to the answer or the first response."""
     filtered, raw = (_texts(entry.get(name, ())) for name in ("filtered_resps", "resps"))
     is_marked_by_filter_alone = any(map(_marker, filtered)) and not any(map(_marker, raw))
     return filtered if is_marked_by_filter_alone else raw or filtered
 
 
 def _texts(nested: Any) -> list[str]:
-    """Texts in lists; null, as the harness has it where a model gave nothing, is an empty one."""
+    """Return the texts of nested lists; null, the harness's mark of a missing response, is an empty text."""
     if nested is None or isinstance(nested, str):
         return [nested or ""]
     return [text for part in nested for text in _texts(part)]
 
 
-def _of_log(entry: Mapping[str, Any], text: str, count: Count) -> Told:
+def _of_text(entry: Mapping[str, Any], text: str, count: Count) -> ResponseCounts:
     thinking, answer = split(text)
     num_steps = text.count(STEPS_LEFT) or (len(thinking.split("\n")) if thinking else 0)
-    return Told(
+    return ResponseCounts(
         num_thinking_tokens=count(thinking),
         num_answer_tokens=count(answer),
         num_prompt_tokens=count(_prompt(entry)),
@@ -265,7 +267,7 @@ def _prompt(entry: Mapping[str, Any]) -> str:
 
 
 def split(text: str) -> tuple[str, str]:
-    """(thinking, answer) of a response with markers, see above."""
+    """Return (thinking, answer) of a response with markers, split as the module's docstring describes."""
     marker = _marker(text)
     if marker is None:
         return (_inner(f"{text}\n"), "") if text.lstrip().startswith(THINK_MARKERS) else ("", text)
@@ -286,13 +288,13 @@ def _has_answer(answer: str) -> bool:
     return "Answer:" in answer or "\\boxed" in answer
 
 
-def _is_over(one: Told, max_tokens: int | None, max_steps: int | None) -> bool:
-    limit = one.limit if max_tokens is None else max_tokens
-    return (limit is not None and one.num_thinking_tokens > limit) or (max_steps is not None and one.num_steps > max_steps)
+def _is_over(response: ResponseCounts, max_tokens: int | None, max_steps: int | None) -> bool:
+    limit = response.limit if max_tokens is None else max_tokens
+    return (limit is not None and response.num_thinking_tokens > limit) or (max_steps is not None and response.num_steps > max_steps)
 
 
-def _whole(one: Told) -> int:
-    return one.num_prompt_tokens + one.num_thinking_tokens + one.num_answer_tokens
+def _num_tokens(response: ResponseCounts) -> int:
+    return response.num_prompt_tokens + response.num_thinking_tokens + response.num_answer_tokens
 
 
 def _mean(numbers: Sequence[float]) -> float | None:

@@ -1,109 +1,82 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A task: questions whose right answers are known: one that comes with the package, a recipe (see ``_recipes``), or a file.
+"""Tasks: questions with known answers, read from files.
 
-What a file holds is said in ``_questions``; each of its questions has ``expected``.
+The format of a file is that of ``_questions``. An evaluation needs ``expected`` of each question, a sweep does not.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from importlib import resources
-from pathlib import Path
 from typing import IO, Any
 
 from s1_client import Prompt
 from s1_client._jsonl import Item, items
-from s1_client._suggest import how_to_install
-from s1_client.evaluation._grade import Expected
-from s1_client.evaluation._graders import grade
 from s1_client.evaluation._questions import question_of
-from s1_client.evaluation._recipes import NAMES, entries_of
+from s1_client.evaluation.grading.graders import grade
+from s1_client.evaluation.grading.text_match import Expected
 
-BUNDLED = ("arithmetic",)
-VARIED = ("thinking", "max_thinking_tokens", "num_ignore", "ignore_str", "num_samples")  # options that only a setting may say
-_MAX_PROBLEMS = 10  # that one message tells
+VARIED = ("thinking", "max_thinking_tokens", "num_ignore", "ignore_str", "num_samples")  # options that only a setting may set
+_MAX_PROBLEMS = 10  # in a message
 
 
 class BadTask(ValueError):
-    """A task that cannot be read; the message says where and what is allowed."""
+    """A task cannot be read; the message names the place, the value and what is allowed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """One question.
+    """A question, and its expected answer if there is one.
 
     Attributes:
-        id: its name in results.
-        prompt: a text, or a chat.
-        expected: the right answer.
-        grading: how an answer is held against it, a key of ``GRADERS``.
-        options: of its requests, by name; None leaves one to the server.
+        id: unique within the task; names the question in results.
+        prompt: a text or a chat.
+        expected: the right answer; None for a question that is not graded.
+        grading: the kind of grading, a key of ``GRADERS``; "" without ``expected``.
+        options: request options by name; None leaves an option to the server.
     """
 
     id: str
     prompt: Prompt
-    expected: Expected
-    grading: str
+    expected: Expected | None = None
+    grading: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
 
-    def is_right(self, answer: str) -> bool:
-        """Whether an answer is right. Raises MissingPackage, JudgeFailed and Ungraded."""
-        return grade(self.grading, answer, self.expected)
+    def is_right(self, answer: str) -> bool | None:
+        """Return whether an answer is right; None without ``expected``. Raises MissingPackage, JudgeFailed and Ungraded."""
+        return None if self.expected is None else grade(self.grading, answer, self.expected)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """Questions with a name."""
+    """A named sequence of questions with known answers."""
 
     name: str
     questions: Sequence[Question]
 
     def digest(self) -> str:
-        """A hash of the questions as they are asked: a mended reference is no other task."""
-        asked = [[one.id, one.prompt, *([one.options] if one.options else [])] for one in self.questions]
-        return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
+        """Return a hash of ids, prompts and options, which a corrected ``expected`` does not change."""
+        requests = [[question.id, question.prompt, *([question.options] if question.options else [])] for question in self.questions]
+        return hashlib.sha256(json.dumps(requests).encode()).hexdigest()[:16]
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON can hold it."""
+        """Return the task as JSON-compatible values."""
         return {"name": self.name, "questions": [asdict(question) for question in self.questions]}
 
 
 def task_of(data: dict[str, Any]) -> Task:
-    """The task out of ``Task.to_dict``."""
-    return Task(name=data["name"], questions=tuple(Question(**one) for one in data["questions"]))
+    """Return the task that ``Task.to_dict`` converted."""
+    return Task(name=data["name"], questions=tuple(Question(**question) for question in data["questions"]))
 
 
-def load_task(name: str) -> Task:
-    """The task of this name, or of this file. Raises BadTask."""
-    if name in NAMES:
-        return Task(name=name, questions=_recipe(name))
-    if name in BUNDLED:
-        with resources.files("s1_client.evaluation.tasks").joinpath(f"{name}.jsonl").open("rb") as file:
-            return Task(name=name, questions=read_questions(file, name))
-    try:
-        file = io.BytesIO(Path(name).read_bytes())  # a pipe can be read only once
-    except OSError as error:
-        allowed = f"{', '.join((*BUNDLED, *NAMES))}, or a file of questions"
-        raise BadTask(f"task: got {name!r}, allowed: {allowed} ({error.strerror})") from None
-    return Task(name=Path(name).stem, questions=read_questions(file, name))
+def read_questions(file: IO[bytes], where: str, *, varied: Collection[str] = VARIED, needs_expected: bool = True) -> tuple[Question, ...]:
+    """Return the questions of a file. Raises BadTask naming invalid lines and duplicate ids, or if the file has no question.
 
-
-def _recipe(name: str) -> tuple[Question, ...]:
-    try:
-        return tuple(_question(Item(line=number, value=entry), name) for number, entry in enumerate(entries_of(name), 1))
-    except ImportError as error:
-        raise BadTask(f"task {name} is read by lm-evaluation-harness: {how_to_install('lm-eval')} ({error})") from None
-    except OSError as error:
-        raise BadTask(f"task {name}: no data: {error}") from None
-
-
-def read_questions(file: IO[bytes], where: str) -> tuple[Question, ...]:
-    """The questions of a file. Raises BadTask naming the lines that are none, an id that is there twice, or that there is no question."""
+    ``varied`` are the options that a question must not name, because the settings do.
+    """
     found: dict[str, Question] = {}
     problems: list[str] = []
     lines: Counter[int] = Counter()
@@ -111,27 +84,29 @@ def read_questions(file: IO[bytes], where: str) -> tuple[Question, ...]:
         lines[item.line] += 1
         number = lines[item.line]
         try:
-            question = _question(item, f"q{item.line}" + (f"-{number}" if number > 1 else ""))
+            default_id = f"q{item.line}" + (f"-{number}" if number > 1 else "")
+            question = task_question(item, default_id, varied=varied, needs_expected=needs_expected)
         except ValueError as error:
             problems.append(f"{where}:{item.line}: {error}")
             continue
         if found.setdefault(question.id, question) is not question:
-            problems.append(f"{where}:{item.line}: id {question.id!r} is there twice")
+            problems.append(f"{where}:{item.line}: duplicate id {question.id!r}")
     if problems:
         more = len(problems) - _MAX_PROBLEMS
-        raise BadTask("\n".join([*problems[:_MAX_PROBLEMS], *([f"and {more} more lines"] if more > 0 else [])]))
+        raise BadTask("\n".join([*problems[:_MAX_PROBLEMS], *([f"and {more} more problems"] if more > 0 else [])]))
     if not found:
-        raise BadTask(f"{where}: no question")
+        raise BadTask(f"{where}: the file has no question")
     return tuple(found.values())
 
 
-def _question(item: Item, default_id: str) -> Question:
+def task_question(item: Item, default_id: str, *, varied: Collection[str] = VARIED, needs_expected: bool = True) -> Question:
+    """Return the question of an item. Raises ValueError if it is invalid or lacks the expected answer that it needs."""
     if item.problem is not None:
         raise ValueError(item.problem)
-    asks = question_of(item.value, item.line, varied=VARIED)
-    if asks.expected is None or asks.grading is None:
-        raise ValueError("expected: missing; an evaluation needs the right answer, a number or text")
-    if isinstance(asks.prompt, str) and not asks.prompt.strip():
-        raise ValueError("prompt: allowed: text that is not empty")
-    key = default_id if asks.id is None else str(asks.id)
-    return Question(id=key, prompt=asks.prompt, expected=asks.expected, grading=asks.grading, options=asks.options)
+    parsed = question_of(item.value, item.line, varied=varied)
+    if parsed.expected is None and needs_expected:
+        raise ValueError("expected: missing, allowed: the right answer, a number or text")
+    if isinstance(parsed.prompt, str) and not parsed.prompt.strip():
+        raise ValueError("prompt: empty, allowed: text that is not empty")
+    key = default_id if parsed.id is None else str(parsed.id)
+    return Question(id=key, prompt=parsed.prompt, expected=parsed.expected, grading=parsed.grading or "", options=parsed.options)

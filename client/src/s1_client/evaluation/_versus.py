@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two evaluations held against each other, as of two models: setting by setting, paired by question. Pure."""
+"""Compare two evaluations, for example of two models: setting by setting, paired by question. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from s1_client.evaluation._tasks import Task
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """An evaluation with its name, and the options that all of its requests had."""
+    """A graded evaluation with its name and the options common to its requests."""
 
     name: str
     task: Task
@@ -26,7 +26,7 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
-    """A setting that both evaluations asked. Accuracies (0 to 1) and mean thinking tokens are over the shared questions alone."""
+    """A setting of both evaluations. Accuracies (0 to 1) and mean thinking tokens cover only the shared questions."""
 
     setting: str
     accuracies: tuple[float, float]
@@ -36,11 +36,12 @@ class Pair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Versus:
-    """Two evaluations; ``notes`` say what they differ in beside the model.
+    """The comparison of two evaluations.
 
     Attributes:
-        num_questions: those that both tasks have: of one id and one text.
-        pairs: in the order of the second one's settings; differences are second less first.
+        num_questions: questions with the same id and prompt in both tasks.
+        notes: sentences about differences beside the model.
+        pairs: in the order of the second evaluation's settings; differences are second minus first.
     """
 
     names: tuple[str, str]
@@ -50,15 +51,15 @@ class Versus:
     pairs: Sequence[Pair]
 
     def to_json(self) -> str:
-        """All of it."""
+        """Return the whole comparison as indented JSON."""
         data = asdict(self)
-        for told, pair in zip(data["pairs"], self.pairs, strict=True):
-            told["comparison"]["can_be_told_apart"] = pair.comparison.can_be_told_apart
+        for item, pair in zip(data["pairs"], self.pairs, strict=True):
+            item["comparison"]["can_be_told_apart"] = pair.comparison.can_be_told_apart
         return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
 
 
 def versus(first: Evaluation, second: Evaluation) -> Versus:
-    """Hold the second against the first one, where both asked the same."""
+    """Compare the second evaluation with the first, over the questions and settings that both have."""
     shared = _shared(first.task, second.task)
     return Versus(
         names=(first.name, second.name),
@@ -70,20 +71,19 @@ def versus(first: Evaluation, second: Evaluation) -> Versus:
 
 
 def paired(first: Evaluation, second: Evaluation) -> tuple[Evaluation, Evaluation]:
-    """Return both with the figures of the shared questions alone: those with a sample in both, of settings that both asked."""
+    """Return both evaluations with figures over only the questions that have a sample in both, setting by setting."""
     shared, shares = _shared(first.task, second.task), (first.graded.shares, second.graded.shares)
-    questions = {
-        name: shared.intersection(*(of_one[name] for of_one in shares if name in of_one)) for name in shares[0].keys() | shares[1].keys()
-    }
+    names = shares[0].keys() | shares[1].keys()
+    questions = {name: shared.intersection(*(settings[name] for settings in shares if name in settings)) for name in names}
     return _among(first, questions), _among(second, questions)
 
 
-def _among(one: Evaluation, questions: Mapping[str, Collection[str]]) -> Evaluation:
-    return replace(one, graded=one.graded.among(questions))
+def _among(evaluation: Evaluation, questions: Mapping[str, Collection[str]]) -> Evaluation:
+    return replace(evaluation, graded=evaluation.graded.among(questions))
 
 
 def _shared(first: Task, second: Task) -> set[str]:
-    """The ids of questions of one text."""
+    """Return the ids of questions with the same prompt in both tasks."""
     prompts = {question.id: question.prompt for question in first.questions}
     return {question.id for question in second.questions if prompts.get(question.id) == question.prompt}
 
@@ -92,9 +92,9 @@ def _pairs(first: Evaluation, second: Evaluation) -> Iterator[Pair]:
     rows = {row.setting: row for row in first.graded.report.rows}
     for row in second.graded.report.rows:
         if row.setting in rows:
-            one, other = (f"{evaluation.name}: {row.setting}" for evaluation in (first, second))
+            names = [f"{evaluation.name}: {row.setting}" for evaluation in (first, second)]
             before, after = (evaluation.graded.shares.get(row.setting, {}) for evaluation in (first, second))
-            comparison = compare(one, other, {one: before, other: after})
+            comparison = compare(names[0], names[1], {names[0]: before, names[1]: after})
             if comparison is not None:
                 yield Pair(
                     setting=row.setting,
@@ -105,19 +105,20 @@ def _pairs(first: Evaluation, second: Evaluation) -> Iterator[Pair]:
 
 
 def _notes(first: Evaluation, second: Evaluation, shared: set[str]) -> Iterator[str]:
-    for one in (first, second):
-        if len(one.task.questions) > len(shared):
-            number = len(one.task.questions)
-            yield f"{one.name}: {number - len(shared)} of its {number} questions are not in both and are left out"
-    graded = [{q.id: (q.expected, q.grading) for q in one.task.questions if q.id in shared} for one in (first, second)]
+    both = (first, second)
+    for evaluation in both:
+        number = len(evaluation.task.questions)
+        if number > len(shared):
+            yield f"{evaluation.name}: {number - len(shared)} of its {number} questions are not in both evaluations and are left out"
+    graded = [{q.id: (q.expected, q.grading) for q in evaluation.task.questions if q.id in shared} for evaluation in both]
     num_regraded = sum(graded[0][question] != graded[1][question] for question in shared)
     if num_regraded:
-        yield f"{num_regraded} questions have another right answer or another grading in {second.name}"
-    options = [dict(one.options) for one in (first, second)]
+        yield f"{num_regraded} questions have a different expected answer or grading in {second.name}"
+    options = [dict(evaluation.options) for evaluation in both]
     names = sorted(name for name in options[0].keys() | options[1].keys() if options[0].get(name) != options[1].get(name))
     if names:
-        told = (f"{name} ({options[0].get(name, 'not given')}, {options[1].get(name, 'not given')})" for name in names)
-        yield f"their requests had different options: {', '.join(told)}"
-    settings = [{row.setting for row in one.graded.report.rows} for one in (first, second)]
+        differences = (f"{name} ({options[0].get(name, 'not given')}, {options[1].get(name, 'not given')})" for name in names)
+        yield f"their requests had different options: {', '.join(differences)}"
+    settings = [{row.setting for row in evaluation.graded.report.rows} for evaluation in both]
     if settings[0] != settings[1]:
-        yield f"settings of one alone are not compared: {', '.join(sorted(settings[0] ^ settings[1]))}"
+        yield f"settings of only one evaluation are not compared: {', '.join(sorted(settings[0] ^ settings[1]))}"

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Our own driver: a level of requests over one connection of the client library.
+"""The client library's own driver: runs the requests of a level over one connection.
 
-    concurrency     closed loop: so many clients, each sends its next request when it has its reply
-    request_rate    open loop: each request is sent when it is due, whatever became of those before it, and its latencies
-                    count from then; a driver or server that falls behind cannot hide it
+    concurrency     closed loop: N simulated clients, each sends its next request when its reply is complete
+    request_rate    open loop: each request is sent when it is due, whether or not earlier ones have ended. Its latencies
+                    count from the due time, so that a driver or server that falls behind shows in the figures.
 
-A request that fails is an observation, never the end of the level. Nothing is retried.
+A failed request is an observation like any other and does not end the level. Nothing is retried.
 """
 
 from __future__ import annotations
@@ -13,99 +13,106 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
-from s1_client._aio_stream import AsyncConnection, AsyncStream
-from s1_client._errors import InvalidRequest, S1Error
-from s1_client._exchange import Exchange
+from s1_client import AsyncClient, AsyncStream, Done, InvalidRequest, S1Error
 from s1_client._settings import Settings
 from s1_client.loadtest._jobs import Job, due_times, jobs
-from s1_client.loadtest._observed import Observed
+from s1_client.loadtest._observation import Observation
 from s1_client.loadtest._scenario import Scenario, Stage
 
-Ended = Callable[[Observed], None]
+OnRequestEnd = Callable[[Observation], None]
 
 
-def run_stage(settings: Settings, scenario: Scenario, stage: Stage, ended: Ended) -> list[Observed]:
-    """Hold a level; ``ended`` is told of each request when it is over. What was seen, in the order of the starts.
+def run_stage(settings: Settings, scenario: Scenario, stage: Stage, on_end: OnRequestEnd) -> list[Observation]:
+    """Run a level, call ``on_end`` with each request that ends, and return all observations in the order of their due times.
 
     Raises S1Error if the warm-up fails: then there is nothing to measure.
     """
-    return asyncio.run(_run_stage(replace(settings, deadline_s=scenario.deadline_s, max_retries=0), scenario, stage, ended))
+    return asyncio.run(_run_stage(settings, scenario, stage, on_end))
 
 
-async def _run_stage(settings: Settings, scenario: Scenario, stage: Stage, ended: Ended) -> list[Observed]:
-    connection = AsyncConnection(settings)
-    try:
+def _client(settings: Settings, deadline_s: float) -> AsyncClient:
+    return AsyncClient(
+        settings.address if settings.tls is None else f"grpcs://{settings.address}",
+        model=settings.model,
+        deadline_s=deadline_s,
+        connect_timeout_s=settings.connect_timeout_s,
+        max_retries=0,
+        keepalive_s=settings.keepalive_s,
+        tls=settings.tls,
+        metadata=dict(settings.metadata),
+        trust_env=settings.proxies,
+    )
+
+
+async def _run_stage(settings: Settings, scenario: Scenario, stage: Stage, on_end: OnRequestEnd) -> list[Observation]:
+    async with _client(settings, scenario.deadline_s) as client:
         stream = jobs(scenario, stage)
         measured = [next(stream) for _ in range(stage.load.num_requests)]
-        await _warm_up(_Level(connection, settings, lambda _: None), [next(stream) for _ in range(stage.load.num_warmup)], stage)
-        level = _Level(connection, settings, ended)
-        await (level.closed if stage.mode == "concurrency" else level.open)(measured, scenario, stage)
-    finally:
-        await connection.close()
-    return sorted(level.seen, key=lambda one: one.due_s)
+        await _warm_up(_Level(client, lambda _: None), [next(stream) for _ in range(stage.load.num_warmup)], stage)
+        level = _Level(client, on_end)
+        await (level.run_closed_loop if stage.mode == "concurrency" else level.run_open_loop)(measured, scenario, stage)
+    return sorted(level.seen, key=lambda seen: seen.due_s)
 
 
 async def _warm_up(level: _Level, measured: list[Job], stage: Stage) -> None:
-    width = int(stage.value) if stage.mode == "concurrency" else 1
+    num_clients = int(stage.value) if stage.mode == "concurrency" else 1
     pending = iter(measured)
-    await asyncio.gather(*(level.work_off(pending, stage.load.max_seconds) for _ in range(width)))
-    for one in level.seen:
-        if isinstance(one.error, S1Error):
-            raise one.error
+    await asyncio.gather(*(level.run_client(pending, stage.load.max_seconds) for _ in range(num_clients)))
+    for seen in level.seen:
+        if isinstance(seen.error, S1Error):
+            raise seen.error
 
 
 class _Level:
-    """One level while it is held."""
+    """A level while its requests run."""
 
-    def __init__(self, connection: AsyncConnection, settings: Settings, ended: Ended) -> None:
-        self.seen: list[Observed] = []
-        self._connection = connection
-        self._settings = settings
-        self._ended = ended
+    def __init__(self, client: AsyncClient, on_end: OnRequestEnd) -> None:
+        self.seen: list[Observation] = []
+        self._client = client
+        self._on_end = on_end
         self._started = time.monotonic()
 
-    async def closed(self, measured: list[Job], _scenario: Scenario, stage: Stage) -> None:
+    async def run_closed_loop(self, measured: list[Job], _scenario: Scenario, stage: Stage) -> None:
         pending = iter(measured)
-        await asyncio.gather(*(self.work_off(pending, stage.load.max_seconds) for _ in range(int(stage.value))))
+        await asyncio.gather(*(self.run_client(pending, stage.load.max_seconds) for _ in range(int(stage.value))))
 
-    async def open(self, measured: list[Job], scenario: Scenario, stage: Stage) -> None:
+    async def run_open_loop(self, measured: list[Job], scenario: Scenario, stage: Stage) -> None:
         async with asyncio.TaskGroup() as group:
             for job, due_s in zip(measured, due_times(scenario, stage), strict=False):
                 await asyncio.sleep(due_s - self._now())
-                group.create_task(self._ask(job, due_s))
+                group.create_task(self._run_request(job, due_s))
 
-    async def work_off(self, pending: Iterator[Job], max_seconds: float) -> None:
-        """As one client: a request after the other, while there is one and time for it."""
+    async def run_client(self, pending: Iterator[Job], max_seconds: float) -> None:
+        """Act as a single client: send pending requests one after the other until none is left or the time is over."""
         while self._now() < max_seconds and (job := next(pending, None)) is not None:
-            await self._ask(job, self._now())
+            await self._run_request(job, self._now())
 
-    async def _ask(self, job: Job, due_s: float) -> None:
-        seen = Observed(job=job, due_s=due_s, sent_s=self._now())
+    async def _run_request(self, job: Job, due_s: float) -> None:
+        seen = Observation(job=job, due_s=due_s, sent_s=self._now())
         self.seen.append(seen)
         try:
-            await self._follow(job, seen)
+            await self._read_reply(job, seen)
         except (S1Error, TypeError) as error:
             seen.error = error
         seen.ended_s = self._now()
-        self._ended(seen)
+        self._on_end(seen)
 
-    async def _follow(self, job: Job, seen: Observed) -> None:
-        work, settings = job.work, self._settings
-        exchange = Exchange(job.prompt, work.options, settings, "", time.monotonic(), is_streamed=work.stream)
-        telling: set[asyncio.Task[None]] = set()
-        async with AsyncStream(self._connection, exchange, settings.model) as stream:
+    async def _read_reply(self, job: Job, seen: Observation) -> None:
+        work = job.work
+        commands: set[asyncio.Task[None]] = set()
+        async with self._client.stream(job.prompt, deltas=work.stream, **work.options) as stream:
             try:
                 async for event in stream:
-                    seen.messages.append((self._now(), event))
-                    if not telling and seen.num_tokens >= (work.answer_now_after_tokens or work.cancel_after_tokens or float("inf")):
-                        telling.add(asyncio.create_task(self._tell(stream, seen)))  # beside: reading goes on
+                    if work.stream or event.ids or isinstance(event, Done):  # deltas of a whole reply have no ids
+                        seen.messages.append((self._now(), event))
+                    if not commands and seen.num_tokens >= (work.answer_now_after_tokens or work.cancel_after_tokens or float("inf")):
+                        commands.add(asyncio.create_task(self._send_command(stream, seen)))  # concurrently with reading
             finally:
-                await asyncio.gather(*telling)
+                await asyncio.gather(*commands)
 
-    async def _tell(self, stream: AsyncStream, seen: Observed) -> None:
-        """Tell the request what its job has for it; one that has ended meanwhile cannot be told."""
+    async def _send_command(self, stream: AsyncStream, seen: Observation) -> None:
+        """Send the command of the request's job (cancel or answer now); ignore that the request may have ended meanwhile."""
         try:
             await (stream.cancel() if seen.job.work.cancel_after_tokens else stream.answer_now())
         except InvalidRequest:
@@ -113,7 +120,7 @@ class _Level:
         except S1Error as error:
             seen.command_error = error
             return
-        seen.told_s = self._now()
+        seen.command_accepted_s = self._now()
 
     def _now(self) -> float:
         return time.monotonic() - self._started

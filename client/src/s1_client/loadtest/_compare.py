@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two runs side by side: ratios with 95% intervals by the bootstrap, and whether the runs can be told apart at all.
+"""Compare two runs: ratios with 95% bootstrap intervals, and whether a difference is distinguishable from noise.
 
-Requests are drawn again with replacement, in blocks of neighbours by their start, twice as many as ran at once: these shared
-their luck, and are no independent witnesses. The interval holds the middle 95% of the ratios so found. It covers
-the requests of these two runs, not what another day or another machine would bring.
+Neighbouring requests are correlated, so this is a block bootstrap: requests are resampled with replacement in blocks of
+neighbours by start time, twice as long as the level's concurrency. The interval holds the middle 95% of the resampled ratios.
+It covers the sampling noise of these two runs, not the variation between days or machines.
 """
 
 from __future__ import annotations
@@ -16,31 +16,31 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from s1_client.loadtest._metrics import METRICS, num_sampled_tokens
+from s1_client.loadtest._metric_definitions import METRICS, num_sampled_tokens
 from s1_client.loadtest._record import Level, Run
 from s1_client.loadtest._summary import Slo
 
 Numbers = NDArray[np.float64]
-Statistic = Callable[[Numbers], Numbers]  # of (…, requests, columns), for each …
-Verdict = Literal["higher", "lower", "not told apart", "too few"]
+Statistic = Callable[[Numbers], Numbers]  # (…, requests, columns) -> (…)
+Verdict = Literal["higher", "lower", "indistinguishable", "too few"]
 
 NUM_DRAWS = 1000
 SEED = 0
-MIN_REQUESTS, MIN_REQUESTS_P95 = 20, 100  # of each run: of fewer an interval would be a guess
+MIN_REQUESTS, MIN_REQUESTS_P95 = 20, 100  # in each run; with fewer an interval would be a guess
 MIN_BLOCKS = 10
 _INTERVAL = (2.5, 97.5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ratio:
-    """A figure of two runs at one load.
+    """The ratio of a figure between two runs at the same load.
 
     Attributes:
-        name: of the metric or rate, see ``_metrics.TERMS``.
+        name: the metric or rate, a key of ``_metric_definitions.TERMS``.
         statistic: "p50" or "p95" over requests (a request with several values counts with their mean), or "mean".
-        num_before, num_after: requests that it is of.
-        ratio: after / before; ``low`` and ``high`` bound its interval. None where there is none to give.
-        verdict: on ``after``; "not told apart" if the interval has 1 in it.
+        num_before, num_after: number of requests behind each figure.
+        ratio: after / before, None if ``before`` is 0; ``low`` and ``high`` bound its interval, None with too few requests.
+        verdict: whether ``after`` is higher or lower; "indistinguishable" if the interval contains 1.
     """
 
     mode: str
@@ -58,7 +58,7 @@ class Ratio:
 
 
 def compare(before: Run, after: Run, slo: Slo, *, seed: int = SEED) -> tuple[Ratio, ...]:
-    """Every figure that both runs have, at every load that both had. Equal seeds give equal intervals."""
+    """Return the ratios of all figures that both runs have, at all loads that both ran. Equal seeds give equal intervals."""
     random = np.random.default_rng(seed)
     others = {(level.mode, level.value, level.distribution): level for level in after.levels}
     pairs = ((level, others.get((level.mode, level.value, level.distribution))) for level in before.levels)
@@ -66,25 +66,24 @@ def compare(before: Run, after: Run, slo: Slo, *, seed: int = SEED) -> tuple[Rat
 
 
 def _ratios(before: Level, after: Level, slo: Slo, random: np.random.Generator) -> Iterator[Ratio]:
-    """At a rate throughput is what was asked for, and is not compared."""
+    """Throughput is not compared at a request rate, because the rate fixes it."""
     figures: list[tuple[str, str, Iterator[_Side], Statistic, int]] = []
     levels = (before, after)
     if before.mode == "concurrency":
-        figures.append(("tokens_per_s", "mean", map(_flow, levels), _per_s, MIN_REQUESTS))
+        figures.append(("tokens_per_s", "mean", map(_throughput, levels), _per_s, MIN_REQUESTS))
     figures.append(("share_good", "mean", (_good(level, slo) for level in levels), _mean, MIN_REQUESTS))
     for name in METRICS:
         figures.append((name, "p50", (_means(name, level) for level in levels), _percentile(50), MIN_REQUESTS))
         figures.append((name, "p95", (_means(name, level) for level in levels), _percentile(95), MIN_REQUESTS_P95))
-    for name, statistic, sides, function, least in figures:
-        one, other = sides
-        is_told = statistic != "p95" or min(one.num, other.num) >= least  # p50 says already that there are too few
-        if one.num and other.num and is_told:
-            yield _ratio(before, (name, statistic), one, other, function, least, random)
+    for name, statistic, (first, second), function, least in figures:
+        is_shown = statistic != "p95" or min(first.num, second.num) >= least  # p50 already says that there are too few
+        if first.num and second.num and is_shown:
+            yield _ratio(before, (name, statistic), first, second, function, least, random)
 
 
 @dataclass(frozen=True, slots=True)
 class _Side:
-    """Requests of a level, a row each, in the order of their starts; ``block``: how many of them share their luck."""
+    """The requests of a level, a row each, in the order of their starts; ``block``: length of the resampled blocks."""
 
     rows: Numbers
     block: int
@@ -94,7 +93,7 @@ class _Side:
         return len(self.rows)
 
     def draws(self, random: np.random.Generator) -> Numbers:
-        """(NUM_DRAWS, requests, columns); the last row is the first one's neighbour."""
+        """Return resampled rows, shape (NUM_DRAWS, requests, columns). Blocks wrap around from the last row to the first."""
         starts = random.integers(self.num, size=(NUM_DRAWS, -(-self.num // self.block), 1))
         indices = (starts + np.arange(self.block)) % self.num
         drawn: Numbers = self.rows[indices.reshape(NUM_DRAWS, -1)[:, : self.num]]
@@ -103,12 +102,12 @@ class _Side:
 
 def _side(level: Level, rows: Iterable[tuple[float, ...]]) -> _Side:
     found = np.array(list(rows), dtype=np.float64)
-    return _Side(found, max(1, min(round(2 * _at_once(level)), len(found) // MIN_BLOCKS)))
+    return _Side(found, max(1, min(round(2 * _concurrency(level)), len(found) // MIN_BLOCKS)))
 
 
-def _at_once(level: Level) -> float:
-    in_all_s = sum(request.request_latency_ms for request in level.requests) / 1e3
-    return in_all_s / level.duration_s if level.duration_s > 0 else 1.0
+def _concurrency(level: Level) -> float:
+    total_s = sum(request.request_latency_ms for request in level.requests) / 1e3
+    return total_s / level.duration_s if level.duration_s > 0 else 1.0
 
 
 def _means(name: str, level: Level) -> _Side:
@@ -120,10 +119,10 @@ def _good(level: Level, slo: Slo) -> _Side:
     return _side(level, ((float(slo.is_good(request)),) for request in level.requests))
 
 
-def _flow(level: Level) -> _Side:
-    """Tokens, and the time that they took of those at once: by Little's law their ratio is the throughput."""
-    at_once = _at_once(level)
-    return _side(level, ((num_sampled_tokens(request), request.request_latency_ms / 1e3 / at_once) for request in level.done))
+def _throughput(level: Level) -> _Side:
+    """Return rows of (tokens, request latency / concurrency): by Little's law the ratio of their sums is the throughput."""
+    concurrency = _concurrency(level)
+    return _side(level, ((num_sampled_tokens(request), request.request_latency_ms / 1e3 / concurrency) for request in level.done))
 
 
 def _per_s(rows: Numbers) -> Numbers:
@@ -136,7 +135,7 @@ def _mean(rows: Numbers) -> Numbers:
 
 
 def _percentile(percent: float) -> Statistic:
-    """As numpy's own, which is ten times slower on many small rows."""
+    """Return a statistic equal to numpy's percentile, which is ten times slower on many small rows."""
 
     def read(rows: Numbers) -> Numbers:
         ordered = np.sort(rows[..., 0], axis=-1)
@@ -148,21 +147,21 @@ def _percentile(percent: float) -> Statistic:
 
 
 def _ratio(
-    level: Level, figure: tuple[str, str], one: _Side, other: _Side, function: Statistic, least: int, random: np.random.Generator
+    level: Level, figure: tuple[str, str], first: _Side, second: _Side, function: Statistic, least: int, random: np.random.Generator
 ) -> Ratio:
-    before, after = float(function(one.rows)), float(function(other.rows))
+    before, after = float(function(first.rows)), float(function(second.rows))
     low = high = None
-    if min(one.num, other.num) >= least:
-        drawn, drawn_after = function(one.draws(random)), function(other.draws(random))
-        if drawn.min() > 0:  # else a ratio may be anything
-            low, high = (float(bound) for bound in np.percentile(drawn_after / drawn, _INTERVAL))
+    if min(first.num, second.num) >= least:
+        drawn_before, drawn_after = function(first.draws(random)), function(second.draws(random))
+        if drawn_before.min() > 0:  # otherwise the ratio is undefined
+            low, high = (float(bound) for bound in np.percentile(drawn_after / drawn_before, _INTERVAL))
     return Ratio(
         mode=level.mode,
         value=level.value,
         name=figure[0],
         statistic=figure[1],
-        num_before=one.num,
-        num_after=other.num,
+        num_before=first.num,
+        num_after=second.num,
         before=before,
         after=after,
         ratio=after / before if before > 0 else None,
@@ -175,4 +174,4 @@ def _ratio(
 def _verdict(low: float | None, high: float | None) -> Verdict:
     if low is None or high is None:
         return "too few"
-    return "higher" if low > 1 else "lower" if high < 1 else "not told apart"
+    return "higher" if low > 1 else "lower" if high < 1 else "indistinguishable"

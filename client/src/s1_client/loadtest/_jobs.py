@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What each request of a level asks, and when it is due. The same for every driver; knows no server."""
+"""The requests of a level: their prompts, options and due times. The same for both drivers; knows no server."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from s1_client.loadtest._scenario import Scenario, Stage, Work
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One request.
+    """A request that a driver is to send.
 
     Attributes:
-        number: in its level, from 0.
-        prompt: begins with seed, level and number, so that no KV cache holds it from another one.
+        number: its number in the level, from 0.
+        prompt: begins with seed, level and number, so that no KV cache holds the prefix from another request.
     """
 
     number: int
@@ -29,7 +29,7 @@ class Job:
 
 
 def jobs(scenario: Scenario, stage: Stage) -> Iterator[Job]:
-    """Without end; the kinds of work are spread evenly by their shares."""
+    """Yield the requests of a level without end; kinds of work are interleaved evenly by their shares."""
     for number, work in zip(count(), cycle(_spread(scenario.work)), strict=False):
         name = f"{scenario.seed}.{stage.number}.{number + 1}"
         yield Job(number=number, work=work, prompt=_short(name, number) if work.prompts == "short" else _long(name, number))
@@ -47,7 +47,7 @@ def _short(name: str, number: int) -> str:
 
 def _long(name: str, number: int) -> str:
     passages, questions = _texts()["passages"], _texts()["questions"]
-    first = number % len(passages)  # each begins with another passage
+    first = number % len(passages)  # consecutive documents begin with different passages
     document = "\n\n".join(passages[first:] + passages[:first])
     return f"Exercise {name}.\n\n{document}\n\n{questions[number % len(questions)]}"
 
@@ -59,10 +59,10 @@ def _texts() -> dict[str, list[str]]:
 
 
 def due_times(scenario: Scenario, stage: Stage) -> list[float]:
-    """When each request of a level at a rate is due, in seconds from its start; those beyond its time are left out."""
-    chance = random.Random(scenario.seed)  # noqa: S311  # no secret
+    """Return the due times of a level at a request rate, in seconds from its start; those after ``max_seconds`` are left out."""
+    generator = random.Random(scenario.seed)  # noqa: S311  # no secret
     times, now = [], 0.0
     for _ in range(stage.load.num_requests):
         times.append(now)
-        now += chance.expovariate(stage.value) if stage.distribution == "poisson" else 1 / stage.value
+        now += generator.expovariate(stage.value) if stage.distribution == "poisson" else 1 / stage.value
     return [time for time in times if time < stage.load.max_seconds]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The machine that we run on."""
+"""Describe the machine that the load test runs on."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _TIMEOUT_S = 10.0
 
 
 def this_machine() -> Machine:
-    """CPU, cores that we may use, memory, and GPUs as nvidia-smi names them."""
+    """Return CPU, usable cores, memory, and the GPUs as nvidia-smi names them."""
     pages, page_bytes = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
     return Machine(cpu=_cpu(), num_cores=len(os.sched_getaffinity(0)), memory_bytes=pages * page_bytes, gpus=_gpus())
 
@@ -29,9 +29,9 @@ def _cpu() -> str:
 
 
 def _gpus() -> tuple[str, ...] | None:
-    asked = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
     try:
-        told = subprocess.run(asked, capture_output=True, text=True, timeout=_TIMEOUT_S, check=True).stdout
+        output = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=True).stdout
     except (OSError, subprocess.SubprocessError):
         return None
-    return tuple(line.strip() for line in told.splitlines() if line.strip())
+    return tuple(line.strip() for line in output.splitlines() if line.strip())

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The record of a run: one JSON file, ``run.json``, with every request's own values, so that any percentile can be
+"""The record of a run: a JSON file, ``run.json``, with the values of every request, so that any percentile can be
 computed from it later.
 
 The file is the class ``Run`` as JSON: an object has exactly the fields of its class, a tuple is a list, None is null.
-Reading refuses unknown fields, missing ones and wrong types, by name. Times are floats, in milliseconds (``_ms``) or
-seconds (``_s``); counts are tokens unless they say otherwise.
+Reading rejects unknown fields, missing fields and wrong types, by name. Times are floats, in milliseconds (``_ms``) or
+seconds (``_s``).
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from s1_client.loadtest._typed import Malformed, decode
 
 SCHEMA = "s1-loadtest/1"
 DONE = "done"
-NUM_DECIMALS = 4  # of times in the file: a tenth of a microsecond
+NUM_DECIMALS = 4  # of times in ms in the file: a tenth of a microsecond
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Latencies:
-    """Milliseconds between the tokens that the model sampled, by phase.
+    """Milliseconds between consecutive sampled tokens, by phase.
 
-    A message that carries n ids and comes g ms behind the one before gives g / n, n times. There is no entry for the
-    first message of a phase, nor for the one behind a refused end: that is ``Request.ignore_costs_ms``.
+    A message with n ids that arrives g ms after the previous one gives n entries of g / n. There is no entry for the
+    first message of a phase, nor for the first one after a refused end: see ``Request.ignore_costs_ms``.
     """
 
     thinking: tuple[float, ...] = ()
@@ -36,35 +36,35 @@ class Latencies:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What came of one request.
+    """The outcome of a request.
 
     Attributes:
-        work: which of the scenario's kinds of work it was.
-        prompt: number of its prompt; no two requests of a level have the same one.
-        start_s: when it was due, since the level began. At a request rate that is the schedule, whether or not the driver was
-            late; all its latencies count from here.
-        sent_s: when it was sent, since the level began.
-        end: "done", or the name of the error's class, as s1_client has it ("Overloaded").
-        message: the error's; None if there was none.
+        work: name of its kind of work in the scenario.
+        prompt: number of its prompt, unique within a level.
+        start_s: due time, since the level began. At a request rate this is the schedule, even if the driver sent it late; all
+            latencies count from here.
+        sent_s: send time, since the level began.
+        end: "done", or the name of the error's class in s1_client ("Overloaded").
+        message: the error message; None without an error.
         max_thinking_tokens, num_ignore: as the server applied them; None if the request failed.
-        num_prompt_tokens, num_thinking_tokens: the server's account, or for a failed request what came of it.
-        num_injected_tokens: of the thinking, those that the server put in.
-        num_answer_tokens: those that were sampled.
-        num_ignored: ends of thinking that were refused.
-        num_rounds: rounds of the loop.
-        num_messages: responses that carried something.
+        num_prompt_tokens, num_thinking_tokens: from the server's ledger; for a failed request None, and the tokens that arrived.
+        num_injected_tokens: injected tokens among the thinking tokens.
+        num_answer_tokens: sampled tokens of the answer.
+        num_ignored: refused ends of thinking.
+        num_rounds: rounds of the reply.
+        num_messages: responses that carried an event.
         thinking_end, answer_end: why each phase ended, see ``s1_client.Result``; None if the request failed.
-        request_latency_ms: to the last message, or to the error.
-        time_to_first_token_ms: to the first message with a token that was sampled (what a preset puts in first comes before the
-            engine has done anything); None if there was none, or the reply was not streamed.
+        request_latency_ms: until the last message or the error.
+        time_to_first_token_ms: until the first message with a sampled token (tokens that a preset injects first arrive before the
+            engine has done anything); None without such a message or without streaming.
         time_to_first_answer_token_ms: the same for the answer.
-        inter_token_latencies_ms: see ``Latencies``.
-        answer_gap_ms: from the last id of the thinking to the first one of the answer that was sampled.
-        ignore_costs_ms: for each refused end, from the last id before it to the first one that was sampled behind it.
-        round_gaps_ms: on the server, before each round but the first: from the end of the round before to the engine's call.
-        num_tokens_recomputed: prompt tokens of the rounds behind the first that the engine did not find in its KV cache, at most;
-            None if the engine does not tell.
-        checks: what is wrong with the reply; empty = nothing.
+        inter_token_latencies_ms: between sampled tokens, see ``Latencies``.
+        answer_gap_ms: from the last sampled token of the thinking to the first sampled token of the answer.
+        ignore_costs_ms: for each refused end, from the last sampled token before it to the first sampled token after it.
+        round_gaps_ms: on the server, for each round but the first: from the end of the previous round to the engine call.
+        num_tokens_recomputed: upper bound of the prompt tokens, from the second round on, that the engine did not find in its KV
+            cache; None if the engine does not report it.
+        checks: faults of the reply, one sentence each; empty if it is correct.
     """
 
     work: str
@@ -96,23 +96,23 @@ class Request:
 
     @property
     def is_done(self) -> bool:
-        """It ended with a reply, right or wrong."""
+        """Whether it ended with a complete reply, correct or not."""
         return self.end == DONE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Level:
-    """One load, held until its requests have ended.
+    """A load and the requests that were run at it.
 
     Attributes:
-        value: requests at once, or requests a second.
-        distribution: of the gaps between requests at a rate; None at a concurrency.
-        duration_s: from the first request's start to the last one's end.
-        num_warmup: requests that were made before, and are not here.
+        value: the concurrency, or the request rate in 1/s.
+        distribution: of the gaps between requests at a request rate; None at a concurrency.
+        duration_s: from the start of the first request to the end of the last.
+        num_warmup: requests before the level, which are not in ``requests``.
         requests: in the order of their starts.
-        server: how far each counter of the server's /metrics went on, by name and labels as they stand there; None if the
-            metrics could not be read.
-        problems: what is wrong with the level as a whole; empty = nothing.
+        server: increments of the counters of the server's /metrics, by name and labels as written there; None if the metrics
+            could not be read.
+        problems: problems of the level as a whole; empty if there are none.
     """
 
     mode: Literal["concurrency", "request_rate"]
@@ -126,13 +126,13 @@ class Level:
 
     @property
     def done(self) -> list[Request]:
-        """Those that ended with a reply."""
+        """The requests that ended with a complete reply."""
         return [request for request in self.requests if request.is_done]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """The machine that the driver ran on. ``gpus``: a name each, None if that could not be found out."""
+    """The machine that the driver ran on. ``gpus``: their names, None if they could not be determined."""
 
     cpu: str
     num_cores: int
@@ -142,17 +142,17 @@ class Machine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """A scenario, run once.
+    """A single run of a scenario.
 
     Attributes:
-        label: what the user calls it.
+        label: the user's name for the run.
         started_at: ISO 8601, UTC.
-        driver_version: of s1-client or of perf_analyzer.
-        server_version: Triton's.
-        model: its name on the server.
-        scenario: the scenario's whole data, and beside it its name and a hash of the data.
-        engine: what the server tells of its engine: "engine_model", "preset", "max_context_tokens", and its "manifest" if it has one.
-        roofline: the limit of the server's GPUs, if the user gave a plan of them.
+        driver_version: version of s1-client or of perf_analyzer.
+        server_version: Triton's version.
+        model: name of the model on the server.
+        scenario: all data of the scenario; ``scenario_hash`` is a hash of it without the seed.
+        engine: reported by the server: "engine_model", "preset", "max_context_tokens", and "manifest" and "tokens_per_block" if known.
+        roofline: upper bound of the server's GPUs, if the user gave an engine plan.
     """
 
     schema: Literal["s1-loadtest/1"] = "s1-loadtest/1"
@@ -172,23 +172,23 @@ class Run:
     roofline: Roofline | None = None
 
     def to_json(self) -> str:
-        """The file's text."""
+        """Return the JSON text of the record, times rounded to ``NUM_DECIMALS``."""
         return json.dumps(_rounded(asdict(self)), ensure_ascii=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Run:
-        """Read it. Raises Malformed for anything that is no such record."""
+        """Parse a record. Raises Malformed if the text is not a record of this schema."""
         try:
             data = json.loads(text)
         except ValueError as error:
-            raise Malformed(f"it is no JSON: {error}") from None
+            raise Malformed(f"not JSON: {error}") from None
         if isinstance(data, dict) and data.get("schema") != SCHEMA:
             raise Malformed(f"schema: got {data.get('schema')!r}, allowed: {SCHEMA!r}")
         return decode(cls, data)
 
 
 def read(path: Path) -> Run:
-    """The record at ``path``. Raises Malformed, with the path, and OSError."""
+    """Return the record at ``path``. Raises Malformed, with the path, and OSError."""
     try:
         return Run.from_json(path.read_text(encoding="utf-8"))
     except (Malformed, UnicodeDecodeError) as error:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A scenario, level by level, to the record of a run."""
+"""Run a scenario level by level and return the record of the run."""
 
 from __future__ import annotations
 
@@ -13,57 +13,57 @@ from typing import Any, Protocol
 from s1_client._errors import S1Error
 from s1_client._settings import Settings
 from s1_client.loadtest import _client_driver, _perf_analyzer
-from s1_client.loadtest._counters import read_counters, went_on
+from s1_client.loadtest._counters import counter_deltas, read_counters
 from s1_client.loadtest._machine import this_machine
-from s1_client.loadtest._observed import Observed, request_of
+from s1_client.loadtest._observation import Observation, request_of
 from s1_client.loadtest._perf_analyzer import Attempt
 from s1_client.loadtest._record import Level, Run
 from s1_client.loadtest._roofline import Roofline
 from s1_client.loadtest._scenario import Scenario, Stage
 
-METRICS_AGE_S = 0.5  # s1 renews its own every quarter of a second
-TOKENS_PER_BLOCK = 32  # of the KV cache of every engine that does not say otherwise
+METRICS_AGE_S = 0.5  # s1 updates its own metrics every 0.25 s
+TOKENS_PER_BLOCK = 32  # KV cache block size of an engine that does not report it
 
 
 class Server(Protocol):
-    """What a server tells of itself. Every part of it may raise S1Error."""
+    """The server's own description. Every member may raise S1Error."""
 
     @property
     def version(self) -> str:
-        """Triton's own."""
+        """The version of Triton on the server."""
         ...
 
     def parameter(self, model: str, name: str) -> str | None:
-        """Of a loaded model's configuration."""
+        """Return a parameter of a loaded model's configuration, None if it is not set."""
         ...
 
 
-class Watcher(Protocol):
-    """Who is told how it goes."""
+class ProgressListener(Protocol):
+    """Receives the progress of a run."""
 
-    def level_begins(self, stage: Stage) -> None:
-        """One more level."""
+    def level_started(self, stage: Stage) -> None:
+        """Called when a level starts."""
         ...
 
-    def request_ended(self, seen: Observed) -> None:
-        """Of that level; perf_analyzer's are told together at its end."""
+    def request_ended(self, seen: Observation) -> None:
+        """Called for each finished request of the level; with perf_analyzer for all of them at the end of the level."""
         ...
 
     def level_ended(self, level: Level) -> None:
-        """With what came of it."""
+        """Called with the record of a level that has ended."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What is to be run.
+class LoadTest:
+    """A load test to run: the scenario, the server and the driver.
 
     Attributes:
-        settings: where the server is, and the model.
-        perf_analyzer: the program that makes the load; None: we do.
-        metrics_url: of the server's /metrics; None: they are not read.
-        folder: for perf_analyzer's files.
-        roofline: the limit of the server's GPUs, if it is known.
+        settings: address of the server, and the model.
+        perf_analyzer: program that makes the load; None for the client library's own driver.
+        metrics_url: URL of the server's /metrics; None to leave them out.
+        folder: where perf_analyzer's files are written.
+        roofline: upper bound of the server's GPUs, if known.
     """
 
     scenario: Scenario
@@ -76,55 +76,55 @@ class Plan:
     roofline: Roofline | None = None
 
 
-def run(plan: Plan, server: Server, watcher: Watcher) -> Run:
-    """Hold every level. Raises S1Error if the server is not there, Unsuitable, and OSError for /metrics and files."""
+def run(test: LoadTest, server: Server, listener: ProgressListener) -> Run:
+    """Run all levels. Raises S1Error if the server cannot be reached, Unsuitable, and OSError for /metrics and files."""
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    if plan.perf_analyzer:
-        _perf_analyzer.check(plan.scenario, plan.settings)
+    if test.perf_analyzer:
+        _perf_analyzer.check(test.scenario, test.settings)
     version, levels = server.version, list[Level]()
     engine: dict[str, str] = {}
-    for stage in plan.scenario.stages:
-        watcher.level_begins(stage)
-        before = read_counters(plan.metrics_url)
-        attempt = _attempt(plan, stage, watcher)
+    for stage in test.scenario.stages:
+        listener.level_started(stage)
+        before = read_counters(test.metrics_url)
+        attempt = _attempt(test, stage, listener)
         if before is not None:
             time.sleep(METRICS_AGE_S)
-        counters = went_on(before, read_counters(plan.metrics_url))
-        engine = engine or _engine(next((one.result.effective for one in attempt.seen if one.result), {}), server)
+        counters = counter_deltas(before, read_counters(test.metrics_url))
+        engine = engine or _engine(next((seen.result.effective for seen in attempt.seen if seen.result), {}), server)
         levels.append(_level(stage, attempt, counters, engine))
-        watcher.level_ended(levels[-1])
+        listener.level_ended(levels[-1])
     return Run(
-        label=plan.label,
+        label=test.label,
         started_at=started,
-        driver="perf_analyzer" if plan.perf_analyzer else "client",
-        driver_version=_perf_analyzer.version(plan.perf_analyzer) if plan.perf_analyzer else metadata.version("s1-client"),
-        url=plan.settings.address,
+        driver="perf_analyzer" if test.perf_analyzer else "client",
+        driver_version=_perf_analyzer.version(test.perf_analyzer) if test.perf_analyzer else metadata.version("s1-client"),
+        url=test.settings.address,
         server_version=version,
-        model=plan.settings.model,
+        model=test.settings.model,
         machine=this_machine(),
-        scenario_name=plan.scenario_name,
-        scenario_hash=plan.scenario.hash(),
-        scenario=plan.scenario.to_dict(),
+        scenario_name=test.scenario_name,
+        scenario_hash=test.scenario.hash(),
+        scenario=test.scenario.to_dict(),
         engine=engine,
         levels=tuple(levels),
-        roofline=plan.roofline,
+        roofline=test.roofline,
     )
 
 
-def _attempt(plan: Plan, stage: Stage, watcher: Watcher) -> Attempt:
-    if plan.perf_analyzer is None:
-        return Attempt(seen=_client_driver.run_stage(plan.settings, plan.scenario, stage, watcher.request_ended))
-    files = plan.folder / f"level-{stage.number}"
-    attempt = _perf_analyzer.run_stage(plan.perf_analyzer, plan.settings, plan.scenario, stage, files)
+def _attempt(test: LoadTest, stage: Stage, listener: ProgressListener) -> Attempt:
+    if test.perf_analyzer is None:
+        return Attempt(seen=_client_driver.run_stage(test.settings, test.scenario, stage, listener.request_ended))
+    files = test.folder / f"level-{stage.number}"
+    attempt = _perf_analyzer.run_stage(test.perf_analyzer, test.settings, test.scenario, stage, files)
     for seen in attempt.seen:
-        watcher.request_ended(seen)
+        listener.request_ended(seen)
     return attempt
 
 
 def _level(stage: Stage, attempt: Attempt, counters: dict[str, float] | None, engine: dict[str, str]) -> Level:
     tokens_per_block = int(engine.get("tokens_per_block", TOKENS_PER_BLOCK))
     requests = tuple(request_of(seen, tokens_per_block) for seen in attempt.seen)
-    silent = () if any(request.is_done for request in requests) else ("no request was answered",)
+    unanswered = () if any(request.is_done for request in requests) else ("no request was answered",)
     return Level(
         mode=stage.mode,
         value=stage.value,
@@ -133,18 +133,18 @@ def _level(stage: Stage, attempt: Attempt, counters: dict[str, float] | None, en
         num_warmup=stage.load.num_warmup,
         requests=requests,
         server=counters,
-        problems=attempt.problems + silent,
+        problems=attempt.problems + unanswered,
     )
 
 
 def _engine(effective: dict[str, Any], server: Server) -> dict[str, str]:
-    """What a reply and the engine model's configuration tell; an engine on another server tells less."""
-    told: dict[str, str] = {name: str(effective[name]) for name in ("engine_model", "preset", "max_context_tokens") if name in effective}
+    """Describe the engine from a reply and the engine model's configuration; an engine on another server has no configuration."""
+    engine: dict[str, str] = {name: str(effective[name]) for name in ("engine_model", "preset", "max_context_tokens") if name in effective}
     for name, parameter in (("manifest", "engine_manifest"), ("tokens_per_block", "block_size")):
         try:
-            value = server.parameter(told["engine_model"], parameter) if "engine_model" in told else None
+            value = server.parameter(engine["engine_model"], parameter) if "engine_model" in engine else None
         except S1Error:
             value = None
         if value is not None:
-            told[name] = value
-    return told
+            engine[name] = value
+    return engine

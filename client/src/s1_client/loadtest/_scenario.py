@@ -1,25 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Scenarios: what is asked, how much of it at once, and what may fail. Data files (TOML); knows no server.
+"""Scenarios: the requests, the loads and the allowed errors of a load test. Data files (TOML); knows no server.
 
     about = "Short questions, a budget of 256 tokens."
 
-    [[work]]                     # a kind of request; several make a mix
+    [[work]]                     # a kind of request; several kinds make a mix
     name = "b256"
     share = 1                    # of the mix
-    prompts = "short"            # short: 10 to 40 tokens; long: some 1,500
+    prompts = "short"            # short: 10 to 40 tokens; long: about 1,500
     stream = true
-    options = { max_thinking_tokens = 256, num_ignore = 1, max_tokens = 64 }   # as a request has them
-    # answer_now_after_tokens = 16, or cancel_after_tokens = 16: what the client does when so many tokens have come
+    options = { max_thinking_tokens = 256, num_ignore = 1, max_tokens = 64 }   # the request's options
+    # answer_now_after_tokens = 16, or cancel_after_tokens = 16: the client sends this command after so many tokens
 
     [[load]]                     # a level for each value, one after the other
-    concurrency = [1, 4, 16]     # requests at once; or request_rate = [0.5, 1.0], a second,
-    # distribution = "poisson"   # of the gaps of a rate, or "constant", the default
-    num_requests = 32            # of each level
-    num_warmup = 2               # before it, not counted
+    concurrency = [1, 4, 16]     # requests in flight; or request_rate = [0.5, 1.0], in requests per second
+    # distribution = "poisson"   # of the gaps at a request rate; the default is "constant"
+    num_requests = 32            # in each level
+    num_warmup = 2               # before each level, not measured
     max_seconds = 600.0          # no request of the level starts later
 
-Beside them there may stand ``deadline_s`` (300), for each request, ``allowed_errors``, errors of s1_client that do not
-make the run a failure, and ``seed`` (0): another one makes other Poisson gaps, and other beginnings of the prompts.
+Optional top-level keys: ``deadline_s`` (300) of each request; ``allowed_errors``, names of s1_client's errors that do not
+fail the run; ``seed`` (0), which changes the Poisson gaps and the beginnings of the prompts.
 """
 
 from __future__ import annotations
@@ -31,21 +31,22 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from s1_client._errors import InvalidRequest
+from s1_client._errors import ERROR_KINDS, InvalidRequest
 from s1_client._wire import infer_request
 from s1_client.loadtest._typed import Malformed, decode
 
-_OWN = ("num_samples",)  # a request of a load test has one sample
-ErrorName = Literal[
-    "ConnectionFailed", "AccessDenied", "ServerNotReady", "Overloaded", "DeadlineExceeded", "Cancelled", "ServerFailed", "EngineFailed"
-]
+_EXCLUDED = ("num_samples",)  # every request of a load test has a single sample
+if TYPE_CHECKING:
+    ErrorName = str
+else:
+    ErrorName = Literal[tuple(kind.error.__name__ for kind in ERROR_KINDS if kind.error is not InvalidRequest)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """A kind of request, see above. ``options``: as ``s1_client.Options`` has them."""
+    """A kind of request, as in the module's example. ``options``: fields of ``s1_client.Options``."""
 
     name: str
     prompts: Literal["short", "long"]
@@ -58,11 +59,11 @@ class Work:
     def __post_init__(self) -> None:
         _at_least(1, share=self.share, answer_now_after_tokens=self.answer_now_after_tokens, cancel_after_tokens=self.cancel_after_tokens)
         if self.has_command and not self.stream:
-            raise Malformed("stream: got False, allowed: true, where the client acts on what has come")
+            raise Malformed("stream: got False, allowed: true, because the client counts the tokens that have arrived")
         if self.answer_now_after_tokens and self.cancel_after_tokens:
-            raise Malformed("cancel_after_tokens: not together with answer_now_after_tokens")
-        for name in set(self.options) & set(_OWN):
-            raise Malformed(f"options.{name}: not in a load test")
+            raise Malformed("cancel_after_tokens: not allowed together with answer_now_after_tokens")
+        for name in set(self.options) & set(_EXCLUDED):
+            raise Malformed(f"options.{name}: not allowed in a load test")
         try:
             infer_request("", self.options, stream=True)
         except (TypeError, InvalidRequest) as error:
@@ -70,13 +71,13 @@ class Work:
 
     @property
     def has_command(self) -> bool:
-        """The client tells a running request something."""
+        """Whether the client sends a command to the running request."""
         return bool(self.answer_now_after_tokens or self.cancel_after_tokens)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """Levels of one kind, see above."""
+    """A group of levels that differ only in their load, as in the module's example."""
 
     num_requests: int
     max_seconds: float
@@ -87,7 +88,7 @@ class Load:
 
     def __post_init__(self) -> None:
         if bool(self.concurrency) == bool(self.request_rate):
-            raise Malformed("concurrency: give this or request_rate, and at least one value")
+            raise Malformed("concurrency: give either this or request_rate, with at least one value")
         _at_least(1, num_requests=self.num_requests, concurrency=min(self.concurrency, default=None))
         _at_least(0, num_warmup=self.num_warmup)
         for name, value in (("max_seconds", self.max_seconds), *(("request_rate", rate) for rate in self.request_rate)):
@@ -99,7 +100,7 @@ class Load:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """One level that is to be held; ``number``: from 1."""
+    """A level to run; ``number`` counts from 1."""
 
     number: int
     mode: Literal["concurrency", "request_rate"]
@@ -108,12 +109,12 @@ class Stage:
 
     @property
     def distribution(self) -> Literal["constant", "poisson"] | None:
-        """Of a rate's gaps."""
+        """The distribution of the gaps at a request rate; None at a concurrency."""
         return self.load.distribution if self.mode == "request_rate" else None
 
     @property
     def name(self) -> str:
-        """For people: "concurrency 4"."""
+        """The level's display name, such as "concurrency 4"."""
         if self.mode == "concurrency":
             return f"concurrency {self.value:g}"
         return f"{self.value:g} requests/s{', Poisson' if self.distribution == 'poisson' else ''}"
@@ -121,7 +122,7 @@ class Stage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """A load test, see above."""
+    """A load test, as in the module's example."""
 
     about: str
     work: tuple[Work, ...]
@@ -134,28 +135,28 @@ class Scenario:
         if not self.work or not self.load:
             raise Malformed(f"{'load' if self.work else 'work'}: got none, allowed: at least one")
         if len({work.name for work in self.work}) < len(self.work):
-            raise Malformed("work: two have the same name")
+            raise Malformed("work: two entries have the same name")
         if not 0 < self.deadline_s < 1e6:
             raise Malformed(f"deadline_s: got {self.deadline_s}, allowed: a number > 0")
 
     @property
     def stages(self) -> list[Stage]:
-        """The levels, in their order."""
+        """The levels, in the order in which they run."""
         values = [(load, mode, value) for load in self.load for mode, value in _values(load)]
         return [Stage(number=number, mode=mode, value=value, load=load) for number, (load, mode, value) in enumerate(values, 1)]
 
     def to_dict(self) -> dict[str, Any]:
-        """The whole data."""
-        data: dict[str, Any] = json.loads(json.dumps(asdict(self)))  # tuples as lists, as they come back from a file
+        """Return all data as JSON types: tuples become lists."""
+        data: dict[str, Any] = json.loads(json.dumps(asdict(self)))
         return data
 
     def hash(self) -> str:
-        """Of the data but for the seed: runs with the same one did the same kind of work."""
+        """Return a hash of all data but the seed; runs with equal hashes are comparable."""
         data = {name: value for name, value in self.to_dict().items() if name != "seed"}
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:12]
 
     def with_load(self, **changes: Any) -> Scenario:
-        """With other values in its loads; ``concurrency`` or ``request_rate`` makes one load of them. Raises Malformed."""
+        """Return a copy with changed loads; ``concurrency`` or ``request_rate`` keeps only the first load. Raises Malformed."""
         loads = self.load
         if changes.keys() & {"concurrency", "request_rate"}:
             loads = (loads[0],)
@@ -175,13 +176,13 @@ def _at_least(least: int, **values: int | None) -> None:
 
 
 def shipped() -> dict[str, Path]:
-    """The scenarios that come with this package, by name."""
+    """Return the files of the scenarios in this package, by name."""
     folder = Path(str(resources.files("s1_client.loadtest") / "scenarios"))
     return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
 
 def read(path: Path) -> Scenario:
-    """The scenario in a file. Raises Malformed, with the path, and OSError."""
+    """Return the scenario in a file. Raises Malformed, with the path, and OSError."""
     try:
         return decode(Scenario, tomllib.loads(path.read_text(encoding="utf-8")))
     except (Malformed, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

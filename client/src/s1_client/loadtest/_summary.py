@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run comes to, level by level: counts, percentiles, rates. ``summary.json`` is ``Summary`` as JSON.
+"""The summary of a run, level by level: counts, percentiles and rates. ``summary.json`` holds ``RunSummary`` as JSON.
 
-Percentiles are numpy's ``percentile(method="linear")``: between the two nearest values, by where the percentile lies
-between them. A percentile of less than 1 / (1 - p) values lies between the two largest, and says little.
+Percentiles are numpy's ``percentile(method="linear")``: interpolated between the two nearest values. A percentile of fewer
+than 1 / (1 - p) values lies between the two largest and says little.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from statistics import fmean
 
 import numpy as np
 
-from s1_client.loadtest._metrics import (
+from s1_client.loadtest._metric_definitions import (
     METRICS,
     TIMES,
     first_token_ms,
@@ -34,16 +34,16 @@ PERCENTILES = (50, 90, 95, 99)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slo:
-    """The limits that a good request keeps, in milliseconds.
+    """The latency limits of a good request, in milliseconds.
 
-    The defaults are MLPerf Inference's for Llama 2 70B in its server scenario.
+    The defaults are those of MLPerf Inference for Llama 2 70B in the server scenario.
     """
 
     time_to_first_token_ms: float = 2000.0
     time_per_output_token_ms: float = 200.0
 
     def is_good(self, request: Request) -> bool:
-        """A reply that passed every check and kept both limits."""
+        """Return whether the reply is complete, passed every check and kept both limits."""
         if not request.is_done or request.checks:
             return False
         per_token = time_per_output_token_ms(request)
@@ -54,7 +54,7 @@ class Slo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spread:
-    """Percentiles of so many values, in the metric's unit; None without a value."""
+    """Percentiles of ``num_values`` values, in the metric's unit; None without values."""
 
     num_values: int
     p50: float | None
@@ -64,16 +64,17 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
-        found = [float(one) for one in np.percentile(values, PERCENTILES)] if len(values) else [None] * len(PERCENTILES)
-        return cls(num_values=len(values), **{f"p{p}": one for p, one in zip(PERCENTILES, found, strict=True)})
+        found = [float(value) for value in np.percentile(values, PERCENTILES)] if len(values) else [None] * len(PERCENTILES)
+        return cls(num_values=len(values), **{f"p{p}": value for p, value in zip(PERCENTILES, found, strict=True)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tokens:
-    """Means per reply, None without one. Thinking and answer hold ``injected`` tokens, which the server put in.
+    """Mean token counts per reply, None without replies. ``injected`` tokens are part of ``thinking``.
 
     Attributes:
-        recomputed: prompt tokens of later rounds that the engine did not find in its KV cache, at most; None where it does not tell.
+        recomputed: upper bound of the prompt tokens of later rounds that the engine did not find in its KV cache; None if the
+            engine does not report it.
     """
 
     prompt: float | None
@@ -86,7 +87,7 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkSummary:
-    """One kind of work of a level."""
+    """The figures of a single kind of work in a level."""
 
     work: str
     num_requests: int
@@ -99,17 +100,17 @@ class WorkSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LevelSummary:
-    """One load.
+    """The figures of a level.
 
     Attributes:
         mode, value, distribution, duration_s, problems: as in the record.
         num_wrong: requests that failed a check.
-        num_failed: requests without a reply; ``errors`` counts them by code.
-        checks: what was wrong with requests, and how often.
-        roofline_tokens_per_s: what the GPUs allow at most with ``mean_at_once`` sequences of the mean context.
-        metrics: percentiles by name, see ``_metrics.METRICS``.
-        streamed: those of ``_metrics.TIMES`` over the replies that have all three, for figures that show them side by side.
-        thinking_ends, answer_ends: how often each phase ended for which reason.
+        num_failed: requests without a complete reply; ``errors`` counts them by error class.
+        checks: number of requests for each fault.
+        roofline_tokens_per_s: upper bound of the GPUs for ``mean_concurrency`` sequences of the mean context.
+        metrics: percentiles by name, see ``_metric_definitions.METRICS``.
+        streamed: percentiles of ``_metric_definitions.TIMES`` over the replies that have all three, for figures that compare them.
+        thinking_ends, answer_ends: number of replies for each reason that ended the phase.
         works: by kind of work, if there are several.
     """
 
@@ -129,7 +130,7 @@ class LevelSummary:
     roofline_tokens_per_s: float | None
     goodput_requests_per_s: float
     share_good: float | None
-    mean_at_once: float
+    mean_concurrency: float
     metrics: dict[str, Spread]
     streamed: dict[str, Spread]
     tokens: Tokens
@@ -140,10 +141,10 @@ class LevelSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSummary:
-    """A run: what it was, in the record's words, and its levels.
+    """The figures of a run, with the fields that identify it in the record.
 
     Attributes:
-        faults: what was wrong, in sentences; empty = nothing.
+        faults: the run's faults, one sentence each; empty if it passed.
     """
 
     label: str
@@ -156,23 +157,23 @@ class RunSummary:
 
 
 def summarise(run: Run, slo: Slo) -> RunSummary:
-    """The summary of a run."""
+    """Return the summary of a run."""
     return RunSummary(
         label=run.label,
         scenario_name=run.scenario_name,
         scenario_hash=run.scenario_hash,
         started_at=run.started_at,
         driver=run.driver,
-        faults=tuple(faults(run, run.scenario.get("allowed_errors", ()))) or (() if run.levels else ("nothing was run",)),
+        faults=tuple(faults(run, run.scenario.get("allowed_errors", ()))) or (() if run.levels else ("no level was run",)),
         levels=tuple(summarise_level(level, slo, run.roofline) for level in run.levels),
     )
 
 
 def summarise_level(level: Level, slo: Slo, roofline: Roofline | None = None) -> LevelSummary:
-    """The summary of a level, which may have no reply or no request."""
+    """Return the summary of a level, which may have no replies or no requests."""
     requests, done = level.requests, level.done
     good = sum(map(slo.is_good, requests))
-    at_once = _rate(sum(request.request_latency_ms for request in requests) / 1e3, level)
+    concurrency = _rate(sum(request.request_latency_ms for request in requests) / 1e3, level)
     return LevelSummary(
         mode=level.mode,
         value=level.value,
@@ -187,10 +188,10 @@ def summarise_level(level: Level, slo: Slo, roofline: Roofline | None = None) ->
         problems=level.problems,
         requests_per_s=_rate(len(done), level),
         tokens_per_s=_rate(sum(map(num_sampled_tokens, done)), level),
-        roofline_tokens_per_s=roofline.tokens_per_s(at_once, mean_context(done)) if roofline and done else None,
+        roofline_tokens_per_s=roofline.tokens_per_s(concurrency, mean_context(done)) if roofline and done else None,
         goodput_requests_per_s=_rate(good, level),
         share_good=good / len(requests) if requests else None,
-        mean_at_once=at_once,
+        mean_concurrency=concurrency,
         metrics={name: Spread.of(values_of(done, metric)) for name, metric in METRICS.items()},
         streamed={name: Spread.of(values_of(with_all_times(done), METRICS[name])) for name in TIMES},
         tokens=_tokens(done),
@@ -201,7 +202,7 @@ def summarise_level(level: Level, slo: Slo, roofline: Roofline | None = None) ->
 
 
 def mean_context(done: Sequence[Request]) -> float:
-    """Tokens in the cache of a running sequence, on average over its time: the prompt, and half of what follows."""
+    """Return the mean context of a running sequence in tokens: the prompt and half of the output."""
     return fmean((request.num_prompt_tokens or 0) + num_output_tokens(request) / 2 for request in done)
 
 
@@ -210,7 +211,7 @@ def _rate(amount: float, level: Level) -> float:
 
 
 def _ends(ends: Iterable[str | None]) -> dict[str, int]:
-    return dict(Counter(end or "not told" for end in ends).most_common())
+    return dict(Counter(end or "unknown" for end in ends).most_common())
 
 
 def _tokens(done: Sequence[Request]) -> Tokens:

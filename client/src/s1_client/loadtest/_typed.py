@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Plain data (of JSON or TOML) to frozen dataclasses, by their annotations. What is not declared is refused by name.
+"""Decode plain data (JSON or TOML) into frozen dataclasses by their annotations; undeclared fields are rejected by name.
 
-Understood: dataclasses, ``tuple[X, ...]``, ``dict[str, X]``, ``Literal``, ``X | None`` and other unions, ``Any``,
-str, int, float (an int will do) and bool.
+Supported: dataclasses, ``tuple[X, ...]``, ``dict[str, X]``, ``Literal``, ``X | None`` and other unions, ``Any``,
+str, int, float (also accepts an int) and bool.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from typing import Any, Literal, TypeVar, Union
 
 from s1_client._suggest import suggestion
 
-Made = TypeVar("Made")
+Decoded = TypeVar("Decoded")
 
 _NAMES = {str: "text", int: "an integer", float: "a number", bool: "true or false", type(None): "null"}
 
 
 class Malformed(ValueError):
-    """Data that is not what it should be; the message names the field, the value and what is allowed."""
+    """Data of a wrong shape; the message names the field, the value and the allowed values."""
 
 
-def decode(kind: type[Made], data: Any, where: str = "") -> Made:
-    """``data`` as a ``kind``; ``where`` is the field that it stands in. Raises Malformed."""
-    return typing.cast("Made", _decode(kind, data, where))
+def decode(kind: type[Decoded], data: Any, where: str = "") -> Decoded:
+    """Return ``data`` as a ``kind``; ``where`` names the field that holds it. Raises Malformed."""
+    return typing.cast("Decoded", _decode(kind, data, where))
 
 
 def _decode(kind: Any, data: Any, where: str) -> Any:
@@ -48,7 +48,7 @@ def _decode(kind: Any, data: Any, where: str) -> Any:
 def _plain(kind: type, data: Any, where: str) -> Any:
     if kind is float and type(data) is int:
         return float(data)
-    return data if type(data) is kind else _refuse(where, data, _NAMES[kind])  # type(): True is an int otherwise
+    return data if type(data) is kind else _refuse(where, data, _NAMES[kind])  # not isinstance: True is an int
 
 
 def _union(kinds: tuple[Any, ...], data: Any, where: str) -> Any:
@@ -70,15 +70,15 @@ def _object_of(kind: Any, data: Any, where: str) -> Any:
     hints, prefix = _hints(kind), f"{where}." if where else ""
     unknown = sorted(set(_object(data, where)) - set(hints))
     if unknown:
-        listed = ", ".join(hints)
-        raise Malformed(f"{prefix}{unknown[0]}: unknown, {suggestion(unknown[0], hints) or f'allowed: {listed}'}")
+        allowed = ", ".join(hints)
+        raise Malformed(f"{prefix}{unknown[0]}: unknown, {suggestion(unknown[0], hints) or f'allowed: {allowed}'}")
     missing = [field.name for field in dataclasses.fields(kind) if field.name not in data and _is_required(field)]
     if missing:
         raise Malformed(f"{prefix}{missing[0]}: missing")
     values = {name: _decode(hints[name], value, f"{prefix}{name}") for name, value in data.items()}
     try:
         return kind(**values)
-    except Malformed as error:  # of the class's own check
+    except Malformed as error:  # from the class's __post_init__
         raise Malformed(f"{prefix}{error}") from None
 
 
@@ -93,9 +93,9 @@ def _is_required(field: dataclasses.Field[Any]) -> bool:
 
 
 def _refuse(where: str, data: Any, allowed: str) -> Any:
-    raise Malformed(f"{where or 'it'}: got {_shown(data)}, allowed: {allowed}")
+    raise Malformed(f"{where or 'document'}: got {_shortened(data)}, allowed: {allowed}")
 
 
-def _shown(data: Any) -> str:
+def _shortened(data: Any) -> str:
     text = repr(data)
     return text if len(text) <= 60 else f"{text[:57]}…"

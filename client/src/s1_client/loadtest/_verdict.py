@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Was a run good? What was wrong with it, in sentences; none = nothing."""
+"""Judge a run: its faults, one sentence each; a run without faults passed."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from s1_client.loadtest._record import Level, Run
 
 
 def faults(run: Run, allowed_errors: Collection[str]) -> list[str]:
-    """Of all levels: what went wrong as a whole, failed requests that the scenario does not allow, wrong replies."""
+    """Return the faults of all levels: problems of a whole level, failed requests that are not allowed, incorrect replies."""
     return [f"{_name(level)}: {fault}" for level in run.levels for fault in _faults(level, allowed_errors)]
 
 
 def _faults(level: Level, allowed_errors: Collection[str]) -> Iterator[str]:
     yield from level.problems
     failed = [request for request in level.requests if not request.is_done and request.end not in allowed_errors]
-    for (work, end, message), number in Counter((one.work, one.end, one.message) for one in failed).items():
-        yield f"{number} of work '{work}' failed: {end}: {message}"
+    for (work, end, message), number in Counter((request.work, request.end, request.message) for request in failed).items():
+        yield f"work '{work}': {number} failed: {end}: {message}"
     wrong = Counter((request.work, check) for request in level.requests for check in request.checks)
     for (work, check), number in wrong.items():
-        yield f"{number} of work '{work}' came wrong: {check}"
+        yield f"work '{work}': {number} replies are incorrect: {check}"
 
 
 def _name(level: Level) -> str:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Budget forcing on words: what a scripted model says, and what a server makes of it. No connection, no clock.
+"""Budget forcing on words: turns the script of a model into a reply's events. No connection, no clock.
 
-A small copy of the real server's semantics, held to them by tests that run against both.
+A small copy of the real server's semantics; tests that run against both compare the two.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from s1_client._errors import S1Error
+from s1_client._fields import FIELDS
 from s1_client._types import (
     AnswerDelta,
     AnswerOpened,
@@ -25,43 +26,25 @@ from s1_client._types import (
     Usage,
 )
 
-THINKING, ANSWER = "I think", "so."  # of a script that says nothing else
+THINKING, ANSWER = "I think", "so."  # defaults of a script
 TERMINATOR, MARKER = 2, 1
 MAX_CONTEXT_TOKENS = 32768
-DEFAULTS: dict[str, Any] = {
-    "preset": "fake",
-    "thinking": "forced",
-    "max_thinking_tokens": -1,
-    "min_thinking_tokens": 0,
-    "num_ignore": 1,
-    "ignore_str": ["Wait"],
-    "grace_tokens": 0,
-    "answer_prefix": "Final Answer:",
-    "answer_prefix_policy": "auto",
-    "max_tokens": 1024,
-    "thinking_prefix": "",
-    "stop_words": [],
-    "num_samples": 1,
-    "priority": 0,
-    "timeout_ms": None,
-    "on_timeout": "cancel",
-    "temperature": 0.0,
-}
+_EFFECTIVE = {"thinking_prefix": "", "max_context_tokens": MAX_CONTEXT_TOKENS, "num_masked_ids": 0, "engine_model": "fake"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Script:
-    """What the model says to a request.
+    """The model's reply to a request.
 
     Attributes:
-        thinking: its thought, up to where it wants to end; a tuple: up to each end, the last one for all further ones.
-        answer: its answer.
-        start_delay_s: before the request counts as running.
-        token_delay_s: before each token.
-        error: the request fails with it,
-        error_after: behind so many events.
+        thinking: the thinking, up to the end that the model wants; a tuple: up to each end, the last text for all further ends.
+        answer: the answer.
+        start_delay_s: seconds before the request counts as running.
+        token_delay_s: seconds before each token.
+        error: the error that the request fails with.
+        error_after: number of events before the error.
 
-    Raises TypeError or ValueError for a script that no model could follow, naming the parameter.
+    Raises TypeError or ValueError for a script that no model could follow; the message names the parameter.
     """
 
     thinking: str | tuple[str, ...] = THINKING
@@ -73,7 +56,7 @@ class Script:
 
     def __post_init__(self) -> None:
         thoughts = (self.thinking,) if isinstance(self.thinking, str) else self.thinking
-        if not isinstance(thoughts, tuple) or not thoughts or not all(isinstance(one, str) for one in thoughts):
+        if not isinstance(thoughts, tuple) or not thoughts or not all(isinstance(text, str) for text in thoughts):
             raise TypeError(f"thinking: got {self.thinking!r}, allowed: a text, or a tuple of at least one")
         if not isinstance(self.answer, str):
             raise TypeError(f"answer: got {self.answer!r}, allowed: a text")
@@ -85,24 +68,24 @@ class Script:
 
 
 class Vocabulary:
-    """Words with the white space before them, each of them a token with an id of its own."""
+    """The tokens: words with the white space before them, each with an id of its own."""
 
     def __init__(self) -> None:
         self._ids: dict[str, int] = {}
 
     def tokens(self, text: str) -> list[tuple[str, int]]:
-        """The text in words."""
+        """Return the words of a text with their ids."""
         words = re.findall(r"\s*\S+|\s+$", text)
         return [(word, self._ids.setdefault(word, len(self._ids) + 10)) for word in words]
 
 
 @dataclass(slots=True, kw_only=True)
 class Sample:
-    """One sample of a request.
+    """A sample of a request.
 
     Attributes:
-        pause: called before each token: waits, and says what cuts the phase short, if anything does:
-            "answer_now" or "deadline".
+        pause: called before each token of a phase: waits, and returns "answer_now" or "deadline" if that cuts the phase
+            short, else None.
     """
 
     request_id: str
@@ -118,7 +101,7 @@ class Sample:
     _rounds: list[Round] = field(default_factory=list)
 
     def events(self) -> Iterator[Event]:
-        """All of them, in order."""
+        """Yield all events of the sample, in order."""
         thinking_end = yield from self._think()
         answer_end = yield from self._answer(cut=thinking_end not in ("natural", "skipped", "off"))
         self._usage["num_prompt_tokens"] = self.num_prompt_tokens
@@ -129,22 +112,31 @@ class Sample:
             answer_end=answer_end,
             usage=Usage(**self._usage),
             rounds=tuple(self._rounds),
-            effective={**DEFAULTS, **self.options, "max_thinking_tokens": self._budget},
+            effective=self._effective(),
             total_ms=1.0,
+            engine_time_to_first_token_ms=0.0,
         )
         yield Done(result=result, index=self.index)
 
     @property
     def _budget(self) -> int:
-        asked = self._option("max_thinking_tokens")
-        return MAX_CONTEXT_TOKENS // 2 if asked == -1 else int(asked)
+        cap = self._option("max_thinking_tokens")
+        return MAX_CONTEXT_TOKENS // 2 if cap == -1 else int(cap)
 
     def _option(self, name: str) -> Any:
-        return self.options.get(name, DEFAULTS[name])
+        return self.options.get(name, FIELDS[name].default)
+
+    def _effective(self) -> dict[str, Any]:
+        """Return every key of the real server's report, with the values that were applied here."""
+        values = {name: self._option(name.removeprefix("thinking_") if self._is_the_answers(name) else name) for name in FIELDS}
+        return {**values, "max_thinking_tokens": self._budget, **_EFFECTIVE}
+
+    def _is_the_answers(self, name: str) -> bool:
+        return FIELDS[name].default_from == "answer" and name not in self.options
 
     def _thought_of_round(self) -> str:
-        said = self.script.thinking
-        rounds = (said,) if isinstance(said, str) else said
+        thinking = self.script.thinking
+        rounds = (thinking,) if isinstance(thinking, str) else thinking
         return rounds[min(self._usage["num_ignored"], len(rounds) - 1)]
 
     # --- thinking ---------------------------------------------------------------------------
@@ -219,10 +211,10 @@ class Sample:
     def _end_round(self, phase: str, ended_by: str, refused_for: str | None, injected: list[tuple[str, int]]) -> RoundEnded:
         is_over = ended_by == "terminator"
         num_sampled = self._usage["num_thinking_sampled"] + self._usage["num_answer_tokens"] + self._usage["num_terminators"]
-        one = Round(
+        round_ = Round(
             phase=phase,
             num_prompt_tokens=self._num_sent_in,
-            num_sampled_tokens=num_sampled - sum(one.num_sampled_tokens for one in self._rounds),
+            num_sampled_tokens=num_sampled - sum(earlier.num_sampled_tokens for earlier in self._rounds),
             num_dropped_tokens=0,
             ended_by="length" if (phase, ended_by) == ("answer", "budget") else ended_by,
             terminator_id=TERMINATOR if is_over else None,
@@ -235,17 +227,20 @@ class Sample:
             first_token_ms=0.0,
             engine_ms=0.0,
         )
-        self._rounds.append(one)
-        return RoundEnded(round=one, index=self.index)
+        self._rounds.append(round_)
+        return RoundEnded(round=round_, index=self.index)
 
 
-def result_json(result: Result) -> dict[str, Any]:
-    """As the ``result`` tensor has it."""
+def result_json(result: Result, index: int) -> dict[str, Any]:
+    """Return the JSON of the ``result`` tensor for a sample's report."""
     return {
         "request_id": result.request_id,
+        "index": index,
         "finish_reason": {"thinking": result.thinking_end, "answer": result.answer_end},
+        "stop_word": result.stop_word,
         "usage": asdict(result.usage),
-        "rounds": [asdict(one) for one in result.rounds],
+        "rounds": [asdict(entry) for entry in result.rounds],
         "effective": result.effective,
+        "engine_time_to_first_token_ms": result.engine_time_to_first_token_ms,
         "total_ms": result.total_ms,
     }

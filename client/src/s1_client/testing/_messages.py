@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The server's side of the wire: request messages to what they ask, events to messages."""
+"""The server's side of the wire: reads request messages, and writes events and errors as messages."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -12,51 +12,20 @@ import numpy as np
 from tritonclient.grpc import service_pb2
 from tritonclient.utils import deserialize_bytes_tensor, serialize_byte_tensor
 
-from s1_client._errors import (
-    Cancelled,
-    DeadlineExceeded,
-    EngineFailed,
-    InvalidRequest,
-    Overloaded,
-    S1Error,
-    ServerNotReady,
-)
+from s1_client._errors import InvalidRequest, S1Error
+from s1_client._fields import FIELDS
 from s1_client._types import Done, Event, Injected, RoundEnded
-from s1_client._values import LISTS
-from s1_client._wire import OPTIONS
+from s1_client._wire.errors import to_message
+from s1_client._wire.values import LISTS
 from s1_client.testing._bounds import MAX_MESSAGES, check_size, check_sizes, refuse_parameters
 from s1_client.testing._forcing import result_json
 
 _DTYPES: dict[str, Any] = {"INT32": np.int32, "UINT64": np.uint64, "FP32": np.float32, "BOOL": np.bool_}
-_CODES = {
-    EngineFailed: "ENGINE_FAILED",
-    ServerNotReady: "ENGINE_UNAVAILABLE",
-    DeadlineExceeded: "DEADLINE",
-    Cancelled: "CANCELLED",
-    Overloaded: "OVERLOADED",
-}
-Rule = tuple[Callable[[Any], bool], str]
-_COUNT: Rule = (lambda value: value >= 0, "an integer >= 0")
-_RULES: dict[str, Rule] = {
-    "thinking": (lambda value: value in ("forced", "off"), "one of forced, off (and free, of a real server)"),
-    "max_thinking_tokens": (lambda value: value >= -1, "an integer >= -1 (-1 = what the context allows)"),
-    "min_thinking_tokens": _COUNT,
-    "num_ignore": _COUNT,
-    "grace_tokens": _COUNT,
-    "answer_prefix_policy": (lambda value: value in ("auto", "always", "never"), "one of auto, always, never"),
-    "max_tokens": (lambda value: value >= 1, "an integer >= 1"),
-    "num_samples": (lambda value: value >= 1, "an integer >= 1"),
-    "timeout_ms": (lambda value: value >= 1, "an integer >= 1"),
-    "on_timeout": (lambda value: value in ("cancel", "answer"), "one of cancel, answer"),
-    "temperature": (lambda value: value >= 0, "temperature >= 0"),
-    "top_k": (lambda value: value >= 0, "top_k >= 0"),
-    "top_p": (lambda value: 0 < value <= 1, "0 < top_p <= 1"),
-    "text_input": (lambda value: value.strip() != "", "a text that is not empty"),
-}
+_WITHOUT_FREE = ("forced", "off")  # thinking="free" needs a model that decides
 
 
 def read_inputs(request: Any) -> dict[str, Any]:
-    """The tensors of a request: a value each, or a list of texts. Raises InvalidRequest for one that is not allowed."""
+    """Return the values of a request's tensors by name. Raises InvalidRequest for a value that is not allowed."""
     refuse_parameters(request)
     inputs = {}
     for tensor, raw in zip(request.inputs, request.raw_input_contents, strict=True):
@@ -68,15 +37,22 @@ def read_inputs(request: Any) -> dict[str, Any]:
             values = np.frombuffer(raw, _DTYPES[tensor.datatype]).tolist()
         inputs[tensor.name] = values if tensor.name in LISTS else values[0]
     for name, value in inputs.items():
-        is_allowed, allowed = _RULES.get(name, (lambda _: True, ""))
-        if not is_allowed(value):
-            raise InvalidRequest(name, repr(value), allowed)
+        _check(name, value)
     return inputs
 
 
+def _check(name: str, value: Any) -> None:
+    if name == "text_input" and not value.strip():
+        raise InvalidRequest(name, repr(value), "a text that is not empty")
+    if name == "thinking" and value not in _WITHOUT_FREE:
+        raise InvalidRequest(name, repr(value), "one of forced, off (and free, of a real server)")
+    if name in FIELDS and not FIELDS[name].accepts(value):
+        raise InvalidRequest(name, repr(value), FIELDS[name].allowed)
+
+
 def options_of(inputs: dict[str, Any]) -> dict[str, Any]:
-    """The options among the inputs. Raises InvalidRequest for two that contradict each other."""
-    options = {name: value for name, value in inputs.items() if name in OPTIONS}
+    """Return the options among the inputs. Raises InvalidRequest for two that contradict each other."""
+    options = {name: value for name, value in inputs.items() if name in FIELDS}
     floor, cap = options.get("min_thinking_tokens", 0), options.get("max_thinking_tokens", -1)
     if cap != -1 and floor > cap:
         raise InvalidRequest("min_thinking_tokens", repr(floor), f"0 to {cap}, by max_thinking_tokens")
@@ -86,7 +62,7 @@ def options_of(inputs: dict[str, Any]) -> dict[str, Any]:
 
 
 def prompt_of(inputs: dict[str, Any]) -> str | list[dict[str, str]]:
-    """The question, or the chat's messages. Raises InvalidRequest if there is not exactly one of them."""
+    """Return the question or the chat's messages. Raises InvalidRequest unless the request has exactly one of them."""
     if ("text_input" in inputs) == ("messages" in inputs):
         raise InvalidRequest("text_input", "neither or both", "either text_input or messages")
     if "text_input" in inputs:
@@ -101,14 +77,14 @@ def prompt_of(inputs: dict[str, Any]) -> str | list[dict[str, str]]:
 
 
 def message_of(event: Event) -> Any:
-    """The message that tells of an event."""
+    """Return the stream message that holds an event."""
     texts = {"event": event.kind, "thinking_output": "", "text_output": ""}
-    is_thought = event.kind == "thinking" or (isinstance(event, Injected) and event.phase == "thinking")
-    texts["thinking_output" if is_thought else "text_output"] = event.text
+    is_thinking = event.kind == "thinking" or (isinstance(event, Injected) and event.phase == "thinking")
+    texts["thinking_output" if is_thinking else "text_output"] = event.text
     if isinstance(event, RoundEnded):
         texts["round"] = json.dumps(asdict(event.round))
     if isinstance(event, Done):
-        texts["result"] = json.dumps(result_json(event.result))
+        texts["result"] = json.dumps(result_json(event.result, event.index))
     message = service_pb2.ModelStreamInferResponse()
     for name, text in texts.items():
         raw = serialize_byte_tensor(np.array([text.encode()], np.object_)).item()
@@ -118,8 +94,8 @@ def message_of(event: Event) -> Any:
     return message
 
 
-def told_message(request_id: str) -> Any:
-    """The answer to a command."""
+def command_response(request_id: str) -> Any:
+    """Return the stream message that answers a command."""
     message = service_pb2.ModelStreamInferResponse()
     raw = serialize_byte_tensor(np.array([json.dumps({"request_id": request_id, "num_told": 1}).encode()], np.object_)).item()
     _add(message.infer_response, "result", "BYTES", 1, raw)
@@ -132,12 +108,5 @@ def _add(response: Any, name: str, datatype: str, length: int, raw: bytes) -> No
 
 
 def error_message(error: S1Error, request_id: str, so_far: Sequence[Any] = ()) -> Any:
-    """The message that tells of an error."""
-    if isinstance(error, InvalidRequest):
-        text = f"INVALID_ARGUMENT: field '{error.field}': got {error.value}, allowed: {error.allowed}"
-        return service_pb2.ModelStreamInferResponse(error_message=text)
-    text = f"{_CODES.get(type(error), 'INTERNAL')}: {error}"
-    if isinstance(error, Overloaded) and error.retry_after_s is not None:
-        text += f"; retry after {error.retry_after_s} s"
-    details = {"retryable": error.retryable, "request_id": request_id, "so_far": list(so_far)}
-    return service_pb2.ModelStreamInferResponse(error_message=f"{text}\n{json.dumps(details)}")
+    """Return the stream message that reports an error."""
+    return service_pb2.ModelStreamInferResponse(error_message=to_message(error, request_id, so_far))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The fake server: gRPC's own server around ``_forcing`` and ``_messages``."""
+"""The fake server: a gRPC server around ``_forcing`` and ``_messages``."""
 
 from __future__ import annotations
 
@@ -18,46 +18,51 @@ import grpc
 from tritonclient.grpc import model_config_pb2, service_pb2, service_pb2_grpc
 
 from s1_client._errors import Cancelled, ConnectionFailed, DeadlineExceeded, InvalidRequest, S1Error
-from s1_client._values import LISTS
+from s1_client._fields import FIELDS
 from s1_client._wire import OPTIONS, name_of
-from s1_client.testing._forcing import ANSWER, DEFAULTS, THINKING, Sample, Script, Vocabulary
-from s1_client.testing._messages import error_message, message_of, options_of, prompt_of, read_inputs, told_message
+from s1_client._wire.values import LISTS
+from s1_client.testing._forcing import ANSWER, THINKING, Sample, Script, Vocabulary
+from s1_client.testing._messages import command_response, error_message, message_of, options_of, prompt_of, read_inputs
 
 COMMANDS = ("answer_now", "cancel")
-_THREADS = 1024  # a stream holds one
+_THREADS = 1024  # each stream holds a thread
 _UNLIMITED = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]  # as Triton's
 _ANSWER_SHARE = 0.2  # of the time, kept for the answer where on_timeout says so
 _TYPES = {"BYTES": "TYPE_STRING", "INT32": "TYPE_INT32", "FP32": "TYPE_FP32", "UINT64": "TYPE_UINT64", "BOOL": "TYPE_BOOL"}
 
 
 @dataclass(slots=True)
-class Asked:
-    """A request that came.
+class ReceivedRequest:
+    """A request that the FakeServer received.
 
     Attributes:
-        options: those that it named.
-        end: "done", or the name of the error; None while it runs.
-        told: commands that it got: "answer_now", "cancel".
+        id: its name.
+        prompt: the question, or the chat messages.
+        options: the request fields that it had.
+        end: "done", or the name of the error that ended it; None while it runs.
+        commands: the commands that it received: "answer_now", "cancel".
     """
 
     id: str
     prompt: str | list[dict[str, str]]
     options: dict[str, Any]
     end: str | None = None
-    told: list[str] = field(default_factory=list)
+    commands: list[str] = field(default_factory=list)
 
 
 class FakeServer:
-    """A server of model ``s1`` on a free port of this machine, in this process, from entering the ``with`` block on.
+    """A server of model ``s1`` on a free port of this machine, in this process. It runs within its ``with`` block.
+
+    It streams every reply, also to a client that turns ``deltas`` off.
 
     Args:
         model: the model's name.
-        triton_version: what it says it is. Before 2.57 clients tell it to stop rather than cancel.
+        triton_version: the version that it reports. Before 2.57 clients send a command rather than cancel a stream.
         credentials: ``grpc.ServerCredentials`` for TLS.
-        interceptors: of gRPC, to look at what comes.
+        interceptors: gRPC interceptors, to inspect calls.
 
     Attributes:
-        requests: what was asked, in order.
+        requests: the requests received, in order.
     """
 
     def __init__(
@@ -68,7 +73,7 @@ class FakeServer:
         credentials: grpc.ServerCredentials | None = None,
         interceptors: Sequence[grpc.ServerInterceptor] = (),
     ) -> None:
-        self.requests: list[Asked] = []
+        self.requests: list[ReceivedRequest] = []
         self._model = model
         self._lasting: dict[str, Script] = {}
         self._queued: deque[Script] = deque()
@@ -82,7 +87,7 @@ class FakeServer:
 
     @property
     def url(self) -> str:
-        """For a client."""
+        """The server's address, for a client."""
         return f"127.0.0.1:{self._port}"
 
     def says(
@@ -96,21 +101,21 @@ class FakeServer:
         error: S1Error | None = None,
         error_after: int = 0,
     ) -> None:
-        """Set what the model says to every prompt that contains ``to``. Of several that fit, the latest counts.
+        """Set the model's reply to every prompt that contains ``to``. Of several that match, the latest counts.
 
         Args:
             to: part of the prompt; "" = any prompt.
-            thinking: its thought, up to where it wants to end; a tuple: up to each end, the last one for all further ones.
-            answer: its answer.
+            thinking: the thinking, up to the end that the model wants; a tuple: up to each end, the last text for all further ends.
+            answer: the answer.
             start_delay_s: seconds before the request counts as running.
             token_delay_s: seconds before each token.
-            error: the request fails with it, as ``Overloaded("full", retry_after_s=2.0)``.
+            error: the error that the request fails with, as ``Overloaded("full", retry_after_s=2.0)``.
             error_after: number of events before the error.
         """
         script = Script(
             thinking=thinking, answer=answer, start_delay_s=start_delay_s, token_delay_s=token_delay_s, error=error, error_after=error_after
         )
-        self._lasting = {**{part: one for part, one in self._lasting.items() if part != to}, to: script}  # the latest comes last
+        self._lasting = {**{part: other for part, other in self._lasting.items() if part != to}, to: script}  # the latest comes last
 
     def will_say(
         self,
@@ -122,7 +127,7 @@ class FakeServer:
         error: S1Error | None = None,
         error_after: int = 0,
     ) -> None:
-        """Set what it says to the next request, whatever that is; called again, to the one after it. See ``says``."""
+        """Set the reply to the next request, whatever its prompt; called again, to the request after that. Arguments as ``says``."""
         script = Script(
             thinking=thinking, answer=answer, start_delay_s=start_delay_s, token_delay_s=token_delay_s, error=error, error_after=error_after
         )
@@ -142,35 +147,35 @@ class FakeServer:
 
 
 class _Running:
-    """A request that runs, and what it is told meanwhile."""
+    """A running request and the commands that it receives."""
 
-    def __init__(self, asked: Asked, delay_s: float) -> None:
-        self.asked = asked
+    def __init__(self, received: ReceivedRequest, delay_s: float) -> None:
+        self.received = received
         self._delay_s = delay_s
-        self._timeout_ms, self._on_timeout = asked.options.get("timeout_ms"), asked.options.get("on_timeout", "cancel")
+        self._timeout_ms, self._on_timeout = received.options.get("timeout_ms"), received.options.get("on_timeout", "cancel")
         self._started = time.monotonic()
-        self._told = threading.Event()
-        self._is_hurried = self._is_cancelled = False
+        self._is_woken = threading.Event()
+        self._answer_now_pending = self._is_cancelled = False
 
-    def tell(self, command: str) -> None:
-        """From any thread."""
+    def obey(self, command: str) -> None:
+        """Take a command, from any thread."""
         if command == "answer_now":
-            self._is_hurried = True
+            self._answer_now_pending = True
         else:
             self._is_cancelled = True
-            self._told.set()
+            self._is_woken.set()
 
     def pause(self, phase: str) -> str | None:
-        """See ``Sample.pause``. Raises Cancelled or DeadlineExceeded."""
+        """Wait before a token, as ``Sample.pause`` says. Raises Cancelled or DeadlineExceeded."""
         used = self._share_of_time(self._delay_s)
-        self._told.wait(self._delay_s)
+        self._is_woken.wait(self._delay_s)
         if self._is_cancelled:
             raise Cancelled("the request was cancelled")
         if used >= 1 and self._on_timeout == "cancel":
             raise DeadlineExceeded(f"timeout_ms {self._timeout_ms} was over before the reply was complete")
         if used >= (1 if phase == "answer" else 1 - _ANSWER_SHARE):
             return "deadline" if self._on_timeout == "answer" else None
-        return "answer_now" if self._is_hurried and phase == "thinking" else None
+        return "answer_now" if self._answer_now_pending and phase == "thinking" else None
 
     def _share_of_time(self, more_s: float) -> float:
         if self._timeout_ms is None:
@@ -179,9 +184,9 @@ class _Running:
 
 
 class _Service(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[misc]  # untyped
-    """KServe's methods, as far as they are of use."""
+    """Implements the methods of KServe's protocol that the client calls."""
 
-    def __init__(self, script_for: Callable[[str], Script], requests: list[Asked], model: str, version: str) -> None:
+    def __init__(self, script_for: Callable[[str], Script], requests: list[ReceivedRequest], model: str, version: str) -> None:
         self._script_for = script_for
         self._requests = requests
         self._model = model
@@ -190,7 +195,7 @@ class _Service(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
         self._running: dict[str, _Running] = {}
 
     def ModelStreamInfer(self, request_iterator: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:  # noqa: N802
-        """One request, or command, after the other."""
+        """Answer the requests and commands of a stream, in turn."""
         for request in request_iterator:
             try:
                 yield from self._answer(request, context)
@@ -208,60 +213,61 @@ class _Service(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
         if command is None:
             yield from self._reply(request.id or uuid.uuid4().hex, inputs, context)
         else:
-            yield self._told(command, request.id)
+            yield self._obey(command, request.id)
 
-    def _told(self, command: str, request_id: str) -> Any:
+    def _obey(self, command: str, request_id: str) -> Any:
         name, running = name_of(request_id), dict(self._running)
-        found = [running[request_id]] if request_id in running else [one for wire, one in running.items() if name_of(wire) == request_id]
+        of_this_name = [target for wire_id, target in running.items() if name_of(wire_id) == request_id]
+        found = [running[request_id]] if request_id in running else of_this_name
         if not found:
             raise InvalidRequest("request id", f'"{name}"', "that of a running request")
         if len(found) > 1:
             allowed = f"an id of one running request: {len(found)} running requests have this name"
             raise InvalidRequest("request id", f'"{name}"', allowed)
-        (one,) = found
-        one.asked.told.append(command)
-        one.tell(command)
-        return told_message(name)
+        (target,) = found
+        target.received.commands.append(command)
+        target.obey(command)
+        return command_response(name)
 
     def _reply(self, request_id: str, inputs: dict[str, Any], context: grpc.ServicerContext) -> Iterator[Any]:
         prompt, options = prompt_of(inputs), options_of(inputs)
         script = self._script_for(str(prompt))
         if request_id in self._running:
             raise InvalidRequest("request id", f'"{request_id}"', "an id that no running request has, or none at all")
-        asked = Asked(name_of(request_id), prompt, options)
-        self._requests.append(asked)
-        running = _Running(asked, script.token_delay_s)
-        context.add_callback(lambda: running.tell("cancel"))
+        received = ReceivedRequest(name_of(request_id), prompt, options)
+        self._requests.append(received)
+        running = _Running(received, script.token_delay_s)
+        context.add_callback(lambda: running.obey("cancel"))
         time.sleep(script.start_delay_s)
         self._running[request_id] = running
         try:
-            for number, event in enumerate(self._events(asked, script, running)):
+            for number, event in enumerate(self._events(received, script, running)):
                 if script.error is not None and number == script.error_after:
                     raise script.error
                 yield message_of(event)
-            asked.end = "done"
+            received.end = "done"
         except S1Error as error:
-            asked.end = type(error).__name__
+            received.end = type(error).__name__
             raise
         except GeneratorExit:
-            asked.end = Cancelled.__name__
+            received.end = Cancelled.__name__
             raise
         finally:
             del self._running[request_id]
 
-    def _events(self, asked: Asked, script: Script, running: _Running) -> Iterator[Any]:
-        """Of all samples, in turn."""
+    def _events(self, received: ReceivedRequest, script: Script, running: _Running) -> Iterator[Any]:
+        """Yield the events of all samples, in turn."""
         samples = deque(
             Sample(
-                request_id=asked.id,
+                request_id=received.id,
                 index=index,
                 script=script,
-                options=asked.options,
+                options=received.options,
                 vocabulary=self._vocabulary,
-                num_prompt_tokens=len(self._vocabulary.tokens(str(asked.prompt))),
+                num_prompt_tokens=len(self._vocabulary.tokens(str(received.prompt))),
                 pause=running.pause,
             ).events()
-            for index in range(asked.options.get("num_samples", DEFAULTS["num_samples"]))
+            for index in range(received.options.get("num_samples", FIELDS["num_samples"].default))
         )
         while samples:
             event = next(samples[0], None)
@@ -271,32 +277,32 @@ class _Service(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
             else:
                 yield event
 
-    # --- what is asked about the server -----------------------------------------------------------
+    # --- the server's state ---------------------------------------------------------------------------
 
     def ServerLive(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
-        """It is."""
+        """Report that the server is live."""
         return service_pb2.ServerLiveResponse(live=True)
 
     def ServerReady(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
-        """It is."""
+        """Report that the server is ready."""
         return service_pb2.ServerReadyResponse(ready=True)
 
     def ServerMetadata(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
-        """Its name and version."""
+        """Report the server's name and version."""
         return service_pb2.ServerMetadataResponse(name="fake-s1", version=self._version)
 
     def ModelReady(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
-        """Whether it is the one model there is."""
+        """Report whether the model is served here."""
         return service_pb2.ModelReadyResponse(ready=request.name == self._model)
 
     def RepositoryIndex(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
-        """The one model."""
+        """List the model that is served."""
         index = service_pb2.RepositoryIndexResponse()
         index.models.add(name=self._model, version="1", state="READY")
         return index
 
     def ModelConfig(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
-        """The tensors that a request may have."""
+        """Report the tensors that a request may have."""
         if request.name != self._model:
             context.abort(grpc.StatusCode.NOT_FOUND, f"Request for unknown model: '{request.name}' is not found")
         config = model_config_pb2.ModelConfig(name=self._model, backend="python", max_batch_size=0)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From weights to an engine, step by step: ``python -m budgetforce.building STEP``.
+"""The command line ``python -m budgetforce.building STEP``: build an engine step by step.
 
-Each step is a module with ``add_parser(subparsers)``, which makes its parser and sets ``run``,
-a function of the parsed options that returns the exit code.
+Each module in ``STEPS`` has ``add_parser(subparsers)``, which adds its sub-commands and sets ``run``, a function of the
+parsed options that returns the exit code.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ STEPS = (plan_command, step_commands)
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "python -m budgetforce.building") -> int:
-    """Run one step; its exit code, 1 with one sentence if it cannot be done, and 1 without a word if nobody reads stdout any more."""
+    """Run a step and return its exit code: 1 with a sentence if it fails, 1 in silence if the reader of stdout has gone."""
     try:
         try:
             return _run(arguments, prog)
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m budgetfo
     except BrokenPipeError:
         if not _has_lost_reader():
             raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes stdout once more when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes stdout again at its exit
         return 1
 
 
@@ -47,7 +47,7 @@ def _run(arguments: Sequence[str] | None, prog: str) -> int:
 
 
 def _has_lost_reader() -> bool:
-    """Whether stdout is a pipe that nobody reads any more, as that of ``| head`` is."""
+    """Whether stdout is a pipe whose reader has gone, as with ``| head``."""
     poll = select.poll()
     poll.register(sys.stdout.fileno(), 0)
     return any(events & select.POLLERR for _, events in poll.poll(0))

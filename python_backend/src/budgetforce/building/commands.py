@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command lines of TensorRT-LLM's tools, and that each of their flags is one that the pinned version has."""
+"""Build the command lines of TensorRT-LLM's tools, and check each flag against those of the pinned version."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from budgetforce.building.spec import EngineSpec
 from budgetforce.errors import ConfigError
 
 FLAGS = Path(__file__).with_name("flags.json")
-WEIGHTS_DTYPE = "bfloat16"  # of what is not quantised
+WEIGHTS_DTYPE = "bfloat16"  # of tensors that are not quantised
 GEMM_PLUGIN = {"bf16": WEIGHTS_DTYPE, "fp8": "disable", "int4-awq": WEIGHTS_DTYPE}
-# quantize.py takes 32 samples for AWQ whatever is asked for (quantize_by_modelopt.py @042c510).
+# quantize.py always takes 32 samples for AWQ (quantize_by_modelopt.py @042c510).
 QUANTISATION = {
     "fp8": {"--qformat": "fp8", "--calib_size": 512},
     "int4-awq": {"--qformat": "int4_awq", "--awq_block_size": 128, "--calib_size": 32},
 }
-# Words that make quantize.py take the model for another one, wherever they stand in its path (quantize_by_modelopt.py @042c510).
+# Words anywhere in the model's path that make quantize.py mistake it for another model (quantize_by_modelopt.py @042c510).
 MISLEADING = ("mpt", "vila", "llava-onevision-qwen2")
 CALIBRATION = "cnn_dailymail"
 CALIBRATION_NAMES = (CALIBRATION, "pileval")
-# Words that make quantize.py take a folder of texts for a data set of the hub, wherever they stand in its path; idem, in either case.
+# Words anywhere in a folder's path, in upper or lower case, that make quantize.py mistake it for a data set of the hub (same file).
 MISLEADING_DATA = (CALIBRATION, "scienceqa", "science_qa")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tools:
-    """Where the image has them.
+    """The places of TensorRT-LLM's tools in the image, and the data for calibration.
 
     Attributes:
         python: the interpreter that has tensorrt_llm installed.
-        examples: the folder with convert_checkpoint.py and quantize.py below it.
+        examples: the folder that contains convert_checkpoint.py and quantize.py.
         calibration: the data set for quantising: a name that quantize.py knows, or a folder with a "text" column.
     """
 
@@ -47,14 +47,17 @@ class Tools:
 
 
 def convert_command(spec: EngineSpec, tools: Tools, model: Path, out: Path) -> list[str]:
-    """From Hugging Face's weights to a checkpoint of ``tp`` ranks. Raises ConfigError for a path that would mislead."""
+    """Return the command that converts Hugging Face weights to a checkpoint of ``tp`` ranks.
+
+    Raises ConfigError for a path that quantize.py would misread.
+    """
     options: dict[str, object] = {"--model_dir": model, "--output_dir": out, "--dtype": WEIGHTS_DTYPE, "--tp_size": spec.tp}
     if spec.variant == "bf16":
         script = tools.examples / "models/core/qwen/convert_checkpoint.py"
         return _command([tools.python, str(script)], script.name, options | {"--workers": spec.tp})
     misleading = [word for word in MISLEADING if word in str(model)]
     if misleading:
-        raise ConfigError(f"quantize.py takes {model} for another model, as its path has {misleading[0]!r} in it: move or rename it")
+        raise ConfigError(f"quantize.py takes {model} for another model, because its path contains {misleading[0]!r}: move or rename it")
     check_calibration(tools.calibration)
     script = tools.examples / "quantization/quantize.py"
     options |= {**QUANTISATION[spec.variant], "--calib_dataset": tools.calibration}
@@ -62,28 +65,28 @@ def convert_command(spec: EngineSpec, tools: Tools, model: Path, out: Path) -> l
 
 
 def check_calibration(name: str) -> None:
-    """Raise ConfigError for a folder that quantize.py would take for a data set of the hub, or a name that it does not know."""
+    """Raise ConfigError for a folder that quantize.py would mistake for a data set of the hub, or a name that it does not know."""
     if not Path(name).is_absolute():
         if name not in CALIBRATION_NAMES and not name.endswith(f"/{CALIBRATION}"):
-            raise ConfigError(f"calibration: got {name!r}, allowed: {', '.join(CALIBRATION_NAMES)}, or a folder of texts that is there")
+            raise ConfigError(f"calibration: got {name!r}, allowed: {', '.join(CALIBRATION_NAMES)}, or an existing folder of texts")
         return
     misleading = [word for word in MISLEADING_DATA if word in name.lower()]
     if misleading:
         raise ConfigError(
-            f"quantize.py takes {name} for a data set of the hub, as its path has {misleading[0]!r} in it: move or rename the folder"
+            f"quantize.py takes {name} for a data set of the hub, because its path contains {misleading[0]!r}: move or rename the folder"
         )
 
 
 def build_command(spec: EngineSpec, tools: Tools, checkpoint: Path, out: Path, timing_cache: Path) -> list[str]:
-    """From a checkpoint to ``tp`` engine files.
+    """Return the command that builds ``tp`` engine files from a checkpoint.
 
-    Paged context FMHA is what KV reuse and chunked prefill need; beside it FP8 context FMHA works with an FP8 KV cache
-    alone, which Qwen2.5 does not bear: trtllm-build would switch it off by itself (tensorrt_llm/builder.py @008b2b8).
+    KV reuse and chunked prefill need paged context FMHA. With it, FP8 context FMHA works only with an FP8 KV cache, which
+    degrades Qwen2.5; trtllm-build would switch it off itself (tensorrt_llm/builder.py @008b2b8).
     """
     options = {
         "--checkpoint_dir": checkpoint,
         "--output_dir": out,
-        "--output_timing_cache": timing_cache,  # by default written where the tool is started
+        "--output_timing_cache": timing_cache,  # by default in the working folder of the tool
         "--gemm_plugin": GEMM_PLUGIN[spec.variant],
         "--kv_cache_type": "paged",
         "--tokens_per_block": spec.tokens_per_block,
@@ -106,7 +109,7 @@ def _command(program: list[str], tool: str, options: Mapping[str, object]) -> li
 
 
 def check_flag(tool: str, flag: str, value: str) -> None:
-    """Raises ConfigError for a flag that the pinned version of a tool has not, or a value that it would refuse."""
+    """Raise ConfigError for a flag that the pinned version of a tool does not have, or a value that it would reject."""
     flags = _flags()[tool]["flags"]
     if flag not in flags:
         raise ConfigError(f"{tool} has no {flag}; known: {', '.join(flags)}")
@@ -117,7 +120,7 @@ def check_flag(tool: str, flag: str, value: str) -> None:
 
 
 _KINDS: dict[str, Callable[[str], bool]] = {
-    "path": lambda value: Path(value).is_absolute(),  # the tools are started elsewhere
+    "path": lambda value: Path(value).is_absolute(),  # the tools run in another folder
     "name": bool,
     "count": lambda value: value.isdecimal() and int(value) >= 1,
 }

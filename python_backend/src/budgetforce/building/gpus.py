@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a plan needs to know of GPUs: memory, bandwidth, architecture; and how a command line names them."""
+"""Known GPUs with their memory, bandwidth and architecture, and the parser of option --gpus."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ GB, GIB, MIB = 10**9, 2**30, 2**20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gpu:
-    """One GPU.
+    """A GPU, as far as a plan needs to know it.
 
     Attributes:
-        name: as ``--gpus`` knows it.
-        memory_bytes: of a card that is named what nvidia-smi reports, else what was asked for.
-        bandwidth: of its memory in bytes a second; 0 = not known.
-        sm: compute capability, such as 9.0; 0 = not known.
+        name: the name that ``--gpus`` uses.
+        memory_bytes: the value of nvidia-smi for a known card, else the requested size.
+        bandwidth: memory bandwidth in bytes a second; 0 = unknown.
+        sm: compute capability, such as 9.0; 0 = unknown.
     """
 
     name: str
@@ -51,16 +51,16 @@ _ALSO = {"h10080gb": "h100", "h100sxm": "h100", "h200141gb": "h200", "a6000": "r
 
 
 def parse_gpus(text: str) -> tuple[int, Gpu]:
-    """How many of which: ``2xH100``, ``4xA100-40GB``, or of any make by memory, ``2x80GB``, ``2x79.6GiB``. Raises ConfigError.
+    """Parse number and kind of GPUs: ``2xH100``, ``4xA100-40GB``, or by memory ``2x80GB``, ``2x79.6GiB``. Raises ConfigError.
 
-    A size in GB is taken as decimal, 7 % less than a card of that name has: for a GPU that is not known, the careful way.
+    A size in GB is read as decimal, 7 % less than a card sold by that size has: the cautious reading for an unknown GPU.
     """
     count, name = re.fullmatch(r"(?:(\d+)\s*[x*×])?\s*(.*)", text.strip(), re.S | re.I).groups()  # type: ignore[union-attr]  # matches anything
     key = re.sub(r"[^a-z0-9]", "", name.lower())
     card = _BY_NAME.get(_ALSO.get(key, key)) or _of_size(name)
     if card is None or count == "0":
         known = ", ".join(card.name for card in CARDS)
-        raise ConfigError(f"gpus: got {text!r}, allowed: 2x80GB, 2x79.6GiB, or how many of one of {known}")
+        raise ConfigError(f"gpus: got {text!r}, allowed: 2x80GB, 2x79.6GiB, or a number of one of these cards: {known}")
     return int(count or 1), card
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What this machine has: TensorRT-LLM and TensorRT as installed, the driver, the GPUs and how they are linked, as nvidia-smi tells.
+"""Inspect this machine: installed versions of TensorRT-LLM and TensorRT, and driver, GPUs and their links by nvidia-smi.
 
-Looks, and judges nothing. What cannot be found out is empty.
+Reports without judging. A value that cannot be found out is empty.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 
-NVIDIA_SMI_TIMEOUT_S = 20  # without persistence mode it wakes every GPU first; with a broken driver it hangs
+NVIDIA_SMI_TIMEOUT_S = 20  # nvidia-smi wakes every GPU first without persistence mode, and hangs with a broken driver
 QUERY = "index,uuid,name,compute_cap,memory.total,memory.free,driver_version"
 
 Runner = Callable[[Sequence[str]], str]
@@ -24,8 +24,8 @@ class VisibleGpu:
     """A GPU that this process may use.
 
     Attributes:
-        index: nvidia-smi's.
-        sm: its compute capability, such as "9.0".
+        index: number of the GPU in nvidia-smi.
+        sm: compute capability, such as "9.0".
     """
 
     index: int
@@ -38,11 +38,11 @@ class VisibleGpu:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """What was found.
+    """The result of an inspection.
 
     Attributes:
         cuda: the newest CUDA that the driver can run, forward compatibility included.
-        links: between two GPUs, by their indices: NV18, PIX, SYS and so on, as ``nvidia-smi topo -m`` has them.
+        links: kind of link between two GPUs, by their indices: NV18, PIX, SYS and so on, from ``nvidia-smi topo -m``.
     """
 
     tensorrt_llm: str = ""
@@ -53,8 +53,8 @@ class Machine:
     links: Mapping[tuple[int, int], str] = field(default_factory=dict)
 
 
-def look(run: Runner | None = None, environment: Mapping[str, str] = os.environ) -> Machine:
-    """At this machine, or at what ``run`` answers for its commands."""
+def inspect_machine(run: Runner | None = None, environment: Mapping[str, str] = os.environ) -> Machine:
+    """Inspect this machine, or another machine whose command output ``run`` returns."""
     run = run or _run
     listed = run(["nvidia-smi", f"--query-gpu={QUERY}", "--format=csv,noheader,nounits"])
     rows = [[cell.strip() for cell in line.split(",")] for line in listed.splitlines() if line.count(",") == QUERY.count(",")]
@@ -70,7 +70,7 @@ def look(run: Runner | None = None, environment: Mapping[str, str] = os.environ)
 
 
 def host_memory_bytes() -> int:
-    """Memory of the machine, whatever a container may use of it."""
+    """Return the machine's memory in bytes, regardless of a container's limit."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
@@ -98,12 +98,12 @@ def _number(text: str) -> int:
     return int(text) if text.isdecimal() else 0  # [N/A]
 
 
-def _visible(gpus: Sequence[VisibleGpu], wanted: str | None) -> tuple[VisibleGpu, ...]:
-    """In the order that CUDA gives them: indices or beginnings of UUIDs; what names none ends the list."""
-    if wanted is None:
+def _visible(gpus: Sequence[VisibleGpu], cuda_devices: str | None) -> tuple[VisibleGpu, ...]:
+    """Return the GPUs of $CUDA_VISIBLE_DEVICES in CUDA's order: indices or UUID prefixes; the first unknown entry ends the list."""
+    if cuda_devices is None:
         return tuple(gpus)
     found: list[VisibleGpu] = []
-    for word in (part.strip() for part in wanted.split(",")):
+    for word in (part.strip() for part in cuda_devices.split(",")):
         match = [gpu for gpu in gpus if word and (word == str(gpu.index) or (word.startswith("GPU-") and gpu.uuid.startswith(word)))]
         if not match:
             break
@@ -112,7 +112,7 @@ def _visible(gpus: Sequence[VisibleGpu], wanted: str | None) -> tuple[VisibleGpu
 
 
 def _links(matrix: str) -> dict[tuple[int, int], str]:
-    """Rows such as ``GPU0  X  NV18  0-47``, with escape sequences for bold and underlined in some versions."""
+    """Parse rows such as ``GPU0  X  NV18  0-47``; some versions add escape sequences for bold and underlined."""
     lines = [line.split() for line in re.sub(r"\x1b\[[0-9;]*m", "", matrix).splitlines()]
     rows = [words for words in lines if words and re.fullmatch(r"GPU\d+", words[0]) and "X" in words[1:]]
     return {(i, j): cell for i, row in enumerate(rows) for j, cell in enumerate(row[1 : len(rows) + 1]) if i != j}

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an engine was built from, on what, and what its files are: ``manifest.json`` beside it.
+"""The manifest of an engine, ``manifest.json`` beside it: its source, the machine that built it, and its files.
 
-TensorRT-LLM tells of an engine that does not suit a machine by an assertion on its serialisation; here it is a
-sentence: what was found, what was expected, and what mends it. Driver and CUDA are told only: an engine does not
+TensorRT-LLM reports an engine that does not suit a machine by an assertion about its serialisation; the manifest allows a
+sentence: the value found, the value expected, and the fix. Driver and CUDA are only recorded: an engine does not
 depend on them.
 """
 
@@ -19,21 +19,13 @@ from typing import Any
 from budgetforce.building.machine import Machine
 from budgetforce.building.spec import IMAGE, EngineSpec
 from budgetforce.errors import ConfigError
+from budgetforce.text.tokenizer_files import TOKENIZER_FILES
 
 NAME, FORMAT = "manifest.json", 1
 BUILD_AGAIN = "build the engine again, inside the image and on these GPUs: python3 build/engine.py all --work WORK"
 OTHER_IMAGE = f"run inside {IMAGE} (docker compose up)"
 QUANTISATION = {"bf16": "", "fp8": "FP8", "int4-awq": "W4A16_AWQ"}  # TensorRT-LLM's QuantAlgo
-TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "vocab.json",
-    "merges.txt",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "chat_template.jinja",
-)
-# Where the engine's own config.json has the same (EngineConfig.to_dict in tensorrt_llm/builder.py @008b2b8).
+# Keys of the same values in the engine's own config.json (EngineConfig.to_dict in tensorrt_llm/builder.py @008b2b8).
 CONFIG_KEYS = {
     "tensorrt_llm": ("version",),
     "tp": ("pretrained_config", "mapping", "tp_size"),
@@ -47,12 +39,12 @@ CONFIG_KEYS = {
     "use_paged_context_fmha": ("build_config", "plugin_config", "use_paged_context_fmha"),
     "gemm_plugin": ("build_config", "plugin_config", "gemm_plugin"),
 }
-_NULLABLE = ("quantisation", "gemm_plugin")  # null where they are off, here ""
+_NULLABLE = ("quantisation", "gemm_plugin")  # null in config.json if they are off, "" in the manifest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineFile:
-    """A rank's engine."""
+    """The engine file of one rank."""
 
     name: str
     size_bytes: int
@@ -61,15 +53,16 @@ class EngineFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """One engine.
+    """Record of how an engine was built.
 
     Attributes:
-        gpu: name of the GPUs it was built on, as nvidia-smi has it; ``sm`` is their compute capability.
-        quantisation: TensorRT-LLM's name of it, "" = none.
-        kv_token_bytes: of a token in a GPU's KV cache, which is bf16.
-        gemm_plugin: its data type, "" = off.
-        terminator_ids: of the preset's thinking and answer.
-        files: in the order of ranks.
+        preset: the model preset.
+        gpu: name of the GPUs that it was built on, by nvidia-smi; ``sm`` is their compute capability.
+        quantisation: TensorRT-LLM's name of the method, "" = none.
+        kv_token_bytes: size of a token in one GPU's KV cache, which is bf16.
+        gemm_plugin: data type of the plugin, "" = off.
+        terminator_ids: terminators of the model preset's thinking and answer.
+        files: engine files in the order of ranks.
     """
 
     budgetforce: str
@@ -101,25 +94,25 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mismatch:
-    """Something is not as the manifest says.
+    """A difference from the manifest.
 
     Attributes:
-        what: as one would say it.
-        fatal: whether the engine cannot be used so.
+        subject: the thing that differs, as text.
+        fatal: whether it makes the engine unusable.
     """
 
-    what: str
+    subject: str
     found: object
     expected: object
     fix: str
     fatal: bool = True
 
     def __str__(self) -> str:
-        return f"{self.what}: found {self.found}, expected {self.expected}"
+        return f"{self.subject}: found {self.found}, expected {self.expected}"
 
 
 def describe(spec: EngineSpec, engine_dir: Path, tokenizer_dir: Path, machine: Machine) -> Manifest:
-    """The manifest of an engine that was just built here; reads all of it. Raises ConfigError for one that is not as ``spec`` says."""
+    """Make the manifest of an engine that was just built here; reads all its files. Raises ConfigError if it differs from ``spec``."""
     made = Manifest(
         budgetforce=metadata.version("budgetforce"),
         **{name: getattr(spec, name) for name in ("model", "revision", "preset", "variant")},
@@ -133,12 +126,12 @@ def describe(spec: EngineSpec, engine_dir: Path, tokenizer_dir: Path, machine: M
         files=tuple(_engine_file(engine_dir / f"rank{rank}.engine") for rank in range(spec.tp)),
     )
     for mismatch in against_spec(made, spec):
-        raise ConfigError(f"{engine_dir} is not what was asked for: {mismatch}")
+        raise ConfigError(f"{engine_dir} differs from the requested engine: {mismatch}")
     return made
 
 
 def write(manifest: Manifest, engine_dir: Path) -> Path:
-    """Beside the engine, whole or not at all."""
+    """Write the manifest beside the engine, completely or not at all."""
     path = engine_dir / NAME
     scratch = path.with_name(f".{NAME}.new")
     scratch.write_text(json.dumps({"format": FORMAT, **asdict(manifest)}, indent=1) + "\n")
@@ -146,7 +139,7 @@ def write(manifest: Manifest, engine_dir: Path) -> Path:
 
 
 def read(engine_dir: Path) -> Manifest:
-    """Raises ConfigError for an engine that has none, or one of another format."""
+    """Read an engine's manifest. Raises ConfigError if it is missing or has another format."""
     path = engine_dir / NAME
     try:
         values = json.loads(path.read_text())
@@ -159,17 +152,17 @@ def read(engine_dir: Path) -> Manifest:
 
 
 def summary(manifest: Manifest) -> str:
-    """In one line, for people: ``s1 doctor`` shows it."""
+    """Return the manifest as one readable line, which ``s1 doctor`` shows."""
     revision = f" @{manifest.revision[:12]}" if manifest.revision else ""
     return (
         f"{manifest.model}{revision}, {manifest.variant}, TP {manifest.tp}, {manifest.max_seq_len} tokens; "
-        f"TensorRT-LLM {manifest.tensorrt_llm}, TensorRT {manifest.tensorrt or '(not told)'}, {manifest.gpu} (SM {manifest.sm}); "
+        f"TensorRT-LLM {manifest.tensorrt_llm}, TensorRT {manifest.tensorrt or '(unknown)'}, {manifest.gpu} (SM {manifest.sm}); "
         f"engine {manifest.files[0].sha256[:12]}, tokenizer {manifest.tokenizer_sha256[:12]}, budgetforce {manifest.budgetforce}"
     )
 
 
 def tokenizer_sha256(folder: Path) -> str:
-    """Of all files that make a tokenizer, by name. Raises ConfigError if there is none."""
+    """Hash all files of a tokenizer, with their names. Raises ConfigError if the folder holds none."""
     found = [folder / name for name in TOKENIZER_FILES if (folder / name).is_file()]
     if not found:
         raise ConfigError(f"{folder} holds no tokenizer")
@@ -181,26 +174,26 @@ def tokenizer_sha256(folder: Path) -> str:
 
 
 def against_machine(manifest: Manifest, machine: Machine) -> Iterator[Mismatch]:
-    """An engine loads where it was built: with that TensorRT-LLM and TensorRT, on GPUs of that architecture."""
+    """Yield differences from the machine that built the engine: TensorRT-LLM, TensorRT and the GPUs' architecture must be the same."""
     for name, title in (("tensorrt_llm", "TensorRT-LLM"), ("tensorrt", "TensorRT")):
-        found, expected = (getattr(one, name).partition("+")[0] for one in (machine, manifest))
+        found, expected = (getattr(source, name).partition("+")[0] for source in (machine, manifest))
         if found and found != expected:
-            yield Mismatch(what=title, found=found, expected=f"{expected}, which built the engine", fix=OTHER_IMAGE)
+            yield Mismatch(subject=title, found=found, expected=f"{expected}, which built the engine", fix=OTHER_IMAGE)
     for gpu in machine.gpus[: manifest.tp]:
         if gpu.sm != manifest.sm:
-            yield Mismatch(what=f"GPU {gpu.index}", found=f"{gpu.name} (SM {gpu.sm})", expected=f"SM {manifest.sm}", fix=BUILD_AGAIN)
+            yield Mismatch(subject=f"GPU {gpu.index}", found=f"{gpu.name} (SM {gpu.sm})", expected=f"SM {manifest.sm}", fix=BUILD_AGAIN)
         elif gpu.name != manifest.gpu:
             yield Mismatch(
-                what=f"GPU {gpu.index}", found=gpu.name, expected=f"{manifest.gpu}, for which it was tuned", fix=BUILD_AGAIN, fatal=False
+                subject=f"GPU {gpu.index}", found=gpu.name, expected=f"{manifest.gpu}, for which it was tuned", fix=BUILD_AGAIN, fatal=False
             )
 
 
 def against_config(manifest: Manifest, engine_dir: Path) -> Iterator[Mismatch]:
-    """The engine's own config.json says the same. Raises ConfigError if it cannot be read."""
+    """Yield differences from the engine's own config.json. Raises ConfigError if it cannot be read."""
     for name, found in _config_values(engine_dir).items():
         if found != getattr(manifest, name):
             yield Mismatch(
-                what=f"config.json: {'.'.join(CONFIG_KEYS[name])}",
+                subject=f"config.json: {'.'.join(CONFIG_KEYS[name])}",
                 found=repr(found),
                 expected=repr(getattr(manifest, name)),
                 fix=BUILD_AGAIN,
@@ -208,37 +201,37 @@ def against_config(manifest: Manifest, engine_dir: Path) -> Iterator[Mismatch]:
 
 
 def against_files(manifest: Manifest, engine_dir: Path, hashes: bool = False) -> Iterator[Mismatch]:
-    """Each rank's file is there and of its size; ``hashes`` reads all of it (minutes)."""
+    """Yield files of ranks that are missing or of another size; with ``hashes``, or of other content (reads everything, minutes)."""
     for file in manifest.files:
         path = engine_dir / file.name
         if not path.is_file():
-            yield Mismatch(what=file.name, found="no file", expected=f"{file.size_bytes:,} bytes", fix=BUILD_AGAIN)
+            yield Mismatch(subject=file.name, found="no file", expected=f"{file.size_bytes:,} bytes", fix=BUILD_AGAIN)
         elif path.stat().st_size != file.size_bytes:
-            yield Mismatch(what=file.name, found=f"{path.stat().st_size:,} bytes", expected=f"{file.size_bytes:,}", fix=BUILD_AGAIN)
+            yield Mismatch(subject=file.name, found=f"{path.stat().st_size:,} bytes", expected=f"{file.size_bytes:,}", fix=BUILD_AGAIN)
         elif hashes and (found := _engine_file(path).sha256) != file.sha256:
-            yield Mismatch(what=f"{file.name}: sha256", found=found, expected=file.sha256, fix=BUILD_AGAIN)
+            yield Mismatch(subject=f"{file.name}: sha256", found=found, expected=file.sha256, fix=BUILD_AGAIN)
 
 
 def against_tokenizer(manifest: Manifest, folder: Path) -> Iterator[Mismatch]:
-    """Raises ConfigError if there is none."""
+    """Yield a mismatch if the tokenizer differs. Raises ConfigError if the folder holds none."""
     found = tokenizer_sha256(folder)
     if found != manifest.tokenizer_sha256:
-        fix = f"give --tokenizer that of {manifest.model}, with which the engine was built: WORK/tokenizer of build/engine.py"
-        yield Mismatch(what="tokenizer: sha256", found=found[:12], expected=manifest.tokenizer_sha256[:12], fix=fix)
+        fix = f"set --tokenizer to that of {manifest.model}, with which the engine was built: WORK/tokenizer of build/engine.py"
+        yield Mismatch(subject="tokenizer: sha256", found=found[:12], expected=manifest.tokenizer_sha256[:12], fix=fix)
 
 
 def against_spec(manifest: Manifest, spec: EngineSpec) -> Iterator[Mismatch]:
-    """It is what was asked for, with what budget forcing cannot do without: a continuation must find its prefix in the KV cache."""
+    """Yield differences from the requested engine, and from the settings with which a continuation finds its prefix in the KV cache."""
     names = ("tp", "max_seq_len", "max_num_tokens", "max_batch_size", "tokens_per_block")
-    asked: Mapping[str, object] = {name: getattr(spec, name) for name in names}
-    asked = {**asked, "quantisation": QUANTISATION[spec.variant], "use_paged_context_fmha": True}
-    for name, expected in asked.items():
+    requested: Mapping[str, object] = {name: getattr(spec, name) for name in names}
+    requested = {**requested, "quantisation": QUANTISATION[spec.variant], "use_paged_context_fmha": True}
+    for name, expected in requested.items():
         if getattr(manifest, name) != expected:
-            yield Mismatch(what=name, found=repr(getattr(manifest, name)), expected=repr(expected), fix=BUILD_AGAIN)
+            yield Mismatch(subject=name, found=repr(getattr(manifest, name)), expected=repr(expected), fix=BUILD_AGAIN)
 
 
 def _terminator_ids(preset: str, tokenizer_dir: Path) -> tuple[int, ...]:
-    from budgetforce.presets import Preset  # imports transformers, which takes seconds and which only a build needs
+    from budgetforce.presets import Preset  # imports transformers, which takes seconds; only a build needs it
     from budgetforce.text.tokenizer import ChatTokenizer
 
     thinking, answer = Preset.load(preset).terminator_ids(ChatTokenizer.load(tokenizer_dir))

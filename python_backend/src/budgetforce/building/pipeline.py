@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The steps of a build, in a work folder: download, convert, build, render, verify.
+"""Run the steps of a build in a work folder: download, convert, build, render, verify.
 
-    WORK/model        the hub's files (a folder that is given with --model is used where it is)
-    WORK/tokenizer    its tokenizer alone
+    WORK/model        the hub's files (a folder given with --model is used where it is)
+    WORK/tokenizer    only the model's tokenizer
     WORK/checkpoint   TensorRT-LLM's checkpoint: config.json, rank0.safetensors, …
     WORK/engine       the engine: config.json, rank0.engine, …, manifest
-    WORK/logs         what the tools said
+    WORK/logs         output of the tools
 
-A step that was done from the same inputs is not done again, and none of its inputs is needed any more: when the
-engine is there, ``model`` and ``checkpoint`` can go.
+A step that was done from the same inputs is not repeated, and its inputs are no longer needed: once the engine exists,
+``model`` and ``checkpoint`` can be removed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pathlib import Path
 from budgetforce.building import manifest, planner, preflight, weights
 from budgetforce.building.commands import Tools, build_command, check_calibration, convert_command
 from budgetforce.building.gpus import GB, MIB, Gpu
-from budgetforce.building.machine import Machine, host_memory_bytes, look
+from budgetforce.building.machine import Machine, host_memory_bytes, inspect_machine
 from budgetforce.building.plan_command import quantise_refusal, refusal
 from budgetforce.building.render import MODEL, engine_parameters, render_config
 from budgetforce.building.spec import IMAGE, TENSORRT_LLM_VERSION, EngineSpec, ModelShape
@@ -34,18 +34,18 @@ from budgetforce.building.verify import problems
 
 STEPS = ("download", "convert", "build", "render", "verify")
 RESULTS = {"convert": "checkpoint", "build": "engine"}
-NO_GPU = Gpu(name="no GPU", memory_bytes=0)  # disk and time do not depend on it
+NO_GPU = Gpu(name="no GPU", memory_bytes=0)  # disk and time do not depend on the GPU
 
 
 class Build:
-    """One engine in one work folder.
+    """The build of one engine in one work folder.
 
     Attributes:
-        repository: Triton's model repository, which gets the config.
-        engine_path: where the server will see the engine; by default where it is.
+        repository: Triton's model repository, in which the config is written.
+        engine_path: the engine's path for the server; by default its path here.
 
     Args:
-        skip_plan: build what by the plan does not fit this machine's GPUs.
+        skip_plan: build even if the plan says that the engine does not fit this machine's GPUs.
     """
 
     def __init__(
@@ -56,17 +56,17 @@ class Build:
         self.engine_path = engine_path or str(self.work / "engine")
 
     def run(self, steps: Sequence[str]) -> None:
-        """Do them in their order. Raises BuildFailed or ConfigError at the first that cannot be done."""
+        """Run steps in order. Raises BuildFailed or ConfigError at the first that cannot be done."""
         with locked(self.work):
             for step in self._needed(steps):
                 try:
                     getattr(self, step)()
-                except OSError as error:  # a disk that is full, a folder that cannot be written
+                except OSError as error:  # disk full, or folder not writable
                     raise BuildFailed(f"stage {step}: {error}") from error
 
     def dry_run(self, steps: Sequence[str]) -> Iterator[str]:
-        """The commands of the tools as a shell takes them, and what else is done; touches nothing and asks nobody."""
-        told = {
+        """Yield the tools' shell commands and the other actions as comments, without doing anything."""
+        lines = {
             "download": f"# download: {self.spec.model} {f'at {self.spec.revision} ' if self.spec.revision else ''}-> {self.weights}",
             "convert": shlex.join(convert_command(self.spec, self.tools, self.weights, self.work / "checkpoint.partial")),
             "build": shlex.join(self._build_command(self.work / "engine.partial")),
@@ -74,17 +74,17 @@ class Build:
             "verify": f"# verify: {self.work / 'engine'}",
         }
         for step in steps:
-            yield told[step]
+            yield lines[step]
             if step in ("convert", "build"):
                 name = "checkpoint" if step == "convert" else "engine"
                 yield f"# {name}.partial becomes {name}"
 
     def _needed(self, steps: Sequence[str]) -> Iterator[str]:
-        """Those that are to be done: what a finished engine was made from is not made again.
+        """Yield the steps that have to be done: the inputs of a finished engine are not made again.
 
-        Raises BuildFailed before anything is downloaded if this machine cannot do the rest.
+        Raises BuildFailed, before anything is downloaded, if this machine cannot do the rest.
         """
-        # Before the hub is asked: what cannot have been done before is to be done on this machine.
+        # Before any request to the hub: a step without a result has to be done on this machine.
         self._check_machine([step for step in RESULTS if step in steps and not self._may_be_done(RESULTS[step])])
         is_pending = {step: not self._is_done(getattr(self, RESULTS[step])) for step in RESULTS if step in steps}
         is_built = is_pending.get("build") is False
@@ -93,7 +93,7 @@ class Build:
         self._check_plan(pending)
         for step in steps:
             if is_built and (step == "convert" or (step == "download" and self._is_done(self.tokenizer))):
-                _say(f"{step}: not needed, the engine is there")
+                _say(f"{step}: not needed, the engine exists")
             else:
                 yield step
 
@@ -105,18 +105,18 @@ class Build:
             raise BuildFailed(f"TensorRT-LLM: found {version or 'none'}, expected {TENSORRT_LLM_VERSION}: build inside {IMAGE}")
         need = self.spec.tp if "build" in steps else 0 if self.spec.variant == "bf16" else 1
         if len(gpus) < need:
-            raise BuildFailed(f"{len(gpus)} GPUs are visible, {need} are needed: build where it will be served, or with another --tp")
+            raise BuildFailed(f"{len(gpus)} GPUs are visible, {need} are needed: build on the serving machine, or with another --tp")
         driver = preflight.driver(self.machine)
         if need and driver.state == preflight.WRONG:
             raise BuildFailed(str(driver))
 
     def _may_be_done(self, result: str) -> bool:
-        """Whether there is anything that a step may have left; that it is for these inputs only the model's commit can tell."""
+        """Whether a step has left any result; whether it is for these inputs depends on the model's commit, which is not known yet."""
         folder = self.work / result
         return folder.exists() or folder.with_name(f"{folder.name}.partial").exists()
 
     def _check_plan(self, steps: Sequence[str]) -> None:
-        """Raise BuildFailed for an engine that by the plan does not fit the GPUs, or weights that cannot be quantised on them."""
+        """Raise BuildFailed if, by the plan, the engine does not fit the GPUs or the weights cannot be quantised on them."""
         if not steps or not self._gpu.memory_bytes:
             return
         plan, all_gpus = self.plan, sum(gpu.total_mib for gpu in self.machine.gpus) * MIB
@@ -124,12 +124,12 @@ class Build:
         if self._skip_plan:
             return
         if "convert" in steps and plan.quantize_gpu_bytes > all_gpus:
-            raise BuildFailed(f"{quantise_refusal(plan, all_gpus)} (--skip-plan tries it all the same)")
+            raise BuildFailed(f"{quantise_refusal(plan, all_gpus)} (--skip-plan tries it anyway)")
         if "build" in steps and not plan.fits:
-            raise BuildFailed(f"{refusal(plan)}\n--skip-plan builds it all the same.")
+            raise BuildFailed(f"{refusal(plan)}\n--skip-plan builds it anyway.")
         for step in steps:
             if (need := self._cost(step).host_bytes) > (have := host_memory_bytes()):
-                _say(f"{step}: by the plan it needs {need / GB:.0f} GB of host memory, this machine has {have / GB:.0f}")
+                _say(f"{step}: needs {need / GB:.0f} GB of host memory by the plan, this machine has {have / GB:.0f}")
 
     def _check_calibration(self, steps: Sequence[str]) -> None:
         calibration = self.tools.calibration
@@ -141,49 +141,49 @@ class Build:
     # --- steps ---------------------------------------------------------------------------
 
     def download(self) -> None:
-        """Weights and tokenizer."""
+        """Download the weights, and copy the tokenizer."""
         if self.source.files is None:
             self._make(self.model, lambda result: weights.download(self.source, result))
         self._make(self.tokenizer, lambda result: weights.copy_tokenizer(self.weights, result))
 
     def convert(self) -> None:
-        """The checkpoint; quantised, if the variant is."""
+        """Make the checkpoint, quantised if the variant is."""
         self._make(self.checkpoint, self._convert)
 
     def build(self) -> None:
-        """The engine."""
+        """Build the engine with its manifest."""
         self._make(self.engine, self._build)
 
     def render(self) -> None:
-        """Triton's config of the engine."""
+        """Write Triton's config of the engine."""
         text = render_config(
             self.spec, engine_parameters(self.spec, self.engine_path), manifest.summary(manifest.read(self.work / "engine"))
         )
         folder = self.repository / MODEL
-        (folder / "1").mkdir(parents=True, exist_ok=True)  # Triton wants a version's folder, with nothing in it
+        (folder / "1").mkdir(parents=True, exist_ok=True)  # Triton requires a version folder, here empty
         scratch = folder / ".config.pbtxt.new"
         scratch.write_text(text)
         scratch.replace(folder / "config.pbtxt")
         _say(f"render: {folder / 'config.pbtxt'}")
 
     def verify(self) -> None:
-        """Everything that can be known of the result without a server. Raises BuildFailed with all that is wrong."""
+        """Check the result as far as possible without a server. Raises BuildFailed with every problem."""
         config = self.repository / MODEL / "config.pbtxt"
         found = list(problems(self.spec, self.work / "engine", self.work / "tokenizer", config, self.engine_path))
         if found:
             raise BuildFailed("\n  ".join(["stage verify:", *found]))
-        _say(f"verify: {self.work / 'engine'} is what was asked for, and Triton's config fits it")
+        _say(f"verify: {self.work / 'engine'} is the requested engine, and Triton's config fits it")
 
-    # --- what they make --------------------------------------------------------------------
+    # --- results of the steps --------------------------------------------------------------------
 
     @cached_property
     def source(self) -> weights.Source:
-        """Which files of which model."""
+        """The files of the model, at one commit."""
         return weights.find_source(self.spec, self.work)
 
     @property
     def weights(self) -> Path:
-        """Where the model's files are, or will be."""
+        """The folder that has or will have the model's files."""
         return Path(self.spec.model).resolve() if weights.is_folder(self.spec.model) else self.work / "model"
 
     @cached_property
@@ -211,17 +211,17 @@ class Build:
 
     @cached_property
     def machine(self) -> Machine:
-        """What it is built with and for."""
-        return look()
+        """Machine that builds the engine, and for which it is built."""
+        return inspect_machine()
 
-    # --- how -------------------------------------------------------------------------------
+    # --- helpers ---------------------------------------------------------------------------
 
     def _is_done(self, stage: Stage) -> bool:
         return stage.stamp() is not None
 
     def _make(self, stage: Stage, make: Callable[[Result], None]) -> None:
         if self._is_done(stage):
-            return _say(f"{stage.name}: done before, {stage.folder}")
+            return _say(f"{stage.name}: already done, {stage.folder}")
         started = time.monotonic()
         with stage.making() as result:
             make(result)
@@ -236,7 +236,7 @@ class Build:
         expect(result.folder, checkpoint_files(self.spec.tp), "convert")
 
     def _build(self, result: Result) -> None:
-        self._needs(self.tokenizer, "download")  # the manifest tells of it, behind minutes of building
+        self._needs(self.tokenizer, "download")  # the manifest, written after minutes of building, needs it
         self._needs(self.checkpoint, "convert")
         self._use(self._build_command(result.folder), "build")
         expect(result.folder, engine_files(self.spec.tp), "build")
@@ -249,7 +249,7 @@ class Build:
 
     def _needs(self, stage: Stage, step: str) -> None:
         if not self._is_done(stage):
-            raise BuildFailed(f"{stage.folder} is not there, or was made from something else: run {step} first, or all")
+            raise BuildFailed(f"{stage.folder} does not exist, or was made from other inputs: run {step} first, or all")
 
     def _use(self, command: Sequence[str], step: str) -> None:
         cost = self._cost(step)
@@ -261,10 +261,10 @@ class Build:
         return next(stage for stage in self.plan.stages if stage.name in names)
 
     @cached_property
-    def plan(self) -> planner.Plan:
-        """What it takes on this machine's GPUs. Raises ConfigError for GPUs that cannot run it."""
+    def plan(self) -> planner.EnginePlan:
+        """The engine's plan for this machine's GPUs. Raises ConfigError for GPUs that cannot run it."""
         shape, stored_bytes = self._model()
-        return planner.plan(self.spec, shape, self._gpu, stored_bytes)
+        return planner.plan_engine(self.spec, shape, self._gpu, stored_bytes)
 
     def _model(self) -> tuple[ModelShape, int]:
         if self._is_done(self.tokenizer):
@@ -279,17 +279,17 @@ class Build:
 
 
 def checkpoint_files(tp: int) -> tuple[str, ...]:
-    """Of TensorRT-LLM's checkpoint."""
+    """Return the file names of a TensorRT-LLM checkpoint."""
     return ("config.json", *(f"rank{rank}.safetensors" for rank in range(tp)))
 
 
 def engine_files(tp: int) -> tuple[str, ...]:
-    """Of its engine."""
+    """Return the file names of a TensorRT-LLM engine."""
     return ("config.json", *(f"rank{rank}.engine" for rank in range(tp)))
 
 
 def expect(folder: Path, names: Sequence[str], step: str) -> None:
-    """Raises BuildFailed if a tool that said it was done has not left its files."""
+    """Raise BuildFailed if a tool ended without error and left files missing or empty."""
     missing = [name for name in names if not (folder / name).is_file() or not (folder / name).stat().st_size]
     if missing:
         raise BuildFailed(f"stage {step}: the tool ended without error and left no {', '.join(missing)}; see logs/{step}.log")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``plan``: what an engine takes, before anything is downloaded, as a table or as JSON; or why it will not fit, and what does."""
+"""Sub-command ``plan``: compute the needs of an engine before anything is downloaded; if it does not fit, say why and suggest changes."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from typing import Any
 from budgetforce.building import planner
 from budgetforce.building.gpus import GB, GIB, parse_gpus
 from budgetforce.building.options import DEFAULT_PRESET, add_spec_options, preset_names, spec_of
-from budgetforce.building.planner import ACHIEVED, SEQ_LEN_STEP, TYPICAL_TOKENS, Decode, Plan
+from budgetforce.building.planner import ACHIEVED, SEQ_LEN_STEP, TYPICAL_TOKENS, Decode, EnginePlan
 from budgetforce.building.spec import QWEN2_5_32B, TENSOR_PARALLEL, EngineSpec, ModelShape
 from budgetforce.errors import ConfigError
 
-DECODES = ((1, 0), (16, 8192), (32, 8192), (8, 32768))  # sequences and tokens before each
-# Settings of docker-compose.yml that are fields of a spec.
+DECODES = ((1, 0), (16, 8192), (32, 8192), (8, 32768))  # numbers of sequences, and tokens of context of each
+# Settings of docker-compose.yml for fields of an engine spec.
 COMPOSE = {
     "model": "S1_MODEL",
     "revision": "S1_REVISION",
@@ -30,22 +30,28 @@ COMPOSE = {
     "max_num_tokens": "S1_MAX_NUM_TOKENS",
     "max_batch_size": "S1_MAX_BATCH_SIZE",
 }
-IMAGE_GB = 14.2  # of spec.IMAGE, as its registry has it
+IMAGE_GB = 14.2  # compressed size of spec.IMAGE in its registry
 NOT_MEASURED = "Sizes are computed; times, host memory and the GPU's overhead are estimates. Nothing here was measured."
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Sub-command ``plan``."""
-    parser = subparsers.add_parser("plan", help="what it takes, before anything is downloaded", description=__doc__)
-    parser.add_argument("--gpus", required=True, metavar="GPUS", help="2xH100, 4xA100-40GB, or by memory alone 2x80GB; --tp is theirs")
+    """Add sub-command ``plan`` to a command line."""
+    text = "compute the memory, disk and time that an engine needs, before anything is downloaded"
+    parser = subparsers.add_parser("plan", help=text, description=f"plan: {text}. If it does not fit: why, and what does.")
+    parser.add_argument(
+        "--gpus",
+        required=True,
+        metavar="GPUS",
+        help="number and kind of GPUs: 2xH100, 4xA100-40GB, or by memory 2x80GB; --tp defaults to their number",
+    )
     add_spec_options(parser)
-    parser.add_argument("--config", type=Path, metavar="PATH", help="the model's config.json, for another one than s1-32B's shape")
-    parser.add_argument("--json", action="store_true", help="everything as one JSON object, sizes in bytes")
+    parser.add_argument("--config", type=Path, metavar="PATH", help="the model's config.json, if its shape is not s1-32B's")
+    parser.add_argument("--json", action="store_true", help="print one JSON object with all figures, sizes in bytes")
     parser.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace) -> int:
-    num_gpus, made = planned(options)
+    num_gpus, made = plan_from_options(options)
     if options.json:
         print(json.dumps(as_json(made, num_gpus), indent=2))
     else:
@@ -56,21 +62,21 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _next_steps(options: argparse.Namespace, spec: EngineSpec) -> Iterator[str]:
-    """The command that builds and serves it by Compose, and the one that builds it alone."""
+    """Yield the command that builds and serves the engine by Compose, and the command that only builds it."""
     preset, before = options.preset, EngineSpec.load(options.preset)
     if options.config and not options.model:
-        spec = replace(spec, model="MODEL")  # a config alone does not say whose it is
+        spec = replace(spec, model="MODEL")  # a config does not name its model
     changed = {name: value for name, value in asdict(spec).items() if value != getattr(before, name)}
     settings = [] if preset == DEFAULT_PRESET else [f"S1_ENGINE_PRESET={preset}"]
     settings += [f"{COMPOSE[name]}={value}" for name, value in changed.items()]
     flags = ["--work WORK", *([] if preset == DEFAULT_PRESET else [f"--preset {preset}"]), *_flags(before, spec)]
-    if not Path(spec.model).is_dir():  # a folder would have to be inside S1_WORK
+    if not Path(spec.model).is_dir():  # for Compose a folder would have to be inside S1_WORK
         yield f"Build and serve it: {' '.join([*settings, 'docker compose up'])}"
     yield f"Build it inside the image: python3 build/engine.py all {' '.join(flags)}"
 
 
-def planned(options: argparse.Namespace) -> tuple[int, Plan]:
-    """How many GPUs there are, and the plan, which uses all of them if ``--tp`` does not say otherwise. Raises ConfigError."""
+def plan_from_options(options: argparse.Namespace) -> tuple[int, EnginePlan]:
+    """Return the number of GPUs and the plan, which uses all of them unless ``--tp`` is given. Raises ConfigError."""
     num_gpus, gpu = parse_gpus(options.gpus)
     if options.tp is None and num_gpus in TENSOR_PARALLEL:
         options.tp = num_gpus
@@ -78,55 +84,55 @@ def planned(options: argparse.Namespace) -> tuple[int, Plan]:
     if spec.tp > num_gpus:
         raise ConfigError(f"tp: got {spec.tp}, allowed: up to {num_gpus}, the GPUs that --gpus names")
     shape, stored_bytes = _model(spec.model, options.config)
-    return num_gpus, planner.plan(spec, shape, gpu, stored_bytes)
+    return num_gpus, planner.plan_engine(spec, shape, gpu, stored_bytes)
 
 
 def _model(model: str, config: Path | None) -> tuple[ModelShape, int]:
-    """Its shape, and the bytes of a parameter in its files. Raises ConfigError for a model of which neither is known here."""
+    """Return a model's shape and the bytes per parameter in its files. Raises ConfigError if they are not known here."""
     path = config or Path(model)
     if config is None and not path.is_dir():
         presets = [EngineSpec.load(name).model for name in preset_names()]
         if model not in presets:
-            raise ConfigError(f"model {model}: its shape is not known here: give its --config path/to/config.json")
+            raise ConfigError(f"model {model}: its shape is not known here: add --config path/to/config.json")
         return QWEN2_5_32B, planner.STORED_BYTES
     folder = path.parent if path.is_file() else path
     return ModelShape.read(folder), ModelShape.stored_bytes(folder)
 
 
-def refusal(made: Plan) -> str:
-    """Why it does not fit, in numbers, and what does, the smallest change first."""
+def refusal(made: EnginePlan) -> str:
+    """Explain in numbers why an engine does not fit, and which changes make it fit, smallest first."""
     need = made.spec.max_seq_len * made.kv_token_bytes
     text = (
         f"Does not fit: {made.gpu.name} has {_gib(made.gpu.memory_bytes)} GiB; weights take {_gib(made.weights_bytes)}, the runtime "
         f"{_gib(made.overhead_bytes)}, and the KV cache gets {made.spec.kv_fraction:.0%} of the rest, {_gib(made.kv_pool_bytes)}; "
         f"one sequence of {made.spec.max_seq_len:,} tokens needs {_gib(need)}."
     )
-    ways = [f"  {_change(made, way)}: {room(way)}" for way in planner.ways_out(made)]
-    if not ways:
-        return f"{text}\nNo one change makes it fit, nor any two."
-    return "\n".join([text, "What fits, the smallest change first:", *ways])
+    suggestions = [f"  {_change(made, other)}: {room(other)}" for other in planner.suggest_fitting_plans(made)]
+    if not suggestions:
+        return f"{text}\nNo single change makes it fit, nor do any two."
+    return "\n".join([text, "Changes that make it fit, smallest first:", *suggestions])
 
 
-def room(made: Plan) -> str:
-    """How many sequences the KV cache holds."""
+def room(made: EnginePlan) -> str:
+    """Say how many tokens and sequences the KV cache holds."""
     length = made.spec.max_seq_len
     text = f"{made.kv_tokens:,} tokens, {made.kv_tokens // length} of {length:,}"
     return text + (f" or {made.kv_tokens // TYPICAL_TOKENS} of {TYPICAL_TOKENS:,}" if length > TYPICAL_TOKENS else "")
 
 
-def _change(before: Plan, after: Plan) -> str:
+def _change(before: EnginePlan, after: EnginePlan) -> str:
     new = " if the GPU is of SM 8.9 or newer" if after.spec.variant == "fp8" and not after.gpu.sm else ""
     gpus = f" on {after.spec.tp} of these GPUs" if after.spec.tp != before.spec.tp else ""
     return " ".join(_flags(before.spec, after.spec)) + gpus + new
 
 
 def _flags(before: EngineSpec, after: EngineSpec) -> list[str]:
-    """What makes one of the other on a command line."""
+    """Return the command-line options that turn the first spec into the second."""
     return [f"--{name.replace('_', '-')} {new}" for name, new in asdict(after).items() if new != getattr(before, name)]
 
 
-def table(made: Plan, num_gpus: int) -> Iterator[str]:
-    """Lines to read."""
+def table(made: EnginePlan, num_gpus: int) -> Iterator[str]:
+    """Yield the lines of the report for people."""
     spec, gpu = made.spec, made.gpu
     known = f", {gpu.bandwidth / 1e12:.3g} TB/s, SM {gpu.sm}" if gpu.bandwidth else ""
     yield f"{spec.model}, {spec.variant}, on {spec.tp} x {gpu.name} ({_gib(gpu.memory_bytes)} GiB{known})"
@@ -138,17 +144,17 @@ def table(made: Plan, num_gpus: int) -> Iterator[str]:
     yield f"\n{'step':<12}{'disk GB':>9}{'host memory GB':>16}   estimated time"
     yield from (f"{s.name:<12}{_gb(s.disk_bytes):>9}{_gb(s.host_bytes):>16}   {_span(*s.seconds)}" for s in made.stages)
     host = max(stage.host_bytes for stage in made.stages)
-    least = f"   or {_gb(least_disk_bytes(made))} of disk, if each step's input goes when the step is done"
-    yield f"{'in all':<12}{_gb(disk_bytes(made)):>9}{_gb(host):>16}{least}"
-    yield f"{'the image':<12}{IMAGE_GB:>9.1f}   to pull, and more unpacked; beside WORK"
+    least = f"   or {_gb(least_disk_bytes(made))} of disk, if each step's input is removed after the step"
+    yield f"{'total':<12}{_gb(disk_bytes(made)):>9}{_gb(host):>16}{least}"
+    yield f"{'the image':<12}{IMAGE_GB:>9.1f}   to pull, more when unpacked; not in WORK"
     yield from _decodes(made)
     yield f"\n{NOT_MEASURED}"
 
 
-def _notes(made: Plan, num_gpus: int) -> Iterator[str]:
+def _notes(made: EnginePlan, num_gpus: int) -> Iterator[str]:
     num_engines, num_left = divmod(num_gpus, made.spec.tp)
     if num_engines > 1:
-        yield f"{num_gpus} GPUs are enough for {num_engines} such engines, side by side."
+        yield f"{num_gpus} GPUs are enough for {num_engines} such engines."
     if num_left:
         yield f"{num_left} of {num_gpus} GPUs {'is' if num_left == 1 else 'are'} left over: an engine takes 1, 2 or 4 (--tp)."
     have = num_gpus * made.gpu.memory_bytes
@@ -156,58 +162,60 @@ def _notes(made: Plan, num_gpus: int) -> Iterator[str]:
         yield f"{quantise_refusal(made, have)}."
 
 
-def quantise_refusal(made: Plan, have_bytes: int) -> str:
-    """Why weights cannot be quantised on GPUs that have so much memory together, and what to do."""
+def quantise_refusal(made: EnginePlan, have_bytes: int) -> str:
+    """Explain why GPUs with so much memory in total cannot quantise the weights, and the remedy."""
     return (
-        f"Quantising needs about {_gb(made.quantize_gpu_bytes)} GB of GPU memory, for the weights are loaded in the type they are stored "
-        f"in, {made.stored_bytes} bytes a parameter; these GPUs have {_gb(have_bytes)}: do it on others, or store them in bfloat16 before"
+        f"Quantising needs about {_gb(made.quantize_gpu_bytes)} GB of GPU memory, because the weights are loaded in the type they are "
+        f"stored in, {made.stored_bytes} bytes a parameter; these GPUs have {_gb(have_bytes)}: quantise on others, or store the "
+        "weights in bfloat16 first"
     )
 
 
-def _decodes(made: Plan) -> Iterator[str]:
+def _decodes(made: EnginePlan) -> Iterator[str]:
     found = _found_decodes(made)
     if found:
         head = f"{'sequences':<11}{'of tokens':>10}{'ms a step':>11}{'tokens/s':>10}{f'at {ACHIEVED:.0%}':>8}"
-        yield f"\n{head}   at most: what the memory's bandwidth allows"
-    for one in found:
-        rate = one.tokens_per_s
-        yield f"{one.num_sequences:<11}{one.context_tokens:>10,}{one.step_s * 1e3:>11.2f}{rate:>10,.1f}{rate * ACHIEVED:>8,.0f}"
+        yield f"\n{head}   upper bound by memory bandwidth"
+    for step in found:
+        rate = step.tokens_per_s
+        yield f"{step.num_sequences:<11}{step.context_tokens:>10,}{step.step_s * 1e3:>11.2f}{rate:>10,.1f}{rate * ACHIEVED:>8,.0f}"
     if found and (replies := replies_per_minute(made)):
         num, rate = replies
-        yield f"{num} replies of {TYPICAL_TOKENS:,} tokens at once: {rate:.1f} replies a minute at {ACHIEVED:.0%}"
+        yield f"{num} concurrent replies of {TYPICAL_TOKENS:,} tokens: {rate:.1f} replies a minute at {ACHIEVED:.0%}"
 
 
-def _found_decodes(made: Plan) -> list[Decode]:
-    """Decode steps of the usual loads, and of the batch size that was asked for, with as long sequences as there is room for."""
+def _found_decodes(made: EnginePlan) -> list[Decode]:
+    """Return decode steps of typical loads, and of the spec's batch size with the longest sequences that fit."""
     batch = made.spec.max_batch_size
     longest = min(TYPICAL_TOKENS, made.kv_tokens // batch // SEQ_LEN_STEP * SEQ_LEN_STEP)
     cases = DECODES if any(num == batch for num, _ in DECODES) else (*DECODES, (batch, longest))
-    return [one for num, tokens in sorted(cases, key=lambda case: (case[1] > TYPICAL_TOKENS, case[0])) if (one := made.decode(num, tokens))]
+    ordered = sorted(cases, key=lambda case: (case[1] > TYPICAL_TOKENS, case[0]))
+    return [step for num, tokens in ordered if (step := made.decode(num, tokens))]
 
 
-def replies_per_minute(made: Plan) -> tuple[int, float] | None:
-    """How many replies of 8,192 tokens decode at once, and how many of them a minute brings; None if none fits or no speed is known.
+def replies_per_minute(made: EnginePlan) -> tuple[int, float] | None:
+    """Return how many replies of 8,192 tokens decode concurrently, and how many finish per minute; None if none fits or no speed is known.
 
-    A reply's context is half of it in the mean.
+    The mean context of a reply is half its length.
     """
     num = min(made.spec.max_batch_size, made.kv_tokens // TYPICAL_TOKENS)
-    one = made.decode(num, TYPICAL_TOKENS // 2) if num else None
-    return None if one is None else (num, one.tokens_per_s * ACHIEVED * 60 / TYPICAL_TOKENS)
+    step = made.decode(num, TYPICAL_TOKENS // 2) if num else None
+    return None if step is None else (num, step.tokens_per_s * ACHIEVED * 60 / TYPICAL_TOKENS)
 
 
-def disk_bytes(made: Plan) -> int:
-    """Of weights, checkpoint and engine together."""
+def disk_bytes(made: EnginePlan) -> int:
+    """Return the disk space of weights, checkpoint and engine together."""
     return sum(stage.disk_bytes for stage in made.stages)
 
 
-def least_disk_bytes(made: Plan) -> int:
-    """The same if a step's input is removed once it is done."""
+def least_disk_bytes(made: EnginePlan) -> int:
+    """Return the disk space if each step's input is removed after the step."""
     sizes = [stage.disk_bytes for stage in made.stages]
-    return max(one + other for one, other in pairwise(sizes))
+    return max(before + after for before, after in pairwise(sizes))
 
 
-def as_json(made: Plan, num_gpus: int) -> dict[str, Any]:
-    """All figures; ``ways_out`` are specs that fit, if this one does not."""
+def as_json(made: EnginePlan, num_gpus: int) -> dict[str, Any]:
+    """Return all figures; ``fitting_specs`` are specs that fit, if this spec does not."""
     decodes = _found_decodes(made)
     return {
         "spec": asdict(made.spec),
@@ -223,14 +231,14 @@ def as_json(made: Plan, num_gpus: int) -> dict[str, Any]:
         "stages": [asdict(stage) for stage in made.stages],
         "disk_bytes": disk_bytes(made),
         "least_disk_bytes": least_disk_bytes(made),
-        "decode_at_most": [{**asdict(one), "tokens_per_s": one.tokens_per_s} for one in decodes],
+        "decode_at_most": [{**asdict(step), "tokens_per_s": step.tokens_per_s} for step in decodes],
         "decode_at_least": _step(made) if made.gpu.bandwidth else None,
-        "ways_out": [] if made.fits else [asdict(way.spec) for way in planner.ways_out(made)],
+        "fitting_specs": [] if made.fits else [asdict(other.spec) for other in planner.suggest_fitting_plans(made)],
     }
 
 
-def _step(made: Plan) -> dict[str, float]:
-    """Of a decode step: for the weights, and for each token in the KV cache. `s1 loadtest --roofline` draws it."""
+def _step(made: EnginePlan) -> dict[str, float]:
+    """Return the least time of a decode step: for the weights, and for each token in the KV cache. `s1 loadtest --roofline` draws it."""
     return {"weights_ms": made.step_weights_s * 1e3, "context_token_ns": made.step_token_s * 1e9}
 
 

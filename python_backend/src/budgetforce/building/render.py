@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``config.pbtxt`` of Triton model ``tensorrt_llm``: NVIDIA's tensors and parameters, every one known by name and kind.
+"""Render ``config.pbtxt`` of Triton model ``tensorrt_llm``, with NVIDIA's tensors and parameters.
 
-The schema is ``tensorrt_llm_config.json``. A parameter is given a value or, as None, left to the backend;
-one that is forgotten or unknown is an error, so no placeholder can remain.
+The schema ``tensorrt_llm_config.json`` knows every parameter by name and kind. A parameter gets a value or, as None, is left
+to the backend; a missing or unknown parameter is an error, so that no placeholder can remain.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from budgetforce.building.spec import EngineSpec
 from budgetforce.errors import ConfigError
 
 MODEL = "tensorrt_llm"
-MANIFEST_PARAMETER = "engine_manifest"  # ours: one line for `s1 doctor`; the backend reads its parameters by name
+MANIFEST_PARAMETER = "engine_manifest"  # a line for `s1 doctor`; the backend ignores parameters that it does not know
 SCHEMA = Path(__file__).with_name("tensorrt_llm_config.json")
-# Twice the replies that s1 can be told to run at once (serving_env.MOST_REPLIES), each with one engine call at a time: never full.
+# Twice the most replies that s1 may run (serving_env.MOST_REPLIES), each with one engine call at a time: never full.
 MAX_QUEUE_SIZE = 4096
-CANCELLATION_CHECK_MS = 50  # a client that goes away stops the engine within 200 ms; s1 itself looks each 100 ms
+CANCELLATION_CHECK_MS = 50  # a cancelled request stops the engine within 200 ms; s1 itself checks every 100 ms
 
 Value = str | int | float | bool | None
 
 
 def engine_parameters(spec: EngineSpec, engine_path: str) -> dict[str, Value]:
-    """Every parameter of the backend, as this project wants it; None = the backend's default."""
+    """Return this project's value of every parameter of the backend; None = the backend's default."""
     chosen: dict[str, Value] = {
         "gpt_model_path": engine_path,
         "gpt_model_type": "inflight_fused_batching",
-        "batch_scheduler_policy": "guaranteed_no_evict",  # what has begun is never paused
+        "batch_scheduler_policy": "guaranteed_no_evict",  # a running sequence is never paused
         "max_beam_width": 1,  # KV blocks of wider beams are not reused
         "decoding_mode": "top_k_top_p",
-        "enable_chunked_context": True,  # else a prompt longer than max_num_tokens is refused, and a continuation is one
+        "enable_chunked_context": True,  # else a prompt longer than max_num_tokens is rejected, as continuations would be
         "enable_kv_cache_reuse": True,
         "kv_cache_free_gpu_mem_fraction": spec.kv_fraction,
         "exclude_input_in_output": True,
@@ -47,19 +47,19 @@ def engine_parameters(spec: EngineSpec, engine_path: str) -> dict[str, Value]:
 
 
 def render_config(spec: EngineSpec, parameters: Mapping[str, Value], manifest: str) -> str:
-    """The file's text; ``manifest`` goes into parameter ``engine_manifest``.
+    """Return the text of the file; ``manifest`` becomes parameter ``engine_manifest``.
 
     Raises ConfigError for a parameter that is unknown or missing, or a value of the wrong kind.
     """
     entries = dict(_checked(parameters))
-    text = "\n".join([*_head(spec, parameters, entries), *_tensors(), *_entries(entries | {MANIFEST_PARAMETER: manifest}), ""])
+    text = "\n".join([*_head(spec, parameters, entries), *tensor_lines(), *_entries(entries | {MANIFEST_PARAMETER: manifest}), ""])
     if "${" in text:
         raise ConfigError(f"{MODEL}: an unfilled placeholder: {text[text.index('${') :].partition('}')[0]}}}")
     return text
 
 
 def _head(spec: EngineSpec, parameters: Mapping[str, Value], entries: Mapping[str, str]) -> Iterator[str]:
-    yield "# Rendered by budgetforce.building, from what the engine was built with: build it again rather than edit this."
+    yield "# Rendered by budgetforce.building for one engine: do not edit, render it again."
     yield f"# Left to the backend: {', '.join(key for key in parameters if key not in entries)}"
     yield f'name: "{MODEL}"'
     yield 'backend: "tensorrtllm"'
@@ -103,7 +103,8 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
 }
 
 
-def _tensors() -> Iterator[str]:
+def tensor_lines() -> Iterator[str]:
+    """Yield the ``input`` and ``output`` sections, which every engine model shares."""
     for side in ("input", "output"):
         yield f"{side} ["
         yield ",\n".join(f"  {{ {' '.join(_tensor(tensor))} }}" for tensor in _schema()[f"{side}s"])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is to be built: a model, a variant and its limits; and the model's shape, out of its config.json."""
+"""The spec of an engine (model, variant, limits), the engine presets, and a model's shape from its config.json."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ PRESETS = Path(__file__).with_name("presets")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineSpec:
-    """One engine.
+    """The settings that an engine is built with.
 
     Attributes:
-        model: hub id of the weights, or a folder that has them.
-        revision: of the hub's repository: a commit, never a branch. "" for a folder.
-        preset: the budgetforce preset of its markers and strings.
-        variant: of the weights; the KV cache stays bf16.
-        tp: GPUs, by tensor parallelism.
+        model: hub id of the weights, or a folder with them.
+        revision: commit of the hub's repository, or a branch that is resolved at the first build. "" for a folder.
+        preset: the model preset: markers, strings and defaults of requests.
+        variant: precision of the weights; the KV cache stays bf16.
+        tp: number of GPUs that share the model, by tensor parallelism.
         max_seq_len: prompt, thinking and answer together, in tokens.
-        max_num_tokens: of one engine step, prefill chunks and decodes together.
-        max_batch_size: sequences that decode at once.
-        tokens_per_block: of the paged KV cache.
-        kv_fraction: of the GPU memory that is left beside the weights, for the KV cache.
+        max_num_tokens: tokens of one engine step, prefill chunks and decodes together.
+        max_batch_size: sequences that decode concurrently.
+        tokens_per_block: tokens in a block of the paged KV cache.
+        kv_fraction: fraction of the GPU memory left beside the weights that becomes KV cache.
     """
 
     model: str
@@ -60,7 +60,7 @@ class EngineSpec:
 
     @classmethod
     def load(cls, name: str, **changes: Any) -> EngineSpec:
-        """A shipped preset by its name, with other values of some fields. Raises ConfigError for one that there is not."""
+        """Load a shipped engine preset by name, with some fields changed. Raises ConfigError for an unknown name."""
         known = sorted(path.stem for path in PRESETS.glob("*.toml"))
         _check("engine preset", name, known)
         values = tomllib.loads((PRESETS / f"{name}.toml").read_text())
@@ -69,7 +69,7 @@ class EngineSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelShape:
-    """What the arithmetic needs of a model; names are those of Hugging Face's config.json."""
+    """The shape of a model, with the field names of Hugging Face's config.json."""
 
     hidden_size: int
     intermediate_size: int
@@ -82,7 +82,7 @@ class ModelShape:
 
     @classmethod
     def read(cls, folder: Path) -> ModelShape:
-        """Out of a folder's config.json. Raises ConfigError for a file that is missing, or another architecture."""
+        """Read the shape from a folder's config.json. Raises ConfigError for a missing file or another architecture."""
         path = folder / "config.json"
         try:
             config = json.loads(path.read_text())
@@ -93,12 +93,12 @@ class ModelShape:
         names = {field.name for field in fields(cls)}
         missing = sorted(names - {"tie_word_embeddings"} - set(config))
         if missing:
-            raise ConfigError(f"{path} does not say {missing[0]}")
+            raise ConfigError(f"{path} lacks {missing[0]}")
         return cls(**{name: value for name, value in config.items() if name in names})
 
     @staticmethod
     def stored_bytes(folder: Path) -> int:
-        """Bytes of a parameter in the weights of a folder, by its config.json. Raises ConfigError for a type that is not known."""
+        """Return the bytes per parameter in a folder's weights, by its config.json. Raises ConfigError for an unknown type."""
         path = folder / "config.json"
         config = json.loads(path.read_text())
         dtype = config.get("torch_dtype", config.get("dtype", "bfloat16"))  # transformers 5 writes dtype
@@ -108,12 +108,12 @@ class ModelShape:
 
     @property
     def head_size(self) -> int:
-        """Of one attention head."""
+        """Elements of one attention head."""
         return self.hidden_size // self.num_attention_heads
 
     @property
     def num_parameters(self) -> int:
-        """All of them: attention with its biases, gated MLP, norms, embeddings."""
+        """Number of all parameters: attention with its biases, gated MLP, norms, embeddings."""
         kv_size = self.num_key_value_heads * self.head_size
         attention = 2 * self.hidden_size**2 + 2 * self.hidden_size * kv_size + self.hidden_size + 2 * kv_size
         layer = attention + 3 * self.hidden_size * self.intermediate_size + 2 * self.hidden_size

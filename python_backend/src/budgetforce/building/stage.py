@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every step of a build shares: a folder that is whole or not there, made once for the same inputs.
+"""Make the result folder of a build step atomically, and only once for the same inputs.
 
-Knows no tool. A step's result is made in ``NAME.partial`` and renamed when it is complete; its stamp, ``stage.json``,
-says from what it was made, what is in it, and what was found out on the way. A build that is killed at whatever
-moment leaves a partial folder at most, and a result that was complete is put in place by the next one.
+A result is made in ``NAME.partial`` and renamed when it is complete. Its stamp, ``stage.json``, records the inputs, the
+files, and facts found on the way. A build that is killed at any moment leaves at most a partial folder; if that was
+complete, the next build moves it into place.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from typing import Any, ClassVar
 from budgetforce.errors import ConfigError
 
 STAMP = "stage.json"
-BEGUN = ".begun"  # in a partial folder: the digest of the inputs that it is made from
+BEGUN = ".begun"  # file in a partial folder with the digest of its inputs
 
 
 class BuildFailed(ConfigError):
-    """A step did not bring its result; the operator can mend it, and the same command goes on from there."""
+    """A step has failed; once the operator has fixed the cause, the same command continues from there."""
 
     code: ClassVar[str] = "BUILD"
 
 
 @contextmanager
 def locked(work: Path) -> Iterator[None]:
-    """One build at a time in a work folder; the lock ends with the process.
+    """Lock a work folder, so that only one build runs in it; the lock ends with the process.
 
-    Raises BuildFailed if another one runs, or if the folder cannot be written.
+    Raises BuildFailed if another build runs, or if the folder cannot be written.
     """
     try:
         work.mkdir(parents=True, exist_ok=True)
@@ -47,7 +47,7 @@ def locked(work: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise BuildFailed(f"another build runs in {work}: wait for it, or give this one another --work") from None
+            raise BuildFailed(f"another build runs in {work}: wait for it, or choose another --work") from None
         yield
 
 
@@ -56,8 +56,8 @@ class Stage:
     """A step with one folder as its result.
 
     Attributes:
-        inputs: all that the result depends on, JSON-able.
-        resumable: what a killed run has left for the same inputs is gone on with, not thrown away.
+        inputs: everything that the result depends on, as JSON values.
+        resumable: whether the partial result of a killed run with the same inputs is continued instead of removed.
     """
 
     name: str
@@ -67,23 +67,23 @@ class Stage:
 
     @property
     def digest(self) -> str:
-        """Of the inputs."""
+        """Digest of the inputs, to recognise them again."""
         return digest_of(self.inputs)
 
     @property
     def partial(self) -> Path:
-        """Where the result is made."""
+        """Folder in which the result is made."""
         return self.folder.with_name(f"{self.folder.name}.partial")
 
     def stamp(self) -> dict[str, Any] | None:
-        """What the stamp of the finished result says; None if there is none for these inputs, or a file of it is not as it was."""
+        """Return the stamp of the finished result; None if there is none for these inputs, or a file has changed its size."""
         if self._stamp_in(self.folder) is None and self._stamp_in(self.partial) is not None:
-            _put_in_place(self.partial, self.folder)  # killed just before
+            _put_in_place(self.partial, self.folder)  # a run was killed just before this
         return self._stamp_in(self.folder)
 
     @contextmanager
     def making(self) -> Iterator[Result]:
-        """A folder to fill; whole, it is put in place, and if anything goes wrong, it is removed."""
+        """Yield a folder to fill; it is moved into place afterwards, or removed if an exception comes."""
         if self.partial.exists() and not (self.resumable and self._begun_for() == self.digest):
             shutil.rmtree(self.partial)
         self.partial.mkdir(parents=True, exist_ok=True)
@@ -127,10 +127,10 @@ class Stage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """A result in the making.
+    """A result that is being made.
 
     Attributes:
-        found: what was found out on the way, for the stamp.
+        found: facts found on the way, for the stamp.
     """
 
     folder: Path
@@ -138,7 +138,7 @@ class Result:
 
 
 def digest_of(inputs: Mapping[str, Any]) -> str:
-    """The same for the same values in whatever order."""
+    """Return a digest that does not depend on the order of keys."""
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``download``, ``convert``, ``build``, ``render``, ``verify``, and ``all`` of them."""
+"""Sub-commands ``download``, ``convert``, ``build``, ``render`` and ``verify``, and ``all`` of them."""
 
 from __future__ import annotations
 
@@ -14,36 +14,45 @@ from budgetforce.building.options import add_spec_options, spec_of
 from budgetforce.errors import ConfigError
 
 HELP = {
-    "download": "the weights, each file checked against the hub's SHA-256; goes on where it stopped",
-    "convert": "a TensorRT-LLM checkpoint; fp8 and int4-awq are quantised here",
-    "build": "the engine, on the GPUs that will serve it",
-    "render": "Triton's config.pbtxt of the engine",
-    "verify": "that engine, tokenizer, manifest and config fit each other",
-    "all": "all of these; what is done is not done again",
+    "download": "download the weights and check each file against the hub's SHA-256; continues where it stopped",
+    "convert": "make a TensorRT-LLM checkpoint; fp8 and int4-awq are quantised here",
+    "build": "build the engine, on the GPUs that will serve it",
+    "render": "write Triton's config.pbtxt of the engine",
+    "verify": "check that engine, tokenizer, manifest and config fit each other",
+    "all": "run all steps, except those that are already done",
 }
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """A sub-command a step."""
+    """Add one sub-command per step to a command line."""
     tools = Tools()
     for step, text in HELP.items():
         parser = subparsers.add_parser(step, help=text, description=f"{step}: {text}.")
-        parser.add_argument("--work", type=Path, required=True, metavar="DIR", help="where everything is made and kept")
+        parser.add_argument("--work", type=Path, required=True, metavar="DIR", help="work folder, in which everything is made and kept")
         add_spec_options(parser)
-        parser.add_argument("--model-repository", type=Path, default=Path("model_repository"), metavar="DIR")
-        parser.add_argument("--engine-path", default="", metavar="PATH", help="where the server will see the engine (default: DIR/engine)")
-        parser.add_argument("--examples", type=Path, default=tools.examples, metavar="DIR", help="TensorRT-LLM's (default: %(default)s)")
-        parser.add_argument("--calibration", default=tools.calibration, help="data set for quantising, or a folder (default: %(default)s)")
-        parser.add_argument("--skip-plan", action="store_true", help="build it even if by the plan it does not fit these GPUs")
-        parser.add_argument("--dry-run", action="store_true", help="print the commands and do nothing")
+        repository_help = "model repository that gets the config (default: %(default)s)"
+        parser.add_argument("--model-repository", type=Path, default=Path("model_repository"), metavar="DIR", help=repository_help)
+        parser.add_argument("--engine-path", default="", metavar="PATH", help="the engine's path for the server (default: WORK/engine)")
+        parser.add_argument(
+            "--examples",
+            type=Path,
+            default=tools.examples,
+            metavar="DIR",
+            help="folder with TensorRT-LLM's examples (default: %(default)s)",
+        )
+        parser.add_argument(
+            "--calibration", default=tools.calibration, help="data set for quantising: a name or a folder (default: %(default)s)"
+        )
+        parser.add_argument("--skip-plan", action="store_true", help="build even if the plan says that the engine does not fit these GPUs")
+        parser.add_argument("--dry-run", action="store_true", help="print the commands without running them")
         if step == "verify":
-            parser.add_argument("--live", metavar="URL", help="ask a running server as well: s1 doctor --url URL")
+            parser.add_argument("--live", metavar="URL", help="also check a running server: s1 doctor --url URL")
         parser.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace) -> int:
-    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # of PyTorch, which tokenizers do not need
-    from budgetforce.building.pipeline import STEPS, Build  # with transformers, for which the other commands need not wait
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # about the missing PyTorch, which tokenizers do not need
+    from budgetforce.building.pipeline import STEPS, Build  # imports transformers, which takes seconds
 
     tools = Tools(examples=options.examples.resolve(), calibration=_calibration(options.calibration))
     build = Build(spec_of(options), options.work, options.model_repository, tools, options.engine_path, options.skip_plan)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs a tool of the image: its output goes to a log, a line tells how long it takes, and its end is told plainly."""
+"""Run a tool of the image with its output in a log, a line of progress, and a readable error if it fails."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from typing import IO
 
 from budgetforce.building.spec import IMAGE
 from budgetforce.building.stage import BuildFailed
-from budgetforce.triton_files import die_with_parent
+from budgetforce.processes import die_with_parent
 
 NUM_LAST_LINES = 15
 TERMINAL_PERIOD_S, PLAIN_PERIOD_S = 1.0, 60.0
-HINTS = {  # what a tool's last lines say: what to do
-    "No space left on device": "the disk is full: free some, or give --work another one",
-    "CUDA out of memory": "the GPUs' memory is full: see that nothing else runs on them (nvidia-smi)",
-    "OutOfMemory": "memory is full: see that nothing else runs, and that the plan fits (sub-command plan)",
+HINTS = {  # text in a tool's last lines: advice
+    "No space left on device": "the disk is full: free some space, or choose --work on another disk",
+    "CUDA out of memory": "the GPUs' memory is full: end other processes on them (nvidia-smi)",
+    "OutOfMemory": "memory is full: end other processes, and check that the plan fits (sub-command plan)",
 }
 
 
@@ -33,7 +33,7 @@ class Run:
     """One call of a tool.
 
     Attributes:
-        estimate_s: how long it may take, from ... to; (0, 0) = not known.
+        estimate_s: estimated range of its duration; (0, 0) = unknown.
     """
 
     stage: str
@@ -42,7 +42,7 @@ class Run:
     estimate_s: tuple[float, float] = (0.0, 0.0)
 
     def __call__(self) -> None:
-        """Raises BuildFailed if the tool is missing, fails or is killed."""
+        """Run the tool and wait for it. Raises BuildFailed if it is missing, fails or is killed."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
         started = time.monotonic()
         with self.log.open("wb") as log:
@@ -60,7 +60,7 @@ class Run:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # it has workers, which shall end with it
+                start_new_session=True,  # its workers end with it, by their group
                 preexec_fn=die_with_parent,
             )
         except OSError as error:
@@ -73,13 +73,13 @@ class Run:
                 try:
                     return process.wait(TERMINAL_PERIOD_S if terminal else PLAIN_PERIOD_S)
                 except subprocess.TimeoutExpired:
-                    self._tell(time.monotonic() - started, terminal)
+                    self._show_progress(time.monotonic() - started, terminal)
         finally:
             end_group(process.pid)
             if terminal:
                 print("\r\033[K", end="", file=sys.stderr, flush=True)
 
-    def _tell(self, seconds: float, terminal: bool) -> None:
+    def _show_progress(self, seconds: float, terminal: bool) -> None:
         text = f"{self.stage}: {duration(seconds)}{remaining(seconds, self.estimate_s)}"
         if terminal:
             width = shutil.get_terminal_size().columns - 1
@@ -92,14 +92,14 @@ class Run:
         lines = last_lines(self.log, NUM_LAST_LINES)
         hints = [hint for sign, hint in HINTS.items() if sign in lines]
         if code == -signal.SIGKILL:
-            hints.append("the kernel may have ended it for memory (dmesg): see what the plan says of host memory")
-        told = "".join(f"\n{hint}" for hint in hints)
+            hints.append("the kernel may have killed it for lack of memory (dmesg): compare the plan's host memory")
+        advice = "".join(f"\n{hint}" for hint in hints)
         tool = next(Path(word).name for word in self.command if word != sys.executable)
-        return f"stage {self.stage}: {tool} {end} after {duration(seconds)}; its last lines:\n{lines}\nlog: {self.log}{told}"
+        return f"stage {self.stage}: {tool} {end} after {duration(seconds)}; its last lines:\n{lines}\nlog: {self.log}{advice}"
 
 
 def end_group(leader: int) -> None:
-    """Kill a process and all that it has started, if any of it still runs."""
+    """Kill the remaining processes of a group."""
     try:
         os.killpg(leader, signal.SIGKILL)
     except ProcessLookupError:
@@ -107,7 +107,7 @@ def end_group(leader: int) -> None:
 
 
 def last_lines(log: Path, number: int) -> str:
-    """Of a log; of a progress bar, what it shows last."""
+    """Return the last lines of a log; of a progress bar, its last state."""
     with log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - 100 * (number + 10)))
         text = file.read().decode(errors="replace")
@@ -116,7 +116,7 @@ def last_lines(log: Path, number: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """As one says it: 7 s, 12 min, 1 h 05 min."""
+    """Format a duration: 7 s, 12 min, 1 h 05 min."""
     minutes = round(seconds / 60)
     if seconds < 90:
         return f"{seconds:.0f} s"
@@ -124,6 +124,6 @@ def duration(seconds: float) -> str:
 
 
 def remaining(seconds: float, estimate_s: tuple[float, float]) -> str:
-    """What may be left, by an estimate; nothing is said of one that has passed."""
+    """Return the estimated time left as text; empty if the estimate has passed."""
     low, high = (max(0.0, bound - seconds) for bound in estimate_s)
     return f", {duration(low)} to {duration(high)} left by estimate" if high else ""

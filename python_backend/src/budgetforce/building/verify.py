@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What can be known of a finished build without a server: engine, tokenizer, manifest and Triton's config say the same."""
+"""Check a finished build without a server: engine, tokenizer, manifest and Triton's config must agree."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from budgetforce.errors import ConfigError
 from budgetforce.presets import Preset
 from budgetforce.text.tokenizer import ChatTokenizer
 
-# What Qwen2 and Qwen2.5 call them; a preset that uses one must find it there, or the tokenizer is another model's.
+# Ids of Qwen2 and Qwen2.5; if a token of the model preset has another id, the tokenizer is another model's.
 KNOWN_IDS = {"<|endoftext|>": 151643, "<|im_start|>": 151644, "<|im_end|>": 151645}
 _PARAMETER = re.compile(r'^parameters \{ key: "([^"]+)" value: \{ string_value: (".*") \} \}$', re.M)
 SHAPE = ("hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "vocab_size")
 
 
 def problems(spec: EngineSpec, engine: Path, tokenizer: Path, config: Path, engine_path: str) -> Iterator[str]:
-    """All that is wrong, a sentence each; ``config`` is Triton's, ``engine_path`` where the server sees the engine."""
+    """Yield each problem as a sentence; ``config`` is Triton's, ``engine_path`` the engine's path for the server."""
     checks = (
         _manifest_problems(spec, engine, tokenizer),
         _engine_problems(spec, engine, tokenizer),
@@ -34,7 +34,7 @@ def problems(spec: EngineSpec, engine: Path, tokenizer: Path, config: Path, engi
     for check in checks:
         try:
             yield from check
-        except ConfigError as error:  # what cannot even be read
+        except ConfigError as error:  # a file that cannot be read
             yield str(error.args[0])
 
 
@@ -51,7 +51,7 @@ def _manifest_problems(spec: EngineSpec, engine: Path, tokenizer: Path) -> Itera
 
 
 def _engine_problems(spec: EngineSpec, engine: Path, tokenizer: Path) -> Iterator[str]:
-    """What the manifest does not hold of the engine's config.json (EngineConfig.to_dict in tensorrt_llm/builder.py @008b2b8)."""
+    """Check the part of the engine's config.json that the manifest lacks (EngineConfig.to_dict in tensorrt_llm/builder.py @008b2b8)."""
     found = _read_config(engine)
     shape = ModelShape.read(tokenizer)
     model, build = "pretrained_config", "build_config"
@@ -65,13 +65,13 @@ def _engine_problems(spec: EngineSpec, engine: Path, tokenizer: Path) -> Iterato
         **{(model, name): getattr(shape, name) for name in SHAPE},
     }
     for keys, value in expected.items():
-        there: Any = found
+        actual: Any = found
         for key in keys:
-            there = there.get(key) if isinstance(there, dict) else None
-        if keys[-1] == "kv_cache_type":  # an enum, which its versions write in different ways
-            there = str(there).upper().rpartition(".")[2]
-        if there != value:
-            yield f"{engine / 'config.json'}: {'.'.join(keys)}: found {there!r}, expected {value!r}"
+            actual = actual.get(key) if isinstance(actual, dict) else None
+        if keys[-1] == "kv_cache_type":  # an enum, which versions write in different ways
+            actual = str(actual).upper().rpartition(".")[2]
+        if actual != value:
+            yield f"{engine / 'config.json'}: {'.'.join(keys)}: found {actual!r}, expected {value!r}"
 
 
 def _read_config(engine: Path) -> dict[str, Any]:
@@ -85,7 +85,7 @@ def _read_config(engine: Path) -> dict[str, Any]:
 
 def _tokenizer_problems(spec: EngineSpec, folder: Path) -> Iterator[str]:
     if not folder.is_dir():
-        raise ConfigError(f"{folder} is not there: run download first, or all")
+        raise ConfigError(f"{folder} does not exist: run download first, or all")
     tokenizer, preset = ChatTokenizer.load(folder), Preset.load(spec.preset)
     num_rows = ModelShape.read(folder).vocab_size
     preset.terminator_ids(tokenizer)  # each a single token, or it raises
@@ -98,22 +98,22 @@ def _tokenizer_problems(spec: EngineSpec, folder: Path) -> Iterator[str]:
 
 
 def _config_problems(spec: EngineSpec, engine: Path, path: Path, engine_path: str) -> Iterator[str]:
-    """Where Triton's config is not what ``render`` writes for this engine: parameters by name, anything else by its line."""
+    """Yield differences of Triton's config from the output of ``render``: parameters by name, anything else by its line."""
     found = read_config(path)
     expected = render_config(spec, engine_parameters(spec, engine_path), manifest.summary(manifest.read(engine)))
-    there, wanted = config_parameters(found), config_parameters(expected)
-    for key, value in wanted.items():
-        if there.get(key) != value:
-            yield f"{path}: parameter {key}: found {there.get(key)!r}, expected {value!r}: render it again"
+    actual = config_parameters(found)
+    for key, value in config_parameters(expected).items():
+        if actual.get(key) != value:
+            yield f"{path}: parameter {key}: found {actual.get(key)!r}, expected {value!r}: render it again"
     others = ([line for line in text.split("\n") if not _PARAMETER.fullmatch(line)] for text in (found, expected))
-    for one, other in zip_longest(*others):
-        if one != other:
-            yield f"{path}: not as render writes it: found {one!r}, expected {other!r}: render it again"
+    for found_line, expected_line in zip_longest(*others):
+        if found_line != expected_line:
+            yield f"{path}: differs from the output of render: found {found_line!r}, expected {expected_line!r}: render it again"
             return
 
 
 def read_config(path: Path) -> str:
-    """Read Triton's config of a model. Raises ConfigError for a file that is missing, or no text."""
+    """Read Triton's config of a model. Raises ConfigError if the file is missing or not text."""
     try:
         return path.read_text()
     except (OSError, UnicodeDecodeError) as error:
@@ -121,5 +121,5 @@ def read_config(path: Path) -> str:
 
 
 def config_parameters(text: str) -> dict[str, str]:
-    """The parameters of a config that ``render`` wrote, each of which is a line."""
+    """Parse the parameters of a config that ``render`` wrote, one on each line."""
     return {key: json.loads(value) for key, value in (match.groups() for match in _PARAMETER.finditer(text))}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the weights come from: a folder, or a repository of the hub at one commit, and that they are whole."""
+"""Find and download a model's weights (a folder, or a hub repository at one commit), and check that they are complete."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from typing import Any
 from budgetforce.building.spec import EngineSpec, ModelShape
 from budgetforce.building.stage import BuildFailed, Result
 from budgetforce.errors import ConfigError
+from budgetforce.text.tokenizer_files import TOKENIZER_FILES
 
-WANTED = ("*.json", "*.safetensors", "*.txt", "*.jinja")
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt")
-CONFIG_FILES = ("chat_template.jinja", "config.json", "generation_config.json")  # what else a tokenizer's folder needs
+DOWNLOADED = ("*.json", "*.safetensors", "*.txt", "*.jinja")
+CONFIG_FILES = ("config.json", "generation_config.json")  # of the model, which a tokenizer's folder needs as well
 RECORD = "revision.json"
 INDEX = "model.safetensors.index.json"
 MAX_HEADER_BYTES = 100_000_000  # the format's own limit
@@ -32,8 +32,8 @@ class Source:
 
     Attributes:
         model: hub id, or the folder.
-        commit: of the hub's repository; "" for a folder.
-        files: of a folder, with sizes and times, so that another content is another source.
+        commit: commit of the hub's repository; "" for a folder.
+        files: sizes and times of a folder's files, so that changed files are another source; None for the hub.
     """
 
     model: str
@@ -42,23 +42,23 @@ class Source:
 
     @property
     def inputs(self) -> dict[str, Any]:
-        """What makes it this one."""
+        """The source as JSON values, for the stamps of steps."""
         return {"model": self.model, "commit": self.commit, "files": self.files}
 
 
 def is_folder(model: str) -> bool:
-    """Whether ``model`` is one, rather than a hub id. Raises ConfigError if it is neither."""
+    """Whether ``model`` is a folder rather than a hub id. Raises ConfigError if it is neither."""
     if Path(model).is_dir():
         return True
     if re.fullmatch(r"[\w.-]+/[\w.-]+", model):
         return False
-    raise ConfigError(f"model {model!r}: not a folder, and no hub id like owner/name")
+    raise ConfigError(f"model {model!r}: neither a folder nor a hub id like owner/name")
 
 
 def find_source(spec: EngineSpec, work: Path) -> Source:
-    """The source that a spec names. A branch is resolved once, and the commit kept in the work folder for all later runs.
+    """Return the source that a spec names. A branch is resolved once; the work folder keeps its commit for later runs.
 
-    Raises BuildFailed if the hub does not answer, ConfigError for a folder that holds no such model.
+    Raises BuildFailed if the hub does not answer, ConfigError for a folder without a supported model.
     """
     if is_folder(spec.model):
         folder = Path(spec.model).resolve()
@@ -71,18 +71,18 @@ def find_source(spec: EngineSpec, work: Path) -> Source:
 
 
 def _resolved_once(spec: EngineSpec, record: Path) -> str:
-    asked = {"model": spec.model, "revision": spec.revision}
-    if record.is_file() and (known := json.loads(record.read_text()))["asked"] == asked:
+    request = {"model": spec.model, "revision": spec.revision}
+    if record.is_file() and (known := json.loads(record.read_text())).get("request") == request:
         return str(known["commit"])
     commit = str(_hub_info(spec.model, spec.revision or None).sha)
     scratch = record.with_suffix(".new")
-    scratch.write_text(json.dumps({"asked": asked, "commit": commit}))
+    scratch.write_text(json.dumps({"request": request, "commit": commit}))
     scratch.replace(record)
     return commit
 
 
 def read_model(source: Source) -> tuple[ModelShape, int]:
-    """A model's shape, and the bytes of a parameter in its files; of the hub's files only config.json is brought.
+    """Return a model's shape and the bytes per parameter in its files; from the hub only config.json is downloaded.
 
     Raises BuildFailed if the hub does not answer, ConfigError for another architecture.
     """
@@ -93,7 +93,7 @@ def read_model(source: Source) -> tuple[ModelShape, int]:
     with tempfile.TemporaryDirectory() as scratch:
         try:
             hf_hub_download(source.model, "config.json", revision=source.commit, local_dir=scratch)
-        except Exception as error:  # the hub client has no common base for what can go wrong
+        except Exception as error:  # the hub client's errors have no common base class
             raise _failed(source.model, error) from error
         return _model_in(Path(scratch))
 
@@ -103,22 +103,22 @@ def _model_in(folder: Path) -> tuple[ModelShape, int]:
 
 
 def download(source: Source, result: Result) -> None:
-    """Bring what is missing of ``source`` into a folder and check every weights file against the hub's SHA-256.
+    """Download the missing files of ``source`` and check every weights file against the hub's SHA-256.
 
-    A file that is not what the hub says is removed, so that the next run brings it again. Raises BuildFailed.
+    A file with another hash is removed, so that the next run downloads it again. Raises BuildFailed.
     """
     from huggingface_hub import snapshot_download
 
     info = _hub_info(source.model, source.commit)
     sums = {file.rfilename: file.lfs.sha256 for file in info.siblings or [] if file.lfs and file.rfilename.endswith(".safetensors")}
-    need = sum(file.size or 0 for file in info.siblings or [] if any(Path(file.rfilename).match(pattern) for pattern in WANTED))
+    need = sum(file.size or 0 for file in info.siblings or [] if any(Path(file.rfilename).match(pattern) for pattern in DOWNLOADED))
     check_disk("download", result.folder, need - _size_of(result.folder))
     try:
-        snapshot_download(source.model, revision=source.commit, local_dir=result.folder, allow_patterns=list(WANTED))
-    except Exception as error:  # the hub client has no common base for what can go wrong
+        snapshot_download(source.model, revision=source.commit, local_dir=result.folder, allow_patterns=list(DOWNLOADED))
+    except Exception as error:  # the hub client's errors have no common base class
         raise _failed(source.model, error) from error
     _check_sums(result.folder, sums)
-    shutil.rmtree(result.folder / ".cache", ignore_errors=True)  # the hub client's own notes
+    shutil.rmtree(result.folder / ".cache", ignore_errors=True)  # the hub client's bookkeeping
     check_weights(result.folder)
     result.found.update(commit=source.commit, sha256=sums)
 
@@ -128,14 +128,14 @@ def _hub_info(model: str, revision: str | None) -> Any:
 
     try:
         return HfApi().model_info(model, revision=revision, files_metadata=True)
-    except Exception as error:  # the hub client has no common base for what can go wrong
+    except Exception as error:  # the hub client's errors have no common base class
         raise _failed(model, error) from error
 
 
 def _failed(model: str, error: Exception) -> BuildFailed:
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    advice = "what has come is kept; run it again, or download it elsewhere and give the folder (--model)"
-    return BuildFailed(f"{model}: the hub did not deliver: {reason}\n{advice}")
+    advice = "downloaded files are kept: run it again, or download elsewhere and set --model to the folder"
+    return BuildFailed(f"{model}: download from the hub failed: {reason}\n{advice}")
 
 
 def _check_sums(folder: Path, sums: Mapping[str, str]) -> None:
@@ -147,11 +147,11 @@ def _check_sums(folder: Path, sums: Mapping[str, str]) -> None:
     for name in wrong:
         (folder / name).unlink()
     if wrong:
-        raise BuildFailed(f"{', '.join(wrong)}: not what the hub has (SHA-256); removed, run it again")
+        raise BuildFailed(f"{', '.join(wrong)}: SHA-256 differs from the hub's; removed, run it again")
 
 
 def check_weights(folder: Path) -> None:
-    """That a folder holds all weights of a model that can be built, each file of the length that its header says.
+    """Check that a folder holds all weights of a supported model, each file as long as its header says.
 
     Raises ConfigError.
     """
@@ -160,9 +160,9 @@ def check_weights(folder: Path) -> None:
         try:
             length = _length_by_header(path)
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ConfigError(f"{path} is no safetensors file: {error}") from None
+            raise ConfigError(f"{path} is not a safetensors file: {error}") from None
         if path.stat().st_size != length:
-            raise ConfigError(f"{path} has {path.stat().st_size} bytes, its header says {length}: bring it again")
+            raise ConfigError(f"{path} has {path.stat().st_size} bytes, its header says {length}: download it again")
 
 
 def _length_by_header(path: Path) -> int:
@@ -175,7 +175,7 @@ def _length_by_header(path: Path) -> int:
 
 
 def weights_files(folder: Path) -> list[Path]:
-    """Those that the index names, or the only one. Raises ConfigError if one is missing."""
+    """Return the files that the index names, or the only one. Raises ConfigError if one is missing."""
     index = folder / INDEX
     try:
         names = sorted(set(json.loads(index.read_text())["weight_map"].values())) if index.is_file() else ["model.safetensors"]
@@ -188,7 +188,7 @@ def weights_files(folder: Path) -> list[Path]:
 
 
 def copy_tokenizer(model: Path, result: Result) -> None:
-    """The tokenizer's files alone, for a server that has no weights. Raises ConfigError if there is none."""
+    """Copy only the tokenizer's files, for a server without weights. Raises ConfigError if there is no tokenizer."""
     for name in (*TOKENIZER_FILES, *CONFIG_FILES):
         if (model / name).is_file():
             shutil.copy(model / name, result.folder / name)
@@ -197,13 +197,12 @@ def copy_tokenizer(model: Path, result: Result) -> None:
 
 
 def check_disk(stage: str, folder: Path, need: int) -> None:
-    """That what a step will write fits. Raises BuildFailed."""
+    """Check that the disk has room for the output of a step. Raises BuildFailed."""
     place = next(path for path in (folder, *folder.parents) if path.exists())
     free = shutil.disk_usage(place).free
     if need > free:
-        raise BuildFailed(
-            f"stage {stage} needs {need / 1e9:.1f} GB of disk, {place} has {free / 1e9:.1f} GB free: free some, or give --work another disk"
-        )
+        sizes = f"needs {need / 1e9:.1f} GB of disk, {place} has {free / 1e9:.1f} GB free"
+        raise BuildFailed(f"stage {stage} {sizes}: free some space, or choose --work on another disk")
 
 
 def _size_of(folder: Path) -> int:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the core tells a shell to do, in order. Generate, Reencode and Finish come last in a list.
+"""Actions: the steps that a shell carries out for the core, in order.
 
-One of them that comes while a round runs (``AnswerNow`` brings it) ends that round: what the
-engine still sends for it is thrown away.
+``Generate``, ``Reencode`` and ``Finish`` only come last in a list. If one of them comes while a
+round runs (after ``AnswerNow``, for example), that round is over: the shell discards whatever the
+engine still sends for it.
 """
 
 from __future__ import annotations
@@ -17,15 +18,15 @@ from budgetforce.core.states import Phase
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Generate:
-    """Ask the engine to continue ``context_ids``; tell the core what comes, then that the round ended.
+    """Let the engine continue ``context_ids``; report its ids with ``TokensSampled``, then ``RoundEnded``.
 
     Attributes:
-        phase: what the sampled ids will be.
+        phase: the phase that the sampled ids belong to.
         context_ids: the whole prompt of the round.
-        max_new_tokens: how many ids to sample at most, the stop id included; >= 1.
+        max_new_tokens: maximum number of ids to sample, the stop id included; >= 1.
         stop_ids: the round ends with the first of them, which is returned; never empty.
-        min_tokens: the first so many ids may not be stop ids (1 behind a refused end: the
-            authors' evaluation has ``min_tokens=1`` there).
+        min_tokens: number of ids at the round's start that must not be stop ids (1 after a refused
+            end: the authors' evaluation has ``min_tokens=1`` there).
     """
 
     phase: Phase
@@ -37,7 +38,7 @@ class Generate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reencode:
-    """Turn the context from index ``start`` on into text and back into ids; answer with ``Reencoded``."""
+    """Decode the context from index ``start`` on to text and encode it again; report the ids with ``Reencoded``."""
 
     context_ids: tuple[int, ...]
     start: int
@@ -45,14 +46,14 @@ class Reencode:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Emit:
-    """Hand ``ids`` on. The prompt followed by the ids of every Emit is the context, id for id
-    (but for a preset that re-encodes).
+    """Send ``ids`` to the caller. The prompt plus the ids of all Emits equals the context, id for id
+    (except with a preset that re-encodes).
 
     Attributes:
-        phase: the phase the ids belong to.
+        phase: the phase that the ids belong to.
         ids: in order; never a consumed terminator, never half a character at a cut.
-        injected: ours, not sampled.
-        hidden: a marker that the reader of the text should not see: it opens ``phase``.
+        injected: the server put the ids in; they were not sampled.
+        hidden: the ids are a marker that opens ``phase``; readers of the text do not see it.
     """
 
     phase: Phase
@@ -63,7 +64,7 @@ class Emit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finish:
-    """The reply is over; nothing follows."""
+    """The sample is over; no action follows."""
 
     ledger: Ledger
 
@@ -71,8 +72,8 @@ class Finish:
 Action = Generate | Reencode | Emit | Finish
 
 
-def joined(actions: Iterable[Action]) -> list[Action]:
-    """Neighbours of one kind as one Emit."""
+def merge_emits(actions: Iterable[Action]) -> list[Action]:
+    """Return the actions with adjacent Emits of equal phase and flags merged."""
     result: list[Action] = []
     for kind, group in groupby(actions, _kind):
         if kind is None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How thinking is counted against its cap."""
+"""The thinking budget: which ids count against its cap."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ from enum import Enum
 
 
 class BudgetRule(str, Enum):
-    """What counts, and for how long. The last two are the authors', for audits."""
+    """Which ids count, and over which rounds. The last two rules are the authors' and serve audits only."""
 
-    EXACT = "exact"  # over all rounds; sampled and injected ids count, consumed terminators do not
-    PER_ROUND = "per_round"  # s1's evaluation: every round has the whole cap; the thought is cut to it afterwards
-    SAMPLED = "sampled"  # s1's README: over all rounds; sampled ids and terminators count, injected ids do not
+    EXACT = "exact"  # one cap for all rounds; sampled and injected ids count, consumed terminators do not
+    PER_ROUND = "per_round"  # s1's evaluation: the whole cap for each round; the thought is cut to the cap afterwards
+    SAMPLED = "sampled"  # s1's README: one cap for all rounds; sampled ids and terminators count, injected ids do not
 
 
-# What one id costs: (sampled, injected, terminator).
+# Cost of an id: (sampled, injected, terminator).
 _PRICES = {BudgetRule.EXACT: (1, 1, 0), BudgetRule.PER_ROUND: (0, 0, 0), BudgetRule.SAMPLED: (1, 0, 1)}
 
 
 @dataclass(slots=True)
 class Budget:
-    """A cap under a rule.
+    """Counts ids against a cap, by a rule.
 
     Attributes:
-        spent: what has been booked so far.
+        cap: the thinking budget in ids.
+        spent: ids charged so far.
     """
 
     cap: int
@@ -33,14 +34,14 @@ class Budget:
 
     @property
     def left(self) -> int:
-        """Ids that the next round may sample."""
+        """Return how many ids the next round may sample."""
         return self.cap - self.spent
 
-    def holds(self, ids: tuple[int, ...]) -> bool:
-        """Whether ``ids`` can be injected and one id more sampled."""
+    def has_room_for(self, ids: tuple[int, ...]) -> bool:
+        """Return whether ``ids`` can be injected and at least one more id sampled."""
         return self.left > len(ids) * _PRICES[self.rule][1]
 
-    def book(self, *, sampled: int = 0, injected: int = 0, terminators: int = 0) -> None:
-        """Count ids that came."""
+    def charge(self, *, sampled: int = 0, injected: int = 0, terminators: int = 0) -> None:
+        """Charge ids of each kind at the rule's prices."""
         per_sampled, per_injected, per_terminator = _PRICES[self.rule]
         self.spent += per_sampled * sampled + per_injected * injected + per_terminator * terminators

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a shell tells the core."""
+"""Events: everything that a shell reports to the core."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The reply may begin."""
+    """The sample begins; always the first event."""
 
 
 @dataclass(frozen=True, slots=True)
 class TokensSampled:
-    """The engine sampled ``ids`` (one or many) in the running round; how they are cut into events never matters."""
+    """The engine sampled ``ids`` (at least one) in the running round. How they are grouped into events has no effect."""
 
     ids: tuple[int, ...]
 
@@ -25,31 +25,31 @@ class RoundEnded:
 
 @dataclass(frozen=True, slots=True)
 class StopWordFound:
-    """The text of the running round holds a stop word: one of the caller's in the answer, one of an audit
-    preset's in the thought. The shell ends the round.
+    """The text of the running round contains a stop word: the caller's in the answer, an audit preset's in the
+    thought. The shell ends the round.
     """
 
 
 @dataclass(frozen=True, slots=True)
 class Reencoded:
-    """The end of the context, from the start that a ``Reencode`` named, as text and back: now it is ``ids``."""
+    """Reply to ``Reencode``: ``ids`` replace the context from its ``start`` on."""
 
     ids: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerNow:
-    """The caller wants the answer: thinking closes at once. Without effect when it is closed already."""
+    """The caller wants the answer: thinking closes at once. Without effect if thinking is already closed."""
 
 
 @dataclass(frozen=True, slots=True)
 class TimeIsUp:
-    """The phase that runs has no more time: thinking closes at once, an answer ends with what it has."""
+    """The running phase has used up its time: thinking closes at once, an answer ends as it is."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """The caller wants no more of it."""
+    """The caller cancelled the request."""
 
 
 Event = Started | TokensSampled | RoundEnded | StopWordFound | Reencoded | AnswerNow | TimeIsUp | Cancelled

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where every id of a reply went, and why each phase ended."""
+"""The ledger: the token account of a sample, and why each round and phase ended."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from budgetforce.core.states import Phase
 
 
 class RoundEnd(str, Enum):
-    """Why one engine round stopped."""
+    """Why an engine round stopped."""
 
     TERMINATOR = "terminator"
-    MARKER = "marker"  # not forced: an id that may open a phase
+    MARKER = "marker"  # unforced: an id that may open a phase
     BUDGET = "budget"  # the thinking budget was spent
-    BOUNDARY = "boundary"  # in grace: a line or sentence was finished
-    GRACE = "grace"  # in grace: none was, within grace_tokens
-    LENGTH = "length"  # the answer's cap, or the context's end
+    BOUNDARY = "boundary"  # in grace: a line or sentence ended
+    GRACE = "grace"  # in grace: no line or sentence ended within grace_tokens
+    LENGTH = "length"  # the answer's cap, or a full context
     STOP_WORD = "stop_word"
     ANSWER_NOW = "answer_now"
     DEADLINE = "deadline"
@@ -25,51 +25,51 @@ class RoundEnd(str, Enum):
 
 
 class RefusedFor(str, Enum):
-    """What had an end of thinking refused."""
+    """Which setting refused an end of thinking."""
 
     NUM_IGNORE = "num_ignore"
     FLOOR = "min_thinking_tokens"
 
 
 class ThinkingEnd(str, Enum):
-    """Why thinking ended."""
+    """Why the thinking phase ended."""
 
     NATURAL = "natural"  # a terminator that was accepted, or the model's own answer marker
     BUDGET = "budget"  # cut: the budget (and the grace, if any) was spent
-    ANSWER_NOW = "answer_now"  # cut: the caller asked
-    DEADLINE = "deadline"  # cut: what time was left was the answer's
+    ANSWER_NOW = "answer_now"  # cut: the caller sent answer_now
+    DEADLINE = "deadline"  # cut: the time left was reserved for the answer
     SKIPPED = "skipped"  # a budget of 0
-    OFF = "off"  # thinking was switched off
-    ABSENT = "absent"  # not forced, and the model opened none
-    LENGTH = "length"  # not forced, and cut by max_tokens
+    OFF = "off"  # thinking is switched off
+    ABSENT = "absent"  # unforced, and the model opened no thought
+    LENGTH = "length"  # unforced, and cut by max_tokens
     CANCELLED = "cancelled"
 
 
 class AnswerEnd(str, Enum):
-    """Why the answer ended."""
+    """Why the answer phase ended."""
 
     STOP = "stop"  # a terminator
-    STOP_WORD = "stop_word"  # one of the caller's
+    STOP_WORD = "stop_word"  # a stop word of the caller
     LENGTH = "length"  # cut: max_tokens were sampled, or the context is full
     DEADLINE = "deadline"  # cut: the time was up
     EMPTY = "empty"  # a terminator before any other id
-    MISSING = "missing"  # not forced, and the model never opened one
+    MISSING = "missing"  # unforced, and the model never opened an answer
     CANCELLED = "cancelled"
 
 
 @dataclass(slots=True, kw_only=True)
 class RoundRecord:
-    """One engine round.
+    """Token account of an engine round.
 
     Attributes:
-        num_prompt_tokens: ids sent in.
-        num_sampled_tokens: ids that came back, consumed terminator and dropped ids included.
-        num_dropped_tokens: of those, kept out of text and context.
-        ended_by: why it stopped; None while it runs.
-        terminator_id: the consumed terminator, if one ended it.
-        refused_for: why that terminator was refused, if it was.
-        injected_ids: what we put behind it.
-        in_grace: it ran beyond the budget, to the end of a line or sentence.
+        num_prompt_tokens: ids sent to the engine.
+        num_sampled_tokens: ids that the engine sampled, consumed terminator and dropped ids included.
+        num_dropped_tokens: sampled ids that entered neither text nor context.
+        ended_by: why the round stopped; None while it runs.
+        terminator_id: the consumed terminator; None if none ended the round.
+        refused_for: why that terminator was refused; None if it was not.
+        injected_ids: ids that the server put in after the round.
+        in_grace: the round ran beyond the budget, to the end of a line or sentence.
     """
 
     phase: Phase
@@ -84,22 +84,24 @@ class RoundRecord:
 
     @property
     def num_kept_tokens(self) -> int:
-        """Ids that went into the context."""
+        """Return how many sampled ids entered the context."""
         return self.num_sampled_tokens - self.num_dropped_tokens - (self.terminator_id is not None)
 
 
 @dataclass(slots=True, kw_only=True)
 class Ledger:
-    """Counts of ids. Two laws hold at every moment (``check``):
+    """Token account of a sample. Two laws hold at every moment (``check``):
 
     * sampled by the engine == thinking_sampled + answer_sampled + terminators + dropped;
     * context == prompt + thinking_sampled + thinking_injected + answer_injected + answer_sampled + reencoded.
 
     Attributes:
-        dropped: sampled and kept out of text and context: ids that are no tokens, half
-            characters at a cut, and what an evaluation preset cuts off afterwards.
-        reencoded: by how many ids re-encoding changed the context's length; 0 for most presets.
-        num_ignored: refused ends.
+        prompt: ids of the prompt.
+        terminators: consumed terminators.
+        dropped: sampled ids that entered neither text nor context: ids without a token, half
+            characters at a cut, and ids that the evaluation preset cuts off afterwards.
+        reencoded: change of the context's length by re-encoding; 0 for most presets.
+        num_ignored: refused ends of thinking.
     """
 
     prompt: int
@@ -117,21 +119,21 @@ class Ledger:
 
     @property
     def thinking(self) -> int:
-        """Ids of the thought: sampled and injected, without consumed terminators."""
+        """Return the thought's length: sampled and injected ids, without consumed terminators."""
         return self.thinking_sampled + self.thinking_injected
 
     @property
     def grace(self) -> int:
-        """Of thinking_sampled, those beyond the budget."""
+        """Return how many of ``thinking_sampled`` came in grace, beyond the budget."""
         return sum(record.num_kept_tokens for record in self.rounds if record.in_grace)
 
     @property
     def reply(self) -> int:
-        """All that was put behind the prompt."""
+        """Return how many ids follow the prompt, thought and answer together."""
         return self.thinking + self.answer_injected + self.answer_sampled
 
     def check(self, context_len: int) -> None:
-        """Raise AssertionError if the laws do not hold for a context of ``context_len`` ids: a bug of ours."""
+        """Raise AssertionError if a law does not hold for a context of ``context_len`` ids: a bug in the core."""
         sampled = sum(record.num_sampled_tokens for record in self.rounds)
         if sampled != self.thinking_sampled + self.answer_sampled + self.terminators + self.dropped:
             raise AssertionError(f"ledger: the engine sampled {sampled} ids, the phases hold {self}")

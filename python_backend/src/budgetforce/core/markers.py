@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Recognises, id by id, which phase a model opens that is left to itself."""
+"""Recognises, id by id, which phase an unforced model opens."""
 
 from __future__ import annotations
 
 from budgetforce.core.states import Phase
 
 
-class MarkerWatch:
-    """A thought can only be opened by the very first ids; the answer by the first ids or out of a thought.
+class MarkerMatcher:
+    """Matches sampled ids against the markers of both phases.
+
+    Only the very first ids can open a thought. The first ids, or any ids within a thought, can open
+    the answer.
 
     Attributes:
         phase: the phase that the next id of text belongs to.
-        answer_opened: the answer's marker has been seen.
+        answer_opened: whether the answer's marker is complete.
     """
 
     def __init__(self, thinking: tuple[int, ...], answer: tuple[int, ...]) -> None:
@@ -23,16 +26,16 @@ class MarkerWatch:
 
     @property
     def is_midway(self) -> bool:
-        """The last ids begin a marker and do not complete one."""
+        """Return whether the last ids begin a marker without completing it."""
         return bool(self._seen)
 
     @property
     def first_ids(self) -> frozenset[int]:
-        """What a marker that may come now begins with."""
+        """Return the first id of each marker that may come now."""
         return frozenset(marker[0] for marker in self._possible().values() if marker)
 
-    def takes(self, token_id: int) -> bool:
-        """Whether the id goes on with a marker; if not, what was seen of one is text."""
+    def match(self, token_id: int) -> bool:
+        """Return whether the id begins or continues a marker; if not, the ids matched before it are text."""
         seen = (*self._seen, token_id)
         candidates = {phase: marker for phase, marker in self._possible().items() if marker[: len(seen)] == seen}
         if not candidates:

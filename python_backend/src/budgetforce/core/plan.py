@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Everything the core must know about one reply before it starts, as ids and counts."""
+"""The plan of a sample: everything that the core must know before it starts, as ids and counts."""
 
 from __future__ import annotations
 
@@ -11,45 +11,45 @@ from budgetforce.core.budget import Budget, BudgetRule
 
 
 class ThinkingMode(str, Enum):
-    """Who opens the thought."""
+    """Who opens the thought: the server, the model or nobody."""
 
-    FORCED = "forced"  # we do: prefilled and budgeted
-    FREE = "free"  # the model, if it wants to; we report what it does
+    FORCED = "forced"  # the server: prefilled and budgeted
+    FREE = "free"  # the model, if it wants to; the core only reports it
     OFF = "off"  # nobody: straight to the answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForcingPlan:
-    """A request after tokenisation.
+    """A tokenised request, with all settings that the core needs.
 
     Attributes:
         mode: who opens the thought.
-        prompt_ids: the rendered chat and, if forced, the thinking-start marker.
-        thinking_prefix_ids: first words of the thought, injected if the budget holds them and one id more.
+        prompt_ids: the rendered chat and, if forced, the thinking marker.
+        thinking_prefix_ids: first words of the thought, injected if the budget has room for them and one more id.
         thinking_terminators: ids that end thinking; never empty.
         answer_terminators: ids that end the answer; never empty.
-        max_thinking_tokens: cap of the thought, counted by ``budget_rule``; 0 = answer at once.
-        min_thinking_tokens: floor: an end before it is refused, as often as needed.
-        num_ignore: how many ends of thinking to refuse while the budget allows.
-        ignore_ids: put in place of refused ends, in turn ("Wait"); an empty one only refuses.
-        grace_tokens: how many ids a cut may wait for a line or sentence end.
+        max_thinking_tokens: cap of the thought in ids, counted by ``budget_rule``; 0 = answer at once.
+        min_thinking_tokens: floor in ids: an earlier end is refused, as often as needed.
+        num_ignore: number of ends of thinking to refuse while the budget allows.
+        ignore_ids: ignore strings ("Wait"), used in turn in place of refused ends; an empty string only refuses.
+        grace_tokens: maximum number of ids that a cut waits for the end of a line or sentence.
         boundary_ids: ids whose text ends a line or a sentence.
-        max_answer_tokens: cap of the answer, >= 1; unless forced, of all that is sampled.
-        max_context_tokens: prompt and reply together; the answer is also cut there.
-        answer_ids: opens the answer after a natural end.
-        cut_answer_ids: opens it after a cut.
-        answer_prefix_ids: starts the answer for the model ("Final Answer:"), shown as injected.
-        prefix_after_natural_end: put the prefix after a natural end, too.
-        line_break_ids: put before ``cut_answer_ids`` unless the text ends in a line break.
-        line_break_bearing: every id whose text ends in a line break (2178 of them in Qwen2.5's vocabulary).
-        fragments: the bytes of ids that hold no whole characters; empty = a cut may split a character.
-        num_token_ids: ids from here on are rows of the embedding without a token: dropped when sampled.
-        thinking_marker_ids: how the model itself opens a thought.
-        answer_marker_ids: how it opens the answer.
-        leave_answer_to_model: put no marker behind the thought; watch for the model's own.
-        reencode_from: at every seam, turn the context from this index on into text and back; None = never.
+        max_answer_tokens: cap of the answer in ids, >= 1; in mode FREE, of all sampled ids.
+        max_context_tokens: cap of prompt and reply together; a full context cuts the answer, too.
+        answer_ids: marker that opens the answer after a natural end.
+        cut_answer_ids: marker that opens the answer after a cut.
+        answer_prefix_ids: first words of the answer ("Final Answer:"), shown as injected.
+        prefix_after_natural_end: inject the prefix after a natural end, too.
+        line_break_ids: injected before ``cut_answer_ids`` unless the text ends in a line break.
+        line_break_bearing: every id whose text ends in a line break (2178 ids in Qwen2.5's vocabulary).
+        fragments: bytes of the ids that are not whole characters; empty = a cut may split a character.
+        num_token_ids: ids >= this are rows of the embedding without a token: dropped when sampled.
+        thinking_marker_ids: marker with which the model itself opens a thought.
+        answer_marker_ids: marker with which the model itself opens the answer.
+        leave_answer_to_model: inject no marker after the thought; look for the model's own.
+        reencode_from: at every seam, re-encode the context from this index on; None = never.
 
-    Raises ValueError when built from counts that make no sense.
+    Raises ValueError for contradictory counts or empty sets of ids.
     """
 
     prompt_ids: tuple[int, ...]
@@ -89,21 +89,21 @@ class ForcingPlan:
         if self.min_thinking_tokens > self.max_thinking_tokens:
             raise ValueError(f"counts out of range: {self.min_thinking_tokens=} > {self.max_thinking_tokens=}")
         if self.longest_before_answer >= self.max_context_tokens:
-            raise ValueError(f"no room for an answer: {self.longest_before_answer} of {self.max_context_tokens} tokens may go before it")
+            raise ValueError(f"no room for an answer: {self.longest_before_answer} of {self.max_context_tokens} tokens may come before it")
 
     @property
     def holds_thinking_prefix(self) -> bool:
-        """Whether the budget has room for the first words of the thought and one id more; else they are left out."""
-        return Budget(self.max_thinking_tokens, self.budget_rule).holds(self.thinking_prefix_ids)
+        """Return whether the budget has room for the thinking prefix and one more id; if not, the prefix is left out."""
+        return Budget(self.max_thinking_tokens, self.budget_rule).has_room_for(self.thinking_prefix_ids)
 
     @property
     def longest_before_answer(self) -> int:
-        """The most ids that the context can hold when the answer begins (but for what re-encoding changes)."""
+        """Return the maximum length of the context when the answer begins (re-encoding not considered)."""
         return len(self.prompt_ids) + self.max_thinking_tokens + self.grace_tokens + self.num_uncounted_tokens
 
     @property
     def num_uncounted_tokens(self) -> int:
-        """The most ids that can be injected without being counted against the budget."""
+        """Return the maximum number of injected ids that do not count against the budget."""
         free_strings = self.num_ignore * max(map(len, self.ignore_ids)) if self.budget_rule is BudgetRule.SAMPLED else 0
         marker = max(len(self.answer_ids), len(self.line_break_ids) + len(self.cut_answer_ids))
         return free_strings + marker + len(self.answer_prefix_ids)

@@ -1,13 +1,51 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The states of one reply and every way from one to the next.
+"""The states of a sample and all transitions between them.
+
+Budget forcing, in short. A reasoning model writes a thought, then an answer; an id called a
+terminator ends each phase. Budget forcing controls the length of the thought from outside. To
+lengthen a thought, it refuses an end: the terminator is consumed, an ignore string ("Wait") takes
+its place, and the model thinks on. To shorten a thought, it cuts at the thinking budget and
+injects the marker that opens the answer. The model itself is not changed.
+
+The engine only continues a list of ids until a stop id or a maximum length. The core therefore
+runs a sample as a sequence of rounds. A round is a span of a phase, ended by a terminator, the
+budget or a command; a shell makes one or two engine calls of it. How the round ended decides the
+next state:
+
+* a terminator in THINKING: refused (another round of THINKING) or accepted (ANSWERING);
+* a spent budget: ANSWERING, or first GRACE, a short round up to the end of the line or sentence;
+* a terminator, a stop word or the cap in ANSWERING: DONE.
+
+Two modes leave decisions to the model: with thinking "free", and with a preset that lets the model
+open the answer, the state is UNFORCED, and the core only recognises the markers that the model
+samples.
+
+A shell reports events (``events``). The forcer derives a cause from the event and the state,
+looks up the next state in ``TRANSITIONS``, and returns actions (``actions``). Causes by event:
+
+    Started        OPENED, NO_BUDGET or NOT_FORCED
+    TokensSampled  none: the state changes only when the round ends
+    RoundEnded     in THINKING   END_REFUSED, END_ACCEPTED, BUDGET_SPENT, GRACE_GIVEN or LEFT_TO_MODEL
+                   in GRACE      END_ACCEPTED or GRACE_OVER
+                   in UNFORCED   MARKER_SEEN, ANSWER_SEEN or ANSWERED
+                   in ANSWERING  ANSWERED
+    StopWordFound  in THINKING   END_ACCEPTED or LEFT_TO_MODEL
+                   in UNFORCED or ANSWERING  ANSWERED
+    AnswerNow      in a thought  CUT_SHORT; otherwise none
+    TimeIsUp       in a thought  CUT_SHORT; otherwise ANSWERED
+    Reencoded      none
+    Cancelled      STOPPED
+
+If the context has no room for the next round, another cause follows at once: ANSWERED, or
+BUDGET_SPENT after a re-encoding.
 
 Laws:
-1. Nothing but ``TRANSITIONS`` says what may follow what; a missing cell is an error.
+1. ``TRANSITIONS`` alone decides which state may follow; a missing cell raises ShellProtocolError.
 2. Thinking comes before the answer and never opens again.
 3. A refused end stays in THINKING; the id after it may not be a terminator.
-4. Only a budget that is spent leads to GRACE, and nothing leads back.
-5. UNFORCED is the model's own doing: we only watch which phase it opens.
-6. Every path ends in DONE, and DONE leads nowhere.
+4. Only a spent budget leads to GRACE, and no transition leads back.
+5. In UNFORCED the model opens and closes its phases; the core only observes them.
+6. Every path ends in DONE, and DONE has no transition.
 """
 
 from __future__ import annotations
@@ -16,25 +54,25 @@ from enum import Enum
 
 
 class Phase(str, Enum):
-    """What a span of the reply is."""
+    """The two parts of a sample: thought and answer."""
 
     THINKING = "thinking"
     ANSWER = "answer"
 
 
 class State(Enum):
-    """Where a reply stands."""
+    """The state that a sample is in."""
 
-    IDLE = "idle"  # nothing asked of the engine yet
+    IDLE = "idle"  # no request to the engine yet
     THINKING = "thinking"  # a thinking round runs
-    GRACE = "grace"  # the budget is spent; the line or sentence is being finished
-    UNFORCED = "unforced"  # the model opens and closes its phases itself
-    ANSWERING = "answering"  # the answer round runs
+    GRACE = "grace"  # the budget is spent; a round to the end of the line or sentence runs
+    UNFORCED = "unforced"  # a round runs in which the model opens and closes its phases itself
+    ANSWERING = "answering"  # an answer round runs
     DONE = "done"
 
 
 class Cause(Enum):
-    """What moves a reply on; the value is the label in the diagram."""
+    """The cause of a transition; the value is its label in the diagram."""
 
     OPENED = "budget > 0"
     NO_BUDGET = "budget = 0, or thinking off"
@@ -90,7 +128,7 @@ TRANSITIONS: dict[State, dict[Cause, State]] = {
 
 
 def mermaid() -> str:
-    """The table as a Mermaid state diagram, one line a cell (DESIGN.md holds a copy)."""
+    """Return the table as a Mermaid state diagram, a line for each cell (DESIGN.md holds a copy)."""
     lines = ["stateDiagram-v2", f"    [*] --> {State.IDLE.value}"]
     for state, row in TRANSITIONS.items():
         lines += [f"    {state.value} --> {target.value}: {cause.value}" for cause, target in row.items()]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The context of a reply and the books on it. Knows what an id is worth, not what to do next."""
+"""A sample's context and token accounting. Deciding what happens next is BudgetForcer's job."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from budgetforce.core.states import Phase
 
 
 class Transcript:
-    """Takes ids one by one, books each and says which may be handed on.
+    """Adds ids to the context, counts each, and returns Emits for those that the caller may see.
 
-    An id is handed on when the characters it belongs to are whole: until then it is held,
-    in the context already, so that a cut can take half a character back.
+    An id is emitted when its characters are complete. Until then it is held: it already stands in
+    the context, and a cut can still remove half a character.
 
     Attributes:
-        context: prompt and reply so far.
+        context: ids of the prompt and of the sample so far.
         ledger: the counts so far; valid at every moment.
     """
 
@@ -30,22 +30,23 @@ class Transcript:
         self._held: list[int] = []
         self._held_phase = Phase.ANSWER
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
-        self._num_overrun = 0  # ids at the context's end that the evaluation's cut will take off
+        self._num_overrun = 0  # ids at the context's end that the evaluation's cut will remove
 
     @property
     def round(self) -> RoundRecord:
-        """The running round."""
+        """Return the record of the last round."""
         return self.ledger.rounds[-1]
 
     def begin_round(self, phase: Phase) -> None:
+        """Open the record of a new round."""
         self.ledger.rounds.append(RoundRecord(phase=phase, num_prompt_tokens=len(self.context)))
 
-    def consume(self) -> None:
-        """Book a terminator."""
+    def consume_terminator(self) -> None:
+        """Count a terminator, which enters neither text nor context."""
         self.ledger.terminators += 1
 
-    def sample(self, phase: Phase, token_id: int) -> list[Action]:
-        """Take a sampled id."""
+    def add_sampled(self, phase: Phase, token_id: int) -> list[Action]:
+        """Add a sampled id; return the Emits that it completes."""
         if token_id >= self._plan.num_token_ids:
             self._drop(1)
             return []
@@ -57,44 +58,44 @@ class Transcript:
         fragment = self._plan.fragments.get(token_id)
         if fragment is None and not self._held:
             self.context.append(token_id)
-            self._book(phase, 1)
+            self._count(phase, 1)
             return [Emit(phase=phase, ids=(token_id,))]
         self.hold(phase, token_id)
         self._utf8.decode(b"." if fragment is None else fragment)
         return [] if self._utf8.getstate()[0] else self.release()
 
     def hold(self, phase: Phase, token_id: int) -> None:
-        """Take a sampled id that may turn out to be another thing than text."""
+        """Add a sampled id without emitting it: it may be half a character or part of a marker."""
         self.context.append(token_id)
-        self._book(phase, 1)
+        self._count(phase, 1)
         self._held.append(token_id)
         self._held_phase = phase
 
     def release(self) -> list[Action]:
-        """Hand on what is held, as text."""
+        """Emit the held ids as text."""
         held, self._held = tuple(self._held), []
         self._utf8.reset()
         return [Emit(phase=self._held_phase, ids=held)] if held else []
 
     def release_as_marker(self, phase: Phase) -> list[Action]:
-        """Hand on what is held: the model opened ``phase`` with it."""
-        self._book(self._held_phase, -len(self._held))
-        self._book(phase, len(self._held))
+        """Emit the held ids as the marker with which the model opened ``phase``."""
+        self._count(self._held_phase, -len(self._held))
+        self._count(phase, len(self._held))
         held, self._held = tuple(self._held), []
         return [Emit(phase=phase, ids=held, hidden=True)]
 
     def drop_held(self) -> None:
-        """Take back what is held: half a character at a cut."""
+        """Remove the held ids from the context: half a character at a cut."""
         if not self._held:
             return
         self._drop(len(self._held))
-        self._book(self._held_phase, -len(self._held))
+        self._count(self._held_phase, -len(self._held))
         del self.context[len(self.context) - len(self._held) :]
         self._held.clear()
         self._utf8.reset()
 
     def inject(self, phase: Phase, ids: tuple[int, ...], *, hidden: bool = False) -> list[Action]:
-        """Put ids of ours in, behind what is held."""
+        """Add injected ids after the held ones; return the Emits of both."""
         if not ids:
             return []
         released = self.release()
@@ -110,26 +111,26 @@ class Transcript:
         return [*released, Emit(phase=phase, ids=kept, injected=True, hidden=hidden)] if kept else released
 
     def cut_overrun(self) -> None:
-        """Take off what lies beyond the cap, as the authors' evaluation does when thinking is over."""
+        """Remove the ids beyond the cap, as the authors' evaluation does when thinking is over."""
         del self.context[len(self.context) - self._num_overrun :]
         self._num_overrun = 0
 
     def replace_end(self, start: int, ids: tuple[int, ...]) -> None:
-        """Put ``ids`` in place of the context from ``start`` on."""
+        """Replace the context from ``start`` on by ``ids``."""
         self.ledger.reencoded += start + len(ids) - len(self.context)
         self.context[start:] = ids
 
     def check(self) -> None:
-        """Raise AssertionError if the books are wrong."""
+        """Raise AssertionError if ledger and context disagree."""
         self.ledger.check(len(self.context) - self._num_overrun)
 
     def _room_before_cut(self) -> int | None:
-        """Ids that the evaluation's cut leaves of what may still come; None = nothing is cut afterwards."""
+        """Return how many more ids the evaluation's later cut will keep; None = this budget rule has no such cut."""
         if self._plan.budget_rule is not BudgetRule.PER_ROUND:
             return None
         return max(0, self._plan.max_thinking_tokens - self.ledger.thinking)
 
-    def _book(self, phase: Phase, number: int) -> None:
+    def _count(self, phase: Phase, number: int) -> None:
         if phase is Phase.THINKING:
             self.ledger.thinking_sampled += number
         else:

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Language models behind the tensors of NVIDIA's ``tensorrt_llm``: how they are called, and the one that runs on a CPU."""
+"""Engines: clients of an engine model behind NVIDIA's ``tensorrt_llm`` tensors, and the libraries that serve as such a model."""

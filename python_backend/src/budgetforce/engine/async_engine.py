@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A library with an event loop of its own as a ``TokenEngine``: what comes is kept until the next step.
+"""A ``TokenEngine`` over a library that uses asyncio: progress is queued until the next step.
 
-The loop runs in a thread. Of the library only a ``TokenSource`` is asked; the ending rules are
-kept here (``Ending``), because no library's are TensorRT-LLM's: it may say more ids than count,
-and is left as soon as the call is over.
+The event loop runs in a thread. The library only has to be a ``TokenSource``; ``EndDetector``
+applies TensorRT-LLM's ending rules, because no library has the same. The library may therefore
+sample more ids than count; its generator is closed as soon as the call is over.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from budgetforce.engine.token_engine import Ending, KvUsage, ModelLimits, Progress, TokenCall, validate
+from budgetforce.engine.token_engine import EndDetector, KvUsage, ModelLimits, Progress, TokenCall, validate
 from budgetforce.errors import BudgetForceError, EngineFailed, EngineUnavailable
 
-RESTART_PAUSE_S = 5.0  # between two attempts to start a library again
+RESTART_PAUSE_S = 5.0  # between two attempts to restart a library
 
 
 class SourceDied(Exception):
-    """The library is gone, with all its calls; another one may be started."""
+    """The library has crashed with all its calls; a new instance can be started."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sampled:
-    """Newly sampled ids. ``num_cached_ids``: of the prompt, found in the KV cache; None = not told."""
+class SampledIds:
+    """Newly sampled ids. ``num_cached_ids``: ids of the prompt found in the KV cache; None = unknown."""
 
     ids: tuple[int, ...]
     num_cached_ids: int | None = None
@@ -38,7 +38,7 @@ class TokenSource(Protocol):
     """A library that samples on threads, processes or GPUs of its own.
 
     Attributes:
-        limits: of the loaded model.
+        limits: limits of the loaded model.
         block_size: ids in a KV block.
     """
 
@@ -46,28 +46,28 @@ class TokenSource(Protocol):
     block_size: int
 
     def check(self, call: TokenCall) -> None:
-        """Raise InvalidRequest for what it cannot honour. ``call`` is validated otherwise."""
+        """Raise InvalidRequest for a call that this library cannot run; ``validate`` has passed."""
         ...
 
-    def sample(self, name: str, call: TokenCall) -> AsyncGenerator[Sampled, None]:
-        """Ids up to the library's own end of the call; closing the generator stops it there.
+    def sample(self, name: str, call: TokenCall) -> AsyncGenerator[SampledIds, None]:
+        """Yield ids up to the library's own end of the call; closing the generator stops the call.
 
-        Raises SourceDied; whatever else it raises fails this call alone.
+        Raises SourceDied; any other exception fails only this call.
         """
         ...
 
     def close(self) -> None:
-        """Give back what it holds. Also of one that has died."""
+        """Release the resources, also those of a crashed library."""
         ...
 
 
 class AsyncEngine:
-    """See ``TokenEngine``. A source that dies ends its calls with EngineUnavailable, and is started again.
+    """Implements ``TokenEngine``. When a source dies, its calls end with EngineUnavailable and a new source is started.
 
     Args:
-        start: starts the library, on the loop. Raises what is wrong.
-        wake: called from the loop's thread when a step has something to tell.
-        log: told when a library dies and why.
+        start: starts the library, on the loop; may raise any exception.
+        wake: called from the loop's thread when there is progress for ``step``.
+        log: receives a message when a library dies or restarts.
     """
 
     computes_in_step = False
@@ -76,9 +76,9 @@ class AsyncEngine:
         self._start = start
         self._wake = wake
         self._log = log
-        self._told: deque[Progress] = deque()
-        self._tasks: dict[int, asyncio.Task[None]] = {}  # the loop's own
-        self._live: set[int] = set()  # the owner's: what it has not cancelled, and has not been told the end of
+        self._progress: deque[Progress] = deque()
+        self._tasks: dict[int, asyncio.Task[None]] = {}  # used only on the loop
+        self._live: set[int] = set()  # used only by the owner: calls neither cancelled nor finished
         self._next_key = 0
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="engine-loop", daemon=True)
@@ -93,7 +93,7 @@ class AsyncEngine:
     def submit(self, call: TokenCall) -> tuple[int, KvUsage]:
         source = self._source
         if source is None:
-            raise EngineUnavailable("the engine has died, and is being started again")
+            raise EngineUnavailable("the engine has died and is being restarted")
         validate(call, source.limits)
         source.check(call)
         key, self._next_key = self._next_key, self._next_key + 1
@@ -107,18 +107,18 @@ class AsyncEngine:
         self._loop.call_soon_threadsafe(self._end, key)
 
     def has_work(self) -> bool:
-        return bool(self._told)
+        return bool(self._progress)
 
     def step(self) -> list[Progress]:
-        progress = []
-        while self._told:
-            told = self._told.popleft()
-            if told.key not in self._live:
+        live_progress = []
+        while self._progress:
+            progress = self._progress.popleft()
+            if progress.key not in self._live:
                 continue
-            progress.append(told)
-            if told.finished:
-                self._live.discard(told.key)
-        return progress
+            live_progress.append(progress)
+            if progress.finished:
+                self._live.discard(progress.key)
+        return live_progress
 
     def close(self) -> None:
         self._on_loop(self._shut_down())
@@ -131,7 +131,7 @@ class AsyncEngine:
 
     def _begin(self, source: TokenSource, key: int, call: TokenCall, usage: KvUsage) -> None:
         task = asyncio.get_running_loop().create_task(self._run(source, key, call, usage))
-        task.add_done_callback(lambda _: self._tasks.pop(key))  # not in the task: one may be cancelled before it begins
+        task.add_done_callback(lambda _: self._tasks.pop(key))  # not in the task: it may be cancelled before it starts
         self._tasks[key] = task
 
     def _end(self, key: int) -> None:
@@ -143,35 +143,35 @@ class AsyncEngine:
         try:
             await self._follow(source, key, call, usage)
         except SourceDied as error:
-            self._tell(Progress(key=key, finished=True, error=EngineUnavailable(str(error))))
+            self._report(Progress(key=key, finished=True, error=EngineUnavailable(str(error))))
             self._replace(source, str(error))
-        except Exception as error:  # noqa: BLE001  # a library's errors have no common base
-            self._tell(Progress(key=key, finished=True, error=_failure(error)))
+        except Exception as error:  # noqa: BLE001  # the libraries' errors have no common base
+            self._report(Progress(key=key, finished=True, error=_failure(error)))
 
     async def _follow(self, source: TokenSource, key: int, call: TokenCall, usage: KvUsage) -> None:
-        """Tell what is sampled up to the end of the call: by our rules, or the library's own if that comes first."""
-        ending, is_over = Ending(call), False
+        """Report ids up to the end of the call, by our rules or the library's own, whichever comes first."""
+        detector, is_over = EndDetector(call), False
         async with aclosing(source.sample(f"call-{key}", call)) as batches:
             async for sampled in batches:
-                kept, is_over = ending.take(sampled.ids)
+                kept, is_over = detector.take(sampled.ids)
                 if sampled.num_cached_ids is not None:
                     usage.num_reused_blocks = sampled.num_cached_ids // source.block_size
-                usage.num_total_blocks = -(-ending.context_len // source.block_size)
-                self._tell(Progress(key=key, ids=kept, finished=is_over))
+                usage.num_total_blocks = -(-detector.context_len // source.block_size)
+                self._report(Progress(key=key, ids=kept, finished=is_over))
                 if is_over:
                     break
         if not is_over:
-            self._tell(Progress(key=key, finished=True))
+            self._report(Progress(key=key, finished=True))
 
-    def _tell(self, progress: Progress) -> None:
-        self._told.append(progress)
+    def _report(self, progress: Progress) -> None:
+        self._progress.append(progress)
         self._wake()
 
     def _replace(self, dead: TokenSource, reason: str) -> None:
-        """Once for each source, however many calls find it dead."""
+        """Replace a dead source, once, however many calls report it."""
         if self._source is dead:
             self._source = None
-            self._log(f"the engine has died ({reason}); starting it again")
+            self._log(f"the engine has died ({reason}); restarting it")
             self._restarting = asyncio.get_running_loop().create_task(self._restart(dead))
 
     async def _restart(self, dead: TokenSource) -> None:
@@ -179,8 +179,8 @@ class AsyncEngine:
         while self._source is None:
             try:
                 self._source = await self._start()
-            except Exception as error:  # noqa: BLE001  # whatever it is, it may be better later
-                self._log(f"the engine cannot be started again: {_failure(error)}")
+            except Exception as error:  # noqa: BLE001  # any failure may be temporary
+                self._log(f"the engine cannot be restarted: {_failure(error)}")
                 await asyncio.sleep(RESTART_PAUSE_S)
 
     async def _shut_down(self) -> None:

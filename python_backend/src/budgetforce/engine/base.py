@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one thing the orchestrator knows of an engine: ids in, ids out, one call at a time."""
+"""The interface of an engine: an ``EngineCall`` of ids in, a stream of ids out."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Protocol
 
 from budgetforce.errors import BudgetForceError, EngineFailed, EngineUnavailable, InvalidRequest
 
-_PROCESS_DIED = "is not healthy"  # Triton's words when the model's process has died
+_PROCESS_DIED = "is not healthy"  # in Triton's error message when the model's process has died
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
-    """How to pick the next id. None = the engine's own default; ``temperature`` 0 = greedy.
+    """Sampling parameters. None = the engine's own default; ``temperature`` 0 = greedy.
 
     Attributes:
-        bad_words: id sequences never to sample.
+        bad_words: id sequences that are never sampled.
     """
 
     temperature: float | None = None
@@ -32,15 +32,15 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineCall:
-    """One engine call.
+    """A request to the engine model.
 
     Attributes:
         request_id: unique among the running calls.
-        input_ids: the whole context, length >= 1.
-        max_new_tokens: >= 1.
+        input_ids: the whole context; at least one id.
+        max_new_tokens: maximum number of ids to sample, >= 1.
         stop_ids: the call ends with the first of them, which is returned as its last id; never empty.
-        banned_ids: never sampled in this call.
-        ready: ids that come are handed over when this returns; until then they may come together.
+        banned_ids: ids that are never sampled in this call.
+        ready: awaited before each delta is delivered; ids that arrive meanwhile are delivered together.
     """
 
     request_id: str
@@ -54,51 +54,51 @@ class EngineCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineDelta:
-    """Newly sampled ids of a call: all that came since the last delta was taken.
+    """Newly sampled ids of a call: all ids since the previous delta.
 
     Attributes:
-        kv_reused_blocks: KV blocks that the prompt found in the cache, if the engine says so.
+        kv_reused_blocks: KV blocks of the prompt found in the cache; None if the engine does not report it.
     """
 
     ids: tuple[int, ...]
     kv_reused_blocks: int | None = None
 
 
-def error_of(message: str, model_name: str) -> BudgetForceError:
-    """Return the error that an engine model's error message stands for; EngineFailed if nothing in it is known."""
-    told = InvalidRequest.parse(message) or EngineUnavailable.parse(message)
-    if told is not None:
-        return told
+def parse_engine_error(message: str, model_name: str) -> BudgetForceError:
+    """Return the error that an engine model's error message stands for; EngineFailed for an unknown message."""
+    known = InvalidRequest.parse(message) or EngineUnavailable.parse(message)
+    if known is not None:
+        return known
     kind = EngineUnavailable if _PROCESS_DIED in message else EngineFailed
     first_line, _, _ = message.partition("\n")
     return kind(f"engine '{model_name}': {first_line}")
 
 
 class Engine(Protocol):
-    """Closing the generator of a call early stops the call in the engine.
+    """Runs engine calls. Closing the generator of a call early stops the call in the engine.
 
     Attributes:
-        heard_at: when ids last came from the engine, on ``time.monotonic()``'s clock. Errors and empty messages do not
-            count: Triton sends them for an engine whose process is dead.
+        last_ids_at: when ids last arrived from the engine, on ``time.monotonic()``'s clock. Errors and empty messages do
+            not count: Triton sends them also for an engine whose process is dead.
     """
 
-    heard_at: float
+    last_ids_at: float
 
     def stream(self, call: EngineCall) -> AsyncGenerator[EngineDelta, None]:
-        """Run a call.
+        """Run a call and yield its ids as they arrive.
 
         Raises EngineUnavailable, EngineFailed, or InvalidRequest if the engine refuses a field.
         """
         ...
 
     async def is_ready(self) -> bool:
-        """Whether the engine takes calls, as far as can be told without one."""
+        """Return whether the engine accepts calls, as far as can be known without a call."""
         ...
 
     def give_up_silent_calls(self, since: float, *, begun_only: bool) -> None:
-        """End running calls that have said nothing ``since``, with EngineUnavailable; perhaps only those that had begun to."""
+        """End calls without ids ``since`` that time with EngineUnavailable; if ``begun_only``, only calls that have produced ids."""
         ...
 
     async def close(self) -> None:
-        """Give back what it holds."""
+        """Release the engine's connection and memory."""
         ...

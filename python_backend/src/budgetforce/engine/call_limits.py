@@ -1,21 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an engine library takes in one call, where it would silently change a larger value, or end with all its calls."""
+"""Limits of engine libraries on a single call: beyond them a library silently changes the value or crashes with all its calls."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-MAX_SEED = 2**63 - 1  # of the libraries that keep it as int64: vLLM's runner V2, TensorRT-LLM's PyTorch sampler
+MAX_SEED = 2**63 - 1  # vLLM's runner V2 and TensorRT-LLM's PyTorch sampler keep seeds as int64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallLimits:
-    """Limits of one engine call. None = the library has none that matters.
+    """Limits on an engine call. None = the library has no such limit.
 
     Attributes:
-        max_top_k: a larger one is cut to this.
-        max_banned_ids: more of them end the library, with all its calls.
+        max_top_k: the library cuts a larger top-k to this.
+        max_banned_ids: more banned ids crash the library with all its calls.
     """
 
     max_top_k: int | None = None
@@ -24,10 +24,10 @@ class CallLimits:
 
 NO_LIMITS = CallLimits()
 VLLM = CallLimits(max_banned_ids=1024)  # MAX_NUM_LOGIT_BIAS_TOKENS of vllm/v1/worker/gpu/sample/logit_bias.py, 0.32.0
-TENSORRT_LLM = CallLimits(max_top_k=1024)  # TOP_K_MAX of cpp/tensorrt_llm/layers/topKSamplingLayer.cu: a warning in the log alone
+TENSORRT_LLM = CallLimits(max_top_k=1024)  # TOP_K_MAX of cpp/tensorrt_llm/layers/topKSamplingLayer.cu: it only logs a warning
 
-# By the name of the engine's model, which is all that s1 knows of it; of another name the operator is told at start.
-OF_MODEL: Mapping[str, CallLimits] = {
+# By the engine model's name, from which s1 infers its library. For other names s1 logs a warning at start.
+LIMITS_OF_MODEL: Mapping[str, CallLimits] = {
     "embedded_llm": NO_LIMITS,
     "tensorrt_llm": TENSORRT_LLM,
     "vllm_llm": VLLM,

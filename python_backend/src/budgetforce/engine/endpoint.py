@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where an engine's server listens, and what it takes to be heard there: TLS, our own certificate, the shared secret."""
+"""The address and credentials of an engine's server: TLS settings, client certificate, shared secret."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from pathlib import Path
 from budgetforce.config import OrchestratorConfig
 from budgetforce.errors import ConfigError
 
-RESTRICTED_KEY = "s1-secret"  # of Triton's --grpc-restricted-protocol and --http-restricted-api
-SECRET_HEADER = f"triton-grpc-protocol-{RESTRICTED_KEY}"  # Triton's prefix; over HTTP it is the key alone
+RESTRICTED_KEY = "s1-secret"  # key name for Triton's --grpc-restricted-protocol and --http-restricted-api
+SECRET_HEADER = f"triton-grpc-protocol-{RESTRICTED_KEY}"  # with Triton's prefix for gRPC; over HTTP the key has none
 TLS_SCHEME = "grpcs://"
 _ADDRESS = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Za-z:.%]+\]):([0-9]{1,5})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tls:
-    """What is trusted and shown. PEM, not files: who renews a file must not break the connection of a server that has read it.
+    """TLS settings, as PEM contents instead of paths: renewing a file must not break the connection of a running server.
 
     Attributes:
-        ca: certificates that vouch for the server's; the very one will do. b"" = what libcurl trusts.
-        name: that the server's certificate has, where it is not the address's host.
-        cert, key: shown to a server that asks for a certificate. b"" = none.
+        ca: certificates that verify the server's; the server's own certificate suffices. b"" = libcurl's default.
+        name: name in the server's certificate; "" = the host of the address.
+        cert, key: client certificate, for a server that requires it. b"" = none.
     """
 
     ca: bytes = b""
@@ -34,12 +34,12 @@ class Tls:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """A server's gRPC port.
+    """The gRPC port of a server, with credentials.
 
     Attributes:
         address: "host:port".
-        tls: None = none.
-        secret: of the server's restricted protocols. "" = none.
+        tls: TLS settings; None = no TLS.
+        secret: secret of the server's restricted protocols; "" = none.
     """
 
     address: str
@@ -47,23 +47,23 @@ class Endpoint:
     secret: str = field(default="", repr=False)
 
 
-def endpoint_of(config: OrchestratorConfig) -> Endpoint:
-    """Return the engine's endpoint, with its files read.
+def load_endpoint(config: OrchestratorConfig) -> Endpoint:
+    """Read the files that the configuration names and return the engine's endpoint.
 
-    Raises ConfigError if engine_url is not an address, or for a file that cannot be read or would have no effect.
+    Raises ConfigError if engine_url is no address, or for a file that cannot be read or has no effect.
     """
     address = _address_of(config.engine_url)
     secret = read_secret(Path(config.engine_secret_file)) if config.engine_secret_file else ""
     if config.engine_url.startswith(TLS_SCHEME):
         return Endpoint(address=address, tls=_tls_of(config), secret=secret)
-    idle = [name for name in ("engine_ca", "engine_name", "engine_cert", "engine_key") if getattr(config, name)]
-    if idle:
-        raise ConfigError(f"parameter '{idle[0]}' is for TLS, but engine_url is '{config.engine_url}' and not {TLS_SCHEME}host:port")
+    unused = [name for name in ("engine_ca", "engine_name", "engine_cert", "engine_key") if getattr(config, name)]
+    if unused:
+        raise ConfigError(f"parameter '{unused[0]}' is for TLS, but engine_url is '{config.engine_url}', not {TLS_SCHEME}host:port")
     return Endpoint(address=address, secret=secret)
 
 
 def _address_of(url: str) -> str:
-    """What is behind the scheme. A missing port would be taken as 80 or 443."""
+    """Return the URL's host:port. Requires a port: libcurl would assume 80 or 443."""
     address = url.removeprefix(TLS_SCHEME)
     port = _ADDRESS.fullmatch(address)
     if port is None or not 1 <= int(port.group(1)) <= 65535:
@@ -72,7 +72,7 @@ def _address_of(url: str) -> str:
 
 
 def read_secret(path: Path) -> str:
-    """The one line of a file. Raises ConfigError for one that no header could hold."""
+    """Return the only line of a file. Raises ConfigError if a header cannot hold it."""
     secret = read_file(path).decode("latin-1").removesuffix("\n")
     if not re.fullmatch(r"[!-~]+", secret):
         raise ConfigError(f"{path}: allowed: one line of printable ASCII without spaces")
@@ -87,7 +87,7 @@ def _tls_of(config: OrchestratorConfig) -> Tls:
 
 
 def read_file(path: Path) -> bytes:
-    """Raises ConfigError for one that cannot be read."""
+    """Return a file's contents. Raises ConfigError if it cannot be read."""
     try:
         return path.read_bytes()
     except OSError as error:

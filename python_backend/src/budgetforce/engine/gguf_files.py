@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading and writing GGUF: weights into Q8_0, and the tokenizer out of a GGUF file.
+"""Reads and writes GGUF: converts weights to Q8_0 and extracts the tokenizer of a GGUF file.
 
-Layout facts (llama.cpp's conversion): in architecture ``llama`` the rows of the query and key
-matrices are stored interleaved for its rotary embedding; ``qwen2`` and ``qwen3`` keep theirs.
+Layout (from llama.cpp's conversion): architecture ``llama`` stores the rows of the query and key
+matrices interleaved for its rotary embedding; ``qwen2`` and ``qwen3`` keep the original order.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _EMBEDDING = "token_embd.weight"
 _LAYER = ("attn_norm", "attn_q", "attn_k", "attn_v", "attn_output", "ffn_norm", "ffn_gate", "ffn_up", "ffn_down")
 _ARCHITECTURES = {"LlamaForCausalLM": "llama", "Qwen2ForCausalLM": "qwen2", "Qwen3ForCausalLM": "qwen3"}
 
-# How text is split before BPE, by the value of tokenizer.ggml.pre (the models' own tokenizer.json).
+# Regular expression that splits text before BPE, by the value of tokenizer.ggml.pre (from the models' own tokenizer.json).
 _LETTERS_AND_PUNCTUATION = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}{digits}| ?[^\s\p{{L}}\p{{N}}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
@@ -37,10 +37,10 @@ _SPLITS = {"qwen2": _LETTERS_AND_PUNCTUATION.format(digits=""), "llama-bpe": _LE
 
 
 def requantise(source: Path, out: Path) -> ModelLimits:
-    """Write ``source`` again with all matrices in Q8_0. Raises ConfigError for what cannot be served."""
+    """Write a copy of ``source`` with all matrices in Q8_0. Raises ConfigError for a model that cannot be served."""
     reader = GGUFReader(source)
     if _value(reader, "split.count", 1) > 1:
-        raise ConfigError(f"{source.name} is one part of several: put them together first (llama-gguf-split --merge)")
+        raise ConfigError(f"{source.name} is one part of several: merge them first (llama-gguf-split --merge)")
     architecture = _value(reader, "general.architecture")
     if architecture not in _ARCHITECTURES.values():
         raise ConfigError(f"{source.name}: architecture '{architecture}', known: {', '.join(_ARCHITECTURES.values())}")
@@ -61,10 +61,12 @@ def requantise(source: Path, out: Path) -> ModelLimits:
 
 def _check_complete(source: Path, names: Collection[str], num_layers: int) -> None:
     """Raise ConfigError if a tensor is missing that every known architecture has."""
-    wanted = [_EMBEDDING, "output_norm.weight", *(f"blk.{n}.{part}.weight" for n in range(num_layers) for part in _LAYER)]
-    missing = [name for name in wanted if name not in names]
+    expected = [_EMBEDDING, "output_norm.weight", *(f"blk.{n}.{part}.weight" for n in range(num_layers) for part in _LAYER)]
+    missing = [name for name in expected if name not in names]
     if missing:
-        raise ConfigError(f"{source}: {len(missing)} of {len(wanted)} tensors are missing, the first is {missing[0]}: is every file there?")
+        raise ConfigError(
+            f"{source}: {len(missing)} of {len(expected)} tensors are missing, the first is {missing[0]}: is every file there?"
+        )
 
 
 def from_hf_folder(folder: Path, out: Path) -> ModelLimits:
@@ -111,8 +113,8 @@ def _add_hyperparameters(writer: GGUFWriter, config: dict[str, Any], rope: dict[
 
 
 def _add_vocabulary(writer: GGUFWriter, folder: Path, config: dict[str, Any]) -> None:
-    """The vocabulary of tokenizer.json, without which no engine opens the file. They are given ids and
-    never split text, so the splitting rule is a formality; rows without a token are marked unused.
+    """Write the vocabulary of tokenizer.json, which every engine requires to open the file. The engines receive ids and
+    never split text, so the splitting rule is arbitrary; rows without a token are marked unused.
     """
     path = folder / "tokenizer.json"
     if not path.is_file():
@@ -130,7 +132,7 @@ def _add_vocabulary(writer: GGUFWriter, folder: Path, config: dict[str, Any]) ->
     writer.add_token_list(tokens)
     writer.add_token_types(types)
     writer.add_token_merges([merge if isinstance(merge, str) else " ".join(merge) for merge in spec["model"]["merges"]])
-    eos = config.get("eos_token_id") or 0  # calls say themselves what ends them
+    eos = config.get("eos_token_id") or 0  # arbitrary: every call names the ids that end it
     writer.add_eos_token_id(eos[0] if isinstance(eos, list) else eos)
 
 
@@ -139,7 +141,7 @@ def _architecture_enum(name: str) -> Any:
 
 
 def _safetensors(folder: Path) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
-    """All tensors of the folder as float32. Read by hand: numpy has no bfloat16, and torch is too large to need."""
+    """Yield all tensors of the folder as float32. Parses the files itself: numpy has no bfloat16, and torch is too large a dependency."""
     dtypes: dict[str, npt.DTypeLike] = {"F32": "<f4", "F16": "<f2", "BF16": "<u2"}
     for path in sorted(folder.glob("*.safetensors")):
         data = np.memmap(path, np.uint8, "r")
@@ -182,9 +184,9 @@ def _write(writer: GGUFWriter) -> None:
 
 
 def extract_tokenizer(source: Path, out: Path) -> None:
-    """Write the tokenizer inside a GGUF file as a Hugging Face folder.
+    """Write the tokenizer of a GGUF file as a Hugging Face folder.
 
-    Raises ConfigError for a tokenizer that is no byte-level BPE or splits text in an unknown way.
+    Raises ConfigError for a tokenizer that is no byte-level BPE or has an unknown splitting rule.
     """
     reader = GGUFReader(source)
     kind, pre = _value(reader, "tokenizer.ggml.model"), _value(reader, "tokenizer.ggml.pre", "default")
@@ -196,7 +198,7 @@ def extract_tokenizer(source: Path, out: Path) -> None:
     model = models.BPE({token: i for i, token in enumerate(tokens)}, merges, ignore_merges=pre == "llama-bpe")
     tokenizer = Tokenizer(model)
     _set_splitting(tokenizer, source, pre)
-    before_splitting = {gguf.TokenType.CONTROL: True, gguf.TokenType.USER_DEFINED: False}  # is special?
+    before_splitting = {gguf.TokenType.CONTROL: True, gguf.TokenType.USER_DEFINED: False}  # type -> whether the token is special
     added = [(tokens[i], kind) for i, kind in enumerate(types) if kind in before_splitting]
     tokenizer.add_tokens([AddedToken(token, special=before_splitting[gguf.TokenType(kind)], normalized=False) for token, kind in added])
     wrapped = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""gRPC calls on asyncio over libcurl's HTTP/2: a request message out, response messages to a function as they come.
+"""gRPC calls on asyncio over libcurl's HTTP/2: sends a request message, calls a function with each response message.
 
-grpc.aio hands over every message through several threads and futures, 40 us of CPU each; libcurl
-calls back with whatever has arrived, 7 us a message when there is much. Only what a call of one
-request message needs is here: the five bytes before each message, and the status in the trailers.
-Belongs to one event loop.
+grpc.aio passes every message through several threads and futures, at 40 us of CPU each; libcurl
+calls back with all data that has arrived, at 7 us a message under load. The module implements only
+calls with a single request message: the five bytes before each message and the status in the
+trailers. All objects belong to a single event loop.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from budgetforce.errors import ConfigError
 _HEADERS = ["content-type: application/grpc", "te: trailers", "accept:", "expect:"]
 _CONNECT_TIMEOUT_MS = 5000
 _KEEPALIVE_S = 10
-_MAX_IDLE_S = 40  # libcurl answers no ping between calls: our servers ask after 30 s and hang up 20 s later
-_MAX_STREAMS = 1 << 16  # on the one connection; libcurl's own limit is 100
+_MAX_IDLE_S = 40  # libcurl answers no ping between calls: our servers ping after 30 s and close 20 s later
+_MAX_STREAMS = 1 << 16  # on the connection; libcurl's default limit is 100
 
 
 class CallFailed(Exception):
-    """The call ended without gRPC's status OK; the message says what ended it."""
+    """The call ended without gRPC status OK; the message holds the reason."""
 
 
 class GrpcCalls:
-    """Calls to the server at ``endpoint``, all on one connection, which is made when it is needed.
+    """Makes calls to the server at ``endpoint``, all on a single connection, which the first call opens.
 
-    Raises ConfigError where libcurl was built without HTTP/2, or is too old for the TLS that is wanted.
+    Raises ConfigError if libcurl was built without HTTP/2, or is too old for the endpoint's TLS.
     """
 
     def __init__(self, endpoint: Endpoint) -> None:
@@ -52,14 +52,14 @@ class GrpcCalls:
         self._multi.setopt(pycurl.M_TIMERFUNCTION, self._set_timer)
 
     def start(self, method: str, request: bytes, on_message: Callable[[bytes], None]) -> GrpcCall:
-        """Begin a call; ``on_message`` gets each response message and must not raise."""
+        """Start a call; ``on_message`` receives each response message and must not raise."""
         call = GrpcCall(self._multi, on_message, self._loop.create_future())
-        call.address(self._endpoint, method)
-        call.setopt(pycurl.PROXY, "")  # none, whatever http_proxy says: it is for other traffic
-        call.setopt(pycurl.PIPEWAIT, 1)  # for the connection that is being made, rather than another one
+        call.set_address(self._endpoint, method)
+        call.setopt(pycurl.PROXY, "")  # no proxy: http_proxy is meant for other traffic
+        call.setopt(pycurl.PIPEWAIT, 1)  # wait for the connection being opened instead of opening another
         call.setopt(pycurl.CONNECTTIMEOUT_MS, _CONNECT_TIMEOUT_MS)
         call.setopt(pycurl.NOSIGNAL, 1)
-        call.setopt(pycurl.TCP_KEEPALIVE, 1)  # or a network that is gone would not be noticed
+        call.setopt(pycurl.TCP_KEEPALIVE, 1)  # detects a lost network
         call.setopt(pycurl.TCP_KEEPIDLE, _KEEPALIVE_S)
         call.setopt(pycurl.TCP_KEEPINTVL, _KEEPALIVE_S)
         call.setopt(pycurl.MAXAGE_CONN, _MAX_IDLE_S)
@@ -72,19 +72,19 @@ class GrpcCalls:
         return call
 
     def close(self) -> None:
-        """Give back the connection; no call may be running."""
+        """Close the connection; no call may be running."""
         if self._timer is not None:
             self._timer.cancel()
         self._multi.close()
 
-    # --- libcurl's side: it says what to wait for, and is told when that happens -------------------
+    # --- libcurl's event interface: it names the sockets to watch, and acts on their events ---------
 
-    def _watch(self, what: int, fd: int, _multi: object, _data: object) -> None:
-        if what in (pycurl.POLL_IN, pycurl.POLL_INOUT):
+    def _watch(self, events: int, fd: int, _multi: object, _data: object) -> None:
+        if events in (pycurl.POLL_IN, pycurl.POLL_INOUT):
             self._loop.add_reader(fd, self._act, fd, pycurl.CSELECT_IN)
         else:
             self._loop.remove_reader(fd)
-        if what in (pycurl.POLL_OUT, pycurl.POLL_INOUT):
+        if events in (pycurl.POLL_OUT, pycurl.POLL_INOUT):
             self._loop.add_writer(fd, self._act, fd, pycurl.CSELECT_OUT)
         else:
             self._loop.remove_writer(fd)
@@ -106,10 +106,10 @@ class GrpcCalls:
 
 
 class GrpcCall(pycurl.Curl):  # type: ignore[misc]  # untyped
-    """One call.
+    """A running call.
 
     Attributes:
-        ended: done when the call is over; its exception is CallFailed, if it failed.
+        ended: done when the call is over; its exception is CallFailed if the call failed.
     """
 
     def __init__(self, multi: pycurl.CurlMulti, on_message: Callable[[bytes], None], ended: asyncio.Future[None]) -> None:
@@ -121,8 +121,8 @@ class GrpcCall(pycurl.Curl):  # type: ignore[misc]  # untyped
         self._unread = b""
         self._trailers: dict[str, str] = {}
 
-    def address(self, endpoint: Endpoint, method: str) -> None:
-        """Say where the call goes."""
+    def set_address(self, endpoint: Endpoint, method: str) -> None:
+        """Set the call's URL, and TLS if the endpoint has it."""
         if endpoint.tls is None:
             self.setopt(pycurl.URL, f"http://{endpoint.address}/{method}")
             self.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE)
@@ -135,7 +135,7 @@ class GrpcCall(pycurl.Curl):  # type: ignore[misc]  # untyped
         self._secure(endpoint.tls)
 
     def _secure(self, tls: Tls) -> None:
-        """Chain and name are checked by default, and that takes any certificate of ``ca`` for a root."""
+        """Set the certificates. libcurl checks chain and name by default, and trusts any certificate in ``ca`` as a root."""
         if tls.ca:
             self.setopt(pycurl.CAINFO_BLOB, tls.ca)
         if tls.cert:
@@ -143,25 +143,25 @@ class GrpcCall(pycurl.Curl):  # type: ignore[misc]  # untyped
             self.setopt(pycurl.SSLKEY_BLOB, tls.key)
 
     def cancel(self) -> None:
-        """End the call; the server is told. Without effect on one that is over."""
+        """Cancel the call, also in the server. Without effect on a finished call."""
         self._leave()
         self.ended.cancel()
 
     def end(self, failure: str | None) -> None:
-        """The transfer is over."""
+        """End the call; ``failure`` is libcurl's error, None if the transfer succeeded."""
         self._leave()
-        if self.ended.done():  # whoever awaited it was cancelled, and it with them
+        if self.ended.done():  # cancelled together with the task that awaited it
             return
         status = self._trailers.get("grpc-status")
         if failure is None and status == "0":
             self.ended.set_result(None)
             return
-        said = unquote(self._trailers.get("grpc-message", "")) or f"the connection ended with gRPC status {status}"
-        self.ended.set_exception(CallFailed(failure or said))
-        self.ended.exception()  # looked at: whoever has left does not want to know
+        message = unquote(self._trailers.get("grpc-message", "")) or f"the connection ended with gRPC status {status}"
+        self.ended.set_exception(CallFailed(failure or message))
+        self.ended.exception()  # marks it as retrieved: nobody may be awaiting it any more
 
     def take_body(self, data: bytes) -> None:
-        """Part of the response messages, each with a flag and its length before it."""
+        """Take received bytes and deliver complete messages; before each stand a flag and its length."""
         data = self._unread + data
         start = 0
         while len(data) >= start + 5 and len(data) >= (end := start + 5 + int.from_bytes(data[start + 1 : start + 5], "big")):
@@ -170,7 +170,7 @@ class GrpcCall(pycurl.Curl):  # type: ignore[misc]  # untyped
         self._unread = data[start:]
 
     def take_header(self, line: bytes) -> None:
-        """A header or trailer."""
+        """Store a header or trailer line."""
         name, _, value = line.decode("latin-1").partition(":")
         self._trailers[name.lower()] = value.strip()
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Triton's gRPC messages, as far as the engine calls need them, described when this module is imported.
+"""The subset of Triton's gRPC messages that engine calls need, defined by descriptors at import.
 
-They are not imported from tritonclient: each of its releases needs other versions of grpcio and protobuf, and the server's
-image has versions of its own that must stay. Generated code would be tied to a version of protobuf as well; descriptors are
-not (tried with protobuf 4.25, 5, 6 and 7). They have a pool of their own, so tritonclient can be imported beside them.
+They do not come from tritonclient: each of its releases requires particular versions of grpcio and protobuf, and the
+server's image has versions of its own that must stay. Generated code would depend on a version of protobuf as well;
+descriptors do not (tested with protobuf 4.25, 5, 6 and 7). They have a separate pool, so tritonclient can be imported too.
 
 Source of names and numbers: triton-inference-server/common, protobuf/grpc_service.proto r24.10; tests/engine/test_kserve.py
 compares them with tritonclient's.
@@ -17,7 +17,7 @@ from google.protobuf import descriptor_pb2, message_factory
 from google.protobuf.descriptor_pool import DescriptorPool
 
 _PACKAGE = "inference"
-# By message: fields with their numbers and types; * = repeated.
+# By message: number and type of each field; * = repeated.
 _MESSAGES = {
     "ServerMetadataRequest": {},
     "ServerMetadataResponse": {"version": (2, "string")},
@@ -51,12 +51,12 @@ def _pool() -> DescriptorPool:
 
 
 def _describe(field: Any, kind: str) -> None:
-    one = kind.removesuffix("*")
-    field.label = field.LABEL_OPTIONAL if one == kind else field.LABEL_REPEATED
-    if one in _SCALARS:
-        field.type = _SCALARS[one]
+    element = kind.removesuffix("*")
+    field.label = field.LABEL_OPTIONAL if element == kind else field.LABEL_REPEATED
+    if element in _SCALARS:
+        field.type = _SCALARS[element]
     else:
-        field.type, field.type_name = field.TYPE_MESSAGE, f".{_PACKAGE}.{one}"
+        field.type, field.type_name = field.TYPE_MESSAGE, f".{_PACKAGE}.{element}"
 
 
 _POOL = _pool()
@@ -73,4 +73,4 @@ ModelReadyResponse = _message("ModelReadyResponse")
 ModelInferRequest = _message("ModelInferRequest")
 ModelStreamInferResponse = _message("ModelStreamInferResponse")
 
-DATATYPES = {"int32": "INT32", "uint64": "UINT64", "float32": "FP32", "bool": "BOOL"}  # by the names of numpy
+DATATYPES = {"int32": "INT32", "uint64": "UINT64", "float32": "FP32", "bool": "BOOL"}  # by numpy's dtype name

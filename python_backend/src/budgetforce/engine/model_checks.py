@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is wrong with files that are to be a model, in a sentence, before anything loads them.
+"""Checks model files before they are loaded, and describes a fault in a sentence.
 
-The usual ones: a clone without Git LFS, whose large files are pointers of three lines; a download that was cut off; a folder
-or a file that is something else.
+Common faults: a clone without Git LFS, whose large files are pointers of three lines; an incomplete download; a folder or
+file of another kind.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ def check_gguf(path: Path) -> None:
 
 
 def check_folder(folder: Path, weights: Iterable[str] = _WEIGHTS) -> None:
-    """Raise ConfigError if a Hugging Face folder has no weights (files that match one of these patterns), or holds a file
-    that is none.
+    """Raise ConfigError if a Hugging Face folder has no weights (files that match any pattern of ``weights``), or holds
+    an unusable weights or JSON file.
     """
     found = [path for pattern in weights for path in sorted(folder.glob(pattern))]
     if not found:
@@ -37,7 +37,7 @@ def check_folder(folder: Path, weights: Iterable[str] = _WEIGHTS) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in a file. Raises ConfigError if it cannot be read, or is none."""
+    """Return the JSON object in a file. Raises ConfigError if the file cannot be read or is not a JSON object."""
     _start_of(path)
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
@@ -49,7 +49,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def _start_of(path: Path) -> bytes:
-    """The first bytes. Raises ConfigError for a file that cannot be read, is empty, or only points to one."""
+    """Return a file's first bytes. Raises ConfigError for an unreadable or empty file or a Git LFS pointer."""
     try:
         with path.open("rb") as file:
             start = file.read(len(_LFS_POINTER))

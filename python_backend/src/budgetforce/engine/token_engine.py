@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an engine is to the shell that puts NVIDIA's tensors around it: calls in, progress out.
+"""The interface of an engine to the shell that wraps NVIDIA's tensors around it: calls in, progress out.
 
-Knows no Triton and no library. An engine keeps TensorRT-LLM's ending rules (see
-engine/tensors.py): ``end_id`` ends a call and is not returned; a stop word ends it and is
-returned; it may begin inside the prompt. ``min_tokens`` keeps off ``end_id`` alone.
-``bad_words`` are never sampled. ``Ending`` is those rules; libraries stop by other ones.
+Independent of Triton and of any library. An engine keeps TensorRT-LLM's ending rules (see
+engine/tensors.py): ``end_id`` ends a call and is not returned; a stop word ends a call and is
+returned, and may begin inside the prompt. ``min_tokens`` suppresses only ``end_id``. ``bad_words``
+are never sampled. ``EndDetector`` implements these rules, because the libraries' own rules differ.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from budgetforce.errors import BudgetForceError, InvalidRequest
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelLimits:
-    """What the loaded model can take: ``vocab_size`` rows, ``max_seq_len`` ids in and out together."""
+    """Limits of the loaded model: ``vocab_size`` rows; ``max_seq_len`` ids of prompt and output together."""
 
     vocab_size: int
     max_seq_len: int
@@ -27,12 +27,14 @@ class ModelLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenCall:
-    """One call, as the tensors say it; an engine validates it when it is submitted.
+    """A call, as read from the tensors; an engine validates it on submission.
 
     Attributes:
-        end_id: ends the call without being returned.
+        input_ids: the prompt.
+        max_new_tokens: maximum number of ids to sample.
+        end_id: id that ends the call and is not returned.
         stop_words: id sequences that end the call and are returned.
-        min_tokens: ids to sample before ``end_id`` may come.
+        min_tokens: number of ids before ``end_id`` may be sampled.
     """
 
     input_ids: tuple[int, ...]
@@ -44,19 +46,19 @@ class TokenCall:
 
     @property
     def is_sampled(self) -> bool:
-        """As in TensorRT-LLM: greedy unless top-k > 1 or a top-p asks for sampling."""
+        """Return whether to sample. As in TensorRT-LLM, a call is greedy unless it has a top-k > 1 or a top-p."""
         if self.sampling.top_k == 1 or self.sampling.temperature == 0:
             return False
         return bool(self.sampling.top_k) or self.sampling.top_p is not None
 
     @property
     def banned_ids(self) -> frozenset[int]:
-        """The bad words; all are of one id, see ``validate``."""
+        """Return the ids of the bad words; each word has a single id, see ``validate``."""
         return frozenset(word[0] for word in self.sampling.bad_words)
 
     @property
     def masked_ids(self) -> frozenset[int]:
-        """For a library with one mask: what to keep off for the first ``num_masked_steps`` ids."""
+        """Return the ids to suppress in the first ``num_masked_steps`` ids, for a library with a single mask."""
         return self.banned_ids or (frozenset((self.end_id,)) if self.min_tokens and self.end_id is not None else frozenset())
 
     @property
@@ -67,14 +69,14 @@ class TokenCall:
 
     @property
     def single_stop_ids(self) -> frozenset[int]:
-        """Ids that end the call by themselves: a library may stop there of its own accord."""
+        """Return the ids that each end the call alone; a library may stop at them by itself."""
         singles = {word[0] for word in self.stop_words if len(word) == 1}
         return frozenset(singles if self.end_id is None else singles | {self.end_id})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """What came of a call: new ids, and whether and why it is over."""
+    """New ids of a call, whether it has finished, and its error if it failed."""
 
     key: int
     ids: tuple[int, ...] = ()
@@ -84,74 +86,71 @@ class Progress:
 
 @dataclass(slots=True, kw_only=True)
 class KvUsage:
-    """KV blocks of a call, of the engine's own size: found in the cache, and all that it occupied."""
+    """KV blocks of a call, in blocks of the engine's size: reused from the cache, and occupied in total."""
 
     num_reused_blocks: int = 0
     num_total_blocks: int = 0
 
 
 class TokenEngine(Protocol):
-    """Many calls at once. One thread owns an engine: it submits, cancels and steps.
+    """Runs many calls concurrently. A single thread owns an engine: it submits, cancels and steps.
 
     Attributes:
-        computes_in_step: ``step`` computes, here and on this machine's cores; else it only hands over what has come.
+        computes_in_step: whether ``step`` computes on this machine's cores; otherwise it only returns progress.
     """
 
     computes_in_step: bool
 
     def submit(self, call: TokenCall) -> tuple[int, KvUsage]:
-        """Queue a call; its key, and its KV usage, which is filled in as the call runs.
+        """Queue a call; return its key and its KV usage, which is updated while the call runs.
 
-        Raises InvalidRequest naming the tensor that cannot be honoured, or EngineUnavailable.
+        Raises InvalidRequest that names the unsupported tensor, or EngineUnavailable.
         """
         ...
 
     def cancel(self, key: int) -> None:
-        """Stop a call; nothing more comes of it. Unknown keys are calls that are over."""
+        """Stop a call; no more progress is returned for it. Unknown keys belong to finished calls and are ignored."""
         ...
 
     def has_work(self) -> bool:
-        """Whether ``step`` has anything to do or to tell."""
+        """Return whether ``step`` has work to do or progress to return."""
         ...
 
     def step(self) -> list[Progress]:
-        """What has come since the last step. Never raises: what breaks is told to the calls that it ends."""
+        """Return the progress since the last step. Never raises: a failure is returned as the error of the calls that it ends."""
         ...
 
     def close(self) -> None:
-        """Give back what it holds."""
+        """Stop the engine and release the model."""
         ...
 
 
-class Ending:
-    """Watches the ids of one call for its end.
-
-    Attributes:
-        num_sampled: ids that were taken and count.
-    """
+class EndDetector:
+    """Applies TensorRT-LLM's ending rules to the ids of a call."""
 
     def __init__(self, call: TokenCall) -> None:
         self._call = call
         self._sampled: list[int] = []
-        # Apart from the others: there may be thousands of one id.
+        # A set for speed: there may be thousands of stop words of a single id.
         self._stop_ids = frozenset(word[0] for word in call.stop_words if len(word) == 1)
         self._stop_sequences = tuple(word for word in call.stop_words if len(word) > 1)
 
     @property
     def num_sampled(self) -> int:
+        """Return the number of sampled ids up to the end."""
         return len(self._sampled)
 
     @property
     def context_len(self) -> int:
-        """Ids of the prompt and those that were sampled."""
+        """Return the number of ids in the prompt and sampled so far."""
         return len(self._call.input_ids) + len(self._sampled)
 
     def computed_ids(self) -> tuple[int, ...]:
-        """Ids whose KV was computed: all but the last."""
+        """Return the ids whose KV was computed: all but the last."""
         return (*self._call.input_ids, *self._sampled)[:-1]
 
     def take(self, ids: Iterable[int]) -> tuple[tuple[int, ...], bool]:
-        """Of newly sampled ids those that count, and whether the call is over behind them."""
+        """Return the newly sampled ids up to the end of the call, and whether they end it."""
         kept: list[int] = []
         for token_id in ids:
             if token_id == self._call.end_id:
@@ -174,7 +173,7 @@ class Ending:
 
 
 def validate(call: TokenCall, limits: ModelLimits) -> None:
-    """Raise InvalidRequest for what no engine of ours can honour. Libraries accept ids outside the vocabulary, and break."""
+    """Raise InvalidRequest for a call that no engine can run. Libraries accept ids outside the vocabulary, then crash."""
     num_ids = len(call.input_ids)
     if not 1 <= num_ids < limits.max_seq_len:
         raise InvalidRequest("input_ids", f"{num_ids} ids", f"1 to {limits.max_seq_len - 1} ids")
@@ -185,4 +184,4 @@ def validate(call: TokenCall, limits: ModelLimits) -> None:
     if not 1 <= call.max_new_tokens <= room:
         raise InvalidRequest("request_output_len", call.max_new_tokens, f"1 to {room} behind a prompt of {num_ids} ids")
     if any(len(word) != 1 for word in call.sampling.bad_words):
-        raise InvalidRequest("bad_words_list", call.sampling.bad_words, "words of one id each (this engine cannot ban sequences)")
+        raise InvalidRequest("bad_words_list", call.sampling.bad_words, "words of a single id each (this engine cannot ban sequences)")

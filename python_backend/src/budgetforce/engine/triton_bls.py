@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An engine model on this very server, through Triton's Business Logic Scripting (BLS).
+"""Calls an engine model on the same server, through Triton's Business Logic Scripting (BLS).
 
-One call at a time, from one thread of the process: decoupled BLS from two threads deadlocks
-the whole server (24.10; by reading 26.07, too). Everything here blocks; between two responses
-the event loop gets a turn, which is when cancels and deadlines take effect.
+Only one call runs at a time, from a single thread of the process: decoupled BLS from two threads
+deadlocks the whole server (24.10; by reading its source, 26.07, too). All calls block. The event
+loop runs between two responses; only then do cancels and deadlines take effect.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
-from budgetforce.engine.base import EngineCall, EngineDelta, error_of
+from budgetforce.engine.base import EngineCall, EngineDelta, parse_engine_error
 from budgetforce.engine.tensors import OUTPUTS, Array, call_tensors, read_delta, stop_tensors
 from budgetforce.errors import EngineUnavailable
 
@@ -25,32 +25,27 @@ KEPT_S = 3.0  # until 24.11 a stub may crash when Triton's thread drops the last
 
 
 class BlsEngine:
-    """Calls ``model_name``.
-
-    Attributes:
-        heard_at: see ``Engine``.
-    """
+    """Implements ``Engine`` with blocking BLS calls to ``model_name``."""
 
     def __init__(self, model_name: str) -> None:
-        self.heard_at = 0.0
+        self.last_ids_at = 0.0
         self._model_name = model_name
         self._finished: deque[tuple[float, Any]] = deque()
-        self._one_at_a_time = asyncio.Lock()  # the samples of a request would like to be side by side
+        self._one_at_a_time = asyncio.Lock()  # a request's samples would otherwise run concurrently
 
     async def close(self) -> None:
         self._finished.clear()
 
     async def is_ready(self) -> bool:
-        """BLS has no such question: the next call will tell."""
+        """Return True: BLS has no readiness request; the next call will show."""
         return True
 
     def give_up_silent_calls(self, since: float, *, begun_only: bool) -> None:
-        """Nothing can: the one thread is waiting for the call."""
+        """Do nothing: the only thread is blocked by the call itself."""
 
     async def stream(self, call: EngineCall) -> AsyncGenerator[EngineDelta, None]:
-        """See ``Engine.stream``."""
         async with self._one_at_a_time:
-            await asyncio.sleep(0)  # what there is to send leaves before this thread waits for the first token
+            await asyncio.sleep(0)  # pending output is sent before this thread blocks for the first token
             responses = self._exec(call.request_id, call_tensors(call))
             is_over = False
             try:
@@ -58,7 +53,7 @@ class BlsEngine:
                     self._raise_error(response)
                     delta = read_delta(_outputs(response))
                     if delta.ids:
-                        self.heard_at = time.monotonic()
+                        self.last_ids_at = time.monotonic()
                         yield delta
                     await asyncio.sleep(0)
                 is_over = True
@@ -79,10 +74,10 @@ class BlsEngine:
 
     def _raise_error(self, response: Any) -> None:
         if response.has_error():
-            raise error_of(response.error().message(), self._model_name)
+            raise parse_engine_error(response.error().message(), self._model_name)
 
     def _finish(self, call: EngineCall, responses: Any, *, is_over: bool) -> None:
-        """Stop the call if it runs, read it to its end (else it would hold its memory for ever), and keep it a while."""
+        """Stop the call if it runs, read it to its end (an unread call never frees its memory), and keep it for a while."""
         if not is_over:
             self._stop(call.request_id, responses)
             _drain(responses)
@@ -95,9 +90,9 @@ class BlsEngine:
         if hasattr(responses, "cancel"):  # Triton 25.04 and later
             responses.cancel()
             return
-        told = self._exec(request_id, stop_tensors())
-        _drain(told)
-        self._finished.append((time.monotonic(), told))
+        stop_responses = self._exec(request_id, stop_tensors())
+        _drain(stop_responses)
+        self._finished.append((time.monotonic(), stop_responses))
 
 
 def _drain(responses: Iterator[Any]) -> None:

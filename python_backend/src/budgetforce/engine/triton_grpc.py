@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An engine model on a Triton server, over gRPC: by default on the very server we run in.
+"""Calls an engine model on a Triton server over gRPC; by default on the same server.
 
-One ModelStreamInfer call per engine call, all on one connection. Loopback gRPC rather than BLS
-because decoupled BLS used by more than one request at a time deadlocks the server, and because
-cancelling a gRPC call really stops the engine.
+Each engine call is a ModelStreamInfer call; all share a single connection. Loopback gRPC is used
+instead of BLS because decoupled BLS from several requests at a time deadlocks the server, and
+because cancelling a gRPC call does stop the engine.
 """
 
 from __future__ import annotations
@@ -15,36 +15,32 @@ from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 from budgetforce.engine import kserve
-from budgetforce.engine.base import EngineCall, EngineDelta, error_of
+from budgetforce.engine.base import EngineCall, EngineDelta, parse_engine_error
 from budgetforce.engine.endpoint import Endpoint
 from budgetforce.engine.grpc_calls import CallFailed, GrpcCall, GrpcCalls
 from budgetforce.engine.tensors import OUTPUTS, Array, call_tensors, stop_tensors
 from budgetforce.errors import BudgetForceError, EngineFailed, EngineUnavailable
 
 _SERVICE = "inference.GRPCInferenceService"
-_SWEEP_S = 1.0  # how often silent calls are looked for
-_ANSWER_TIMEOUT_S = 2.0  # for questions that a server answers by itself
-_STOP_PATIENCE_S = 1.0  # for a call that was told to stop
+_SWEEP_S = 1.0  # interval of the search for silent calls
+_ANSWER_TIMEOUT_S = 2.0  # for requests that the server answers without a model
+_STOP_PATIENCE_S = 1.0  # for a stopped call to end
 _CANCELS_SAFELY = (2, 57)  # Triton 25.04; see _end
 
 
 class GrpcEngine:
-    """Calls ``model_name`` at ``endpoint``. Belongs to one event loop.
+    """Implements ``Engine`` over gRPC to ``model_name`` at ``endpoint``. Belongs to a single event loop.
 
-    The connection is made by the first call: while our own model loads, the server does not
-    listen yet.
-
-    Attributes:
-        heard_at: see ``Engine``.
+    The first call opens the connection: while our own model loads, the server does not listen yet.
     """
 
     def __init__(self, endpoint: Endpoint, model_name: str, max_silence_s: float) -> None:
         self.model_name = model_name
-        self.heard_at = 0.0
+        self.last_ids_at = 0.0
         self._address = endpoint.address
         self._max_silence_s = max_silence_s
         self._calls = GrpcCalls(endpoint)
-        self._heard: set[_Heard] = set()
+        self._buffers: set[_ResponseBuffer] = set()
         self._ending: set[asyncio.Task[None]] = set()
         self._cancels_safely: bool | None = None
         self._sweep()
@@ -60,48 +56,48 @@ class GrpcEngine:
 
     async def is_ready(self) -> bool:
         try:
-            answer = await self._ask("ModelReady", kserve.ModelReadyRequest(name=self.model_name))
+            response = await self._ask("ModelReady", kserve.ModelReadyRequest(name=self.model_name))
         except CallFailed:
             return False
-        return bool(kserve.ModelReadyResponse.FromString(answer).ready)
+        return bool(kserve.ModelReadyResponse.FromString(response).ready)
 
     async def _ask(self, method: str, request: Any) -> bytes:
-        """A call with one answer. Raises CallFailed, also if none comes for too long."""
-        answers: list[bytes] = []
-        call = self._calls.start(f"{_SERVICE}/{method}", request.SerializeToString(), answers.append)
+        """Make a call with a single response. Raises CallFailed, also on a timeout."""
+        responses: list[bytes] = []
+        call = self._calls.start(f"{_SERVICE}/{method}", request.SerializeToString(), responses.append)
         try:
             async with asyncio.timeout(_ANSWER_TIMEOUT_S):
                 await call.ended
         except TimeoutError:
-            raise CallFailed(f"no answer to {method} within {_ANSWER_TIMEOUT_S} s") from None
+            raise CallFailed(f"no response to {method} within {_ANSWER_TIMEOUT_S} s") from None
         finally:
             call.cancel()
-        if not answers:
-            raise CallFailed(f"an empty answer to {method}")
-        return answers[0]
+        if not responses:
+            raise CallFailed(f"an empty response to {method}")
+        return responses[0]
 
     def give_up_silent_calls(self, since: float, *, begun_only: bool) -> None:
-        """See ``Engine``. Triton 24.10 tells a decoupled call nothing of the death of the process that computes it."""
-        for heard in self._heard:
-            if heard.at < since and (heard.has_begun or not begun_only):
-                heard.fail(EngineUnavailable(f"engine '{self.model_name}' went silent, and does not answer others either"))
+        """End silent calls: in Triton 24.10 a decoupled call does not end when the process that computes it dies."""
+        for buffer in self._buffers:
+            if buffer.last_ids_at < since and (buffer.has_begun or not begun_only):
+                buffer.fail(EngineUnavailable(f"engine '{self.model_name}' went silent and answers no other call either"))
 
     async def stream(self, call: EngineCall) -> AsyncGenerator[EngineDelta, None]:
-        """See ``Engine.stream``. What comes while nobody is ready for it is taken in one."""
-        heard = _Heard(self)
+        """Run a call; ids that arrive while the consumer is busy are delivered together."""
+        buffer = _ResponseBuffer(self)
         running = self._calls.start(
-            f"{_SERVICE}/ModelStreamInfer", self._stream_request(call.request_id, call_tensors(call)), heard.take_in
+            f"{_SERVICE}/ModelStreamInfer", self._stream_request(call.request_id, call_tensors(call)), buffer.receive
         )
-        running.ended.add_done_callback(heard.close)
-        self._heard.add(heard)
+        running.ended.add_done_callback(buffer.close)
+        self._buffers.add(buffer)
         try:
-            while await heard.something():
+            while await buffer.wait_for_ids():
                 if call.ready is not None:
                     await call.ready()
-                yield heard.take()
-            await self._raise_what_ended_it(heard, running)
+                yield buffer.take_ids()
+            await self._raise_failure(buffer, running)
         finally:
-            self._heard.discard(heard)
+            self._buffers.discard(buffer)
             if not running.ended.done():
                 self._leave(call.request_id, running)
 
@@ -111,9 +107,9 @@ class GrpcEngine:
         task.add_done_callback(self._ending.discard)
 
     async def _end(self, request_id: str, running: GrpcCall) -> None:
-        """End a call that nobody wants any more. Before 25.04 Triton's gRPC front end may crash when a stream is
-        cancelled while a response is on its way (once in some thousand times): there the model is told to stop,
-        and the stream read to its end. One that stays silent all the same can be cancelled.
+        """End an abandoned call. Before 25.04 Triton's gRPC front end may crash when a stream is cancelled while a
+        response is under way (once in some thousand times): there the model receives a stop request, and the
+        stream is read to its end. A stream that still stays silent can be cancelled safely.
         """
         calls = [running]
         try:
@@ -122,30 +118,30 @@ class GrpcEngine:
                 calls.append(self._calls.start(f"{_SERVICE}/ModelStreamInfer", stop, lambda _: None))
                 await asyncio.wait([call.ended for call in calls], timeout=_STOP_PATIENCE_S)
         except CallFailed:
-            pass  # there is nobody to be told
+            pass  # the server is gone, and the call with it
         finally:
             for call in calls:
                 call.cancel()
 
     async def _may_cancel(self) -> bool:
         if self._cancels_safely is None:
-            answer = await self._ask("ServerMetadata", kserve.ServerMetadataRequest())
-            version = kserve.ServerMetadataResponse.FromString(answer).version
+            response = await self._ask("ServerMetadata", kserve.ServerMetadataRequest())
+            version = kserve.ServerMetadataResponse.FromString(response).version
             self._cancels_safely = tuple(map(int, version.split(".")[:2])) >= _CANCELS_SAFELY
         return self._cancels_safely
 
-    async def _raise_what_ended_it(self, heard: _Heard, call: GrpcCall) -> None:
-        if heard.failure is not None:
-            raise heard.failure
-        if heard.error_message:
-            raise await self._explain(heard.error_message)
+    async def _raise_failure(self, buffer: _ResponseBuffer, call: GrpcCall) -> None:
+        if buffer.failure is not None:
+            raise buffer.failure
+        if buffer.error_message:
+            raise await self._explain(buffer.error_message)
         try:
             await call.ended
         except CallFailed as error:
             raise EngineUnavailable(f"engine '{self.model_name}' at {self._address}: {error}") from error
 
     async def _explain(self, message: str) -> BudgetForceError:
-        error = error_of(message, self.model_name)
+        error = parse_engine_error(message, self.model_name)
         if isinstance(error, EngineFailed) and not await self.is_ready():
             return EngineUnavailable(
                 f"engine model '{self.model_name}' is not loaded at {self._address}; load it, or choose another engine"
@@ -162,27 +158,27 @@ class GrpcEngine:
         return bytes(request.SerializeToString())
 
     def _sweep(self) -> None:
-        """Give up, now and from time to time, calls that have been silent for too long."""
+        """Fail the calls that have been silent for too long, now and every ``_SWEEP_S``."""
         now = time.monotonic()
-        for heard in self._heard:
-            if now - heard.at > self._max_silence_s:
-                heard.fail(EngineUnavailable(f"engine '{self.model_name}' has said nothing for {self._max_silence_s} s"))
+        for buffer in self._buffers:
+            if now - buffer.last_ids_at > self._max_silence_s:
+                buffer.fail(EngineUnavailable(f"engine '{self.model_name}' has sent no ids for {self._max_silence_s} s"))
         self._sweeping = asyncio.get_running_loop().call_later(_SWEEP_S, self._sweep)
 
 
-class _Heard:
-    """Ids of a call that have come and were not taken yet.
+class _ResponseBuffer:
+    """Buffers ids of a call that have arrived but were not taken yet.
 
     Attributes:
-        at: when the call began, or its last ids came.
-        has_begun: whether ids have come.
-        error_message: the engine's. It is its last message; that the stream then ends is waited for: in Triton 24.10
-            one that is cancelled in that moment can leave a reference to the model behind, which then stops late.
-        failure: what else ended the call.
+        last_ids_at: when the last ids arrived; before them, when the call began.
+        has_begun: whether ids have arrived.
+        error_message: the engine's error, its last message. The stream's end is awaited nevertheless: in Triton 24.10
+            a stream cancelled at that moment can leave a reference to the model, which then stops late.
+        failure: any other error that ended the call.
     """
 
     def __init__(self, engine: GrpcEngine) -> None:
-        self.at = time.monotonic()
+        self.last_ids_at = time.monotonic()
         self.has_begun = False
         self.error_message = ""
         self.failure: BudgetForceError | None = None
@@ -192,8 +188,8 @@ class _Heard:
         self._is_over = False
         self._waiter: asyncio.Future[None] | None = None
 
-    def take_in(self, message: bytes) -> None:
-        """One message of the stream."""
+    def receive(self, message: bytes) -> None:
+        """Process a message of the stream."""
         response = kserve.ModelStreamInferResponse.FromString(message)
         if response.error_message:
             self.error_message = response.error_message
@@ -208,33 +204,33 @@ class _Heard:
         num_ids, ids = _int32(raw["sequence_length"]), raw["output_ids"]
         if not 0 <= 4 * num_ids <= len(ids):
             raise ValueError(f"sequence_length {num_ids} for {len(ids) // 4} ids")
-        if num_ids:  # an error or an empty message comes from Triton, too, when the process that computes is dead
-            self.at = self._engine.heard_at = time.monotonic()
+        if num_ids:  # Triton sends errors and empty messages even if the computing process is dead
+            self.last_ids_at = self._engine.last_ids_at = time.monotonic()
             self.has_begun = True
-        self._ids.frombytes(ids[: 4 * num_ids])  # what is behind is padding
+        self._ids.frombytes(ids[: 4 * num_ids])  # the rest is padding
         if "kv_cache_reused_blocks" in raw:
             self._reused_blocks = _int32(raw["kv_cache_reused_blocks"])
         self._wake()
 
     def fail(self, failure: BudgetForceError) -> None:
-        """Nothing more is wanted."""
+        """End the call with an error, unless it already has one."""
         self.failure = self.failure or failure
         self.close()
 
     def close(self, _: object = None) -> None:
-        """Nothing more comes."""
+        """Mark the stream as over and wake the consumer."""
         self._is_over = True
         self._wake()
 
-    async def something(self) -> bool:
-        """Wait until something has come; False at the end."""
+    async def wait_for_ids(self) -> bool:
+        """Wait for ids; return False if the stream is over and all are taken."""
         while not self._ids and not self._is_over:
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
         return bool(self._ids)
 
-    def take(self) -> EngineDelta:
-        """All that has come."""
+    def take_ids(self) -> EngineDelta:
+        """Return all buffered ids and clear the buffer."""
         delta = EngineDelta(ids=tuple(self._ids), kv_reused_blocks=self._reused_blocks)
         self._ids = array("i")
         return delta

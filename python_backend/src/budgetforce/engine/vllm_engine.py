@@ -1,20 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""vLLM's asynchronous engine as a ``TokenSource``. It computes in processes of its own.
+"""vLLM's asynchronous engine as a ``TokenSource``; it computes in processes of its own.
 
-Facts of vLLM 0.32.0 that decide what is asked of it (vllm/sampling_params.py, vllm/v1/core/sched/utils.py):
+Facts of vLLM 0.32.0 that shape the requests to it (vllm/sampling_params.py, vllm/v1/core/sched/utils.py):
 
 * an id outside the vocabulary kills the engine with all its calls, and ``max_tokens`` beyond the
-  context is cut without a word: so everything is validated before;
-* a stop id is returned, ``end_id`` is one; stop words of several ids there are none: ``Ending``'s;
-* ``min_tokens`` keeps off every stop id, not ``end_id`` alone: then the stop words are left to
-  ``Ending`` as well;
-* the end ids of the model's own files stop a call, and are kept off by ``min_tokens``, unless no
-  tokenizer and no generation config is loaded, and ``ignore_eos``;
-* bad words are texts: ids are banned by a bias of minus infinity;
-* more than 1,024 biased ids, or a seed of 64 bits, end its engine on GPUs (vllm/v1/worker/gpu/sample/logit_bias.py,
+  context is cut silently: all calls are validated before;
+* stop ids are returned, and ``end_id`` is a stop id; there are no stop words of several ids:
+  ``EndDetector`` finds those;
+* ``min_tokens`` suppresses every stop id, not only ``end_id``: calls with ``min_tokens`` leave all
+  stop words to ``EndDetector``;
+* the end ids in the model's own files stop a call, and ``min_tokens`` suppresses them, unless
+  neither tokenizer nor generation config is loaded and ``ignore_eos`` is set;
+* bad words are texts: a bias of minus infinity bans ids;
+* more than 1,024 biased ids, or a 64-bit seed, crash its engine on GPUs (vllm/v1/worker/gpu/sample/logit_bias.py,
   states.py);
-* a temperature below 0.01 is raised, one above 2 refused;
-* ``repetition_penalty`` counts the prompt, the two other penalties do not (TensorRT-LLM's do).
+* a temperature below 0.01 is raised; a temperature above 2 is refused;
+* ``repetition_penalty`` counts the prompt, the other two penalties do not (TensorRT-LLM's do).
 """
 
 from __future__ import annotations
@@ -31,17 +32,17 @@ from vllm.usage.usage_lib import UsageContext
 from vllm.v1.engine.exceptions import EngineDeadError
 
 from budgetforce.config import LibraryConfig
-from budgetforce.engine.async_engine import Sampled, SourceDied
+from budgetforce.engine.async_engine import SampledIds, SourceDied
 from budgetforce.engine.call_limits import MAX_SEED, VLLM
 from budgetforce.engine.token_engine import ModelLimits, TokenCall
 from budgetforce.errors import InvalidRequest
 
 _TEMPERATURES = (0.01, 2.0)
-_EXIT_S = 2.0  # its processes take 4 s to end in order, Triton waits for 10 s in all, and there is nothing to save
+_EXIT_S = 2.0  # an orderly exit takes its processes 4 s, Triton waits 10 s in total, and there is no state to save
 
 
 class VllmSource:
-    """See ``TokenSource``."""
+    """Implements ``TokenSource`` with vLLM's asynchronous engine."""
 
     def __init__(self, engine: AsyncLLMEngine, config: LibraryConfig) -> None:
         self.limits = ModelLimits(vocab_size=engine.model_config.get_vocab_size(), max_seq_len=config.max_seq_len)
@@ -50,9 +51,9 @@ class VllmSource:
 
     @classmethod
     async def start(cls, config: LibraryConfig) -> VllmSource:
-        """Load the model; takes the loop until it has been loaded."""
-        os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")  # else it tells its makers what it runs on
-        # As its own server does: by default it forks, with Triton's threads and its CUDA in the middle of whatever they do.
+        """Load the model, which blocks the loop."""
+        os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")  # otherwise vLLM reports usage to its makers
+        # As vLLM's own server does. The default, fork, would copy a process in which Triton's threads and CUDA are active.
         os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")
         arguments = AsyncEngineArgs(
             model=config.model_dir,
@@ -64,10 +65,10 @@ class VllmSource:
             enable_prefix_caching=True,
             skip_tokenizer_init=True,
             generation_config="vllm",
-            enforce_eager=current_platform.is_cpu(),  # compiling takes a minute and a compiler, and gains nothing there
+            enforce_eager=current_platform.is_cpu(),  # on a CPU compiling takes a minute, needs a compiler and gains nothing
             disable_log_stats=True,
         )
-        # The context decides how many tokens a step may prefill: 8,192 on an H100, 2,048 without it.
+        # The usage context sets how many tokens a step may prefill: 8,192 on an H100, 2,048 without a context.
         return cls(AsyncLLMEngine.from_engine_args(arguments, usage_context=UsageContext.OPENAI_API_SERVER), config)
 
     def check(self, call: TokenCall) -> None:
@@ -81,13 +82,13 @@ class VllmSource:
         if num_banned > (most := VLLM.max_banned_ids or num_banned):
             raise InvalidRequest("bad_words_list", f"{num_banned} ids", f"at most {most} (this engine's limit)")
 
-    async def sample(self, name: str, call: TokenCall) -> AsyncGenerator[Sampled, None]:
+    async def sample(self, name: str, call: TokenCall) -> AsyncGenerator[SampledIds, None]:
         prompt = TokensPrompt(prompt_token_ids=list(call.input_ids))
         try:
             async with aclosing(self._engine.generate(prompt, self._params(call), name)) as outputs:
                 async for output in outputs:
                     (completion,) = output.outputs
-                    yield Sampled(ids=tuple(completion.token_ids), num_cached_ids=output.num_cached_tokens)
+                    yield SampledIds(ids=tuple(completion.token_ids), num_cached_ids=output.num_cached_tokens)
                     if completion.finish_reason not in (None, "stop", "length"):
                         raise RuntimeError(f"vLLM ended the call: {completion.finish_reason}")
         except EngineDeadError as error:
@@ -119,7 +120,7 @@ class VllmSource:
         )
 
     def _known(self, ids: frozenset[int]) -> list[int]:
-        """Those of the vocabulary: vLLM refuses others, which are never sampled anyhow."""
+        """Return the ids within the vocabulary, sorted: vLLM refuses others, which are never sampled anyway."""
         return [token_id for token_id in sorted(ids) if 0 <= token_id < self.limits.vocab_size]
 
 

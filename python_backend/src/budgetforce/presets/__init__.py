@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is special about a model, as data: one TOML file a model, nothing hard-coded elsewhere.
+"""Model presets: a model's markers, strings and defaults, in a TOML file for each; nothing is hard-coded elsewhere.
 
-``s1-eval`` and ``s1-readme`` are s1 again, counted and cut as the authors' evaluation code and
-their README do it, for audits; their files say where they differ from ``s1``.
+``s1-eval`` and ``s1-readme`` serve audits: they count and cut s1's output as the authors' evaluation
+code and their README do. Their files list the differences from ``s1``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from budgetforce.errors import ConfigError
 
-if TYPE_CHECKING:  # transformers takes a second, and the launcher reads presets
+if TYPE_CHECKING:  # importing transformers takes a second, and the launcher reads presets
     from budgetforce.text.tokenizer import ChatTokenizer
 
 PrefixPolicy = Literal["auto", "always", "never"]
@@ -26,18 +26,19 @@ PREFIX_POLICIES: tuple[str, ...] = get_args(PrefixPolicy)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThinkingPreset:
-    """How a model's thinking is opened, ended and extended.
+    """Settings that open, end and extend a model's thought.
 
     Attributes:
-        start: put behind the prompt to force a thought.
-        marker: how the model opens one itself.
+        start: text appended to the prompt to force a thought.
+        marker: text with which the model itself opens a thought.
         prefix: first words of the thought, shown as injected.
-        max_tokens: -1 = what the context allows.
-        ignore_str: put in place of refused ends, in turn.
+        max_tokens: default thinking budget in tokens; -1 = as much as the context allows.
+        num_ignore: default number of refused ends.
+        ignore_str: ignore strings, used in turn in place of refused ends.
         terminators: texts of single tokens that end the thought.
-        budget_rule: how tokens are counted, see ``budgetforce.core.budget``.
-        stop_strings: the terminators also end a round that refuses nothing where the model spells them with other tokens.
-        seam: "ids" = strings of ours are appended as ids; "text" = the text is encoded anew.
+        budget_rule: which tokens count against the budget, see ``budgetforce.core.budget``.
+        stop_strings: whether the terminators' texts, spelt with other tokens, also end a round that refuses no ends.
+        seam: "ids" = injected strings are appended as ids; "text" = the whole text is encoded anew.
     """
 
     start: str
@@ -54,18 +55,19 @@ class ThinkingPreset:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerPreset:
-    """How a model's answer is opened.
+    """Settings that open and end a model's answer.
 
     Attributes:
-        start: after a natural end.
-        cut_start: after a cut.
-        off_start: behind the prompt, if thinking is off.
-        marker: how the model opens the answer itself.
+        start: text that opens the answer after a natural end.
+        cut_start: text that opens the answer after a cut.
+        off_start: text that opens the answer if thinking is off.
+        marker: text with which the model itself opens the answer.
         prefix: first words of the answer, shown as injected.
-        prefix_policy: "auto" = after a cut only.
+        prefix_policy: "auto" = only after a cut, "always" or "never".
         terminators: texts of single tokens that end the answer.
-        max_tokens: -1 = what the context has left, never less than ``reserve_tokens``.
-        left_to_model: put nothing behind the thought; the model opens the answer itself.
+        max_tokens: default cap of the answer in tokens; -1 = the rest of the context, never less than ``reserve_tokens``.
+        reserve_tokens: tokens of the context kept free for the answer, whatever the thinking budget.
+        left_to_model: inject nothing after the thought; the model opens the answer itself.
     """
 
     start: str
@@ -82,11 +84,11 @@ class AnswerPreset:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preset:
-    """One model's file.
+    """A model preset, as read from its file.
 
     Attributes:
-        context_tokens: what the model was trained for, prompt and reply together.
-        sampling: defaults of the sampling fields.
+        context_tokens: the context that the model was trained for, prompt and reply together.
+        sampling: defaults of the request's sampling fields.
     """
 
     name: str
@@ -99,7 +101,7 @@ class Preset:
     @classmethod
     @cache
     def load(cls, name: str) -> Preset:
-        """Read a shipped preset. Raises ConfigError naming the known ones, or what is wrong in the file."""
+        """Read a shipped preset. Raises ConfigError that lists the known presets, or names the mistake in the file."""
         if name not in names():
             raise ConfigError(f"preset '{name}' is unknown; known: {', '.join(names())}")
         return cls.parse(name, (resources.files(__package__) / f"{name}.toml").read_text())
@@ -120,7 +122,7 @@ class Preset:
         return preset
 
     def terminator_ids(self, tokenizer: ChatTokenizer) -> tuple[frozenset[int], frozenset[int]]:
-        """The ids that end (thinking, the answer). Raises ConfigError for one that is not a single token of the model."""
+        """Return the ids that end (thinking, the answer). Raises ConfigError for a terminator that is not a single token of the model."""
         thinking, answer = (
             frozenset(self._single_id(text, tokenizer) for text in texts) for texts in (self.thinking.terminators, self.answer.terminators)
         )
@@ -141,6 +143,6 @@ def _frozen(table: dict[str, Any]) -> dict[str, Any]:
 
 
 def names() -> list[str]:
-    """The shipped presets, sorted."""
+    """Return the names of the shipped presets, sorted."""
     files = resources.files(__package__).iterdir()
     return sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Triton models: thin shells around the core, the text layer and the engines."""
+"""The Triton models: they connect the core, the text layer and the engines to Triton."""

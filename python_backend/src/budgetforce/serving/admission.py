@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How much may run at once, who waits, and who is turned away. Knows no Triton; belongs to one event loop.
+"""Admission control: how many samples run concurrently, which request is next, and which is rejected. Independent of Triton; belongs to
+one event loop.
 
-What is admitted is a sample, with the tokens that it can come to hold in the KV cache (its share of prompt, budgets and
-answer). Room goes to the highest priority; then to the request with the fewest samples running, so that a request of many
-samples does not overtake others; then to the request that came first, so that nobody starves. An eighth of the room (of
-fewer than 8 places: nothing) is kept free for requests that have no sample running: a new one need not wait for a sample of a
-large one to end. No room goes to a request while one of a higher priority waits, else a flood of new requests would take
-the room that the further samples of that one wait for. A full waiting room turns requests away at once.
+The unit is a sample, with the tokens that it can hold in the KV cache (its share of prompt, budgets and answer). Room goes to the
+highest priority; then to the request with the fewest running samples, so that a request of many samples does not overtake others;
+then to the oldest request, so that none starves. An eighth of the room (none if there are fewer than 8 places) is reserved for
+requests without a running sample, so that a new request need not wait for a sample of a large request to end. While a request of a higher
+priority waits, lower ones get no room: a flood of new requests would take the room that its further samples wait for. When the queue
+is full, requests are rejected at once.
 """
 
 from __future__ import annotations
@@ -20,18 +21,18 @@ from dataclasses import dataclass
 
 from budgetforce.errors import InvalidRequest, Overloaded
 
-_SMOOTHING = 0.2  # weight of the newest reply in the mean that retry_after_s goes by
-_KEPT_FREE = 8  # one in so many
+_SMOOTHING = 0.2  # weight of the newest reply in the mean duration, from which retry_after_s is estimated
+_RESERVED_SHARE = 8  # an eighth of the room
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What may run at once.
+    """Limits of a model instance.
 
     Attributes:
-        max_replies: samples.
-        max_kv_tokens: tokens that they may come to hold; 0 = the engine's own business.
-        max_waiting: requests that wait.
+        max_replies: samples that run concurrently.
+        max_kv_tokens: tokens that the running samples may need in the KV cache; 0 = left to the engine.
+        max_waiting: requests in the queue.
     """
 
     max_replies: int
@@ -43,31 +44,29 @@ class Limits:
 class _Request:
     priority: int
     number: int
-    num_tokens: int  # of each of its samples
+    num_tokens: int  # that each of its samples may hold
     num_running: int = 0
 
     @property
     def rank(self) -> tuple[int, int, int]:
-        """Sort key of waiters: room goes to the request with the lowest rank."""
+        """The request's place in the queue: the lowest rank gets room first."""
         return -self.priority, self.num_running, self.number
 
 
 @dataclass(slots=True, eq=False)
 class _Waiter:
-    """A sample that waits."""
-
     request: _Request
     is_first: bool
     admitted: asyncio.Future[None]
 
 
 class Admission:
-    """The gate of one model instance."""
+    """Admits the samples of a model instance."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._num_kept_replies = limits.max_replies // _KEPT_FREE
-        self._num_kept_tokens = limits.max_kv_tokens // _KEPT_FREE if self._num_kept_replies else 0
+        self._num_reserved_replies = limits.max_replies // _RESERVED_SHARE
+        self._num_reserved_tokens = limits.max_kv_tokens // _RESERVED_SHARE if self._num_reserved_replies else 0
         self._num_replies = self._num_tokens = 0
         self._waiters: list[_Waiter] = []
         self._numbers = itertools.count()
@@ -75,19 +74,21 @@ class Admission:
 
     @property
     def num_running(self) -> int:
-        """Samples that run."""
+        """The number of samples that run."""
         return self._num_replies
 
     @property
     def num_waiting(self) -> int:
-        """Requests that wait, without a sample that has run."""
+        """The number of requests that wait for room for their first sample."""
         return sum(waiter.is_first for waiter in self._waiters)
 
     @asynccontextmanager
     async def admit(self, *, num_replies: int, num_tokens: int, priority: int = 0) -> AsyncIterator[Admitted]:
-        """Wait for room for the first sample of a request, and hold it. ``num_tokens`` are those of all samples.
+        """Wait for room for the first sample of a request, and hold it during the context.
 
-        Raises Overloaded if too many wait already, InvalidRequest if there can never be room.
+        ``num_tokens``: KV cache tokens of all its samples together.
+
+        Raises Overloaded if the queue is full, InvalidRequest if the request can never have room.
         """
         self._check_size(num_replies, num_tokens)
         request = _Request(priority=priority, number=next(self._numbers), num_tokens=-(-num_tokens // num_replies))
@@ -98,7 +99,7 @@ class Admission:
             yield admitted
         finally:
             self._mean_reply_s += _SMOOTHING * (time.monotonic() - started - self._mean_reply_s)
-            admitted.give_back()
+            admitted.release()
 
     def _check_size(self, num_replies: int, num_tokens: int) -> None:
         if num_replies > self._limits.max_replies:
@@ -108,7 +109,7 @@ class Admission:
             raise InvalidRequest("max_thinking_tokens", f"{num_tokens} tokens in all", allowed)
 
     async def _enter(self, request: _Request, *, is_first: bool) -> None:
-        """Wait for room for a sample of ``request``, and take it."""
+        """Wait for room for a sample of ``request``, and occupy it."""
         waiter = _Waiter(request, is_first, asyncio.get_running_loop().create_future())
         self._waiters.append(waiter)
         self._admit_waiters()
@@ -124,11 +125,11 @@ class Admission:
             raise
 
     def _withdraw(self, waiter: _Waiter) -> None:
-        if not waiter.admitted.cancelled():  # admitted in the very moment it gave up
+        if not waiter.admitted.cancelled():  # it was admitted at the moment it gave up
             self._leave(waiter.request)
             return
         self._waiters.remove(waiter)
-        self._admit_waiters()  # it may have stood before one that fits
+        self._admit_waiters()  # it may have blocked a waiter that fits
 
     def _leave(self, request: _Request) -> None:
         self._num_replies -= 1
@@ -145,13 +146,13 @@ class Admission:
             waiter.admitted.set_result(None)
 
     def _next(self) -> _Waiter | None:
-        """The waiter whose turn it is, if it fits: of those with the highest priority, or of those among them for whom room is
-        kept free.
+        """Return the next waiter that has room: the best of the highest priority, or else the best of those that may use the
+        reserved room. None if neither fits.
         """
         waiters = [waiter for waiter in self._waiters if not waiter.admitted.cancelled()]
         highest = max((waiter.request.priority for waiter in waiters), default=0)
-        first = [waiter for waiter in waiters if waiter.request.priority == highest]
-        return self._best(first) or self._best(waiter for waiter in first if not waiter.request.num_running)
+        urgent = [waiter for waiter in waiters if waiter.request.priority == highest]
+        return self._best(urgent) or self._best(waiter for waiter in urgent if not waiter.request.num_running)
 
     def _best(self, waiters: Iterable[_Waiter]) -> _Waiter | None:
         best = min(waiters, key=lambda waiter: waiter.request.rank, default=None)
@@ -159,8 +160,8 @@ class Admission:
 
     def _fits(self, request: _Request) -> bool:
         limits, is_further = self._limits, request.num_running > 0
-        num_replies = self._num_replies + 1 + is_further * self._num_kept_replies
-        num_tokens = self._num_tokens + request.num_tokens + is_further * self._num_kept_tokens
+        num_replies = self._num_replies + 1 + is_further * self._num_reserved_replies
+        num_tokens = self._num_tokens + request.num_tokens + is_further * self._num_reserved_tokens
         return num_replies <= limits.max_replies and (not limits.max_kv_tokens or num_tokens <= limits.max_kv_tokens)
 
     def _overloaded(self) -> Overloaded:
@@ -173,7 +174,7 @@ class Admission:
 
 
 class Admitted:
-    """A request that has room for its first sample."""
+    """The room of a request that has been admitted with its first sample."""
 
     def __init__(self, admission: Admission, request: _Request) -> None:
         self._admission = admission
@@ -182,17 +183,17 @@ class Admitted:
 
     @asynccontextmanager
     async def sample(self) -> AsyncIterator[None]:
-        """Wait for room for a sample, and hold it; the first need not wait."""
+        """Wait for room for a sample, and hold it during the context; the first sample already has room."""
         if not self._holds_room:
-            await self._admission._enter(self._request, is_first=False)  # noqa: SLF001  # one thing in two classes
+            await self._admission._enter(self._request, is_first=False)  # noqa: SLF001  # both classes keep the same account
         self._holds_room = False
         try:
             yield
         finally:
-            self._admission._leave(self._request)  # noqa: SLF001  # idem
+            self._admission._leave(self._request)  # noqa: SLF001  # as above
 
-    def give_back(self) -> None:
-        """Give back the first sample's room, if no sample has taken it."""
+    def release(self) -> None:
+        """Release the room of the first sample, if no sample has used it."""
         if self._holds_room:
             self._holds_room = False
-            self._admission._leave(self._request)  # noqa: SLF001  # idem
+            self._admission._leave(self._request)  # noqa: SLF001  # as above

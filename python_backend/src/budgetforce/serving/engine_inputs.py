@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tensors of ``tensorrt_llm`` as the engines behind our shell take and give them.
+"""Reads and writes the tensors of ``tensorrt_llm`` for the engines behind our shell.
 
-An optional input is honoured, or accepted at the value that means "not used", or refused by
-name. Nothing is ignored.
+An optional input is honoured, or accepted at the value that means "not used", or refused by name. None is ignored.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from budgetforce.engine.tensors import Array, read_word_list
 from budgetforce.engine.token_engine import KvUsage, TokenCall
 from budgetforce.errors import InvalidRequest
 
-# Inputs that these engines cannot honour, with the one value that asks for nothing.
+# Inputs that these engines cannot honour, with the value that requests nothing.
 NEUTRAL: dict[str, object] = {
     "beam_width": 1,
     "num_return_sequences": 1,
@@ -41,7 +40,7 @@ HONOURED = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineRequest:
-    """A request as the tensors say it. ``stop`` = cancel the running request of the same id."""
+    """A request that has been parsed from tensors. ``stop`` = cancel the running request of the same id."""
 
     request_id: str
     call: TokenCall
@@ -53,7 +52,7 @@ class EngineRequest:
     stop: bool = False
 
     def outputs(self, ids: tuple[int, ...]) -> dict[str, Array]:
-        """A response: new ids when streaming; else all of them, behind the prompt unless that is excluded."""
+        """Return the output tensors for ``ids``: alone when streaming or if the prompt is excluded, else behind the prompt."""
         sent = ids if self.streaming or self.exclude_input else (*self.call.input_ids, *ids)
         outputs: dict[str, Array] = {
             "output_ids": np.array([[sent]], np.int32),  # [1, beams, n]
@@ -68,20 +67,20 @@ class EngineRequest:
 
 @dataclass(slots=True)
 class PerfMetrics:
-    """What ``return_perf_metrics`` asks for; times on ``time.monotonic_ns()``'s clock."""
+    """Measurements for ``return_perf_metrics``; times on ``time.monotonic_ns()``'s clock."""
 
     usage: KvUsage
     arrived_ns: int
     first_token_ns: int = 0
     last_token_ns: int = 0
 
-    def note_ids(self, now_ns: int) -> None:
-        """Ids have come."""
+    def record_ids(self, now_ns: int) -> None:
+        """Record that ids came at ``now_ns``."""
         self.last_token_ns = now_ns
         self.first_token_ns = self.first_token_ns or now_ns
 
     def outputs(self) -> dict[str, Array]:
-        """The tensors."""
+        """Return the output tensors of the measurements."""
         usage = self.usage
         blocks = {
             "kv_cache_alloc_new_blocks": usage.num_total_blocks - usage.num_reused_blocks,
@@ -99,8 +98,8 @@ class PerfMetrics:
 
 
 def read_engine_request(request_id: str, inputs: Mapping[str, Array]) -> EngineRequest:
-    """Parse one request's tensors. Raises InvalidRequest naming the tensor that cannot be honoured."""
-    _refuse_the_rest(inputs)
+    """Parse the tensors of a request. Raises InvalidRequest naming a tensor that cannot be honoured."""
+    _refuse_unsupported_inputs(inputs)
     num_ids = _scalar(inputs, "input_lengths", 0)
     ids = inputs["input_ids"].reshape(-1).tolist() if "input_ids" in inputs else []
     stop = bool(_scalar(inputs, "stop", False))
@@ -126,7 +125,7 @@ def read_engine_request(request_id: str, inputs: Mapping[str, Array]) -> EngineR
     )
 
 
-def _refuse_the_rest(inputs: Mapping[str, Array]) -> None:
+def _refuse_unsupported_inputs(inputs: Mapping[str, Array]) -> None:
     for name, array in inputs.items():
         if name in HONOURED:
             continue
@@ -138,20 +137,20 @@ def _refuse_the_rest(inputs: Mapping[str, Array]) -> None:
 
 
 def _sampling(inputs: Mapping[str, Array]) -> Sampling:
-    def take(name: str, is_allowed: Any, allowed: str) -> Any:
+    def read(name: str, is_allowed: Any, allowed: str) -> Any:
         value = _scalar(inputs, name, None)
         if value is not None and not (math.isfinite(value) and is_allowed(value)):
             raise InvalidRequest(name, value, allowed)
         return value
 
     return Sampling(
-        temperature=take("temperature", lambda v: v > 0, "a number > 0 (greedy is runtime_top_k 1)"),
-        top_k=take("runtime_top_k", lambda v: v >= 0, "an integer >= 0"),
-        top_p=take("runtime_top_p", lambda v: 0 < v <= 1, "0 < runtime_top_p <= 1"),
-        seed=take("seed", lambda _: True, "an unsigned integer"),
-        repetition_penalty=take("repetition_penalty", lambda v: v > 0, "a number > 0"),
-        presence_penalty=take("presence_penalty", lambda v: -2 <= v <= 2, "-2 to 2"),
-        frequency_penalty=take("frequency_penalty", lambda v: -2 <= v <= 2, "-2 to 2"),
+        temperature=read("temperature", lambda v: v > 0, "a number > 0 (greedy is runtime_top_k 1)"),
+        top_k=read("runtime_top_k", lambda v: v >= 0, "an integer >= 0"),
+        top_p=read("runtime_top_p", lambda v: 0 < v <= 1, "0 < runtime_top_p <= 1"),
+        seed=read("seed", lambda _: True, "an unsigned integer"),
+        repetition_penalty=read("repetition_penalty", lambda v: v > 0, "a number > 0"),
+        presence_penalty=read("presence_penalty", lambda v: -2 <= v <= 2, "-2 to 2"),
+        frequency_penalty=read("frequency_penalty", lambda v: -2 <= v <= 2, "-2 to 2"),
         bad_words=_words(inputs, "bad_words_list"),
     )
 

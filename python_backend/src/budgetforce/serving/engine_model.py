@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The Triton models that are engines: NVIDIA's ``tensorrt_llm`` tensors around a ``TokenEngine``.
 
-One thread owns the engine and every response sender: it takes in what ``execute`` queued,
-steps, sends and asks for cancels. Nothing else may: a step may hold the GIL while it computes
-(OpenVINO's does), so a second thread would get one turn a step.
+A single thread owns the engine and every response sender: it submits the requests that ``execute`` queued, steps the engine, sends
+responses and checks for cancels. No other thread does: a step may hold the GIL while it computes (OpenVINO's does), so a second thread
+would run only once a step.
 """
 
 from __future__ import annotations
@@ -22,38 +22,36 @@ import triton_python_backend_utils as pb_utils
 
 from budgetforce.config import EmbeddedConfig, LibraryConfig, from_parameters
 from budgetforce.engine.async_engine import AsyncEngine
-from budgetforce.engine.embedded import EmbeddedEngine
+from budgetforce.engine.cpu.embedded import EmbeddedEngine
+from budgetforce.engine.cpu.pipelines import build_pipeline
 from budgetforce.engine.model_files import ModelFiles
-from budgetforce.engine.pipelines import build_pipeline
 from budgetforce.engine.token_engine import Progress, TokenEngine
 from budgetforce.errors import BudgetForceError, Cancelled, EngineUnavailable
+from budgetforce.serving.engine_health import cancel_check_period_s
 from budgetforce.serving.engine_inputs import EngineRequest, PerfMetrics, read_engine_request
 from budgetforce.serving.ports import ResponsePort, request_id_of
-from budgetforce.serving.watch import cancel_check_period_s
 
-# Sending and computing share the cores. A response slows a step by about this much on its way to
-# the client (measured on 2 cores: 1.3 ms of CPU in Triton, s1 and the client) ...
+# Sending and computing share the cores. A response on its way to the client slows a step by about this much (measured on 2 cores:
+# 1.3 ms of CPU in Triton, s1 and the client) ...
 RESPONSE_COST_S = 1.35e-3
-SENDING_SHARE = 0.065  # ... and may take this share of the time; what is over waits and leaves together
+SENDING_SHARE = 0.065  # ... and responses may use this share of the time; ids beyond it wait and leave together
 
 
 @dataclass(slots=True)
 class _Stream:
-    """One running request."""
-
     request: EngineRequest
     port: ResponsePort
     metrics: PerfMetrics
     unsent: list[int] = field(default_factory=list)
     sent_at: float = 0.0
-    asked_at: float = 0.0
+    cancel_checked_at: float = 0.0
 
 
 class EngineModel:
     """Triton's interface: ``initialize``, ``execute``, ``finalize``. A subclass builds the engine."""
 
     def build(self, parameters: dict[str, Any]) -> TokenEngine:
-        """The engine that the parameters of config.pbtxt describe. Raises ConfigError."""
+        """Return the engine that the parameters of config.pbtxt describe. Raises ConfigError."""
         raise NotImplementedError
 
     def initialize(self, args: dict[str, str]) -> None:
@@ -87,7 +85,7 @@ class EngineModel:
         self._engine.close()
 
     def wake(self) -> None:
-        """The engine has something to tell; from any thread."""
+        """Wake the engine's thread because the engine has progress. Call it from any thread."""
         with self._wake:
             self._wake.notify()
 
@@ -95,7 +93,7 @@ class EngineModel:
 
     def _run(self) -> None:
         while self._wait_for_work():
-            self._take_in()
+            self._submit_queued()
             self._drop_cancelled()
             started = time.monotonic()
             progress = self._engine.step()
@@ -105,7 +103,7 @@ class EngineModel:
             stream.port.fail(EngineUnavailable("the server is shutting down"))
 
     def _wait_for_work(self) -> bool:
-        """Until there is some, or the time to ask for cancels has come."""
+        """Wait for work or for the next cancel check; return False when the model stops."""
         with self._wake:
             while not (self._stopping or self._inbox or self._engine.has_work()):
                 if not self._wake.wait(self._cancel_check_period_s() if self._streams else None):
@@ -115,11 +113,11 @@ class EngineModel:
     def _cancel_check_period_s(self) -> float:
         return cancel_check_period_s(len(self._streams))
 
-    def _take_in(self) -> None:
+    def _submit_queued(self) -> None:
         while self._inbox:
             request, port, arrived_ns = self._inbox.popleft()
             if request.stop:
-                self._stop(request.request_id)
+                self._stop_request(request.request_id)
                 port.close()
                 continue
             try:
@@ -129,7 +127,7 @@ class EngineModel:
                 continue
             self._streams[key] = _Stream(request, port, PerfMetrics(usage, arrived_ns))
 
-    def _stop(self, request_id: str) -> None:
+    def _stop_request(self, request_id: str) -> None:
         for key, stream in list(self._streams.items()):
             if stream.request.request_id == request_id:
                 self._engine.cancel(key)
@@ -139,9 +137,9 @@ class EngineModel:
     def _drop_cancelled(self) -> None:
         now, period_s = time.monotonic(), self._cancel_check_period_s()
         for key, stream in list(self._streams.items()):
-            if now - stream.asked_at < period_s:
+            if now - stream.cancel_checked_at < period_s:
                 continue
-            stream.asked_at = now
+            stream.cancel_checked_at = now
             if stream.port.is_cancelled():
                 self._engine.cancel(key)
                 del self._streams[key]
@@ -151,11 +149,11 @@ class EngineModel:
         for step in progress:
             stream = self._streams[step.key]
             if step.ids:
-                stream.metrics.note_ids(time.monotonic_ns())
+                stream.metrics.record_ids(time.monotonic_ns())
                 stream.unsent += step.ids
             if step.finished:
                 self._finish(self._streams.pop(step.key), step.error)
-        self._send_what_time_allows()
+        self._send_within_share()
 
     def _finish(self, stream: _Stream, error: BudgetForceError | None) -> None:
         if error is not None:
@@ -166,11 +164,11 @@ class EngineModel:
             outputs |= stream.metrics.outputs()
         stream.port.send(outputs, final=True)
 
-    def _send_what_time_allows(self) -> None:
-        """Deltas of the running streams: first ones at once, the others longest unsent first, as the share allows.
+    def _send_within_share(self) -> None:
+        """Send deltas of the running streams: each stream's first at once, the others in the order of their last send, within the share.
 
-        A stream that runs alone sends every id; of sixteen on two cores each sends about four times a second.
-        An engine that does not compute here is not slowed by sending: then all of them.
+        A stream that runs alone sends every id; of sixteen on two cores each sends about four times a second. An engine that does not
+        compute in this thread is not slowed by sending: then every stream sends.
         """
         waiting = [stream for stream in self._streams.values() if stream.unsent and stream.request.streaming]
         earned = SENDING_SHARE * self._last_step_s / RESPONSE_COST_S
@@ -179,14 +177,14 @@ class EngineModel:
         for stream in sorted(waiting, key=lambda stream: stream.sent_at):
             if stream.sent_at and self._sends_left < 1 and is_paced:
                 return
-            self._sends_left = max(self._sends_left - 1, 0.0)  # no debts: a lone stream would run up many
+            self._sends_left = max(self._sends_left - 1, 0.0)  # never negative: a lone stream sends beyond the share
             stream.port.send(stream.request.outputs(tuple(stream.unsent)))
             stream.unsent.clear()
             stream.sent_at = time.monotonic()
 
 
 class EmbeddedModel(EngineModel):
-    """``embedded_llm``: a CPU library in this process."""
+    """Engine model ``embedded_llm``: a CPU library in this process."""
 
     def build(self, parameters: dict[str, Any]) -> TokenEngine:
         config = from_parameters(EmbeddedConfig, parameters)
@@ -196,10 +194,10 @@ class EmbeddedModel(EngineModel):
 
 
 class VllmModel(EngineModel):
-    """``vllm_llm``: vLLM, on GPUs or a CPU."""
+    """Engine model ``vllm_llm``: vLLM, on GPUs or a CPU."""
 
     def build(self, parameters: dict[str, Any]) -> TokenEngine:
-        locale.setlocale(locale.LC_CTYPE, "C.UTF-8")  # Triton's Python takes no locale from its environment: torch's files are not ASCII
+        locale.setlocale(locale.LC_CTYPE, "C.UTF-8")  # Triton's Python ignores its environment's locale; torch's files are not ASCII
         from budgetforce.engine.vllm_engine import VllmSource
 
         config = from_parameters(LibraryConfig, parameters)
@@ -207,7 +205,7 @@ class VllmModel(EngineModel):
 
 
 class LlmApiModel(EngineModel):
-    """``llmapi_llm``: TensorRT-LLM without its engine backend. Not yet run on a GPU."""
+    """Engine model ``llmapi_llm``: TensorRT-LLM without its engine backend. Not yet run on a GPU."""
 
     def build(self, parameters: dict[str, Any]) -> TokenEngine:
         from budgetforce.engine.llmapi_engine import LlmApiSource

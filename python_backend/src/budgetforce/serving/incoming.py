@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The requests that run, and how a command finds one by its id. Knows no Triton; belongs to one event loop."""
+"""The requests that are being served, and the lookup by id of a command's target. Independent of Triton; belongs to one event loop."""
 
 from __future__ import annotations
 
@@ -11,28 +11,29 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from budgetforce.errors import BudgetForceError, Cancelled, InvalidRequest
-from budgetforce.serving.reply import Reply
-from budgetforce.serving.sinks import Piece
+from budgetforce.serving.replies.reply import Reply
+from budgetforce.serving.replies.sinks import OutputChunk
+from budgetforce.serving.result_schema import SampleProgress
 
-# Behind the name that a caller chose, our client sends a random part, new for each attempt. So two programs that chose one
+# Our client appends a random part, new for each attempt, to the name that a caller chose. So two programs that chose the same
 # name have two ids, and each ends its own request.
 _RANDOM_PART = re.compile(r"(?<!^)~[0-9a-f]{32}\Z")
 
 
 def name_of(request_id: str) -> str:
-    """Return what the caller calls the request: its id without our client's random part."""
+    """Return the client's name for the request: its id without our client's random part."""
     return _RANDOM_PART.sub("", request_id)
 
 
-class Outlet(Protocol):
-    """Where the responses of one request go. Everything here blocks: it is for the senders' threads."""
+class ResponseWriter(Protocol):
+    """Sends the responses of a request. Every method blocks: call it on a sender's thread."""
 
-    def send_each(self, pieces: Sequence[Piece], final: bool) -> None:
-        """A response for each piece."""
+    def send_each(self, chunks: Sequence[OutputChunk], final: bool) -> None:
+        """Send a response for each chunk."""
         ...
 
-    def send_together(self, pieces: Sequence[Piece], final: bool) -> None:
-        """One response, with an element for each piece."""
+    def send_together(self, chunks: Sequence[OutputChunk], final: bool) -> None:
+        """Send a single response with an element for each chunk."""
         ...
 
     def fail(self, error: BudgetForceError, message: str) -> None:
@@ -40,78 +41,89 @@ class Outlet(Protocol):
         ...
 
     def is_cancelled(self) -> bool:
-        """Whether the client has gone."""
+        """Return whether the client has gone."""
         ...
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class Incoming:
-    """One request as it came.
+class IncomingRequest:
+    """A request from its arrival to its end.
 
     Attributes:
-        request_id: its id as it was sent, or one that we made up; of those that run no two are the same.
+        request_id: the id that the client sent, or a random id; unique among the running requests.
         inputs: flat lists by tensor name.
         arrived: on ``time.monotonic()``'s clock.
-        refusal: what is wrong with it, if that was seen when it came.
-        reply: what became of it, once it runs.
-        task: what serves it.
-        ended_by: why the server ended it; None = it did not, and a task that is cancelled was cancelled by the client.
+        refusal: the error that was found on arrival.
+        reply: set when the request runs.
+        task: the asyncio task that serves it.
+        ended_by: why the server ended it; None = it did not, so a cancelled task means that the client cancelled.
+        traceback: of a bug that ended it, for the log.
+        is_recorded: its end has been counted and logged.
     """
 
     request_id: str
     inputs: Mapping[str, Sequence[Any]]
-    outlet: Outlet
+    writer: ResponseWriter
     arrived: float
     refusal: BudgetForceError | None = None
     reply: Reply | None = None
     task: asyncio.Task[None] | None = None
     ended_by: BudgetForceError | None = None
+    traceback: str | None = None
+    is_recorded: bool = False
 
     @property
     def name(self) -> str:
-        """What the caller calls it."""
+        """The client's name for the request."""
         return name_of(self.request_id)
 
-    def hears(self, command: str) -> bool:
+    @property
+    def prompt(self) -> bytes:
+        """The prompt as it was sent, b"" if there is none."""
+        values = self.inputs.get("text_input") or self.inputs.get("messages") or (b"",)
+        return values[0] if isinstance(values[0], bytes) else b""
+
+    def can_obey(self, command: str) -> bool:
         """Return whether ``command`` can still have an effect.
 
-        A request that is not over can be cancelled; to be told to answer, its reply must have begun.
+        Any request that is not over can be cancelled; ``answer_now`` also needs a reply that has begun.
         """
         return command == "cancel" if self.reply is None else not self.reply.is_over
 
     def end(self, error: BudgetForceError | None = None) -> None:
-        """End it, with ``error`` or because its client wants no more."""
+        """End the request with ``error``, or as cancelled by its client."""
         assert self.task is not None
         self.ended_by = error
         self.task.cancel()
 
     @property
     def cancelled_by(self) -> BudgetForceError:
-        """The error that its cancelled task stands for."""
+        """The error that a cancelled task of this request stands for."""
         return self.ended_by or Cancelled("the request was cancelled")
 
     @property
-    def so_far(self) -> list[dict[str, Any]]:
+    def so_far(self) -> list[SampleProgress]:
+        """The progress of each sample; empty before the reply has begun."""
         return [] if self.reply is None else self.reply.so_far()
 
 
 @dataclass(slots=True)
 class RunningRequests:
-    """The requests that run, by id."""
+    """The running requests by id."""
 
-    _by_id: dict[str, Incoming] = field(default_factory=dict)
+    _by_id: dict[str, IncomingRequest] = field(default_factory=dict)
 
-    def __iter__(self) -> Iterator[Incoming]:
+    def __iter__(self) -> Iterator[IncomingRequest]:
         return iter(list(self._by_id.values()))
 
-    async def make_way_for(self, incoming: Incoming, ask: Callable[[Outlet], asyncio.Future[bool]]) -> None:
-        """Raise InvalidRequest if another request of that id runs.
+    async def ensure_id_is_free(self, incoming: IncomingRequest, is_cancelled: Callable[[ResponseWriter], asyncio.Future[bool]]) -> None:
+        """Raise InvalidRequest if another request with this id runs.
 
-        A running request whose client has gone (``ask`` tells, on a sender's thread) is ended: a client that lost its
-        connection may send the same id again before the server has noticed the loss.
+        A running request whose client has gone (``is_cancelled`` checks, on a sender's thread) is ended instead: a client that lost
+        its connection may send the same id again before the server has noticed the loss.
         """
-        while (other := self._by_id.get(incoming.request_id)) is not None and other.hears("cancel"):
-            if not await ask(other.outlet):
+        while (other := self._by_id.get(incoming.request_id)) is not None and other.can_obey("cancel"):
+            if not await is_cancelled(other.writer):
                 allowed = "an id that no running request has, or none at all"
                 raise InvalidRequest("request id", incoming.name, allowed)
             if self._by_id.get(incoming.request_id) is other:
@@ -119,8 +131,8 @@ class RunningRequests:
                 del self._by_id[incoming.request_id]
 
     @contextmanager
-    def listed(self, incoming: Incoming) -> Iterator[None]:
-        """Let commands find it, from here on."""
+    def listed(self, incoming: IncomingRequest) -> Iterator[None]:
+        """Let commands find the request inside this context."""
         incoming.task = asyncio.current_task()
         self._by_id[incoming.request_id] = incoming
         try:
@@ -129,15 +141,15 @@ class RunningRequests:
             if self._by_id.get(incoming.request_id) is incoming:
                 del self._by_id[incoming.request_id]
 
-    def find(self, request_id: str, command: str) -> Incoming:
-        """Return the running request that hears ``command``: the one with exactly this id, else the only one of this name.
+    def find(self, request_id: str, command: str) -> IncomingRequest:
+        """Return the running request that ``command`` applies to: the request with exactly this id, else the only request with this name.
 
         Raises InvalidRequest if there is none, or if several have this name and none has exactly this id.
         """
         exact = self._by_id.get(request_id)
-        if exact is not None and exact.hears(command):
+        if exact is not None and exact.can_obey(command):
             return exact
-        named = [running for running in self if running.name == request_id and running.hears(command)]
+        named = [running for running in self if running.name == request_id and running.can_obey(command)]
         if not named:
             raise InvalidRequest("request id", name_of(request_id), "that of a running request")
         if len(named) > 1:

@@ -1,30 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Triton model ``s1``: budget-forced replies, many at once in one process, or one at a time over BLS."""
+"""Triton model ``s1``: budget-forced replies, many concurrently in a process, or singly over BLS."""
 
 from __future__ import annotations
 
 import json
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 
 import triton_python_backend_utils as pb_utils
 
 from budgetforce.config import OrchestratorConfig, from_parameters
-from budgetforce.engine.call_limits import NO_LIMITS, OF_MODEL, CallLimits
-from budgetforce.engine.endpoint import endpoint_of
+from budgetforce.engine.base import Engine
+from budgetforce.engine.call_limits import LIMITS_OF_MODEL, NO_LIMITS, CallLimits
+from budgetforce.engine.endpoint import load_endpoint
 from budgetforce.engine.triton_bls import BlsEngine
 from budgetforce.engine.triton_grpc import GrpcEngine
 from budgetforce.presets import Preset
-from budgetforce.serving.hosts import ConcurrentHost, HereExecutor, Host, SerialHost
+from budgetforce.serving.logs import ServerLog
 from budgetforce.serving.metrics import Metrics
 from budgetforce.serving.orchestrator import Orchestrator
-from budgetforce.serving.planning import Planner
+from budgetforce.serving.planning.planner import Planner
 from budgetforce.serving.ports import constants
 from budgetforce.serving.request_reader import RequestReader
+from budgetforce.serving.runtime import ConcurrentRuntime, InlineExecutor, Runtime, SerialRuntime
 from budgetforce.text.tokenizer import ChatTokenizer
 
-NUM_SENDERS = 4  # a send waits for the server most of its time; more make smaller messages, not earlier ones
-NUM_WORKERS = 2  # so that a short prompt need not wait for a long one
+NUM_SENDERS = 4  # a sender waits for the server most of its time; more of them make smaller messages, not earlier ones
+NUM_WORKERS = 2  # so that a short prompt need not wait behind a long prompt
 
 
 class BudgetForcingModel:
@@ -33,62 +35,68 @@ class BudgetForcingModel:
     def initialize(self, args: dict[str, str]) -> None:
         model_config = json.loads(args["model_config"])
         config = from_parameters(OrchestratorConfig, model_config["parameters"])
-        self._reader = RequestReader(config, [tensor["name"] for tensor in model_config["input"]])
+        self._log = _log_of(config)
+        self._reader = RequestReader(config, [tensor["name"] for tensor in model_config["input"]], self._log)
         self._tokenizer = ChatTokenizer.load(Path(config.tokenizer_dir))
         self._planner = Planner(
-            self._tokenizer, Preset.load(config.preset), config.max_context_tokens, config.vocab_rows, _limits_of(config.engine_model)
+            self._tokenizer,
+            Preset.load(config.preset),
+            config.max_context_tokens,
+            config.vocab_rows,
+            _limits_of(config.engine_model, self._log),
+            config.engine_model,
         )
-        metrics = Metrics(args["model_instance_name"])
+        metrics = Metrics(args["model_instance_name"], self._log)
         if config.transport == "bls":
-            self._host: Host = SerialHost(lambda: self._over_bls(config), metrics.publish)
+            self._runtime: Runtime = SerialRuntime(lambda: self._over_bls(config), metrics.publish)
         else:
-            self._host = ConcurrentHost(lambda: self._over_grpc(config), config.canary_period_s, metrics.publish)
+            self._runtime = ConcurrentRuntime(lambda: self._over_grpc(config), config.canary_period_s, metrics.publish)
 
     def execute(self, requests: list[pb_utils.InferenceRequest]) -> None:
         for request in requests:
-            self._host.take(self._reader.read(request))
+            self._runtime.accept(self._reader.read(request))
 
     def finalize(self) -> None:
-        self._host.close()
-        constants.tensors.clear()  # while there is shared memory to give them back to
+        self._runtime.close()
+        constants.tensors.clear()  # now: their shared memory must still exist when they are released
 
     def is_ready(self) -> bool:
-        """Whether the engine answers and new requests are taken. Triton asks on a thread that must not be held up: these
-        are flags.
-        """
-        return self._host.engine_is_ready and not self._host.orchestrator.is_draining
+        """Return whether the engine answers and new requests are accepted. Triton calls this on a thread that must not block."""
+        return self._runtime.engine_is_ready and not self._runtime.orchestrator.is_draining
 
     def _over_grpc(self, config: OrchestratorConfig) -> Orchestrator:
-        return Orchestrator(
-            config=config,
-            tokenizer=self._tokenizer,
-            planner=self._planner,
-            engine=GrpcEngine(endpoint_of(config), config.engine_model, config.max_silence_s),
-            senders=ThreadPoolExecutor(NUM_SENDERS, thread_name_prefix="s1-send"),
-            workers=ThreadPoolExecutor(NUM_WORKERS, thread_name_prefix="s1-text"),
-            log_error=pb_utils.Logger.log_error,
-            log_warning=pb_utils.Logger.log_warn,
-        )
+        engine = GrpcEngine(load_endpoint(config), config.engine_model, config.max_silence_s)
+        senders = ThreadPoolExecutor(NUM_SENDERS, thread_name_prefix="s1-send")
+        return self._orchestrator(config, engine, senders, ThreadPoolExecutor(NUM_WORKERS, thread_name_prefix="s1-text"))
 
     def _over_bls(self, config: OrchestratorConfig) -> Orchestrator:
-        here = HereExecutor()
+        executor = InlineExecutor()
+        return self._orchestrator(config, BlsEngine(config.engine_model), executor, executor)
+
+    def _orchestrator(self, config: OrchestratorConfig, engine: Engine, senders: Executor, workers: Executor) -> Orchestrator:
         return Orchestrator(
             config=config,
             tokenizer=self._tokenizer,
             planner=self._planner,
-            engine=BlsEngine(config.engine_model),
-            senders=here,
-            workers=here,
-            log_error=pb_utils.Logger.log_error,
-            log_warning=pb_utils.Logger.log_warn,
+            engine=engine,
+            senders=senders,
+            workers=workers,
+            log=self._log,
         )
 
 
-def _limits_of(engine_model: str) -> CallLimits:
-    """Return the limits of an engine's library, known by the model's name. Another name leaves a line in the log."""
-    if engine_model not in OF_MODEL:
-        pb_utils.Logger.log_warn(
-            f"s1: engine model '{engine_model}' is none of {', '.join(OF_MODEL)}: what its library cannot take in one call "
-            "(top_k, number of bad_words) is not refused, see python_backend/ENGINES.md"
+def _log_of(config: OrchestratorConfig) -> ServerLog:
+    """Return a log into Triton's. Debug lines are Triton's INFO: its verbose level would hide them in the lines of its own."""
+    logger = pb_utils.Logger
+    writers = {"debug": logger.log_info, "info": logger.log_info, "warning": logger.log_warn, "error": logger.log_error}
+    return ServerLog.from_config(config, writers)
+
+
+def _limits_of(engine_model: str, log: ServerLog) -> CallLimits:
+    """Return the limits of an engine's library, known by the engine model's name. An unknown name is logged."""
+    if engine_model not in LIMITS_OF_MODEL:
+        log.warning(
+            f"engine model '{engine_model}' is none of {', '.join(LIMITS_OF_MODEL)}: values that its library does not support in a call "
+            "(top_k, number of bad_words) are not refused, see python_backend/ENGINES.md"
         )
-    return OF_MODEL.get(engine_model, NO_LIMITS)
+    return LIMITS_OF_MODEL.get(engine_model, NO_LIMITS)

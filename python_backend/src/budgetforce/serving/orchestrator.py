@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requests to replies: checking, planning, admission, deadline, and exactly one end for each. Knows no Triton.
+"""Turns requests into replies: checks, plans, queues and runs each, and ends it exactly once. Independent of Triton.
 
-Belongs to one event loop. How many requests run on it at once is the business of whoever holds
-it (``hosts``).
+An orchestrator belongs to an event loop. Its runtime (``runtime``) decides how many requests share that loop.
 """
 
 from __future__ import annotations
@@ -20,43 +19,35 @@ from typing import Any, TypeVar
 
 from budgetforce.config import OrchestratorConfig
 from budgetforce.engine.base import Engine
-from budgetforce.errors import (
-    BudgetForceError,
-    Cancelled,
-    DeadlineExceeded,
-    EngineUnavailable,
-    InvalidRequest,
-    Overloaded,
-    Stopping,
-    shorten,
-    unexpected_error,
-)
+from budgetforce.errors import BudgetForceError, DeadlineExceeded, EngineUnavailable, InvalidRequest, Stopping, unexpected_error
 from budgetforce.serving.admission import Admission, Admitted, Limits
-from budgetforce.serving.deadline import NEVER, Deadline
-from budgetforce.serving.incoming import Incoming, RunningRequests
-from budgetforce.serving.planning import Planner, ReplyPlan
-from budgetforce.serving.reply import Reply
-from budgetforce.serving.request import ReplyRequest, read_command, read_reply_request
-from budgetforce.serving.sinks import JoiningSink, Piece, Sink, StreamSink
+from budgetforce.serving.incoming import IncomingRequest, RunningRequests
+from budgetforce.serving.logs import RequestEnd, ServerLog
+from budgetforce.serving.planning.plan import ReplyPlan
+from budgetforce.serving.planning.planner import Planner
+from budgetforce.serving.replies.deadline import NEVER, Deadline
+from budgetforce.serving.replies.reply import Reply
+from budgetforce.serving.replies.result import ms_since
+from budgetforce.serving.replies.sinks import JoiningSink, OutputChunk, Sink, StreamSink
+from budgetforce.serving.requests.request import ReplyRequest, read_command, read_reply_request
+from budgetforce.serving.result_schema import CommandResult
 from budgetforce.text.tokenizer import ChatTokenizer
 
 T = TypeVar("T")
 
-_COUNTED_ONLY = {InvalidRequest.code, Overloaded.code, Cancelled.code}  # the callers' doing: the metrics tell how many
-
 
 @dataclass(slots=True, kw_only=True)
 class Orchestrator:
-    """Serves requests over one engine.
+    """Serves requests over an engine.
 
     Attributes:
-        senders: where responses are sent.
-        workers: where requests are read, and chats rendered and tokenised.
-        log_error, log_warning: take a message for the operator.
-        num_open: requests that have come and not ended.
-        ends: how many requests have ended in which way: "done", or an error's code.
-        found_engine_gone: when a request last ended because it was, on ``time.monotonic()``'s clock.
-        is_draining: the server is to stop; see ``drain``.
+        senders: threads that send responses.
+        workers: threads that check requests, render chats and tokenise them.
+        log: takes a line for each request that ended.
+        num_open: requests that have arrived and not ended.
+        end_counts: ended requests, by "done" or an error's code.
+        engine_lost_at: when a request last ended with EngineUnavailable, on ``time.monotonic()``'s clock.
+        is_draining: the server is stopping; see ``drain``.
     """
 
     config: OrchestratorConfig
@@ -65,11 +56,10 @@ class Orchestrator:
     engine: Engine
     senders: Executor
     workers: Executor
-    log_error: Callable[[str], None]
-    log_warning: Callable[[str], None]
+    log: ServerLog
     num_open: int = 0
-    ends: Counter[str] = field(default_factory=Counter)
-    found_engine_gone: float = -math.inf
+    end_counts: Counter[str] = field(default_factory=Counter)
+    engine_lost_at: float = -math.inf
     is_draining: bool = False
     admission: Admission = field(init=False)
     _running: RunningRequests = field(default_factory=RunningRequests)
@@ -79,96 +69,105 @@ class Orchestrator:
         limits = Limits(max_replies=config.max_replies, max_kv_tokens=config.max_kv_tokens, max_waiting=config.max_waiting)
         self.admission = Admission(limits)
 
-    async def serve(self, incoming: Incoming) -> None:
-        """Answer one request; it ends in a result or an error, whatever happens."""
+    async def serve(self, incoming: IncomingRequest) -> None:
+        """Answer a request: it ends with a result or an error, whatever happens."""
         self.num_open += 1
         try:
-            error = await self._end_of(incoming)
+            error = await self._run_to_end(incoming)
             if isinstance(error, EngineUnavailable):
-                self.found_engine_gone = time.monotonic()
-            self.ends["done" if error is None else error.code] += 1
+                self.engine_lost_at = time.monotonic()
+            self.record_end(incoming, error)
             if error is not None:
-                self._log_end(incoming, error)
                 message = error.report(incoming.name, incoming.so_far)
-                await asyncio.get_running_loop().run_in_executor(self.senders, incoming.outlet.fail, error, message)
+                await asyncio.get_running_loop().run_in_executor(self.senders, incoming.writer.fail, error, message)
         finally:
             self.num_open -= 1
 
-    def _log_end(self, incoming: Incoming, error: BudgetForceError) -> None:
-        """Leave a line on a request that failed: its name, its error and how far it got; never what was asked."""
-        if error.code in _COUNTED_ONLY:
+    def record_end(self, incoming: IncomingRequest, error: BudgetForceError | None) -> None:
+        """Count and log the end of a request, the first time that it is recorded."""
+        if incoming.is_recorded:
             return
-        num_rounds = sum(sample["num_rounds"] for sample in incoming.so_far)
-        num_tokens = sum(sample["usage"]["num_output_ids"] for sample in incoming.so_far)
-        self.log_warning(f"s1: request {shorten(incoming.name)} after {num_rounds} rounds and {num_tokens} tokens: {error}")
+        incoming.is_recorded = True
+        so_far = incoming.so_far
+        end = RequestEnd(
+            name=incoming.name,
+            error=error,
+            engine=self.config.engine_model,
+            num_rounds=sum(sample["num_rounds"] for sample in so_far),
+            num_tokens=sum(sample["usage"]["num_output_ids"] for sample in so_far),
+            duration_ms=ms_since(incoming.arrived),
+            prompt=incoming.prompt,
+            traceback=incoming.traceback,
+        )
+        self.end_counts[end.code] += 1
+        self.log.request_ended(end)
 
-    async def _end_of(self, incoming: Incoming) -> BudgetForceError | None:
-        """Run one request; the error that it ends with, if it does not end with a result."""
+    async def _run_to_end(self, incoming: IncomingRequest) -> BudgetForceError | None:
+        """Run a request; return the error that ended it, None if it ended with a result."""
         if incoming.refusal is not None:
             return incoming.refusal
         try:
             if command := read_command(incoming.inputs):
-                await self._command(incoming, command)
+                await self._obey(incoming, command)
             else:
                 await self._check_admissible(incoming)
                 with self._running.listed(incoming):
-                    await self._answer(incoming, await self._work(read_reply_request, incoming.inputs, self.config.max_messages))
+                    await self._answer(incoming, await self._in_worker(read_reply_request, incoming.inputs, self.config.max_messages))
         except BudgetForceError as error:
             return error
         except asyncio.CancelledError:
             return incoming.cancelled_by
-        except Exception:  # noqa: BLE001  # a bug of ours: the operator gets the traceback, the client a sentence
-            self.log_error(f"s1: request {shorten(incoming.name)}:\n{traceback.format_exc()}")
+        except Exception:  # noqa: BLE001  # a bug of ours: the log gets the traceback, the client a sentence
+            incoming.traceback = traceback.format_exc()
             return unexpected_error(incoming.name)
         return None
 
     def drain(self, seconds: float) -> None:
-        """Take no more requests, and end those that still run after so many seconds. Commands are obeyed until then."""
+        """Reject new requests, and end those that still run after ``seconds``. Until then running requests obey commands."""
         self.is_draining = True
-        asyncio.get_running_loop().call_later(seconds, self._end_what_runs, seconds)
+        asyncio.get_running_loop().call_later(seconds, self._end_running_requests, seconds)
 
-    def _end_what_runs(self, drain_s: float) -> None:
-        for one in self._running:
-            if one.hears("cancel"):
-                one.end(Stopping(f"the server is stopping, and the reply was not complete after {drain_s:g} s"))
+    def _end_running_requests(self, drain_s: float) -> None:
+        for request in self._running:
+            if request.can_obey("cancel"):
+                request.end(Stopping(f"the server is stopping, and the reply was not complete after {drain_s:g} s"))
 
-    async def _check_admissible(self, incoming: Incoming) -> None:
-        """Raise Stopping if the server takes no more requests, InvalidRequest if one of that id runs."""
-        self._refuse_if_draining()  # before the id is looked at: elsewhere the same request may succeed
-        await self._running.make_way_for(
-            incoming, lambda outlet: asyncio.get_running_loop().run_in_executor(self.senders, outlet.is_cancelled)
+    async def _check_admissible(self, incoming: IncomingRequest) -> None:
+        """Raise Stopping if the server is draining, InvalidRequest if a request with the same id runs."""
+        self._refuse_if_draining()  # before the id is checked: another server may accept the same request
+        await self._running.ensure_id_is_free(
+            incoming, lambda writer: asyncio.get_running_loop().run_in_executor(self.senders, writer.is_cancelled)
         )
-        self._refuse_if_draining()  # it may have been told meanwhile
+        self._refuse_if_draining()  # draining may have begun meanwhile
 
     def _refuse_if_draining(self) -> None:
         if self.is_draining:
             raise Stopping("the server is stopping, and takes no more requests")
 
-    async def _answer(self, incoming: Incoming, request: ReplyRequest) -> None:
+    async def _answer(self, incoming: IncomingRequest, request: ReplyRequest) -> None:
         if request.priority and self.config.transport == "bls":
             raise InvalidRequest("priority", request.priority, "0 with transport bls, where requests wait in Triton's own queue")
         deadline = Deadline.after(incoming.arrived, request.timeout_ms, request.on_timeout)
         try:
             async with asyncio.timeout_at(None if deadline is NEVER else deadline.at) as limit:
-                plan = await self._work(self.planner.plan, request)
-                plan.effective["engine_model"] = self.config.engine_model
+                plan = await self._in_worker(self.planner.plan, request)
                 num_replies, num_tokens = plan.num_samples, plan.max_kv_tokens
                 async with self.admission.admit(num_replies=num_replies, num_tokens=num_tokens, priority=plan.priority) as admitted:
                     if deadline.answers:
-                        limit.reschedule(None)  # from here on it sees to that itself
+                        limit.reschedule(None)  # from here on the samples watch the deadline
                     await self._run(incoming, plan, deadline, admitted, stream=request.stream)
         except TimeoutError as error:
             where = "while it waited for room" if incoming.reply is None else "before the reply was complete"
             raise DeadlineExceeded(f"timeout_ms {request.timeout_ms} was over {where}") from error
 
-    async def _work(self, function: Callable[..., T], *values: Any) -> T:
-        """Call a function whose time grows with the request, on another thread."""
+    async def _in_worker(self, function: Callable[..., T], *values: Any) -> T:
+        """Call a function whose time grows with the request's size, on another thread."""
         return await asyncio.get_running_loop().run_in_executor(self.workers, function, *values)
 
-    async def _run(self, incoming: Incoming, plan: ReplyPlan, deadline: Deadline, admitted: Admitted, *, stream: bool) -> None:
-        outlet = incoming.outlet
+    async def _run(self, incoming: IncomingRequest, plan: ReplyPlan, deadline: Deadline, admitted: Admitted, *, stream: bool) -> None:
+        writer = incoming.writer
         sink: Sink = (
-            StreamSink(outlet.send_each, self.senders, plan.num_samples) if stream else JoiningSink(outlet.send_together, self.senders)
+            StreamSink(writer.send_each, self.senders, plan.num_samples) if stream else JoiningSink(writer.send_together, self.senders)
         )
         incoming.reply = Reply(
             incoming.name,
@@ -182,15 +181,16 @@ class Orchestrator:
         )
         await incoming.reply.run()
 
-    async def _command(self, incoming: Incoming, command: str) -> None:
-        """Tell the running request of that id."""
+    async def _obey(self, incoming: IncomingRequest, command: str) -> None:
+        """Apply the command to the running request with the same id, and answer it."""
         if self.config.transport == "bls":
             raise InvalidRequest(command, True, "nothing with transport bls, where a running request has a process of its own")
-        told = self._running.find(incoming.request_id, command)
+        target = self._running.find(incoming.request_id, command)
         if command == "cancel":
-            told.end()
+            target.end()
         else:
-            assert told.reply is not None
-            told.reply.answer_now()
-        done = Piece(event="done", result=json.dumps({"request_id": told.name, "num_told": 1}))
-        await asyncio.get_running_loop().run_in_executor(self.senders, incoming.outlet.send_each, [done], True)
+            assert target.reply is not None
+            target.reply.answer_now()
+        result: CommandResult = {"request_id": target.name, "num_told": 1}
+        done = OutputChunk(event="done", result=json.dumps(result))
+        await asyncio.get_running_loop().run_in_executor(self.senders, incoming.writer.send_each, [done], True)

@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Triton's response sender behind a lock, errors as Triton knows them, pieces of replies as tensors.
+"""Sends responses through Triton: a locked response sender, errors with Triton's codes, chunks of replies as tensors.
 
-Two facts make this module: sending after the final response is an error, and asking
-``is_cancelled()`` during or after it crashes the whole server (24.10, and by reading 26.07).
+The lock is needed because sending after the final response is an error, and calling ``is_cancelled()`` during or after it crashes
+the whole server (24.10, and by reading 26.07).
 """
 
 from __future__ import annotations
 
 import threading
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -17,7 +16,8 @@ import numpy.typing as npt
 import triton_python_backend_utils as pb_utils
 
 from budgetforce.errors import BudgetForceError, Cancelled, EngineUnavailable, InvalidRequest, Overloaded, Stopping
-from budgetforce.serving.sinks import Piece
+from budgetforce.serving.logs import ServerLog
+from budgetforce.serving.replies.sinks import OutputChunk
 
 # By name: the stub gives pb_utils its classes only after our modules are imported.
 _TRITON_CODES: dict[type[BudgetForceError], str] = {
@@ -30,7 +30,7 @@ _TRITON_CODES: dict[type[BudgetForceError], str] = {
 
 
 def request_id_of(request: pb_utils.InferenceRequest) -> str:
-    """The client's name for a request. Raises InvalidRequest for one that is no text."""
+    """Return the request's id. Raises InvalidRequest for an id that is not UTF-8."""
     try:
         return request.request_id()
     except UnicodeDecodeError as error:
@@ -38,7 +38,7 @@ def request_id_of(request: pb_utils.InferenceRequest) -> str:
 
 
 class ResponsePort:
-    """Where the responses of one request go. Safe to use from several threads."""
+    """Sends the responses of a request. Safe to use from several threads."""
 
     def __init__(self, sender: pb_utils.ResponseSender) -> None:
         self._sender = sender
@@ -46,15 +46,15 @@ class ResponsePort:
         self._closed = False
 
     def send(self, outputs: Mapping[str, npt.NDArray[Any]], *, final: bool = False) -> None:
-        """Send one response; nothing happens after the final one."""
+        """Send a response; does nothing after the final response."""
         self.send_tensors([pb_utils.Tensor(name, array) for name, array in outputs.items()], final=final)
 
     def send_tensors(self, tensors: list[pb_utils.Tensor], *, final: bool = False) -> None:
-        """The same, of tensors that are made already."""
+        """Send a response of tensors that already exist."""
         self._send(pb_utils.InferenceResponse(output_tensors=tensors), final)
 
     def fail(self, error: BudgetForceError, message: str | None = None) -> None:
-        """End the request with an error, in its own words or in others."""
+        """End the request with an error; ``message`` replaces the error's own text."""
         code = getattr(pb_utils.TritonError, _TRITON_CODES.get(type(error), "INTERNAL"))
         self._send(pb_utils.InferenceResponse(error=pb_utils.TritonError(message or str(error), code)), final=True)
 
@@ -63,7 +63,7 @@ class ResponsePort:
         self._send(None, final=True)
 
     def is_cancelled(self) -> bool:
-        """Whether the client has gone; False once the final response is out. A round trip: ask rarely."""
+        """Return whether the client has gone; False after the final response. Call it rarely: it is a round trip."""
         with self._lock:
             return not self._closed and self._sender.is_cancelled()
 
@@ -79,68 +79,72 @@ class ResponsePort:
             try:
                 self._sender.send(response, flags=flags)
             except Exception:
-                if final:  # what it holds cannot be sent, but that it is the end perhaps can
+                if final:  # the response cannot be sent, but its final flag perhaps can
                     self._sender.send(flags=flags)
                 raise
 
 
 def text_tensor(*texts: str) -> npt.NDArray[Any]:
-    """Strings as Triton wants them: BYTES [1, n]."""
+    """Return strings as a BYTES tensor [1, n]."""
     return np.array([[text.encode() for text in texts]], np.object_)
 
 
 def int32_tensor(*numbers: int) -> npt.NDArray[Any]:
-    """Numbers as INT32 [1, n]."""
+    """Return numbers as an INT32 tensor [1, n]."""
     return np.array([numbers], np.int32)
 
 
 class ReplyPort(ResponsePort):
-    """Sends pieces of replies: an ``Outlet`` of the orchestrator."""
+    """Sends the chunks of replies: the ``ResponseWriter`` of a request."""
 
-    def send_each(self, pieces: Sequence[Piece], final: bool) -> None:
-        """A response for each piece."""
-        for piece in pieces:
-            self.send_tensors(_tensors([piece]), final=final and piece is pieces[-1])
+    def __init__(self, sender: pb_utils.ResponseSender, log: ServerLog) -> None:
+        super().__init__(sender)
+        self._log = log
 
-    def send_together(self, pieces: Sequence[Piece], final: bool) -> None:
-        """One response, with an element for each piece: n samples make texts of shape [1, n]."""
-        self.send_tensors(_tensors(pieces), final=final)
+    def send_each(self, chunks: Sequence[OutputChunk], final: bool) -> None:
+        """Send a response for each chunk."""
+        for chunk in chunks:
+            self.send_tensors(_tensors([chunk]), final=final and chunk is chunks[-1])
+
+    def send_together(self, chunks: Sequence[OutputChunk], final: bool) -> None:
+        """Send a single response with an element for each chunk: n samples make texts of shape [1, n]."""
+        self.send_tensors(_tensors(chunks), final=final)
 
     def fail(self, error: BudgetForceError, message: str | None = None) -> None:
-        """End the request with an error; if that cannot be sent, at least end it."""
+        """End the request with an error; if the error cannot be sent, end it without."""
         try:
             super().fail(error, message)
-        except Exception:  # noqa: BLE001  # whatever it is, a client that waits for ever is worse
-            pb_utils.Logger.log_error(f"s1: an error could not be sent:\n{traceback.format_exc()}")
+        except Exception:  # noqa: BLE001  # whatever it is, a client that waits forever is worse
+            self._log.exception("an error could not be sent")
             self.close()
 
 
-def _tensors(pieces: Sequence[Piece]) -> list[pb_utils.Tensor]:
+def _tensors(chunks: Sequence[OutputChunk]) -> list[pb_utils.Tensor]:
     tensors = [
-        _text("text_output", *(piece.answer for piece in pieces)),
-        _text("thinking_output", *(piece.thinking for piece in pieces)),
-        pb_utils.Tensor("output_ids", int32_tensor(*(token_id for piece in pieces for token_id in piece.ids))),
-        _text("event", *(piece.event for piece in pieces)),
-        constants.of("index", tuple(piece.index for piece in pieces), int32_tensor),
+        _text("text_output", *(chunk.answer for chunk in chunks)),
+        _text("thinking_output", *(chunk.thinking for chunk in chunks)),
+        pb_utils.Tensor("output_ids", int32_tensor(*(token_id for chunk in chunks for token_id in chunk.ids))),
+        _text("event", *(chunk.event for chunk in chunks)),
+        constants.tensor("index", tuple(chunk.index for chunk in chunks), int32_tensor),
     ]
     for name in ("round", "result"):
-        told = [text for piece in pieces if (text := getattr(piece, name)) is not None]
-        if told:
-            tensors.append(pb_utils.Tensor(name, text_tensor(*told)))
+        texts = [text for chunk in chunks if (text := getattr(chunk, name)) is not None]
+        if texts:
+            tensors.append(pb_utils.Tensor(name, text_tensor(*texts)))
     return tensors
 
 
 class _Constants(threading.local):
-    """Tensors that many responses have: made, and put into shared memory, once. That halves what a response costs here.
+    """Cache of tensors that many responses contain. They are made and put into shared memory once, which halves a response's cost.
 
-    Each thread has its own: Triton puts a tensor into shared memory at its first send, without a lock.
+    Each thread has its own cache: Triton puts a tensor into shared memory at its first send, without a lock.
     """
 
     def __init__(self) -> None:
         self.tensors: dict[tuple[str, tuple[Any, ...]], pb_utils.Tensor] = {}
 
-    def of(self, name: str, values: tuple[Any, ...], make: Callable[..., npt.NDArray[Any]]) -> pb_utils.Tensor:
-        """There are few: events, sample indices, empty texts. Of many samples in one response there are more."""
+    def tensor(self, name: str, values: tuple[Any, ...], make: Callable[..., npt.NDArray[Any]]) -> pb_utils.Tensor:
+        """Return the tensor of ``values``, from the cache if it is a single value: events, sample indices and empty texts are few."""
         if len(values) > 1:
             return pb_utils.Tensor(name, make(*values))
         key = (name, values)
@@ -154,4 +158,4 @@ constants = _Constants()
 
 def _text(name: str, *texts: str) -> pb_utils.Tensor:
     is_constant = name == "event" or not any(texts)
-    return constants.of(name, texts, text_tensor) if is_constant else pb_utils.Tensor(name, text_tensor(*texts))
+    return constants.tensor(name, texts, text_tensor) if is_constant else pb_utils.Tensor(name, text_tensor(*texts))

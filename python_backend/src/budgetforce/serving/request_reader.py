@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Copies Triton's requests for the orchestrator, and refuses those with tensors that are too large, unknown parameters, or
-KServe's timeout and sequences.
+"""Copies Triton's requests for the orchestrator, and refuses oversized tensors, request parameters, and KServe's timeout and sequences.
 
-This happens on the one thread that Triton hands requests to, so it is quick; what takes time in
-proportion to a request is left to the orchestrator's workers.
+This runs on the only thread that Triton hands requests to, so it must be quick; work that grows with a request's size is left to the
+orchestrator's workers.
 """
 
 from __future__ import annotations
@@ -18,24 +17,26 @@ from typing import Any
 import triton_python_backend_utils as pb_utils
 
 from budgetforce.config import OrchestratorConfig
-from budgetforce.errors import ConfigError, InvalidRequest, shorten, unexpected_error
-from budgetforce.serving.bounds import Bounds, check_request_id
-from budgetforce.serving.incoming import Incoming, name_of
-from budgetforce.serving.parameters import refuse_parameters
+from budgetforce.errors import ConfigError, InvalidRequest, unexpected_error
+from budgetforce.serving.incoming import IncomingRequest, name_of
+from budgetforce.serving.logs import ServerLog
 from budgetforce.serving.ports import ReplyPort, request_id_of
+from budgetforce.serving.requests.bounds import Bounds, check_request_id
+from budgetforce.serving.requests.parameters import refuse_parameters
 
 SEQUENCE_FLAGS = 1 | 2  # TRITONSERVER_REQUEST_FLAG_SEQUENCE_START, _END
 
 
 class RequestReader:
-    """Reads requests of Triton."""
+    """Turns Triton's request objects into ``IncomingRequest``."""
 
-    def __init__(self, config: OrchestratorConfig, fields: Sequence[str]) -> None:
+    def __init__(self, config: OrchestratorConfig, fields: Sequence[str], log: ServerLog) -> None:
         """``fields``: the names of the model's input tensors.
 
         Raises ConfigError if ``forwarded_headers`` is not a regular expression.
         """
         self._fields = fields
+        self._log = log
         self._bounds = Bounds(max_text_bytes=config.max_text_bytes, max_words=config.max_words, max_words_bytes=config.max_words_bytes)
         try:
             self._forwarded = re.compile(config.forwarded_headers) if config.forwarded_headers else None
@@ -43,13 +44,13 @@ class RequestReader:
             allowed = f"a regular expression ({error})"
             raise ConfigError(f"parameter 'forwarded_headers': got '{config.forwarded_headers}', allowed: {allowed}") from error
 
-    def read(self, request: pb_utils.InferenceRequest) -> Incoming:
-        """Copy what is needed of a request, which does not outlive ``execute``. Whatever is wrong with it becomes its
-        ``refusal``: an exception here would lose the requests that Triton handed over with it.
+    def read(self, request: pb_utils.InferenceRequest) -> IncomingRequest:
+        """Copy everything that is needed of a request, which does not outlive ``execute``.
+
+        Any error becomes the ``refusal``: an exception here would lose the requests that Triton handed over in the same call.
         """
-        incoming = Incoming(
-            request_id=uuid.uuid4().hex, inputs={}, outlet=ReplyPort(request.get_response_sender()), arrived=time.monotonic()
-        )
+        writer = ReplyPort(request.get_response_sender(), self._log)
+        incoming = IncomingRequest(request_id=uuid.uuid4().hex, inputs={}, writer=writer, arrived=time.monotonic())
         try:
             request_id = request_id_of(request)
             check_request_id(name_of(request_id))
@@ -57,9 +58,9 @@ class RequestReader:
             self._check_beside_tensors(request, request_id)
             incoming.inputs = self._inputs(request)
         except InvalidRequest as refusal:
-            incoming.refusal = refusal.with_traceback(None)  # which leads to this frame, and so to the values and around in a circle
+            incoming.refusal = refusal.with_traceback(None)  # a traceback holds this frame: a reference circle with all the values
         except Exception:  # noqa: BLE001  # a bug of ours, or a tensor that Triton cannot hand over
-            pb_utils.Logger.log_error(f"s1: request {shorten(incoming.name)}:\n{traceback.format_exc()}")
+            incoming.traceback = traceback.format_exc()
             incoming.refusal = unexpected_error(incoming.name)
         return incoming
 
@@ -71,13 +72,13 @@ class RequestReader:
 
     def _check_beside_tensors(self, request: pb_utils.InferenceRequest, request_id: str) -> None:
         """Raise InvalidRequest for request parameters, a timeout or a sequence, which KServe's protocol and Triton's HTTP API
-        let a request have beside its tensors.
+        allow beside the tensors.
         """
         refuse_parameters(_parameters_of(request), self._fields, request_id=request_id, forwarded=self._forwarded)
         if request.timeout():
             raise InvalidRequest("timeout", request.timeout(), "nothing as a request parameter: timeout_ms is the field for it")
         if request.flags() & SEQUENCE_FLAGS or request.correlation_id():
-            raise InvalidRequest("sequence_id", request.correlation_id(), "nothing: this model knows no sequences of requests")
+            raise InvalidRequest("sequence_id", request.correlation_id(), "nothing: this model has no sequences of requests")
 
 
 def _parameters_of(request: pb_utils.InferenceRequest) -> str:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ids to text, a piece at a time, without ever splitting or inventing a character.
+"""Decodes a stream of ids to text without splitting or inventing a character.
 
-Works on bytes: every id of a byte-level BPE vocabulary stands for a fixed byte string, so
-the text of a stream is the UTF-8 decoding of the joined bytes, whatever the cuts. The cost
-of an id is the length of its own bytes; nothing is decoded twice.
+The decoder works on bytes: every id of a byte-level BPE vocabulary stands for a fixed byte string,
+so the text of a stream is the UTF-8 decoding of the joined bytes, however the stream is cut. An id
+costs the length of its own bytes; nothing is decoded twice.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from collections.abc import Iterable, Sequence
 
 
 class StreamDecoder:
-    """Turns one stream of ids into text; the pieces joined equal the decoding of all ids.
+    """Decodes a stream of ids; the joined pieces equal the decoding of all ids.
 
-    Bytes that are no UTF-8 become U+FFFD, as in the tokenizers library. An id that the
-    vocabulary does not hold has no bytes: it adds nothing and breaks nothing.
+    Bytes that are not UTF-8 become U+FFFD, as in the tokenizers library. An id outside the
+    vocabulary has no bytes and adds nothing.
     """
 
     def __init__(self, token_bytes: Sequence[bytes]) -> None:
@@ -24,11 +24,11 @@ class StreamDecoder:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def feed(self, ids: Iterable[int]) -> str:
-        """The text that ``ids`` complete; an unfinished character waits for its other bytes."""
+        """Return the text that ``ids`` complete; an unfinished character waits for its other bytes."""
         return self._decoder.decode(b"".join(self._bytes_of(token_id) for token_id in ids))
 
     def flush(self) -> str:
-        """What an unfinished character at the end of the stream becomes; the decoder starts anew."""
+        """End the stream: return the text of an unfinished character, and reset the decoder."""
         return self._decoder.decode(b"", final=True)
 
     def _bytes_of(self, token_id: int) -> bytes:

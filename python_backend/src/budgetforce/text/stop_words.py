@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stop words in streamed text: found across any cut, never shown, never half shown.
+"""Finds stop words in streamed text, across any cut, and shows no part of them.
 
-Of the words that end first in the text the longest counts, so that what is found and what is shown
-do not depend on how the text comes in pieces.
+The first word to end in the text counts; if several end at the same place, the longest. The result
+therefore does not depend on how the text is cut into pieces.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from collections.abc import Sequence
 
 
 class StopWords:
-    """Words, compiled into an automaton (Aho and Corasick, 1975): reading a character takes as long for a thousand as for one.
+    """Automaton that matches many words at once (Aho and Corasick, 1975); its speed does not depend on their number.
 
-    A state is the longest end of the text so far that begins a word. State 0 is none.
+    A state is the longest suffix of the text so far that is a prefix of a word. State 0 is the empty suffix.
 
     Attributes:
         words: the words, none of them empty.
@@ -23,9 +23,9 @@ class StopWords:
     def __init__(self, words: Sequence[str] = ()) -> None:
         self.words = tuple(words)
         self._next: dict[tuple[int, str], int] = {}
-        self._lengths = [0]  # of each state: how much text it is
-        self._shorter = [0]  # the state to fall back to: the longest end of it that begins a word, too
-        self._found = [0]  # the length of the longest word that ends with it; 0 = none does
+        self._lengths = [0]  # by state: length of its suffix
+        self._shorter = [0]  # by state: the state of its longest proper suffix that is a prefix of a word
+        self._found = [0]  # by state: length of the longest word that ends there; 0 = none
         for word in self.words:
             self._add(word)
         self._link()
@@ -34,17 +34,17 @@ class StopWords:
         return bool(self.words)
 
     def step(self, state: int, character: str) -> int:
-        """Return the state behind one more character."""
+        """Return the state after another character."""
         while state and (state, character) not in self._next:
             state = self._shorter[state]
         return self._next.get((state, character), 0)
 
     def found_at(self, state: int) -> int:
-        """Return the length of the longest word that ends here, 0 if none does."""
+        """Return the length of the longest word that ends in this state, 0 if none does."""
         return self._found[state]
 
     def begun_at(self, state: int) -> int:
-        """Return the length of the longest beginning of a word that ends here."""
+        """Return the length of this state's suffix: the longest beginning of a word."""
         return self._lengths[state]
 
     def _add(self, word: str) -> None:
@@ -59,7 +59,7 @@ class StopWords:
         self._found[state] = len(word)
 
     def _link(self) -> None:
-        """Find what each state falls back to, the shorter ones first."""
+        """Compute the fallback of each state, shorter states first."""
         children: dict[int, list[tuple[str, int]]] = {}
         for (state, character), following in self._next.items():
             children.setdefault(state, []).append((character, following))
@@ -74,10 +74,10 @@ class StopWords:
 
 
 class StopWordFilter:
-    """Passes text on, holding back just what could still become a stop word.
+    """Passes text through, holding back only text that could still become a stop word.
 
     Attributes:
-        found: the stop word that ended the text; None so far.
+        found: the stop word that ended the text; None until one is found.
     """
 
     def __init__(self, stop_words: StopWords) -> None:
@@ -87,7 +87,7 @@ class StopWordFilter:
         self._held = ""
 
     def feed(self, text: str, *, is_injected: bool = False) -> str:
-        """The part of the text that is safe to show; after a stop word, nothing. One may begin in injected text, but not end there."""
+        """Return the text that is safe to show; after a stop word, nothing. A stop word may begin in injected text, but not end there."""
         if self.found is not None:
             return ""
         whole = self._held + text
@@ -101,11 +101,11 @@ class StopWordFilter:
         return whole[:shown]
 
     def flush(self) -> str:
-        """What was held back: the text ended, so it was no stop word."""
+        """End the text: return the text held back, which is no stop word."""
         held, self._held, self._state = self._held, "", 0
         return held
 
     @property
     def num_held(self) -> int:
-        """Characters that are held back."""
+        """Return how many characters are held back."""
         return len(self._held)

@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Chat messages and texts to ids.
+"""Encodes chat messages and texts to ids.
 
-What a user writes can never become a control token: text is encoded by a copy of the
-tokenizer that knows no added tokens, and only the control tokens that the chat template
-itself wrote are turned into their ids. For text that spells no control token the result
-is id for id what transformers gives.
+Text of a user can never become a control token: a copy of the tokenizer without added tokens
+encodes it, and only control tokens that the chat template itself wrote get their ids. For text
+that spells no control token the result equals that of transformers, id for id.
 
-A text may be a megabyte long, and other requests' threads must run meanwhile: no step holds the
-GIL for longer than it takes to read the text once.
+A text may be a megabyte long while other requests' threads must run: no step holds the GIL for
+longer than a single pass over the text.
 """
 
 from __future__ import annotations
@@ -25,24 +24,24 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from budgetforce.errors import ConfigError, InvalidRequest
 
-# The end of a line, or of a sentence with what may close it: quotes, brackets, spaces.
+# The end of a line, or of a sentence with its closing quotes, brackets and spaces.
 _BOUNDARY = re.compile(r"""(\n|[.!?\u2026\u3002\uff01\uff1f]["'”’»)\]}*]*)[ \t]*$""")
-# Unicode's private use areas: no text means anything by them.
+# Unicode's private use areas: they have no meaning in any text.
 _PRIVATE_USE = (*range(0xE000, 0xF900), *range(0xF0000, 0xFFFFE), *range(0x100000, 0x10FFFE))
 
 
 class ChatTokenizer:
-    """A model's tokenizer. Safe to use from several threads.
+    """A model's tokenizer. Thread-safe.
 
     Attributes:
-        token_bytes: the bytes of every id, index = id.
-        line_break_bearing: the ids whose text ends in a line break.
-        boundary_bearing: the ids whose text ends a line or, as far as one token can tell, a sentence.
-        fragments: the bytes of the ids that hold no whole characters.
+        token_bytes: bytes of every id; the index is the id.
+        line_break_bearing: ids whose text ends in a line break.
+        boundary_bearing: ids whose text ends a line or, judged by the token alone, a sentence.
+        fragments: bytes of the ids that are not whole characters.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        """Raises ConfigError for a tokenizer that is no byte-level BPE or has no chat template."""
+        """Raise ConfigError for a tokenizer that is no byte-level BPE or has no chat template."""
         backend: Tokenizer = tokenizer.backend_tokenizer
         spec = json.loads(backend.to_str())
         if (spec.get("decoder") or {}).get("type") != "ByteLevel":
@@ -63,41 +62,41 @@ class ChatTokenizer:
 
     @classmethod
     def load(cls, path: Path) -> ChatTokenizer:
-        """Read a tokenizer folder. Raises ConfigError if there is none that can be used."""
+        """Read a tokenizer folder. Raises ConfigError if it holds no usable tokenizer."""
         try:
             return cls(AutoTokenizer.from_pretrained(str(path), local_files_only=True))
         except (OSError, ValueError, KeyError) as error:
             raise ConfigError(f"tokenizer: cannot load {path}: {str(error).splitlines()[0]}") from error
 
     def encode(self, text: str) -> tuple[int, ...]:
-        """The ids of a user's text; control tokens spelt in it stay text."""
+        """Return the ids of a user's text; control tokens spelt in it stay text."""
         return self._encode_each([text])[0]
 
     def fewest_tokens(self, texts: Sequence[str]) -> int:
-        """The number of tokens that the texts have at least. Encodes nothing: a megabyte takes milliseconds."""
+        """Return a lower bound on the texts' number of tokens, without encoding them: a megabyte takes milliseconds."""
         num_bytes = sum(len(text.encode()) for text in texts)
         num_words = sum(len(text.split()) for text in texts)
         return int(max(num_bytes / self._bytes_of_a_token, num_words / self._words_of_a_token))
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of ids; those that are no tokens have none."""
+        """Return the text of ids; ids outside the vocabulary have none."""
         table = self.token_bytes
         return b"".join(table[i] if 0 <= i < len(table) else b"" for i in ids).decode(errors="replace")
 
     def controls_in(self, text: str) -> list[str]:
-        """The control tokens that a text spells."""
+        """Return the control tokens that a text spells, in order."""
         return [control for _, control in self._find_controls(text)]
 
     def encode_marker(self, text: str) -> tuple[int, ...]:
-        """The ids of a text of ours, in which control tokens count."""
+        """Return the ids of a preset's text, in which spelt control tokens become control tokens."""
         return self._encode_around_controls(text)
 
     def encode_chat(self, messages: Sequence[Mapping[str, str]]) -> tuple[int, ...]:
-        """The ids of a chat, rendered by the model's template and open for the assistant's turn.
+        """Return the ids of a chat, rendered by the model's template up to the start of the assistant's turn.
 
-        Each message has ``role`` and ``content``. A control token spelt in a content is broken
-        by a guard character before the template sees it; the guard is taken out again after
-        the template's own control tokens have been found.
+        Each message has ``role`` and ``content``. A guard character splits control tokens that are
+        spelt in a content before the template sees them; it is removed again after the template's
+        own control tokens have been found.
 
         Raises InvalidRequest if the template refuses the messages.
         """
@@ -106,12 +105,14 @@ class ChatTokenizer:
         try:
             rendered = self._template.apply_chat_template(guarded, tokenize=False, add_generation_prompt=True)
         except TemplateError as error:
-            raise InvalidRequest("messages", [message["role"] for message in messages], f"what the chat template takes: {error}") from error
+            raise InvalidRequest(
+                "messages", [message["role"] for message in messages], f"messages that the template accepts: {error}"
+            ) from error
         assert isinstance(rendered, str)
         return self._encode_around_controls(rendered, guard)
 
     def _encode_each(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
-        """The ids of each text. Of the library's methods only those for batches let other threads run meanwhile."""
+        """Return the ids of each text. Only the library's batch methods release the GIL."""
         return [tuple(encoded.ids) for encoded in self._plain.encode_batch_fast(list(texts), add_special_tokens=False)]
 
     def _encode_around_controls(self, text: str, guard: str = "") -> tuple[int, ...]:
@@ -125,29 +126,29 @@ class ChatTokenizer:
         return tuple(ids)
 
     def _find_controls(self, text: str) -> Iterator[tuple[int, str]]:
-        """Yield where a control token stands and which, in order, the longest at each place.
+        """Yield position and text of each control token, in order; at each position the longest.
 
-        A search for one token at a time: a regular expression for all of them holds the GIL until it finds one.
+        Each token is searched separately: a regular expression for all tokens holds the GIL until it finds a match.
         """
         found = {control: text.find(control) for control in self._longest_first}
         while found := {control: start for control, start in found.items() if start >= 0}:
-            first = min(found, key=lambda control: found[control])  # of equal ones the longest, which stands before
+            first = min(found, key=lambda control: found[control])  # at equal positions the longest, which comes first
             end = found[first] + len(first)
             yield found[first], first
             found = {control: start if start >= end else text.find(control, end) for control, start in found.items()}
 
     def _break_controls(self, text: str, guard: str) -> str:
-        while spelt := [control for control in self._longest_first if control in text]:  # again: breaking one may leave an overlapping one
+        while spelt := [control for control in self._longest_first if control in text]:  # again: a split may leave an overlapping token
             for control in spelt:
                 text = text.replace(control, f"{control[0]}{guard}{control[1:]}")
         return text
 
 
 def _most_of_a_token(normalizer: Mapping[str, Any] | None, token_bytes: Sequence[bytes]) -> tuple[float, float]:
-    """How many bytes, and how many words or parts of words, a token stands for at most.
+    """Return the maximum number of bytes, and of words or parts of words, that a token stands for.
 
-    NFC makes three bytes of nine where it composes a Korean syllable, and shortens nothing further. What another
-    normalizer does is not known: then a token may stand for any number.
+    NFC shortens text at most threefold: it composes the nine bytes of a Korean syllable to three. The effect of other
+    normalizers is unknown: with them a token may stand for any number.
     """
     if normalizer is not None and normalizer["type"] != "NFC":
         return math.inf, math.inf
@@ -167,12 +168,12 @@ def _unused_character(texts: Sequence[str]) -> str:
     used = set().union(*texts)
     unused = next((chr(code) for code in _PRIVATE_USE if chr(code) not in used), None)
     if unused is None:
-        raise InvalidRequest("messages", "every private use character there is", "a text that leaves one of them out")
+        raise InvalidRequest("messages", "every private use character of Unicode", "a text that leaves at least one unused")
     return unused
 
 
 def _token_bytes(backend: Tokenizer) -> list[bytes]:
-    """The bytes of every id. A token with a character outside the byte alphabet stands for its own UTF-8."""
+    """Return the bytes of every id. A token with a character outside the byte alphabet stands for its own UTF-8."""
     byte_of = _byte_alphabet()
     table = [b""] * backend.get_vocab_size(with_added_tokens=True)
     for token, token_id in backend.get_vocab(with_added_tokens=True).items():
@@ -182,7 +183,7 @@ def _token_bytes(backend: Tokenizer) -> list[bytes]:
 
 
 def _byte_alphabet() -> dict[str, int]:
-    """GPT-2's printable character for each byte: itself if printable, else the next free one from U+0100 on."""
+    """Return the byte of each character of GPT-2's byte alphabet: printable bytes stand for themselves, the others for U+0100 on."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in printable]
     return {chr(byte): byte for byte in printable} | {chr(0x100 + i): byte for i, byte in enumerate(others)}

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tasks for lm-evaluation-harness: its YAML files, and what they call."""
+"""Tasks for lm-evaluation-harness: YAML files and the functions that they refer to."""

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the task files call: questions out of data, and grades. Importing this registers model ``s1-triton``."""
+"""Functions that the recipes' YAML files refer to: documents and metrics. Importing this registers model ``s1-triton``."""
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,27 +11,27 @@ from typing import Any
 import datasets
 
 from s1_client.evaluation import lm_eval_model
-from s1_client.evaluation._graders import grade
-from s1_client.evaluation._judge import Ungraded
 from s1_client.evaluation._samples import CUT
-from s1_client.evaluation._tasks import load_task
+from s1_client.evaluation.grading.graders import grade
+from s1_client.evaluation.grading.judge import Ungraded
+from s1_client.evaluation.tasks import arithmetic as bundled
 
 LETTERS = "ABCD"
-assert lm_eval_model.NAME  # imported for what it registers
+assert lm_eval_model.NAME  # the import registers the model
 
 
 def integer(doc: Mapping[str, Any], results: Sequence[str]) -> dict[str, float]:
-    """Metrics of a document whose answer is a whole number."""
+    """Return the metrics of a document whose answer is a whole number."""
     return _graded("integer", answer_of(doc), results)
 
 
 def letter(doc: Mapping[str, Any], results: Sequence[str]) -> dict[str, float]:
-    """Metrics of a document whose answer is the letter of a choice."""
+    """Return the metrics of a document whose answer is the letter of a choice."""
     return _graded("letter", answer_of(doc), results)
 
 
 def mathematics(doc: Mapping[str, Any], results: Sequence[str]) -> dict[str, float]:
-    """Metrics of a document whose answer is a formula, a number or a few words."""
+    """Return the metrics of a document whose answer is a formula, a number or a few words."""
     return _graded("math", answer_of(doc), results)
 
 
@@ -38,12 +39,12 @@ GRADED_BY = {integer: "integer", letter: "letter", mathematics: "math"}
 
 
 def answer_of(doc: Mapping[str, Any]) -> str:
-    """The reference of a document."""
+    """Return the expected answer of a document."""
     return str(next(doc[name] for name in ("answer", "Answer") if name in doc))
 
 
 def _graded(kind: str, reference: str, results: Sequence[str]) -> dict[str, float]:
-    """Whether the answer is right, and the tokens of its reply and whether it was cut, where the model tells them."""
+    """Return whether the answer is right and, for model ``s1-triton``, its token counts and whether it was cut."""
     [answer] = results
     found = {"exact_match": float(_is_right(kind, str(answer), reference))}
     if isinstance(answer, lm_eval_model.Answer):
@@ -54,7 +55,7 @@ def _graded(kind: str, reference: str, results: Sequence[str]) -> dict[str, floa
 
 
 def _is_right(kind: str, answer: str, reference: str) -> bool:
-    """An answer that nobody can grade is wrong, and ends no run; the log says why."""
+    """Return the grade; an answer that cannot be graded counts as wrong."""
     try:
         return grade(kind, answer, reference)
     except Ungraded:
@@ -62,18 +63,19 @@ def _is_right(kind: str, answer: str, reference: str) -> bool:
 
 
 def shuffled(docs: datasets.Dataset) -> datasets.Dataset:
-    """GPQA's choices in an order of their own for each question, the same in every run, and the letter of the right one."""
+    """Return GPQA with the choices of each question shuffled, the same in every run, and the letter of the right choice."""
     return docs.map(_shuffled)
 
 
 def _shuffled(doc: Mapping[str, Any]) -> dict[str, Any]:
     right, *wrong = (doc[name].strip() for name in ("Correct Answer", *(f"Incorrect Answer {number}" for number in (1, 2, 3))))
-    order = random.Random(doc["Question"]).sample(range(len(LETTERS)), len(LETTERS))  # noqa: S311  # no secret
+    order = random.Random(doc["Question"]).sample(range(len(LETTERS)), len(LETTERS))  # noqa: S311  # not a secret
     choices = [(right, *wrong)[place] for place in order]
     return {"choices": choices, "answer": LETTERS[order.index(0)]}
 
 
 def arithmetic(**_: Any) -> dict[str, datasets.Dataset]:
-    """The task that comes with the package, as data of lm-eval."""
-    questions = load_task("arithmetic").questions
-    return {"test": datasets.Dataset.from_list([{"id": one.id, "prompt": one.prompt, "answer": str(one.expected)} for one in questions])}
+    """Return the bundled task ``arithmetic`` as a data set of lm-eval."""
+    questions = map(json.loads, bundled.FILE.read_text(encoding="utf-8").splitlines())
+    documents = [{"id": question["id"], "prompt": question["prompt"], "answer": str(question["expected"])} for question in questions]
+    return {"test": datasets.Dataset.from_list(documents)}

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tasks that come with the package: questions of our own, and the scripts that made them."""
+"""Bundled tasks: files of questions, and the scripts that generate them."""

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The common part of the two clients' connections and streams: all that awaits nothing."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections import deque
+from typing import Any
+
+import grpc
+
+from s1_client._errors import AccessDenied, Cancelled, ConnectionFailed, S1Error
+from s1_client._exchange import Exchange, Running, reason
+from s1_client._settings import Settings
+from s1_client._types import Event
+from s1_client._wire import name_of
+from s1_client._wire.status import from_status
+
+PATIENCE_S = 2.0  # how long to wait for the server to end a request that it was told to cancel
+CANCELS_SAFELY = (2, 57)  # Triton 25.04: before, a stream that is cancelled while it flows may crash the server
+
+logger = logging.getLogger("s1_client")
+
+
+def open_channel(kind: Any, settings: Settings) -> Any:
+    """Return a channel of ``grpc`` or ``grpc.aio`` (``kind``). It connects with its first call."""
+    options = settings.channel_options()
+    if settings.tls is None:
+        return kind.insecure_channel(settings.address, options=options)
+    return kind.secure_channel(settings.address, grpc.ssl_channel_credentials(**settings.tls.read()), options=options)
+
+
+def version_of(text: str) -> tuple[int, ...]:
+    """Return (2, 51) for Triton's "2.51.0"; for any other text the version whose streams can simply be cancelled."""
+    parts = text.split(".")[:2]
+    return tuple(map(int, parts)) if len(parts) == 2 and all(part.isdigit() for part in parts) else CANCELS_SAFELY
+
+
+class BaseConnection:
+    """The state of a connection. It belongs to a client and to all clients that ``with_options`` made of it.
+
+    Attributes:
+        running: the requests that run on it.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.running = Running()
+        self._settings = settings
+        self._is_closed = False
+        self._is_up = False  # as far as responses and failures tell
+        self._version: tuple[int, ...] | None = None
+
+    def note_response(self) -> None:
+        """Take note that the server has responded."""
+        if not self._is_up:
+            self._is_up = True
+            logger.info("connected to %s%s", self._settings.address, "" if self._settings.tls is None else " with TLS")
+
+    def failure(self, error: Any, *, was_cancelled: bool = False) -> S1Error:
+        """Return the error that a ``grpc.RpcError`` stands for. ``was_cancelled``: this client cancelled its call."""
+        failure = from_status(error.code().name, error.details(), self._settings, was_cancelled=was_cancelled or self._is_closed)
+        if self._is_up and isinstance(failure, ConnectionFailed) and not isinstance(failure, AccessDenied):
+            self._is_up = False
+            logger.warning("connection to %s lost: %s", self._settings.address, reason(failure))
+        return failure
+
+    def _note_command(self, command: str, request_id: str) -> None:
+        logger.info("request %r: %s", name_of(request_id), command)
+
+    def _note_close(self) -> None:
+        self._is_closed = True
+        logger.debug("connection to %s closed by this client", self._settings.address)
+
+
+class BaseStream:
+    """The state of a reply that is being received.
+
+    Attributes:
+        request_id: the request's name.
+    """
+
+    _connection: Any
+    _was_cancelled: Any
+
+    def __init__(self, exchange: Exchange, model: str) -> None:
+        self.request_id = exchange.request_id
+        self._exchange = exchange
+        self._model = model
+        self._is_over = True  # until there is a call to end
+        self._answer_now_pending = False
+        self._received: deque[Event] = deque()  # events that were received and not returned yet
+
+    def _start(self) -> None:
+        try:
+            self._call = self._new_call()
+        except S1Error as error:
+            self._exchange.failure(error)
+            raise
+        self._connection.running.add(self._exchange)
+        self._is_over = False
+
+    def _new_call(self) -> Any:
+        return self._connection.stream(*self._exchange.attempt(time.monotonic()))
+
+    def _end(self) -> None:
+        self._is_over = True
+        self._connection.running.remove(self._exchange)
+
+    def _take(self, message: Any) -> None:
+        self._connection.note_response()
+        self._received.extend(self._exchange.take(message))
+
+    def _failure(self, error: Any) -> S1Error:
+        """Return the error that a ``grpc.RpcError`` of the call stands for."""
+        failure: S1Error = self._connection.failure(error, was_cancelled=self._was_cancelled.is_set())
+        return failure
+
+    def _delay_before_retry(self, error: S1Error) -> float:
+        """Return the seconds to wait before the next attempt. Raises the error if there is to be none."""
+        delay_s = self._exchange.retry_delay_s(error, time.monotonic(), random.random())  # noqa: S311  # no secret
+        if delay_s is None:
+            self._end()
+            raise self._exchange.failure(error)
+        return delay_s
+
+    def _retry_now(self, error: S1Error) -> None:
+        """Make the next attempt, or raise if the request was cancelled meanwhile, the time is over or the client is closed."""
+        try:
+            if self._was_cancelled.is_set():
+                raise Cancelled("the request was cancelled between two attempts")  # handled with the others below
+            self._call = self._new_call()
+        except S1Error as failure:
+            self._end()
+            raise self._exchange.failure(failure) from error
+
+    def _note_leaving(self) -> None:
+        logger.info("request %r: left before its end", self.request_id)

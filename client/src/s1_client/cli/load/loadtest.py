@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command ``s1 loadtest``: run a scenario against a server and write the record of the run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from s1_client import ServerNotReady
+from s1_client._settings import Settings
+from s1_client.cli.load.progress import LevelProgress
+from s1_client.cli.options import SectionedCommand, complete_from, server_options, settings_of
+from s1_client.cli.output import echo
+from s1_client.cli.server.queries import Server
+from s1_client.loadtest import _perf_analyzer, _scenario
+from s1_client.loadtest._counters import read_counters
+from s1_client.loadtest._perf_analyzer import Unsuitable
+from s1_client.loadtest._record import Run
+from s1_client.loadtest._roofline import Roofline
+from s1_client.loadtest._runner import LoadTest, run
+from s1_client.loadtest._scenario import Scenario
+from s1_client.loadtest._typed import Malformed
+from s1_client.loadtest._verdict import faults
+from s1_client.runs import Refused
+
+RECORD = "run.json"
+METRICS_PORT = 8002  # Triton's default
+Number = TypeVar("Number", int, float)
+
+
+def _numbers(kind: type[Number]) -> Callable[[click.Context, click.Parameter, str | None], tuple[Number, ...] | None]:
+    """Return a click callback that parses comma-separated numbers."""
+
+    def read(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[Number, ...] | None:
+        try:
+            return None if value is None else tuple(kind(part) for part in value.split(","))
+        except ValueError:
+            allowed = "numbers" if kind is float else "integers"
+            raise click.BadParameter(f"got {value!r}, allowed: {allowed} separated by commas", context, parameter) from None
+
+    return read
+
+
+def _list(context: click.Context, _parameter: click.Parameter, is_set: bool) -> None:
+    """Print the scenarios of this package and exit."""
+    if is_set:
+        for name, path in _scenario.shipped().items():
+            echo(f"{name:13} {_scenario.read(path).about}")
+        context.exit()
+
+
+@click.command(cls=SectionedCommand)
+@click.argument("scenario", shell_complete=complete_from(_scenario.shipped()))
+@click.option("--list", is_flag=True, is_eager=True, expose_value=False, callback=_list, help="list the scenarios of this package and exit")
+@click.option("--driver", type=click.Choice(["client", "perf_analyzer"]), default="client", show_default=True, help="who makes the load")
+@click.option("--perf-analyzer", "program", metavar="PATH", help="path of NVIDIA's perf_analyzer  [default: search PATH]")
+@click.option(
+    "--out", metavar="DIR", type=click.Path(file_okay=False, path_type=Path), help="folder of the record  [default: loadtest-SCENARIO-TIME]"
+)
+@click.option("--label", metavar="TEXT", help="name of the run in reports  [default: the scenario's name]")
+@click.option("--concurrency", metavar="N,N,…", callback=_numbers(int), help="run levels of N requests in flight instead of the scenario's")
+@click.option(
+    "--request-rate", metavar="X,X,…", callback=_numbers(float), help="run levels of X requests per second instead of the scenario's"
+)
+@click.option("--distribution", type=click.Choice(["constant", "poisson"]), help="distribution of the gaps at a request rate")
+@click.option("--requests", "num_requests", metavar="N", type=int, help="number of requests in each level")
+@click.option("--max-seconds", metavar="S", type=float, help="time limit of a level: no request starts later")
+@click.option("--seed", metavar="N", type=int, help="changes the prompts, so that no KV cache holds them from an earlier run")
+@click.option(
+    "--roofline",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="output of build/engine.py plan --json: adds the GPUs' upper bound to the report",
+)
+@click.option("--metrics-url", metavar="URL", help=f"the server's metrics  [default: port {METRICS_PORT} of its host, if it answers]")
+@server_options
+@click.pass_context
+def loadtest(context: click.Context, /, scenario: str, **parameters: Any) -> None:
+    """Run the load of SCENARIO against a server and check every reply. SCENARIO is a name (see --list) or a TOML file.
+
+    The times, token counts and faults of every request are written to DIR/run.json, which s1 report draws. A reply is correct if
+    it kept its budgets, its ledger adds up, and its streamed tokens match the ledger.
+
+    perf_analyzer stops at the first failed request, and cannot cancel a request or send it answer_now. Its input, export and
+    log are kept in DIR.
+
+    Exit codes: 0 the run passed, 1 a reply is incorrect or a request failed with an error that the scenario does not allow;
+    others as s1 ask.
+    """
+    if parameters["concurrency"] and parameters["request_rate"]:
+        raise click.UsageError("give either --concurrency or --request-rate, not both")
+    try:
+        name, loaded = _read(scenario)
+        test = _load_test(name, _changed(loaded, parameters), parameters)
+        record = _run(test)
+        (test.folder / RECORD).write_text(record.to_json(), encoding="utf-8")
+    except (Malformed, Unsuitable, OSError) as error:
+        raise Refused(str(error)) from error
+    context.exit(_print_verdict(record, test))
+
+
+def _read(scenario: str) -> tuple[str, Scenario]:
+    shipped, path = _scenario.shipped(), Path(scenario)
+    if scenario in shipped:
+        return scenario, _scenario.read(shipped[scenario])
+    if path.suffix != ".toml":
+        raise Refused(f"SCENARIO: got {scenario!r}, allowed: a TOML file, {', '.join(shipped)}")
+    return path.stem, _scenario.read(path)
+
+
+def _changed(scenario: Scenario, parameters: dict[str, Any]) -> Scenario:
+    names = ("concurrency", "request_rate", "distribution", "num_requests", "max_seconds")
+    if parameters["seed"] is not None:
+        scenario = replace(scenario, seed=parameters["seed"])
+    return scenario.with_load(**{name: parameters[name] for name in names if parameters[name] is not None})
+
+
+def _load_test(name: str, scenario: Scenario, parameters: dict[str, Any]) -> LoadTest:
+    settings = settings_of(parameters)
+    is_client = parameters["driver"] == "client"
+    if is_client and parameters["program"]:
+        raise click.UsageError("--perf-analyzer requires --driver perf_analyzer")
+    program = None if is_client else _perf_analyzer.find(parameters["program"])
+    metrics_url = _metrics_url(settings, parameters["metrics_url"])
+    folder = parameters["out"] or Path(f"loadtest-{name}-{time.strftime('%Y%m%d-%H%M%S')}")
+    folder.mkdir(parents=True, exist_ok=True)
+    if (folder / RECORD).exists():
+        raise Refused(f"{folder / RECORD}: already exists; give another --out")
+    return LoadTest(
+        scenario=scenario,
+        scenario_name=name,
+        settings=settings,
+        perf_analyzer=program,
+        metrics_url=metrics_url,
+        folder=folder,
+        label=parameters["label"] or name,
+        roofline=parameters["roofline"] and Roofline.of_plan(parameters["roofline"]),
+    )
+
+
+def _metrics_url(settings: Settings, given: str | None) -> str | None:
+    """Return the URL of the server's metrics; None if none is given and the default does not answer. Raises Refused."""
+    url = given or f"http://{settings.address.rpartition(':')[0]}:{METRICS_PORT}/metrics"
+    try:
+        read_counters(url)
+    except OSError as error:
+        if given:
+            raise Refused(f"--metrics-url: {given}: {error}") from error
+        echo(f"no metrics at {url}: the record will not contain the server's counters (see --metrics-url)", err=True)
+        return None
+    return url
+
+
+def _run(test: LoadTest) -> Run:
+    with closing(Server(test.settings)) as server, LevelProgress(test.scenario.stages) as progress:
+        if not server.has_ready(test.settings.model):
+            raise ServerNotReady(f"model '{test.settings.model}' is not ready")
+        return run(test, server, progress)
+
+
+def _print_verdict(record: Run, test: LoadTest) -> int:
+    """Print the faults and the path of the record, and return the exit code."""
+    found = faults(record, test.scenario.allowed_errors)
+    for fault in found:
+        echo(f"wrong: {fault}", err=True)
+    echo(f"{'did not pass' if found else 'passed'}; record: {test.folder / RECORD}")
+    return 1 if found else 0

@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Errors that end a run. Each message is a sentence for the user.
+
+RunError
+├── Refused      the input, the folder or the file of results does not fit; the message says what is allowed
+└── WriteFailed  the results could not be written, as on a full disk
+"""
+
+from __future__ import annotations
+
+
+class RunError(Exception):
+    """Base class of the errors that end a run."""
+
+
+class Refused(RunError):
+    """The request cannot be carried out as it stands; the message says what can."""
+
+
+class WriteFailed(RunError):
+    """The results could not be written."""

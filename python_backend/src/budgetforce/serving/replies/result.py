@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Builds the JSON of a sample's result from the core's ledger and the timing of its rounds. Independent of Triton."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from budgetforce.core import Ledger, RoundRecord
+from budgetforce.serving.result_schema import Effective, RoundReport, SampleResult, Usage
+
+
+@dataclass(slots=True)
+class RoundTrace:
+    """Measurements of a round's engine calls. ``kv_reused_blocks`` is the first call's."""
+
+    num_engine_calls: int = 0
+    num_outages: int = 0
+    kv_reused_blocks: int | None = None
+    gap_ms: float = 0.0
+    first_token_ms: float | None = None
+    engine_ms: float = 0.0
+
+
+def usage_report(ledger: Ledger) -> Usage:
+    """Return the token account of a sample, with the keys that clients see."""
+    return {
+        "num_prompt_tokens": ledger.prompt,
+        "num_output_ids": ledger.reply,
+        "num_thinking_tokens": ledger.thinking,
+        "num_thinking_sampled": ledger.thinking_sampled,
+        "num_thinking_injected": ledger.thinking_injected,
+        "num_grace_tokens": ledger.grace,
+        "num_answer_tokens": ledger.answer_sampled,
+        "num_answer_injected": ledger.answer_injected,
+        "num_terminators": ledger.terminators,
+        "num_dropped": ledger.dropped,
+        "num_ignored": ledger.num_ignored,
+    }
+
+
+def round_report(record: RoundRecord, trace: RoundTrace) -> RoundReport:
+    """Return the report of a round: the core's record and the measurements of its engine calls."""
+    return {
+        "phase": record.phase,
+        "num_prompt_tokens": record.num_prompt_tokens,
+        "num_sampled_tokens": record.num_sampled_tokens,
+        "num_dropped_tokens": record.num_dropped_tokens,
+        "ended_by": record.ended_by,
+        "terminator_id": record.terminator_id,
+        "refused_for": record.refused_for,
+        "injected_ids": record.injected_ids,
+        "num_engine_calls": trace.num_engine_calls,
+        "num_outages": trace.num_outages,
+        "kv_reused_blocks": trace.kv_reused_blocks,
+        "gap_ms": trace.gap_ms,
+        "first_token_ms": trace.first_token_ms,
+        "engine_ms": trace.engine_ms,
+    }
+
+
+def sample_result(
+    *,
+    request_id: str,
+    index: int,
+    ledger: Ledger,
+    traces: Sequence[RoundTrace],
+    stop_word: str | None,
+    effective: Effective,
+    total_ms: float,
+) -> SampleResult:
+    """Return the result of a sample that is complete."""
+    return {
+        "request_id": request_id,
+        "index": index,
+        "finish_reason": {"thinking": ledger.thinking_end, "answer": ledger.answer_end},
+        "stop_word": stop_word,
+        "usage": usage_report(ledger),
+        "effective": effective,
+        "rounds": [round_report(record, trace) for record, trace in zip(ledger.rounds, traces, strict=True)],
+        "engine_time_to_first_token_ms": next((trace.first_token_ms for trace in traces if trace.first_token_ms is not None), None),
+        "total_ms": total_ms,
+    }
+
+
+def ms_since(started: float) -> float:
+    """Return the milliseconds since ``started``, a reading of ``time.monotonic()``."""
+    return round((time.monotonic() - started) * 1e3, 3)

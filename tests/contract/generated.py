@@ -1,0 +1,306 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The generated parts of the pages: what stands between ``<!-- generated: NAME -->`` and ``<!-- end of generated -->``.
+
+Programs are shown as they are: ``<!-- file: PATH -->`` stands before a block of code that holds the file, its head (up to the
+first empty line) left out. ``<!-- output of: plan … -->`` stands before the output of ``build/engine.py``.
+``refresh.py`` writes all into the pages; test_docs.py compares.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, get_args, get_origin, get_type_hints
+
+import click
+
+from s1_client.cli.app import COMMANDS, s1
+
+ROOT = Path(__file__).resolve().parents[2]
+GENERATED = re.compile(r"<!-- generated: ([^>]+) -->\n(.*?)<!-- end of generated -->", re.S)
+PRINTED = re.compile(r"<!-- (output|refusal) of: (plan [^>]+|all --dry-run) -->\n```text\n(.*?)```\n", re.S)
+INCLUDED = re.compile(r"<!-- file: (\S+) -->\n```(\w+)\n(.*?)```\n", re.S)
+
+
+def pages() -> list[Path]:
+    """Every Markdown file of the project, as git knows them and beside them those that are new."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return sorted(path for path in {ROOT / name for name in listed.stdout.splitlines()} if path.is_file())
+
+
+def refreshed(text: str) -> str:
+    """The page with its generated parts as they should be."""
+    text = GENERATED.sub(lambda found: f"<!-- generated: {found[1]} -->\n{body(found[1])}<!-- end of generated -->", text)
+    text = PRINTED.sub(lambda found: f"<!-- {found[1]} of: {found[2]} -->\n```text\n{printed(*found.groups()[:2])}```\n", text)
+    return INCLUDED.sub(lambda found: f"<!-- file: {found[1]} -->\n```{found[2]}\n{program(found[1])}```\n", text)
+
+
+def body(name: str) -> str:
+    """The generated part of that name, with a line break at its end, and before a heading an empty line."""
+    kind, _, argument = name.partition(": ")
+    made: str = PARTS[kind](argument) if argument else PARTS[kind]()
+    return f"{made.rstrip()}\n" if not made.startswith("#") else f"\n{made.rstrip()}\n"
+
+
+def program(path: str) -> str:
+    """A file without its head: licence and docstring."""
+    return (ROOT / path).read_text().partition("\n\n")[2].lstrip("\n")
+
+
+def printed(kind: str, arguments: str) -> str:
+    """What ``build/engine.py`` prints with these arguments, or why it refuses; commands as they are inside the image."""
+    from budgetforce.building.__main__ import main
+
+    places = ["--work", "/work", "--model-repository", "/s1/model_repository", "--engine-path", "/engine"]
+    command, *options = arguments.split()
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as error:
+        main([command, *(places if command == "all" else []), *options])
+    return (out.getvalue() if kind == "output" else error.getvalue().lstrip("\n")).replace(sys.executable, "python3")
+
+
+# --- the command line --------------------------------------------------------------------------
+
+
+def command_page(name: str) -> str:
+    """Usage, description and own options of a command, and a line about the options that it shares with others."""
+    command = _command(name)
+    context = click.Context(command, info_name=f"s1 {name}", terminal_width=100)
+    usage = command.get_usage(context).removeprefix("Usage: ")
+    parts = [f"```text\n{usage}\n```", _paragraphs(command.help or "")]
+    own = [option for option in _options(command) if _section(option) is None]
+    if own:
+        parts.append(f"| option | meaning |\n|---|---|\n{_rows(own, context)}")
+    return "\n\n".join([*parts, _shared_by(command)]).rstrip()
+
+
+def launcher_help() -> str:
+    """``s1 serve --help``, which is the launcher's, in a process of its own."""
+    command = [sys.executable, "-m", "s1_client", "serve", "--help"]
+    shown = subprocess.run(command, env={**os.environ, "COLUMNS": "100"}, capture_output=True, text=True, check=True).stdout
+    return f"```text\n{shown}```"
+
+
+def command_list() -> str:
+    """A line for each command, with a link to its page."""
+    return "\n".join(
+        ["| command | what it does |", "|---|---|", *(f"| [`s1 {name}`]({name}.md) | {text} |" for name, text in COMMANDS.items())]
+    )
+
+
+def shared_options() -> str:
+    """The options that several commands have, a table for each section, and who takes them."""
+    users = {name: {option.name: option for option in _options(_command(name)) if _section(option)} for name in COMMANDS}
+    sections: dict[str, dict[str, click.Option]] = {}
+    for options in users.values():
+        for option in options.values():
+            sections.setdefault(_section(option) or "", {}).setdefault(str(option.name), option)
+    return "\n\n".join(_section_table(title, options, users) for title, options in sections.items())
+
+
+def _section_table(title: str, options: dict[str, click.Option], users: dict[str, Any]) -> str:
+    takers = [name for name in COMMANDS if options.keys() & users[name].keys()]
+    context = click.Context(_command(takers[0]), info_name="s1", terminal_width=100)
+    without = {name: [taker for taker in takers if name not in users[taker]] for name in options}
+    notes = {name: f" (not `s1 {'`, `s1 '.join(missing)}`)" for name, missing in without.items() if missing}
+    rows = "\n".join(_row(option, context, notes.get(name, "")) for name, option in options.items())
+    taken = ", ".join(f"[`s1 {name}`]({name}.md)" for name in takers)
+    return f"### {title}\n\nTaken by {taken}.\n\n| option | meaning |\n|---|---|\n{rows}"
+
+
+def _shared_by(command: click.Command) -> str:
+    """A sentence that names the sections of shared options."""
+    titles = list(dict.fromkeys(title for option in _options(command) if (title := _section(option))))
+    if not titles:
+        return ""
+    links = ", ".join(f"[{title.lower()}](README.md#{title.lower().replace(' ', '-')})" for title in titles)
+    return f"It also takes [shared options](README.md#shared-options): {links}."
+
+
+def _command(name: str) -> click.Command:
+    command = s1.get_command(click.Context(s1, info_name="s1"), name)
+    assert command is not None, name
+    return command
+
+
+def _options(command: click.Command) -> Iterator[click.Option]:
+    return (option for option in command.params if isinstance(option, click.Option))
+
+
+def _section(option: click.Option) -> str | None:
+    """The section that a shared option belongs to; None for an option of one command."""
+    section: str = getattr(option, "section", "Options")
+    return None if section == "Options" else section
+
+
+def _rows(options: list[click.Option], context: click.Context) -> str:
+    return "\n".join(_row(option, context) for option in options)
+
+
+def _row(option: click.Option, context: click.Context, note: str = "") -> str:
+    record = option.get_help_record(context)
+    assert record is not None, option.name
+    names, meaning = (" ".join(text.split()).replace("|", "\\|") for text in record)
+    return f"| `{names}` | {meaning}{note} |"
+
+
+def _paragraphs(text: str) -> str:
+    """A docstring's paragraphs, each on one line; an angle bracket would begin a tag."""
+    paragraphs = re.split(r"\n\s*\n", text.replace("\b", "").strip())
+    return "\n\n".join(" ".join(part.split()).replace("<", "&lt;") for part in paragraphs)
+
+
+def chat_help() -> str:
+    """The commands of a chat, as its /help lists them."""
+    from s1_client.cli.reply.session import Session
+
+    return f"```text\n{Session({}, None).run_command('/help')}\n```"  # type: ignore[arg-type]  # it sends nothing
+
+
+# --- saved runs --------------------------------------------------------------------------------
+
+
+def report_terms() -> str:
+    """What each figure of a load test's report means."""
+    from s1_client.loadtest._metric_definitions import TERMS
+
+    rows = (f"| {term.title}{f', {term.unit}' if term.unit else ''} | {term.definition} |" for term in TERMS.values())
+    return "\n".join(["| figure | meaning |", "|---|---|", *rows])
+
+
+def evaluation_output() -> str:
+    """What `s1 eval` prints of the saved evaluation, but for its last line."""
+    from s1_client.cli.evaluate.tables import report_parts
+
+    return _printed(report_parts(saved_report("evaluation")))
+
+
+def sweep_output() -> str:
+    """What `s1 sweep` prints of the saved sweep, but for its last line."""
+    from s1_client.cli.evaluate.tables import grid
+
+    report = saved_report("arithmetic")
+    return _printed([grid(report), *report.effects])
+
+
+def saved_report(name: str) -> Any:
+    """Return the report of the saved evaluation or sweep of that name."""
+    from s1_client.evaluation import report_of
+
+    return report_of((ROOT / f"client/examples/{name}/summary.json").read_text())
+
+
+def _printed(parts: Any) -> str:
+    from rich.console import Console
+
+    console = Console(file=io.StringIO(), width=80)
+    for part in parts:
+        console.print(part, soft_wrap=isinstance(part, str), highlight=False, markup=False)
+    lines = (line.rstrip() for line in console.file.getvalue().splitlines())  # type: ignore[attr-defined]
+    return "```text\n" + "".join(f"{line}\n" for line in lines) + "```"
+
+
+def chain_figures() -> str:
+    """The chain beside the bare library, as saved."""
+    from benchmarks import chain_throughput
+
+    rows = json.loads((ROOT / "tests/benchmarks/chain_throughput.json").read_text())
+    return "\n".join([chain_throughput.HEAD, *(chain_throughput.line(row) for row in rows)])
+
+
+def peer_figures() -> str:
+    """Budget forcing in other ways, as saved."""
+    from benchmarks import peer_table
+
+    return peer_table.report(json.loads((ROOT / "tests/benchmarks/peers.json").read_text()))
+
+
+def orchestration_figures() -> str:
+    """What the orchestration costs, as saved."""
+    from benchmarks import orchestration
+
+    return orchestration.table(json.loads((ROOT / "tests/benchmarks/orchestration.json").read_text())["rows"])
+
+
+# --- the code ------------------------------------------------------------------------------------
+
+
+def state_diagram() -> str:
+    """The core's table of states."""
+    from budgetforce.core.states import mermaid
+
+    return f"```mermaid\n{mermaid()}\n```"
+
+
+def request_fields() -> str:
+    """The table of request fields: types, allowed values and meanings."""
+    from s1_client._fields import FIELDS
+
+    rows = []
+    for field in FIELDS.values():
+        twin = field.name.removeprefix("thinking_")
+        meaning = field.help or f"the same as `{twin}`, for the thinking alone (default: that of the answer)"
+        kind = {"BYTES": "STRING"}.get(field.datatype, field.datatype) + ("[]" if field.is_list else "")
+        allowed = re.sub(r"^(any value|one of |an integer |a number )| \(.*\)$", "", field.allowed)
+        rows.append(f"| `{field.name}` | {kind} | {allowed} | {meaning} |")
+    return "\n".join(["| field | type | allowed | meaning |", "|---|---|---|---|", *rows])
+
+
+def result_keys(schema: str) -> str:
+    """The keys of a part of the result, as the server's schema has them."""
+    from budgetforce.serving import result_schema
+
+    kind = getattr(result_schema, schema)
+    types, meanings = get_type_hints(kind), result_schema.meanings(kind)
+    rows = [f"| `{key}` | {_json_type(types[key])} | {meaning} |" for key, meaning in meanings.items()]
+    return "\n".join(["| key | type | meaning |", "|---|---|---|", *rows])
+
+
+def _json_type(kind: Any) -> str:
+    """The JSON type of an annotation, in words."""
+    if isinstance(kind, UnionType):
+        return " or ".join(_json_type(part) for part in get_args(kind))
+    if get_origin(kind) in (list, Sequence):
+        return f"list of {_json_type(get_args(kind)[0])}s"
+    return {int: "integer", float: "number", str: "string", NoneType: "null"}.get(kind, "object")
+
+
+def modules(folder: str) -> str:
+    """A line for each module of a package: the first sentence of its docstring."""
+    paths = sorted((ROOT / folder).rglob("*.py"), key=lambda path: (path.parent.parts, path.name != "__init__.py", path.name))
+    described = {path: " ".join((ast.get_docstring(ast.parse(path.read_text())) or "").split("\n\n")[0].split()) for path in paths}
+    rows = [f"| `{path.relative_to(ROOT / folder)}` | {_sentence(text)} |" for path, text in described.items() if text]
+    return "\n".join(["| module | what it does |", "|---|---|", *rows])
+
+
+def _sentence(text: str) -> str:
+    return re.split(r"(?<=\.) (?=[A-Z`])", text)[0].replace("``", "`").replace("|", "\\|")
+
+
+PARTS: dict[str, Callable[..., str]] = {
+    "command": command_page,
+    "launcher": launcher_help,
+    "commands": command_list,
+    "shared options": shared_options,
+    "chat help": chat_help,
+    "terms of s1 report": report_terms,
+    "output of s1 eval": evaluation_output,
+    "output of s1 sweep": sweep_output,
+    "chain figures": chain_figures,
+    "peer figures": peer_figures,
+    "orchestration figures": orchestration_figures,
+    "state diagram": state_diagram,
+    "request fields": request_fields,
+    "modules": modules,
+    "result keys": result_keys,
+}
