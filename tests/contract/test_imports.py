@@ -3,6 +3,7 @@
 
 import ast
 import sys
+from graphlib import TopologicalSorter
 
 import pytest
 
@@ -202,6 +203,14 @@ def test_a_circle_and_a_forbidden_import_are_found(tmp_path):
     bad = tmp_path / "bad.py"
     bad.write_text("def late():\n    from s1_client.cli.output import echo\n")
     assert forbidden(bad, FORBIDDEN[f"{CLIENT}/evaluation"]) == ["bad.py: s1_client.cli.output"]
+
+
+@pytest.mark.parametrize("where", [SERVER, CLIENT])
+def test_no_modules_import_each_other_in_a_circle(root, where):
+    """CycleError names the circle. A package's __init__.py only gathers names and is left out."""
+    source = (root / where).parent
+    paths = {".".join(path.relative_to(source).with_suffix("").parts): path for path in files(root, where) if path.name != "__init__.py"}
+    TopologicalSorter({name: paths.keys() & set(imported_names(path)) for name, path in paths.items()}).prepare()
 
 
 def test_nothing_of_ours_imports_the_tests(root):

@@ -110,7 +110,10 @@ def test_advice_is_the_likely_port(found, has_tls, advice, monkeypatch):
 def test_commands_say_which_port_it_is():
     with ExitStack() as stack:
         web, wanted = stack.enter_context(http({"/v2": (200, V2)})), stack.enter_context(with_tls(mutual=False)).url
-        for address, advice in ((web, f"{web} is Triton's HTTP port; gRPC"), (wanted, f"{wanted} requires TLS: --url grpcs://{wanted}")):
+        for address, advice in (
+            (web, f"{web} is Triton's HTTP port; Triton's gRPC port is 8001"),
+            (wanted, f"{wanted} requires TLS: --url grpcs://{wanted}"),
+        ):
             failed = call("ask", "hi", "--url", address, "--max-retries", "0", code=3)
             assert failed.stderr.splitlines()[0].startswith(f"s1: {address} closed the connection: it is not Triton's gRPC port")
             assert failed.stderr.splitlines()[1].startswith(f"    -> {advice}")

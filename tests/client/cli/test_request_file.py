@@ -66,7 +66,7 @@ def test_blank_lines_ask_nothing_and_count_as_lines():
         (b"[" * 100_000, "not JSON: nested too deeply"),
         (b'{"prompt": "why", "top_p": NaN}', "not JSON: NaN is no number there"),
         (b'{"prompt": "why", "prompt": "how"}', "key 'prompt' is there twice"),
-        ([], "got [], allowed: a JSON object, or a string, the prompt"),
+        ([], "got [], allowed: a JSON object, or a string (the prompt)"),
         (17, "got 17, allowed"),
         (None, "got null, allowed"),
         ({}, "neither 'prompt' nor 'messages'"),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Records of runs for tests, by the fields that a test is about."""
+"""Build records of runs for tests from the fields that matter to a test."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from s1_client.loadtest._record import Latencies, Level, Machine, Request, Run
 
 
 def request(**values: Any) -> Request:
-    """A request that was answered: 4 tokens of thinking with one refused end, 2 of the answer."""
+    """Return a complete request: 4 tokens of thinking with one refused end, 2 tokens of the answer."""
     usual: dict[str, Any] = {
         "work": "thought",
         "prompt": 0,
@@ -40,13 +40,13 @@ def request(**values: Any) -> Request:
 
 
 def level(*requests: Request, **values: Any) -> Level:
-    """Two requests at once."""
+    """Return a level of concurrency 2."""
     usual: dict[str, Any] = {"mode": "concurrency", "value": 2.0, "distribution": None, "duration_s": 1.0, "num_warmup": 0}
     return Level(**{**usual, "requests": requests, **values})
 
 
 def run(*levels: Level, **values: Any) -> Run:
-    """A run of our own driver."""
+    """Return a run of the client's own driver."""
     usual: dict[str, Any] = {
         "label": "before",
         "started_at": "2026-01-02T03:04:05+00:00",

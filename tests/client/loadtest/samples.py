@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Records of whole runs, for what is computed of them."""
+"""Build records of whole runs with realistic figures."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["failed", "level", "random_level", "request", "run"]
 
 
 def request(number=0, **changes):
-    """A good one: a first token after 100 ms, 100 tokens of thinking, one refused end, 20 tokens of the answer; 5 were put in."""
+    """Return a good request: first token after 100 ms, 100 tokens of thinking (5 injected), one refused end, 20 of the answer."""
     made = {
         "start_s": float(number),
         "sent_s": float(number),
@@ -34,26 +34,26 @@ def request(number=0, **changes):
 
 
 def failed(number=0, end="Overloaded", **changes):
-    """One that was refused after 5 ms."""
+    """Return a request that was rejected after 5 ms."""
     nothing = dict.fromkeys(("time_to_first_token_ms", "time_to_first_answer_token_ms", "thinking_end", "answer_end", "answer_gap_ms"))
     none = dict.fromkeys(("num_thinking_tokens", "num_answer_tokens", "num_injected_tokens"), 0)
     empty = {"inter_token_latencies_ms": Latencies(), "ignore_costs_ms": (), "round_gaps_ms": ()}
-    said = {"end": end, "message": "too many requests", "request_latency_ms": 5.0}
-    return request(number, **{**nothing, **none, **empty, **said, **changes})
+    error = {"end": end, "message": "too many requests", "request_latency_ms": 5.0}
+    return request(number, **{**nothing, **none, **empty, **error, **changes})
 
 
 def level(*requests, **changes):
-    """Four at once."""
+    """Return a level of concurrency 4."""
     return records.level(*requests, **{"value": 4.0, "duration_s": 10.0, **changes})
 
 
 def random_level(seed, num_requests=200, *, slower=1.0, concurrency=4, **changes):
-    """As a server would have it: the load drifts, so that neighbours are alike, and each request differs a little."""
+    """Return a realistic level: the load drifts, so that neighbouring requests are correlated, and each request has noise."""
     random = np.random.default_rng(seed)
     drift = np.convolve(random.normal(0, 0.1, num_requests + concurrency - 1), np.ones(concurrency) / concurrency, mode="valid")
     factors = slower * np.exp(drift + random.normal(0, 0.05, num_requests))
     requests = [_scaled(number, float(factor), random) for number, factor in enumerate(factors)]
-    duration_s = sum(one.request_latency_ms for one in requests) / 1e3 / concurrency
+    duration_s = sum(entry.request_latency_ms for entry in requests) / 1e3 / concurrency
     return level(*requests, **{"value": float(concurrency), "duration_s": duration_s, **changes})
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Scenarios for tests, by the values that a test is about."""
+"""Build scenarios for tests from the values that matter to a test."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ LOAD = {"concurrency": [2], "num_requests": 4, "max_seconds": 20}
 
 
 def data(*, work: Any = None, load: Any = None, **values: Any) -> dict[str, Any]:
-    """As it comes from a file: one kind of work and one level, with these values changed."""
+    """Return the data of a scenario file: one kind of work and one level, with changed values."""
     return {"about": "a test", "work": [{**THOUGHT, **(work or {})}], "load": [{**LOAD, **(load or {})}], **values}
 
 
 def scenario(**values: Any) -> Scenario:
-    """See ``data``."""
+    """Return the scenario of ``data(**values)``."""
     return decode(Scenario, data(**values))
 
 
 def job(**work: Any) -> Job:
-    """A request of such work."""
+    """Return a request of work with changed values."""
     return Job(number=0, work=scenario(work=work).work[0], prompt="Exercise 0.1.1. Why?")
 
 
 def at_rate(*rates: float, **rest: Any) -> dict[str, Any]:
-    """The load of these levels."""
+    """Return the values of a load at request rates."""
     return {"concurrency": [], "request_rate": list(rates), **rest}

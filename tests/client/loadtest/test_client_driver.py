@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Our own driver against the fake server. (Against Triton: tests/server/test_loadtest.py.)"""
+"""The client's own driver against the fake server. (Against Triton: tests/server/test_loadtest.py.)"""
 
 import pytest
 
@@ -25,11 +25,11 @@ def server(fake):
 
 
 def drive(server, ended=lambda _: None, **values):
-    what = scenario(**values)
-    return run_stage(Settings(address=server.url), what, what.stages[0], ended)
+    driven = scenario(**values)
+    return run_stage(Settings(address=server.url), driven, driven.stages[0], ended)
 
 
-def test_a_closed_loop_makes_so_many_requests_and_has_so_many_clients(server):
+def test_a_closed_loop_sends_all_requests_with_its_number_of_clients(server):
     told = []
     seen = drive(server, told.append, load={"num_requests": 6, "concurrency": [2]})
     assert [one.job.number for one in seen] == list(range(6)) and len(told) == 6
@@ -38,7 +38,7 @@ def test_a_closed_loop_makes_so_many_requests_and_has_so_many_clients(server):
     assert seen[1].sent_s < seen[0].ended_s
 
 
-def test_an_open_loop_waits_for_nobody_and_counts_from_the_schedule(server):
+def test_an_open_loop_does_not_wait_and_counts_from_the_schedule(server):
     server.will_say(start_delay_s=2.0)  # whichever request the server reads first
     seen = drive(server, load=at_rate(100, num_requests=5))
     assert [round(one.due_s, 9) for one in seen] == [0, 0.01, 0.02, 0.03, 0.04]
@@ -48,7 +48,7 @@ def test_an_open_loop_waits_for_nobody_and_counts_from_the_schedule(server):
         assert request_of(one, 32).request_latency_ms == pytest.approx((one.ended_s - one.due_s) * 1e3)
 
 
-def test_an_error_is_an_observation_and_nothing_is_tried_again(server):
+def test_an_error_is_an_observation_and_nothing_is_retried(server):
     server.will_say(error=Overloaded("full", retry_after_s=0.01))
     server.will_say(error=EngineFailed("broke"), error_after=3)
     first, second, *others = drive(server, load={"concurrency": [1]})
@@ -68,7 +68,7 @@ def test_a_request_has_the_scenarios_deadline(server):
     assert type(one.error).__name__ == "DeadlineExceeded"
 
 
-def test_requests_are_cancelled_and_told_to_answer_when_so_much_has_come(server):
+def test_requests_are_cancelled_or_hurried_after_the_given_tokens(server):
     server.says(thinking="one two three " * 50, token_delay_s=0.005)
     options = {"max_thinking_tokens": 200, "num_ignore": 0, "max_tokens": 4}
     left = drive(server, work={"cancel_after_tokens": 3, "options": options})
@@ -78,7 +78,7 @@ def test_requests_are_cancelled_and_told_to_answer_when_so_much_has_come(server)
     assert all(request_of(one, 32).checks == () for one in hurried)
 
 
-def test_warm_up_is_not_seen_and_asks_other_questions(server):
+def test_warm_up_is_not_measured_and_has_other_prompts(server):
     seen = drive(server, load={"num_warmup": 3})
     assert len(seen) == 4 and len(server.requests) == 7
     assert len({asked.prompt for asked in server.requests}) == 7
@@ -98,7 +98,7 @@ def test_a_server_that_goes_away_fails_each_request():
     assert {type(one.error) for one in seen} == {ConnectionFailed} and len(seen) == 4
 
 
-def test_a_reply_may_be_asked_for_in_one_piece(server):
+def test_a_request_without_streaming(server):
     """The fake server sends a stream all the same, which is noticed."""
     seen = drive(server, work={"stream": False})
     assert all(isinstance(one.messages[-1][1], Done) for one in seen)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two runs side by side: a planted difference is found, and none is found where there is none."""
+"""Comparing two runs: a planted difference is found, and no difference where there is none."""
 
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ SLO = Slo(time_to_first_token_ms=2000.0, time_per_output_token_ms=200.0)
 
 
 def ratios(before, after, slo=SLO, **rest):
-    """By name and statistic."""
+    """Return the ratios of two levels by name and statistic."""
     return {(one.name, one.statistic): one for one in compare(run(before), run(after), slo, **rest)}
 
 
@@ -26,7 +26,7 @@ def test_a_planted_ratio_is_found():
     assert 1 / 1.6 < flow.low < flow.high < 1 / 1.4 and flow.verdict == "lower"
 
 
-def test_one_run_is_not_told_apart_from_itself_nor_its_halves_from_each_other():
+def test_a_run_is_indistinguishable_from_itself_and_so_are_its_halves():
     whole = random_level(3, 400)
     first, second = replace(whole, requests=whole.requests[:200]), replace(whole, requests=whole.requests[200:])
     first, second = (replace(half, duration_s=half_s(half)) for half in (first, second))
@@ -38,8 +38,8 @@ def half_s(one):
     return sum(request.request_latency_ms for request in one.requests) / 1e3 / one.value
 
 
-def test_an_interval_misses_the_truth_about_as_often_as_it_says():
-    """80 pairs of equal servers whose neighbours are alike: 5% would be 4."""
+def test_an_interval_misses_the_true_ratio_about_as_often_as_it_claims():
+    """80 pairs of equal servers with correlated neighbours: 5% would be 4."""
     pairs = ((random_level(seed, 60), random_level(1000 + seed, 60)) for seed in range(80))
     found = [ratios(*pair)["request_latency_ms", "p50"].verdict for pair in pairs]
     assert 80 - found.count("indistinguishable") <= 10
@@ -50,13 +50,13 @@ def test_equal_seeds_give_equal_intervals():
     assert ratios(*pair) == ratios(*pair, seed=0) != ratios(*pair, seed=1)
 
 
-def test_ratios_are_of_what_is_shown():
+def test_ratios_are_those_of_the_shown_figures():
     few = MIN_REQUESTS
     found = ratios(level(*[request()] * few), level(*[request(request_latency_ms=2580.0)] * few))["request_latency_ms", "p50"]
     assert (found.before, found.after, found.ratio, found.num_before) == (1290.0, 2580.0, 2.0, few)
 
 
-def test_percentiles_are_the_summarys():
+def test_percentiles_equal_those_of_the_summary():
     before = random_level(1, 150)
     found, spread = ratios(before, before), summarise_level(before, SLO).metrics["request_latency_ms"]
     assert found["request_latency_ms", "p50"].before == pytest.approx(spread.p50)
@@ -68,14 +68,14 @@ def test_with_few_requests_there_is_a_ratio_and_no_interval():
     assert found.ratio > 8 and found.low is None and found.verdict == "too few"
 
 
-def test_levels_and_figures_that_only_one_run_has_are_left_out():
+def test_levels_and_figures_of_a_single_run_are_left_out():
     assert ratios(random_level(1), random_level(1, value=8.0)) == {}
     unary = level(*[request(time_to_first_token_ms=None)] * 30)
     assert ("time_to_first_token_ms", "p50") not in ratios(random_level(1), unary)
     assert ratios(level(failed()), random_level(1)).keys() == {("share_good", "mean")}
 
 
-def test_at_a_rate_throughput_is_what_was_asked_for():
+def test_at_a_rate_throughput_is_not_compared():
     pair = (random_level(seed, mode="request_rate", distribution="poisson") for seed in (1, 2))
     assert ("tokens_per_s", "mean") not in ratios(*pair)
 

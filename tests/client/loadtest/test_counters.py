@@ -33,6 +33,6 @@ def test_without_metrics_there_are_no_counters():
 @pytest.mark.parametrize(
     "url", ["metrics", "http://a b/metrics", f"http://{'a' * 64}.com/metrics", "http://a..b/metrics", "http://a:x/metrics"]
 )
-def test_an_address_that_cannot_be_is_an_error_of_the_connection(url):
+def test_an_impossible_address_raises_oserror(url):
     with pytest.raises(OSError, match=r"\w"):
         read_counters(url)

@@ -12,7 +12,7 @@ def of_level(what, number, level=0):
     return list(islice(jobs(what, what.stages[level]), number))
 
 
-def test_every_stretch_of_a_mix_has_the_mix():
+def test_every_section_of_a_mix_has_the_shares_of_the_mix():
     mix = read(shipped()["mix"])
     asked = of_level(mix, 24)
     shares = {work.name: work.share for work in mix.work}
@@ -21,13 +21,13 @@ def test_every_stretch_of_a_mix_has_the_mix():
     assert len({job.work.name for job in asked[:5]}) >= 3
 
 
-def test_no_prompt_comes_twice_in_a_run_nor_with_another_seed():
+def test_prompts_are_unique_within_a_run_and_across_seeds():
     mix = read(shipped()["mix"])
     prompts = [job.prompt for what in (mix, replace(mix, seed=1)) for level in (0, 1) for job in of_level(what, 50, level)]
     assert len({prompt[:20] for prompt in prompts}) == len(prompts) == 200
 
 
-def test_the_same_level_asks_the_same():
+def test_the_same_level_has_the_same_requests():
     assert of_level(scenario(), 9) == of_level(scenario(), 9)
 
 
@@ -43,7 +43,7 @@ def test_a_constant_rate_is_even_and_ends_with_its_time():
     assert due_times(even, even.stages[0]) == [0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5]
 
 
-def test_poisson_gaps_have_the_rates_mean_and_spread_and_come_again_with_the_seed():
+def test_poisson_gaps_have_the_mean_and_spread_of_the_rate_and_depend_on_the_seed():
     by_chance = scenario(load=at_rate(4, num_requests=4001, max_seconds=5000, distribution="poisson"))
     times = due_times(by_chance, by_chance.stages[0])
     gaps = [later - earlier for earlier, later in pairwise(times)]

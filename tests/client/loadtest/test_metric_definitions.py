@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What counts as which latency."""
+"""The values of each metric for a request."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from s1_client.loadtest._metric_definitions import METRICS, TERMS, num_sampled_t
 from s1_client.loadtest._summary import LevelSummary
 
 
-def test_time_per_output_token_is_what_follows_the_first_one():
+def test_time_per_output_token_excludes_the_first_token():
     assert time_per_output_token_ms(request()) == pytest.approx((1290 - 100) / 119)
 
 

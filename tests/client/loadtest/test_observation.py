@@ -67,14 +67,14 @@ def test_a_message_of_several_tokens_shares_its_gap_among_them():
     assert of(*WHOLE).inter_token_latencies_ms.thinking == pytest.approx((50, 50, 100))
 
 
-def test_gaps_at_a_refused_end_and_before_the_answer_stand_apart():
+def test_gaps_at_a_refused_end_and_before_the_answer_are_counted_separately():
     request = of(*WHOLE)
     assert request.ignore_costs_ms == pytest.approx((300,))
     assert request.answer_gap_ms == pytest.approx(300)
     assert request.inter_token_latencies_ms.answer == pytest.approx((100,))
 
 
-def test_an_end_that_is_refused_without_a_word_costs_as_well():
+def test_an_end_that_is_refused_without_injected_text_has_a_cost_too():
     request = of((10.1, thought(3)), (10.2, refused()), (10.5, thought(4)), (10.6, done()))
     assert (request.ignore_costs_ms, request.inter_token_latencies_ms.thinking) == (pytest.approx((400,)), ())
 
@@ -84,17 +84,17 @@ def test_latencies_count_from_when_the_request_was_due():
     assert (late.time_to_first_token_ms, late.request_latency_ms) == (pytest.approx(1100), pytest.approx(2010))
 
 
-def test_what_was_prefilled_again_is_told_by_the_blocks_that_were_found():
+def test_recomputed_tokens_are_the_prompt_minus_the_reused_blocks():
     assert of(*WHOLE).num_tokens_recomputed == 70 - 2 * 32
     assert of(*WHOLE).round_gaps_ms == (0.5,)
 
 
-def test_an_engine_that_does_not_tell_of_its_blocks():
+def test_without_reported_blocks_recomputed_tokens_are_unknown():
     rounds = (round_with(), round_with(kv_reused_blocks=None))
     assert of((10.1, done(rounds=rounds))).num_tokens_recomputed is None
 
 
-def test_a_request_that_failed_tells_how_far_it_had_come():
+def test_a_failed_request_records_the_tokens_that_arrived():
     request = of(*WHOLE[:6], error=Overloaded("full"))
     assert (request.end, request.message, request.checks) == ("Overloaded", "full", ())
     assert (request.num_thinking_tokens, request.num_injected_tokens, request.num_ignored, request.num_rounds) == (7, 3, 1, 1)
@@ -102,7 +102,7 @@ def test_a_request_that_failed_tells_how_far_it_had_come():
     assert request.time_to_first_token_ms == pytest.approx(100)
 
 
-def test_one_that_failed_at_once_has_no_times_but_its_end():
+def test_a_request_that_failed_immediately_has_only_an_end_time():
     request = of(error=Overloaded("full"), ended_s=10.25)
     assert (request.time_to_first_token_ms, request.num_messages, request.request_latency_ms) == (None, 0, 250)
 
@@ -116,11 +116,11 @@ def test_one_that_failed_at_once_has_no_times_but_its_end():
         ({"answer_now_after_tokens": 1}, None, None),
     ],
 )
-def test_a_request_that_does_not_obey_is_wrong(work, accepted_s, fault):
+def test_a_reply_that_ignores_its_command_is_a_fault(work, accepted_s, fault):
     found = of(*WHOLE, job=job(**work), command_accepted_s=accepted_s).checks
     assert [check for check in found if "tokens arrived" in check] == ([fault] if fault else [])
 
 
-def test_a_command_that_the_server_did_not_take_is_wrong():
+def test_a_command_that_the_server_refused_is_a_fault():
     found = of(*WHOLE, job=job(answer_now_after_tokens=1), command_error=Overloaded("full")).checks
     assert "answer_now: Overloaded: full" in found

@@ -41,7 +41,7 @@ def response(event, ids="", **texts):
 
 
 def exported(path, *prompts, responses=None):
-    """An export of such requests, 1 ms apart, whose responses are 1 ms apart."""
+    """Write an export of requests with these prompts, 1 ms apart, with responses 1 ms apart."""
     last = [response("done", result=json.dumps(RESULT))]
     outputs = last if responses is None else responses
     requests = [
@@ -83,7 +83,7 @@ def test_a_level_is_one_bounded_run():
     )
 
 
-def test_an_export_is_read_by_prompts_with_what_an_export_makes_of_numbers(tmp_path):
+def test_an_export_is_matched_by_prompts_and_its_number_formats_are_read(tmp_path):
     asked = steps(scenario())
     responses = [
         response("injected", [5, 6], thinking_output="I need"),
@@ -115,7 +115,7 @@ def run(tmp_path, monkeypatch):
     return hold
 
 
-def test_the_first_failed_request_ends_its_run_and_that_is_told(run):
+def test_the_first_failed_request_ends_the_run_and_is_a_problem(run):
     attempt = run("fail")
     (problem,) = attempt.problems
     assert attempt.seen == [] and "code 99 (a request failed" in problem and "OVERLOADED: 2 of 2 replies run" in problem
@@ -130,7 +130,7 @@ def test_success_without_an_export_is_no_success(run):
     assert "left no export" in run("silent").problems[0]
 
 
-def test_requests_that_are_missing_in_the_export_are_told(run, tmp_path):
+def test_requests_missing_in_the_export_are_a_problem(run, tmp_path):
     attempt = run(exported(tmp_path / "e", steps(scenario())[0].prompt))
     assert len(attempt.seen) == 1 and attempt.problems == ("1 of 4 requests are in the export",)
 
@@ -140,7 +140,7 @@ def test_an_export_that_cannot_be_read_is_a_problem(run, tmp_path):
     assert "cannot be read" in run(tmp_path / "broken").problems[0]
 
 
-def test_an_older_export_is_not_taken_for_this_runs(run, tmp_path):
+def test_an_export_of_an_earlier_run_is_not_read(run, tmp_path):
     exported(tmp_path / "level-1.export.json", steps(scenario())[0].prompt)
     assert run("silent").seen == []
 
@@ -153,12 +153,12 @@ def test_an_older_export_is_not_taken_for_this_runs(run, tmp_path):
         ({}, Settings(address="a:1", metadata=(("authorization", "x"),)), "secrets only on its command line"),
     ],
 )
-def test_what_it_cannot_do_is_refused_before_it_starts(values, settings, message):
+def test_unsupported_scenarios_are_refused_before_the_start(values, settings, message):
     with pytest.raises(Unsuitable, match=f"{message}.*--driver client"):
         check(scenario(**values), settings)
 
 
-def test_it_wants_as_many_requests_as_come_in_a_second():
+def test_at_a_rate_it_needs_at_least_the_requests_of_a_second():
     with pytest.raises(Unsuitable, match="num_requests: got 4, allowed for perf_analyzer: at least the rate, 5"):
         check(scenario(load=at_rate(5)), SETTINGS)
     with pytest.raises(Unsuitable, match="num_warmup: got 1, allowed for perf_analyzer: 0, or at least the rate, 4"):
@@ -166,13 +166,13 @@ def test_it_wants_as_many_requests_as_come_in_a_second():
     check(scenario(load=at_rate(4, num_warmup=4)), SETTINGS)
 
 
-def test_shipped_scenarios_without_commands_and_failures_suit_it():
+def test_it_can_run_shipped_scenarios_without_commands_and_errors():
     suited = [name for name, path in shipped().items() if name not in ("answer-now", "cancels", "overload")]
     for name in suited:
         check(read(shipped()[name]), SETTINGS)
 
 
-def test_it_is_looked_for_and_its_absence_says_how_to_get_it(tmp_path, monkeypatch):
+def test_the_program_is_searched_and_its_absence_names_the_installation(tmp_path, monkeypatch):
     assert find(str(FAKE)) == FAKE and _perf_analyzer.version(FAKE) == "9.9.9 (commit fake)"
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(Unsuitable, match="it is not on PATH.*26.07-py3-sdk.*build/perf_analyzer.py"):

@@ -14,7 +14,7 @@ def run():
     return records.run(records.level(records.request(), overloaded, server={"s1_requests_total{end=done}": 1.0}))
 
 
-def test_what_was_written_is_read(run, tmp_path):
+def test_a_written_record_is_read_back(run, tmp_path):
     path = tmp_path / "run.json"
     path.write_text(run.to_json())
     assert read(path) == run
@@ -46,7 +46,7 @@ def test_times_are_written_to_a_tenth_of_a_microsecond():
         (lambda data: data["levels"][0]["requests"][0].update(ttft=1), r"levels\[0\].requests\[0\].ttft: unknown"),
     ],
 )
-def test_another_file_is_refused_by_the_name_of_what_is_wrong(run, change, message, tmp_path):
+def test_a_malformed_record_is_refused_by_field(run, change, message, tmp_path):
     data = json.loads(run.to_json())
     change(data)
     path = tmp_path / "run.json"
@@ -56,6 +56,6 @@ def test_another_file_is_refused_by_the_name_of_what_is_wrong(run, change, messa
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]"])
-def test_what_is_no_record_at_all_is_refused(text):
+def test_a_file_of_another_kind_is_refused(text):
     with pytest.raises(Malformed):
         Run.from_json(text)

@@ -13,7 +13,7 @@ from s1_client.testing import FakeServer
 
 @pytest.fixture(scope="module")
 def right():
-    """The events of a reply with a refused end."""
+    """Return the events of a reply with a refused end."""
     with FakeServer() as server, Client(server.url) as client:
         server.says(thinking="one two three", answer=" four five")
         with client.stream("Why?", **job().work.options) as stream:
@@ -28,7 +28,7 @@ def changed(events, **values):
     return [*events[:-1], Done(result=replace(result, usage=usage, effective=effective, **values))]
 
 
-def test_a_right_reply_has_nothing_wrong(right):
+def test_a_correct_reply_has_no_fault(right):
     assert violations(job(), right) == ()
 
 
@@ -48,7 +48,7 @@ def test_a_right_reply_has_nothing_wrong(right):
         ({"num_ignore": 2}, "num_ignore: requested 1, applied 2"),
     ],
 )
-def test_a_wrong_account_is_found(right, values, message):
+def test_a_wrong_ledger_is_found(right, values, message):
     found = violations(job(), changed(right, **values))
     assert any(message in fault for fault in found), found
 
@@ -56,7 +56,7 @@ def test_a_wrong_account_is_found(right, values, message):
 @pytest.mark.parametrize(
     ("kind", "name"), [(ThinkingDelta, "num_thinking_sampled"), (AnswerDelta, "num_answer_tokens"), (RoundEnded, "rounds")]
 )
-def test_a_message_that_got_lost_is_found(right, kind, name):
+def test_a_lost_message_is_found(right, kind, name):
     lost = next(event for event in right if isinstance(event, kind))
     found = violations(job(), [event for event in right if event is not lost])
     assert any(fault.startswith(f"{name}: the ledger says") and fault.endswith("arrived") for fault in found), found
@@ -68,12 +68,12 @@ def test_a_reply_has_one_result_and_it_is_the_last(right):
         assert "exactly one, in the last message" in fault
 
 
-def test_a_reply_that_was_wanted_whole_has_one_message(right):
+def test_a_reply_without_streaming_has_a_single_message(right):
     assert violations(job(stream=False), right[-1:]) == ()
     assert violations(job(stream=False), right) == (f"stream: {len(right)} messages arrived, the request asked for a single one",)
 
 
 def test_values_are_compared_as_their_tensors_hold_them(right):
-    """A single text stands for a list of one, and numbers lose digits in FP32."""
+    """A single text equals a list of one text, and numbers lose digits in FP32."""
     options = {"ignore_str": "Wait", "temperature": 0.1}
     assert violations(job(options=options), changed(right, temperature=0.10000000149011612)) == ()

@@ -68,7 +68,7 @@ def test_a_bad_value_is_refused_by_field_and_value(change, message):
         scenario(**change)
 
 
-def test_two_works_of_one_name_cannot_be_told_apart():
+def test_two_kinds_of_work_with_the_same_name_are_refused():
     with pytest.raises(Malformed, match="work: two entries have the same name"):
         decode(Scenario, {**data(), "work": data()["work"] * 2})
 
@@ -79,12 +79,12 @@ def test_a_level_for_each_value_in_the_order_of_the_file():
     assert [(stage.number, stage.name) for stage in stages] == [(1, "concurrency 1"), (2, "concurrency 4"), (3, "2 requests/s")]
 
 
-def test_other_levels_may_be_asked_for_and_are_checked_as_well():
+def test_levels_can_be_replaced_and_are_checked_again():
     changed = scenario().with_load(request_rate=(1.0, 2.0), distribution="poisson", num_requests=3)
     assert [stage.name for stage in changed.stages] == ["1 requests/s, Poisson", "2 requests/s, Poisson"]
     with pytest.raises(Malformed, match="num_requests: got 4, allowed: at least the concurrency, 9"):
         scenario().with_load(concurrency=(9,))
 
 
-def test_the_hash_tells_work_apart_and_not_seeds():
+def test_the_hash_depends_on_the_work_and_not_on_the_seed():
     assert scenario().hash() == scenario(seed=5).hash() != scenario(work={"share": 2}).hash()

@@ -29,7 +29,7 @@ def test_a_level_is_counted():
     assert found.checks == {"budget": 1}
 
 
-def test_rates_are_over_the_levels_duration_and_of_replies_alone():
+def test_rates_divide_complete_replies_by_the_levels_duration():
     found = summarise_level(level(request(), request(), failed(), duration_s=4.0), SLO)
     assert (found.requests_per_s, found.tokens_per_s) == (0.5, 2 * 115 / 4)
     assert found.mean_concurrency == pytest.approx((1.29 * 2 + 0.005) / 4)
@@ -52,11 +52,11 @@ GOODS = [
 
 
 @pytest.mark.parametrize(("one", "is_good"), GOODS)
-def test_a_good_request_is_right_and_keeps_both_limits(one, is_good):
+def test_a_good_request_passes_its_checks_and_keeps_both_limits(one, is_good):
     assert SLO.is_good(one) is is_good
 
 
-def test_goodput_counts_the_good_ones():
+def test_goodput_counts_good_requests():
     found = summarise_level(level(*(one for one, _ in GOODS), duration_s=2.0), SLO)
     assert (found.goodput_requests_per_s, found.share_good) == (1.5, 3 / 8)
 
@@ -67,7 +67,7 @@ def test_tokens_are_means_of_replies():
     assert (found.recomputed, found.refused_ends) == (12, 1)  # of the replies where the engine reported it
 
 
-def test_kinds_of_work_are_told_apart_where_there_are_several():
+def test_several_kinds_of_work_are_summarised_separately():
     assert summarise_level(level(request()), SLO).works == ()
     usual, other = summarise_level(level(request(), request(work="another", request_latency_ms=9.0), failed()), SLO).works[::-1]
     assert (usual.work, usual.num_requests, usual.num_done) == ("thought", 2, 1)
@@ -97,7 +97,7 @@ def test_a_level_of_no_duration_has_no_rates():
         ([level(request(), failed())], ["Overloaded"], True),
     ],
 )
-def test_a_run_is_good_if_nothing_went_wrong_but_what_may(levels, allowed, is_good):
+def test_a_run_passes_if_nothing_failed_but_allowed_errors(levels, allowed, is_good):
     assert (summarise(run(*levels, scenario={"allowed_errors": allowed}), SLO).faults == ()) is is_good
 
 

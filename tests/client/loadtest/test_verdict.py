@@ -7,7 +7,7 @@ def of(*requests, allowed=(), **level):
     return faults(records.run(records.level(*requests, **level)), allowed)
 
 
-def test_a_run_whose_requests_were_answered_rightly_has_no_fault():
+def test_a_run_of_correct_replies_has_no_fault():
     assert of(records.request()) == []
 
 
@@ -20,11 +20,11 @@ def test_equal_failures_and_faults_are_counted_together():
     ]
 
 
-def test_an_error_may_be_allowed_a_wrong_reply_may_not():
+def test_an_error_may_be_allowed_but_not_an_incorrect_reply():
     overloaded = records.request(end="Overloaded", message="full")
     assert of(overloaded, allowed=["Overloaded"]) == []
     assert len(of(overloaded, records.request(checks=("x",)), allowed=["Overloaded"])) == 1
 
 
-def test_what_is_wrong_with_the_level_comes_first():
+def test_problems_of_the_level_come_first():
     assert of(problems=("no request was answered",), mode="request_rate", value=0.5) == ["request rate 0.5: no request was answered"]

@@ -95,18 +95,18 @@ def _ratio(amount: Numbers, number: Numbers) -> Numbers:
 
 
 def _tables(results: Sequence[SettingResults]) -> dict[str, _Table]:
-    places = {name: place for place, name in enumerate(sorted({sample.question for _, samples in results for sample in samples}))}
-    return {setting.name: _table(samples, places) for setting, samples in results}
+    indices = {name: index for index, name in enumerate(sorted({sample.question for _, samples in results for sample in samples}))}
+    return {setting.name: _table(samples, indices) for setting, samples in results}
 
 
-def _table(samples: Sequence[Sample], places: Mapping[str, int]) -> _Table:
-    num_tokens, num_accepted, num_right, num_samples = np.zeros((4, len(places)))
+def _table(samples: Sequence[Sample], indices: Mapping[str, int]) -> _Table:
+    num_tokens, num_accepted, num_right, num_samples = np.zeros((4, len(indices)))
     for sample in samples:
-        place = places[sample.question]
-        num_samples[place] += 1
-        num_right[place] += sample.is_right
-        num_accepted[place] += sample.is_accepted
-        num_tokens[place] += sample.num_thinking_tokens * sample.is_accepted
+        index = indices[sample.question]
+        num_samples[index] += 1
+        num_right[index] += sample.is_right
+        num_accepted[index] += sample.is_accepted
+        num_tokens[index] += sample.num_thinking_tokens * sample.is_accepted
     scores, has_samples = num_right / np.maximum(num_samples, 1), np.minimum(num_samples, 1)
     return _Table(num_tokens=num_tokens, num_accepted=num_accepted, scores=scores, has_samples=has_samples)
 
@@ -176,11 +176,11 @@ class _Drawn:
         plain_length = plain.thinking(weights) if plain is not None and is_plain else 0.0  # resampled too
         limits = [_limits_of(setting, 0.0 if is_plain else None) for setting, _ in settings]
         least, most = (np.full((len(weights), len(settings)), bound) for bound in (-np.inf, np.inf))
-        for place, (setting, _) in enumerate(settings):
+        for index, (setting, _) in enumerate(settings):
             for side, bounds in (("least", least), ("most", most)):
-                limit = limits[place].get(side)
+                limit = limits[index].get(side)
                 if limit is not None:
-                    bounds[:, place] = plain_length if setting.kind == "class" else limit
+                    bounds[:, index] = plain_length if setting.kind == "class" else limit
         return cls(
             thinking=np.stack([table.thinking(weights) for _, table in settings], axis=1),
             accuracy=np.stack([table.accuracy(weights) for _, table in settings], axis=1),

@@ -20,11 +20,11 @@ def majority(answers: Sequence[str], vote: Vote, weights: Sequence[float] | None
     """
     total: dict[str, float] = {}
     first: dict[str, int] = {}
-    for place, answer in enumerate(answers):
+    for index, answer in enumerate(answers):
         choice = vote(answer)
         if choice is not None:
-            total[choice] = total.get(choice, 0.0) + (1.0 if weights is None else weights[place])
-            first.setdefault(choice, place)
+            total[choice] = total.get(choice, 0.0) + (1.0 if weights is None else weights[index])
+            first.setdefault(choice, index)
     return first[max(total, key=lambda choice: total[choice])] if total else None  # max() keeps the first of equals
 
 

@@ -193,7 +193,7 @@ class Slot:
         return {"question": self.question.id, "setting": self.setting.name, "repeat": self.repeat, "attempt": self.attempt}
 
     def options(self, common: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the options of the slot's request, with a different seed for every repeat and attempt.
+        """Return the options of the slot's request, with seeds shifted so that no repeat or attempt equals another.
 
         The setting's options take precedence over the question's, and these over the ``common`` ones.
         """

@@ -62,7 +62,7 @@ def test_a_protocol_is_asked_and_told(server, folder, task):
         in told.stdout
     )
     assert "budget 0 and budget 4 cannot be told apart with these 2 questions" in told.stdout
-    assert "Scaling a doubling leaves out what has no thinking: budget 0\n" in told.stdout
+    assert "Scaling a doubling leaves out settings without thinking: budget 0\n" in told.stdout
     assert "class prompts: no Control without --max-thinking-tokens -1" in told.stdout
     assert told.stdout.count("50 (") == 6
 
@@ -109,7 +109,7 @@ def test_rejection_asks_again_and_no_more_often_than_it_may(evaluate, server, fo
         "hard/rejection 3/r0/t0",
         "hard/rejection 3/r0/t1",
     ]
-    assert "1 of 2 have no thinking within the budget after up to 3 attempts" in told.stdout
+    assert "1 of 2 have no thinking within the budget after up to 3 attempts; they count as wrong" in told.stdout
     server.requests.clear()
     evaluate(*arguments)
     assert server.requests == []
@@ -222,7 +222,7 @@ def test_what_is_no_file_of_samples_is_refused(evaluate, folder):
 def test_all_lines_are_kept_with_their_accounts(evaluate, folder):
     evaluate("--max-thinking-tokens", "4")
     assert {frozenset(entry["reply"]) for entry in entries(folder / "samples.jsonl")} == {
-        frozenset(("thinking", "answer", "answer_prefix", "answer_text", "result", "index"))
+        frozenset(("thinking", "answer", "answer_prefix", "answer_text", "result", "index", "num_attempts"))
     }
     assert all(entry["reply"]["result"]["effective"]["max_thinking_tokens"] == 4 for entry in entries(folder / "samples.jsonl"))
 

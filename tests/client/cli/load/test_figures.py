@@ -22,9 +22,9 @@ LIMIT = Roofline(name="a GPU", weights_ms=10.0, context_token_ns=100.0, max_batc
 SWEPT = run(random_level(1, 40, concurrency=1), level(*[request()] * 30, failed(), failed(end="Cancelled"), value=8.0), roofline=LIMIT)
 
 
-def drawn(what):
+def drawn(record):
     with styled():
-        return {one.name: one for one in draw_run(what, summarise(what, Slo()))}
+        return {figure.name: figure for figure in draw_run(record, summarise(record, Slo()))}
 
 
 def data(one, gid):
@@ -42,7 +42,7 @@ def summary():
     return summarise(SWEPT, Slo())
 
 
-def test_throughput_is_the_levels(swept, summary):
+def test_throughput_is_that_of_the_levels(swept, summary):
     assert data(swept["throughput"], "throughput-0") == [(one.value, one.tokens_per_s) for one in summary.levels]
 
 
@@ -57,12 +57,12 @@ def test_throughput_is_the_levels(swept, summary):
     ],
 )
 def test_a_logarithmic_axis_has_three_ticks_or_more(low, high, ticks):
-    """Two look like a linear axis, and a narrow range between 20 and 50 had none."""
+    """Two ticks look like a linear axis, and a narrow range between 20 and 50 had none at all."""
     assert log_ticks(low, high) == pytest.approx(ticks)
 
 
 def test_every_figure_has_numbers_on_its_axes():
-    """A run whose throughput hardly changes has all of its points between two round numbers."""
+    """If throughput hardly changes, all points lie between two round numbers."""
     levels = [level(*[request()] * 20, value=value, duration_s=duration) for value, duration in ((1.0, 60.0), (2.0, 50.0))]
     figures = drawn(run(*levels))
     for name, one in figures.items():
@@ -71,8 +71,8 @@ def test_every_figure_has_numbers_on_its_axes():
         assert sum(low <= tick <= high for tick in one.figure.axes[0].get_yticks()) >= 3, name
 
 
-def test_first_tokens_and_whole_replies_are_of_the_same_replies():
-    """Quick replies that were not streamed stay out of it: or the end of a reply came before its answer began."""
+def test_first_tokens_and_request_latencies_are_over_the_same_replies():
+    """Quick replies without streaming are left out; otherwise replies would seem to end before their answers begin."""
     whole = [request(time_to_first_token_ms=None, time_to_first_answer_token_ms=None, request_latency_ms=300.0)] * 5
     mixed = level(*[request()] * 3, *whole)
     first = drawn(run(mixed))["first-token"]
@@ -120,25 +120,25 @@ def test_bars_are_counts(swept, figure, heights):
     assert [bar.get_height() for bar in swept[figure].figure.axes[0].patches] == heights
 
 
-def test_what_there_is_nothing_to_show_of_is_not_drawn():
+def test_figures_without_data_are_not_drawn():
     assert set(drawn(run(level()))) == set()
     assert set(drawn(run(level(failed())))) == {"errors"}
     assert set(drawn(run(level(request())))) == {"latency", "first-token", "between-tokens", "rounds", "tokens"}
 
 
-def test_rates_are_drawn_against_what_was_asked():
+def test_reply_rates_are_drawn_against_the_request_rate():
     rates = [level(request(), request(), mode="request_rate", value=value, distribution="poisson", duration_s=4.0) for value in (1.0, 2.0)]
     assert data(drawn(run(*rates))["rates"], "replies") == [(1.0, 0.5), (2.0, 0.5)]
 
 
-def test_labels_at_lines_ends_do_not_touch(swept):
+def test_labels_at_line_ends_do_not_overlap(swept):
     figure = swept["first-token"].figure
     boxes = sorted((text.get_window_extent() for text in figure.axes[0].texts), key=lambda box: box.y0)
     assert len(boxes) == 3
     assert all(lower.y1 <= upper.y0 + 1 for lower, upper in pairwise(boxes))
 
 
-def test_ratios_stand_where_they_are():
+def test_ratios_are_drawn_at_their_values():
     ratios = compare(run(random_level(1)), run(random_level(2, slower=1.5)), Slo())
     with styled():
         forest = draw_forest(ratios, "ratios", ("before", "after"))
@@ -148,7 +148,7 @@ def test_ratios_stand_where_they_are():
     assert {name: is_better(found[name]) for name in verdicts} == verdicts
 
 
-def test_a_ratio_of_nothing_has_no_place_on_the_axis():
+def test_a_ratio_of_zero_is_left_out():
     good, late = random_level(1, 40), level(*[request(time_to_first_token_ms=9000.0, checks=("late",))] * 40)
     ratios = compare(run(good), run(late), Slo())
     assert [one.ratio for one in ratios if one.name == "share_good"] == [0.0]
@@ -158,7 +158,7 @@ def test_a_ratio_of_nothing_has_no_place_on_the_axis():
     assert shown.get_xlim()[0] > 0
 
 
-def test_svg_has_ids_of_its_own_and_the_pages_colours(swept):
+def test_svg_has_unique_ids_and_the_pages_colours(swept):
     one, other = (inline_svg(swept[name], f"{name}-") for name in ("tokens", "errors"))
     ids = [re.findall(r'\bid="([^"]*)"', text) for text in (one, other)]
     assert not set(ids[0]) & set(ids[1]) and len(set(ids[0])) == len(ids[0])

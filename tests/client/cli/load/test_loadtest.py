@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``s1 loadtest`` against the fake server: what it writes, what it says, and its exit codes."""
+"""``s1 loadtest`` against the fake server: its record, its output and its exit codes."""
 
 import pytest
 
@@ -80,7 +80,7 @@ def test_a_scenario_may_allow_an_error(loadtest, server, tmp_path):
     loadtest(scenario=tmp_path / "busy.toml")
 
 
-def test_a_level_without_an_answer_is_no_success(loadtest, server, tmp_path):
+def test_a_level_without_a_reply_fails(loadtest, server, tmp_path):
     (tmp_path / "busy.toml").write_text(f'allowed_errors = ["Overloaded"]\n{SCENARIO}')
     server.says(error=Overloaded("full"))
     assert "wrong: concurrency 2: no request was answered" in loadtest(scenario=tmp_path / "busy.toml", code=1).stderr
@@ -101,17 +101,17 @@ def test_a_level_without_an_answer_is_no_success(loadtest, server, tmp_path):
         (["--roofline", "/nowhere"], 2, "/nowhere"),
     ],
 )
-def test_what_cannot_be_is_refused_and_nothing_is_recorded(loadtest, tmp_path, arguments, code, message):
+def test_invalid_arguments_are_refused_and_nothing_is_recorded(loadtest, tmp_path, arguments, code, message):
     assert message in loadtest(*arguments, code=code).stderr
     assert not (tmp_path / "out/run.json").exists()
 
 
 @pytest.mark.parametrize(("name", "message"), [("smoky", "SCENARIO: got 'smoky', allowed: a TOML file, "), ("none.toml", "none.toml")])
-def test_a_scenario_that_is_not_there(loadtest, name, message):
+def test_an_unknown_scenario_is_refused(loadtest, name, message):
     assert message in loadtest(scenario=name, code=2).stderr
 
 
-def test_a_record_is_not_written_over(loadtest, tmp_path):
+def test_a_record_is_not_overwritten(loadtest, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out/run.json").write_text("kept")
     assert "already exists; give another --out" in loadtest(code=2).stderr

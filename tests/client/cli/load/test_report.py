@@ -15,12 +15,12 @@ from s1_client.loadtest._metric_definitions import TERMS
 from s1_client.loadtest._summary import Slo
 
 VOID = {"meta", "br", "link", "img", "input", "hr"}
-OBEYED = "\u202e\u2066\u200b\x1b"  # directions of writing, an invisible character, and one that XML does not take
-HOSTILE = OBEYED + """<script>alert("x")</script><b>$\\frac{1}$ & 'it'"""
+CONTROLS = "\u202e\u2066\u200b\x1b"  # bidirectional controls, an invisible character, and one that XML forbids
+HOSTILE = CONTROLS + """<script>alert("x")</script><b>$\\frac{1}$ & 'it'"""
 
 
 class Page(HTMLParser):
-    """Its text and tags. Refuses an end tag that closes nothing that is open."""
+    """Parses a page into text and tags, and refuses an end tag that does not close the open tag."""
 
     def __init__(self, text):
         super().__init__()
@@ -52,7 +52,7 @@ class Page(HTMLParser):
 
 @pytest.fixture
 def report(tmp_path):
-    """Record runs, report on them; the folder of the report."""
+    """Return a function that writes records, runs the report, and returns its folder."""
 
     def made(*runs, options=(), code=0):
         folders = [tmp_path / str(number) for number in range(len(runs))]
@@ -72,7 +72,7 @@ def page_in(folder):
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory):
-    """The report of a run of two levels, with a limit of 50 ms that no request keeps."""
+    """Return the report of a run of two levels, with a limit of 50 ms that no request keeps."""
     folder = tmp_path_factory.mktemp("swept")
     levels = (random_level(1, 40, concurrency=1), random_level(2, 40, concurrency=4))
     (folder / "run.json").write_text(run(*levels).to_json())
@@ -80,7 +80,7 @@ def swept(tmp_path_factory):
     return folder / "report"
 
 
-def test_the_page_needs_nothing_else(swept):
+def test_the_page_is_self_contained(swept):
     page = page_in(swept)
     assert not page.all("script") and not page.all("link") and not page.all("img")
     addresses = [value for _, attributes in page.tags for name, value in attributes.items() if name in ("src", "href", "xlink:href")]
@@ -88,7 +88,7 @@ def test_the_page_needs_nothing_else(swept):
     assert not re.search(r"url\((?!#)|@import", "".join(page.words))
 
 
-def test_tables_have_headings_and_figures_words(swept):
+def test_tables_have_headings_and_figures_have_descriptions(swept):
     page = page_in(swept)
     assert all(attributes.get("scope") in ("row", "col") for attributes in page.all("th"))
     figures = page.all("svg")
@@ -98,13 +98,13 @@ def test_tables_have_headings_and_figures_words(swept):
     assert len(set(ids)) == len(ids)
 
 
-def test_it_says_what_was_run_and_what_every_word_means(swept):
+def test_the_page_describes_the_run_and_defines_every_figure(swept):
     text = page_in(swept).text
     assert all(term.definition in text for term in TERMS.values())
     assert all(word in text for word in ("Passed its checks", "embedded_llm", "a CPU, 2 cores", "concurrency 1", "concurrency 4"))
 
 
-def test_a_run_that_went_wrong_says_so_first(report):
+def test_faults_are_at_the_top_of_the_page(report):
     wrong = run(level(*[request()] * 3, request(checks=("the thinking has 9 tokens of 8 allowed",)), failed()))
     page = page_in(report(wrong))
     assert page.text.index("Did not pass its checks") < page.text.index("scenario")
@@ -122,7 +122,7 @@ def test_a_run_without_levels_is_reported_as_wrong(report):
 
 
 @pytest.mark.filterwarnings("ignore:Glyph 27")  # no font has one for it
-def test_what_comes_from_outside_is_text(report):
+def test_untrusted_texts_are_escaped(report):
     hostile = run(
         level(request(work=HOSTILE), request(), failed(end=HOSTILE, message=HOSTILE), request(checks=(HOSTILE,))),
         label=HOSTILE,
@@ -134,10 +134,10 @@ def test_what_comes_from_outside_is_text(report):
     folder = report(hostile, run(level(failed())))
     page = page_in(folder)
     assert not page.all("script") and page.text.count("alert") > 5
-    assert not set(OBEYED) & set((folder / "report.html").read_text())
+    assert not set(CONTROLS) & set((folder / "report.html").read_text())
 
 
-def test_two_runs_stand_side_by_side(report):
+def test_two_runs_are_compared(report):
     before = run(random_level(1), label="old")
     folder = report(before, run(random_level(2, slower=1.5), label="new", scenario_hash="another"))
     page = page_in(folder)
@@ -154,7 +154,7 @@ def conclusion(before, after):
     return load.conclusion
 
 
-def test_the_page_says_it_if_two_runs_cannot_be_told_apart():
+def test_the_conclusion_on_two_runs():
     assert conclusion(random_level(1), random_level(1)) == "The two runs are indistinguishable."
     assert conclusion(random_level(1), random_level(2, slower=1.5)) == "The two runs differ in 19 of 20 figures that have an interval."
     assert conclusion(level(request()), level(request())) == "There are too few requests to say whether the two runs differ."
@@ -169,7 +169,7 @@ def test_figures_and_summary_are_files(swept):
     assert summary["runs"][0]["levels"][0]["share_good"] == 0
 
 
-def test_runs_of_one_label_are_told_apart_by_their_start(report):
+def test_runs_with_the_same_label_are_named_by_their_start(report):
     text = page_in(report(run(level(failed())), run(level(failed()), started_at="2027-01-01T00:00:00+00:00"))).text
     assert "before (client, 2027-01-01T00:00:00+00:00)" in text
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``s1 ask`` where nothing is a terminal: thinking to stderr, answer to stdout, an exit code that tells."""
+"""``s1 ask`` without a terminal: thinking on stderr, the answer on stdout, and the exit code."""
 
 import json
 import re
@@ -20,7 +20,7 @@ def server():
 
 @pytest.fixture
 def ask(server):
-    """Run ``s1 ask`` with these arguments."""
+    """Return a function that runs ``s1 ask`` with its arguments."""
 
     def run(*arguments, stdin=None):
         return CliRunner().invoke(s1, ["ask", *arguments, "--url", server.url, "--max-retries", "0"], input=stdin)
@@ -36,7 +36,7 @@ def test_thinking_goes_to_stderr_and_the_answer_to_stdout(server, ask):
     assert done.stderr.startswith("it is 3[Wait], no, 4\n\n")
 
 
-def test_the_last_line_accounts_for_the_reply(server, ask):
+def test_the_last_line_is_the_ledger_of_the_reply(server, ask):
     server.will_say(thinking="it is 3", answer=" 3")
     line = ask("why", "--max-thinking-tokens", "9", "--num-ignore", "1").stderr.splitlines()[-1]
     told = "thinking 7/9 tokens (natural end) · injected 2 (ends refused: 1) · answer 1 tokens (stop end) · first token "
@@ -44,7 +44,7 @@ def test_the_last_line_accounts_for_the_reply(server, ask):
     assert re.fullmatch(r"\d+ ms · \d+ tokens/s", line.removeprefix(told))
 
 
-def test_options_reach_the_server_and_those_not_given_stay_open(server, ask):
+def test_given_options_reach_the_server_and_others_are_unset(server, ask):
     ask("why", "--max-thinking-tokens", "5", "--num-ignore", "2", "--ignore-str", "Hmm", "--ignore-str", "", "--temperature", "0.5")
     asked = server.requests[-1]
     assert asked.prompt == "why"
@@ -91,7 +91,7 @@ def test_thinking_can_be_hidden(server, ask):
         (EngineFailed("x"), 7),
     ],
 )
-def test_an_error_is_one_line_and_an_exit_code(server, ask, error, code):
+def test_an_error_is_a_line_and_an_exit_code(server, ask, error, code):
     server.will_say(thinking="it is 3", error=error, error_after=2)
     done = ask("why")
     assert done.exit_code == code
@@ -154,8 +154,8 @@ def test_samples_as_json_have_their_index(server, ask):
     assert [line["index"] for line in lines if line["event"] == "done"] == [0, 1]
 
 
-def test_samples_that_would_all_be_the_same_are_refused(ask):
-    """And nothing is shown of samples that never were."""
+def test_identical_samples_are_refused(ask):
+    """No header is shown of samples that do not exist."""
     done = ask("why", "--num-samples", "2")
     assert done.exit_code == 2
     assert done.stdout == ""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``s1 chat``: from a pipe, and on a terminal as a person sees it."""
+"""``s1 chat``: from a pipe, and on a terminal as the user sees it."""
 
 import json
 
@@ -26,7 +26,7 @@ def server():
 
 @pytest.fixture
 def chat(server):
-    """Run ``s1 chat`` with these lines on stdin."""
+    """Return a function that runs ``s1 chat`` with lines on stdin."""
 
     def run(*lines, arguments=()):
         arguments = ["chat", *arguments, "--url", server.url, "--max-retries", "0"]
@@ -68,7 +68,7 @@ def test_an_error_is_a_line_and_the_chat_goes_on_without_the_turn(server, chat):
     assert server.requests[1].prompt == [{"role": "user", "content": "are you sure"}]
 
 
-def test_options_hold_for_the_turns_behind_them(server, chat):
+def test_options_apply_to_the_following_turns(server, chat):
     chat("one", "/set max_thinking_tokens 5", "two", "/unset max_thinking_tokens", "three", arguments=["--num-ignore", "0"])
     told = [{name: value for name, value in asked.options.items() if name != "timeout_ms"} for asked in server.requests]
     assert told == [{"num_ignore": 0}, {"num_ignore": 0, "max_thinking_tokens": 5}, {"num_ignore": 0}]
@@ -79,14 +79,14 @@ def test_a_value_that_the_server_refuses_is_a_line(chat):
     assert done.stderr.splitlines()[1:] == ["top_p = 7.0", "s1: top_p: got 7.0, allowed: 0 < top_p <= 1"]
 
 
-def test_commands_are_told_of_on_stderr_and_a_space_makes_a_question(server, chat):
+def test_commands_answer_on_stderr_and_a_leading_space_makes_a_question(server, chat):
     done = chat("/nonsense", " /etc is what", "/options")
     assert server.requests[0].prompt[-1]["content"] == "/etc is what"
     assert "s1: no command /nonsense" in done.stderr
     assert done.stdout == "fine\n"
 
 
-def test_a_turn_with_an_empty_answer_is_told_and_the_chat_goes_on(server, chat):
+def test_a_turn_with_an_empty_answer_shows_a_message_and_the_chat_goes_on(server, chat):
     server.will_say(thinking="hm", answer=" ")
     done = chat("say nothing", "how many", "are you sure")
     assert done.exit_code == 0
@@ -94,7 +94,7 @@ def test_a_turn_with_an_empty_answer_is_told_and_the_chat_goes_on(server, chat):
     assert [message["content"] for message in server.requests[-1].prompt] == ["how many", "fine", "are you sure"]
 
 
-def test_an_empty_system_message_is_refused_before_every_turn_would_be(server, chat):
+def test_an_empty_system_message_is_refused_at_the_start(server, chat):
     done = chat("how many", arguments=["--system", " "])
     assert done.exit_code == 2
     assert "--system: the text is empty" in done.stderr
@@ -130,25 +130,25 @@ def test_the_exit_code_is_that_of_the_last_line_that_failed(server, chat, lines,
     assert chat(*lines).exit_code == code
 
 
-def test_where_the_chat_leads_is_told_first(server, chat):
+def test_the_connection_is_shown_first(server, chat):
     first = chat("how many", arguments=["--preset", "qwen3"]).stderr.splitlines()[0]
     assert first == f"connected: {server.url} · model s1 · preset qwen3"
     assert chat().stderr == f"connected: {server.url} · model s1 · server's preset\n"
 
 
-def test_without_a_server_it_ends_at_once():
+def test_without_a_server_it_ends_immediately():
     done = CliRunner().invoke(s1, ["chat", "--url", "127.0.0.1:1"], input="how many\n")
     assert (done.exit_code, done.stdout) == (3, "")
     said, advice = done.stderr.splitlines()
     assert said.startswith("s1: no server at 127.0.0.1:1 ") and "start a server" in advice
 
 
-def test_without_the_model_it_ends_at_once(chat):
+def test_without_the_model_it_ends_immediately(chat):
     done = chat("how many", arguments=["--model", "other"])
-    assert (done.exit_code, done.stderr) == (4, "s1: model 'other' is not ready; s1 models lists what is there\n")
+    assert (done.exit_code, done.stderr) == (4, "s1: model 'other' is not ready; s1 models lists the server's models\n")
 
 
-def test_quit_leaves_the_rest_alone(server, chat):
+def test_lines_after_quit_are_ignored(server, chat):
     assert chat("/quit", "how many").exit_code == 0
     assert server.requests == []
 
@@ -157,7 +157,7 @@ def test_thinking_can_be_hidden(server, chat):
     assert "hm" not in chat("how many", arguments=["--hide-thinking"]).stderr
 
 
-def test_a_saved_chat_can_be_asked(server, chat, tmp_path):
+def test_a_saved_chat_can_be_sent_with_ask(server, chat, tmp_path):
     path = str(tmp_path / "chat.json")
     chat("how many", f"/save {path}")
     CliRunner().invoke(s1, ["ask", "-m", path, "are you sure", "--url", server.url])
@@ -176,11 +176,11 @@ def terminal(server, tmp_path):
 
 
 def ready(terminal, num_turns):
-    """Wait until so many turns have had their account, and the next one may be typed."""
+    """Wait until ``number`` turns have ended and the prompt is back."""
     terminal.wait_for(lambda text: text.count("first token") == num_turns and terminal.last_row() == ">")
 
 
-def test_turns_stand_one_below_the_other(server, terminal):
+def test_turns_are_printed_below_each_other(server, terminal):
     server.will_say(thinking=("one", ", two"), answer="**3**")
     terminal.type("how many\n")
     ready(terminal, 1)
@@ -229,7 +229,7 @@ def test_ctrl_c_at_the_prompt_clears_the_line(server, terminal):
     assert [asked.prompt[-1]["content"] for asked in server.requests] == ["and now"]
 
 
-def test_lines_can_be_edited_completed_and_had_again(server, terminal):
+def test_lines_can_be_edited_completed_and_recalled(server, terminal):
     terminal.type("hew\x1b[D\x7fo\n")  # left, backspace
     ready(terminal, 1)
     terminal.type("\x1b[A\n")  # up
@@ -251,8 +251,8 @@ def test_lines_of_an_earlier_chat_are_remembered(server, terminal, tmp_path):
         later.wait_for("> how many")
 
 
-def test_a_typed_line_that_is_not_utf8_is_told_and_the_chat_goes_on(server, tmp_path):
-    """Where answers go into a file, and no readline leaves out what it cannot read."""
+def test_a_typed_line_that_is_not_utf8_shows_a_message_and_the_chat_goes_on(server, tmp_path):
+    """Answers go to a file, so that no readline filters undecodable bytes."""
     with (tmp_path / "answers").open("w") as answers, Terminal("chat", "--url", server.url, stdout=answers) as terminal:
         terminal.wait_for(">")
         terminal.type(b"na\xefve\n")
@@ -262,7 +262,7 @@ def test_a_typed_line_that_is_not_utf8_is_told_and_the_chat_goes_on(server, tmp_
     assert [asked.prompt[-1]["content"] for asked in server.requests] == ["how many"]
 
 
-def test_help_is_read_in_a_narrow_terminal(server):
+def test_help_is_readable_in_a_narrow_terminal(server):
     with Terminal("chat", "--url", server.url, columns=40) as terminal:
         terminal.wait_for("Ctrl-D")
         terminal.type("/help\n")

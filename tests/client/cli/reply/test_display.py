@@ -88,21 +88,21 @@ def test_thinking_goes_to_stderr_and_the_answer_to_stdout_as_they_are():
     assert account.count("\n") == 1
 
 
-def test_a_pipe_gets_every_character_and_a_terminal_none_that_it_would_obey():
+def test_a_pipe_gets_every_character_and_a_terminal_no_control_characters():
     for file, text in ((io.StringIO(), "\x1b[31mred\x07\tx\n"), (Tty(), "[31mred\tx\n")):
         answer = PlainAnswer(file)
         answer.add_text("\x1b[31mred\x07\tx\n")
         assert file.getvalue() == text
 
 
-def test_hidden_thinking_is_not_there():
+def test_hidden_thinking_is_not_written():
     out, err = io.StringIO(), io.StringIO()
     show(plain(out, err, hide=True), THOUGHT + ANSWER)
     assert out.getvalue() == "Final Answer: **3**\n"
     assert err.getvalue().startswith("\nthinking 3/80")
 
 
-def test_what_is_told_stands_on_a_line_of_its_own():
+def test_a_message_is_a_line_of_its_own():
     err = io.StringIO()
     display = plain(io.StringIO(), err)
     show(display, THOUGHT[:1])
@@ -120,7 +120,7 @@ def test_a_reply_that_is_cut_off_ends_its_lines():
     assert out.getvalue() == "Final Answer:\n"
 
 
-def test_a_reply_without_an_answer_opened_is_still_told_apart():
+def test_thinking_and_answer_are_separated_without_answer_opened():
     """Not every preset has a marker."""
     out, err = io.StringIO(), io.StringIO()
     show(plain(out, err), [ThinkingDelta(text="hm", ids=()), AnswerDelta(text="3", ids=()), Done(result=RESULT)])
@@ -175,25 +175,25 @@ def test_injected_text_is_marked_and_thinking_is_dim():
         ("deadline", "thinking cut: the deadline has passed"),
     ],
 )
-def test_the_end_of_thinking_tells_why(ended_by, told):
+def test_the_end_of_thinking_shows_its_reason(ended_by, told):
     screen = Screen()
     show(on_screen(screen), [*THOUGHT[:4], RoundEnded(round=round_with(ended_by=ended_by)), *ANSWER])
     assert told in screen.text()
 
 
-def test_an_end_that_is_refused_without_a_word_is_marked_too():
+def test_an_end_that_is_refused_without_injected_text_is_marked_too():
     screen = Screen()
     show(on_screen(screen), [*THOUGHT[:1], RoundEnded(round=round_with(refused_for="num_ignore")), *THOUGHT[3:], *ANSWER])
     assert "hm[end refused], no" in screen.text()
 
 
-def test_no_thought_has_no_end():
+def test_without_thinking_no_end_is_shown():
     screen = Screen()
     show(on_screen(screen), ANSWER)
     assert "thinking ended" not in screen.text()
 
 
-def test_the_answer_is_seen_as_it_comes_and_is_there_once_at_the_end():
+def test_the_answer_is_shown_while_it_arrives_and_remains_exactly_once():
     screen = Screen()
     display = on_screen(screen)
     show(display, THOUGHT + ANSWER[:3], refresh=True)
@@ -205,7 +205,7 @@ def test_the_answer_is_seen_as_it_comes_and_is_there_once_at_the_end():
     assert "thinking 3/80 tokens (natural end)" in screen.text()
 
 
-def test_of_a_long_answer_the_end_is_seen_and_all_of_it_remains():
+def test_a_long_answer_shows_its_end_and_remains_whole():
     screen = Screen(rows=8)
     display = on_screen(screen)
     show(display, THOUGHT + ANSWER[:1])
@@ -226,7 +226,7 @@ def test_an_answer_that_is_cut_off_remains():
     assert screen.text().endswith("Final Answer: 3")
 
 
-def test_what_is_told_does_not_stand_within_the_thinking():
+def test_a_message_interrupts_the_thinking_with_a_line_of_its_own():
     screen = Screen()
     display = on_screen(screen)
     show(display, THOUGHT[:1], refresh=True)
@@ -236,14 +236,14 @@ def test_what_is_told_does_not_stand_within_the_thinking():
     assert [row for row in screen.rows() if row] == ["hm", "s1: answering now", "no"]
 
 
-def test_what_a_server_says_is_not_obeyed_either():
+def test_control_characters_of_a_server_message_are_removed():
     screen = Screen()
     on_screen(screen).show_message("\x1b]0;mine\x07[bold]refused")
     assert "s1: ]0;mine[bold]refused" in screen.text()
     assert "\x1b]" not in screen.file.getvalue()
 
 
-def test_hidden_thinking_leaves_the_budget():
+def test_with_hidden_thinking_the_budget_is_still_shown():
     screen = Screen()
     display = on_screen(screen, hide=True)
     show(display, THOUGHT, refresh=True)
@@ -254,8 +254,8 @@ def test_hidden_thinking_leaves_the_budget():
 
 
 @pytest.mark.parametrize("columns", [12, 30, 80])
-def test_a_long_thought_is_whole_however_it_is_drawn(columns):
-    """Words, markup, escapes, wide characters and no newline: nothing of it is lost, doubled or left behind."""
+def test_long_thinking_is_complete_at_every_width(columns):
+    """Words, markup, escapes and wide characters without a line break: nothing is lost or printed twice."""
     words = [word for number in range(300) for word in (f"w{number}", "[bold]x[/]", "我们算一下", "\x1b[31mred", "🇩🇪👍🏽")]
     screen = Screen(columns, 10)
     display = on_screen(screen, max_thinking_tokens=10_000)
@@ -266,8 +266,8 @@ def test_a_long_thought_is_whole_however_it_is_drawn(columns):
     assert "".join("".join(screen.rows()).split()) == "".join(words).replace("\x1b", "")
 
 
-def test_a_row_is_written_once_however_long_the_thought_is():
-    """What is written for a long thought does not grow faster than the thought."""
+def test_each_row_is_written_once_however_long_the_thinking_is():
+    """The written bytes grow linearly with the length of the thinking."""
 
     def written(num_words):
         screen = Screen(80, 24)
@@ -288,7 +288,7 @@ def of_sample(index, events):
 
 
 def test_samples_are_shown_one_after_the_other():
-    """Whatever order they come in."""
+    """Their events may arrive in any order."""
     out, err = io.StringIO(), io.StringIO()
     display = SequentialDisplay(lambda index: plain(out, err, header=f"# sample {index + 1} of 3"), 3)
     first, second, third = (of_sample(index, THOUGHT + ANSWER) for index in range(3))

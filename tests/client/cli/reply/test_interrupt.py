@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ctrl-C while a reply comes: once = answer now, twice = cancel, three times = out."""
+"""Ctrl-C during a reply: the first press answers now, the second cancels, the third ends the command."""
 
 import os
 import queue
@@ -15,7 +15,7 @@ THOUGHT, OPENED, DONE = ThinkingDelta(text="hm", ids=(1,)), AnswerOpened(ids=(2,
 
 
 class Scripted:
-    """A stream whose events come when they are put in, and what it is told."""
+    """A stream that yields queued events and records its commands."""
 
     def __init__(self, *events, refuses=None):
         self.told = []
@@ -46,7 +46,7 @@ class Scripted:
 
 
 class Pressing:
-    """A display; Ctrl-C is pressed when these have been shown: kinds of events, or told lines."""
+    """A display that presses Ctrl-C after showing given event kinds or messages."""
 
     refresh_s = None
 
@@ -68,7 +68,7 @@ class Pressing:
         self._show(text)
 
     def refresh(self):
-        raise AssertionError("it did not ask for it")
+        raise AssertionError("a display without refresh_s is never refreshed")
 
     def close(self):
         self.is_closed = True
@@ -81,14 +81,14 @@ def test_without_ctrl_c_a_reply_is_shown_to_its_end():
     assert display.is_closed
 
 
-def test_once_makes_it_answer_now_and_says_so():
+def test_the_first_ctrl_c_sends_answer_now_and_says_so():
     stream, display = Scripted(THOUGHT), Pressing("thinking")
     follow(stream, display)
     assert stream.told == ["answer_now"]
     assert display.shown == ["thinking", "answering now; press Ctrl-C again to cancel", "answer_opened", "done"]
 
 
-def test_twice_cancels():
+def test_the_second_ctrl_c_cancels():
     stream, display = Scripted(THOUGHT, refuses=InvalidRequest("answer_now", "True", "something else")), Pressing("thinking", "cannot")
     with pytest.raises(Cancelled):
         follow(stream, display)
@@ -96,7 +96,7 @@ def test_twice_cancels():
     assert display.is_closed
 
 
-def test_while_the_answer_comes_it_only_says_so():
+def test_ctrl_c_during_the_answer_sends_no_command():
     stream, display = Scripted(THOUGHT, OPENED), Pressing("answer_opened", "already")
     with pytest.raises(Cancelled):
         follow(stream, display)
@@ -104,13 +104,13 @@ def test_while_the_answer_comes_it_only_says_so():
     assert display.shown[-1] == "the model is already answering; press Ctrl-C again to cancel"
 
 
-def test_with_several_samples_all_must_be_answering():
+def test_ctrl_c_sends_answer_now_until_all_samples_are_answering():
     stream, display = Scripted(THOUGHT, OPENED), Pressing("answer_opened")
     follow(stream, display, num_samples=2)
     assert stream.told == ["answer_now"]
 
 
-def test_three_times_does_not_wait_for_anybody():
+def test_the_third_ctrl_c_ends_immediately():
     stream, display = Scripted(THOUGHT), Pressing("thinking", "answering", "answer_opened")
     stream.cancel = lambda: None
     stream.answer_now = lambda: stream._events.put(OPENED)
@@ -119,7 +119,7 @@ def test_three_times_does_not_wait_for_anybody():
     assert display.is_closed
 
 
-def test_what_the_server_refuses_is_told():
+def test_a_refused_answer_now_is_shown():
     stream = Scripted(THOUGHT, refuses=ServerFailed("no thinking to close"))
     display = Pressing("thinking", "cannot")
     with pytest.raises(Cancelled):
@@ -128,20 +128,20 @@ def test_what_the_server_refuses_is_told():
 
 
 @pytest.mark.parametrize("error", [ServerFailed("x"), ValueError("a bug")])
-def test_an_error_of_the_stream_comes_through(error):
+def test_an_error_of_the_stream_is_raised(error):
     display = Pressing()
     with pytest.raises(type(error)):
         follow(Scripted(THOUGHT, error), display)
     assert display.is_closed
 
 
-def test_signals_are_as_before_afterwards():
+def test_signal_handlers_are_restored():
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     follow(Scripted(DONE), Pressing())
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
 
-def test_sigterm_ends_it_in_order():
+def test_sigterm_closes_the_display():
     class Terminating(Pressing):
         def show_event(self, event, at):
             os.kill(os.getpid(), signal.SIGTERM)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A model's Markdown on a terminal: nothing is lost, nothing is obeyed."""
+"""A model's Markdown on a terminal: nothing is lost, no control sequence takes effect."""
 
 import io
 import re
@@ -11,14 +11,14 @@ from s1_client.cli.reply.markdown import LastRows, ModelMarkdown, last_part
 
 
 def rendered(renderable, width=60):
-    """With its escapes."""
+    """Return the rendered text with escape sequences."""
     file = io.StringIO()
     Console(file=file, width=width, height=20, force_terminal=True, color_system="standard", markup=False, emoji=False).print(renderable)
     return file.getvalue()
 
 
 def shown(renderable, width=60):
-    """What is read."""
+    """Return the rendered text without escape sequences."""
     return re.sub("\x1b\\[[0-9;]*m", "", rendered(renderable, width))
 
 
@@ -26,7 +26,7 @@ def shown(renderable, width=60):
     "text",
     ["a <b> and <div>c</div>", "<div>\nblock\n</div>", "[bold]x[/bold]", ":smile:", "\\boxed{3}", "2 * 3 * 4", "a_1 < b_2", "[1]: 5"],
 )
-def test_what_is_no_markdown_stays(text):
+def test_other_syntax_is_shown_as_text(text):
     assert " ".join(shown(ModelMarkdown(text)).split()) == " ".join(text.split())
 
 
@@ -40,7 +40,7 @@ def test_markdown_is_rendered():
     assert "**" not in text and "|" not in text
 
 
-def test_links_tell_where_they_lead():
+def test_links_show_their_addresses():
     assert "click (http://other.example)" in shown(ModelMarkdown("[click](http://other.example)"))
     assert shown(ModelMarkdown("<http://a.example>")).strip() == "http://a.example"
 
@@ -56,7 +56,7 @@ def test_the_last_rows():
     assert [row.rstrip() for row in shown(LastRows(ModelMarkdown("a\n\nb\n\nc"), 3)).splitlines()] == ["b", "", "c"]
 
 
-def test_the_last_part_of_a_text_ends_as_the_whole():
+def test_the_last_part_of_a_text_has_the_same_last_rows_as_the_whole():
     text = "\n\n".join(f"paragraph *{number}*" for number in range(500))
     part = last_part(text, 1000)
     assert len(part) < 1100
@@ -68,7 +68,7 @@ def test_the_last_part_of_code_is_code():
     assert shown(LastRows(ModelMarkdown(last_part(text, 1000)), 10)) == shown(LastRows(ModelMarkdown(text), 10))
 
 
-def test_a_text_without_any_line_has_a_last_part_that_does_not_move():
+def test_the_last_part_of_a_text_without_line_breaks_does_not_move():
     text = "word " * 10_000
     part = last_part(text, 1000)
     assert 1000 <= len(part) < 2000

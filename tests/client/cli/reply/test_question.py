@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a question comes from, and what is none."""
+"""Reading the prompt from arguments, files and stdin."""
 
 import io
 import json
@@ -14,7 +14,7 @@ CHAT = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hel
 
 @pytest.fixture
 def stdin(monkeypatch):
-    """Put a text into stdin; None: it is a terminal."""
+    """Return a function that sets the text of stdin; None makes it a terminal."""
 
     def put(text):
         stream = io.TextIOWrapper(io.BytesIO(text if isinstance(text, bytes) else (text or "").encode()))
@@ -40,13 +40,13 @@ def test_an_argument_is_the_question(stdin):
 
 
 @pytest.mark.parametrize(("question", "path"), [(None, None), ("-", None), (None, "-")])
-def test_stdin_is_read_where_it_is_named_or_no_terminal(stdin, question, path):
+def test_stdin_is_read_if_named_or_not_a_terminal(stdin, question, path):
     stdin("why\nnot\n")
     assert read_prompt(question, path, None) == "why\nnot"
 
 
 @pytest.mark.parametrize("question", ["", " \n"])
-def test_an_empty_question_is_refused_before_it_is_asked(stdin, file, question):
+def test_an_empty_question_is_refused_before_it_is_sent(stdin, file, question):
     with pytest.raises(click.UsageError, match="the question is empty"):
         read_prompt(question, None, None)
     with pytest.raises(click.UsageError, match="the question is empty"):
@@ -62,8 +62,8 @@ def test_a_file_is_the_question(stdin, file):
     assert read_prompt(None, file("why 我\n"), None) == "why 我"
 
 
-def test_a_text_of_another_system_is_the_same_question(stdin, file):
-    """A byte order mark is none of it, nor how a line ends; U+2028 is."""
+def test_line_breaks_of_another_system_do_not_change_the_question(stdin, file):
+    """A byte order mark and the kind of line break are not part of it; U+2028 is."""
     assert read_prompt(None, file(b"\xef\xbb\xbfwhy\r\nnot\r\n"), None) == "why\nnot"
     assert read_prompt(None, file("a\N{LINE SEPARATOR}b\N{NEXT LINE}\n"), None) == "a\N{LINE SEPARATOR}b\N{NEXT LINE}"
     stdin(b"\xef\xbb\xbfwhy\r\n")
@@ -79,7 +79,7 @@ def test_a_text_that_is_not_utf_8_is_refused(stdin, file):
         read_prompt("-", None, None)
 
 
-def test_messages_are_a_chat_that_a_question_is_added_to(stdin, file):
+def test_a_question_is_appended_to_the_messages(stdin, file):
     path = file(json.dumps(CHAT))
     assert read_prompt(None, None, path) == CHAT
     assert read_prompt("why", None, path) == [*CHAT, {"role": "user", "content": "why"}]
@@ -101,7 +101,7 @@ def test_messages_come_from_stdin_too(stdin):
         (None, "/", None, "/: Is a directory"),
     ],
 )
-def test_what_cannot_be_is_refused(stdin, question, path, messages, told):
+def test_contradictory_arguments_are_refused(stdin, question, path, messages, told):
     with pytest.raises(click.UsageError, match=told):
         read_prompt(question, path, messages)
 
@@ -120,6 +120,6 @@ def test_what_cannot_be_is_refused(stdin, question, path, messages, told):
         (b"\xff", "not UTF-8"),
     ],
 )
-def test_what_is_no_chat_is_refused(stdin, file, text, told):
+def test_invalid_messages_are_refused(stdin, file, text, told):
     with pytest.raises(click.UsageError, match=told):
         read_prompt(None, None, file(text))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Text to rows: whatever comes in whatever pieces, rows fit, hold all words, and are the same."""
+"""Breaking text into rows: rows fit, hold all words, and do not depend on the pieces of the text."""
 
 import itertools
 
@@ -9,7 +9,7 @@ from s1_client.cli.reply.rows import Rows
 
 
 def rows_of(text, width, step=None):
-    """The rows of a text that comes so many characters at a time."""
+    """Return the rows of a text that arrives ``step`` characters at a time."""
     rows, taken = Rows(), []
     step = step or len(text) or 1
     for start in range(0, len(text), step):
@@ -35,13 +35,13 @@ def test_wide_characters_are_broken_between_but_not_before_a_full_stop():
     assert rows_of("我们。", 4) == ["我", "们。"]
 
 
-def test_emoji_take_the_room_that_a_terminal_may_give_them():
+def test_emoji_take_the_widest_width_that_a_terminal_may_use():
     assert rows_of("ok 🇩🇪 x", 7) == ["ok 🇩🇪", "x"]
     assert rows_of("ok 👍🏽 x", 7) == ["ok 👍🏽", "x"]
 
 
-def test_rows_do_not_depend_on_how_the_text_comes():
-    """Every short text of these characters, in every step, for every width."""
+def test_rows_do_not_depend_on_the_pieces_of_the_text():
+    """All short texts of these characters, at several steps and widths."""
     for text in map("".join, itertools.product("ab 我\n", repeat=5)):
         for width in (1, 2, 3, 5):
             rows = rows_of(text, width)
@@ -50,7 +50,7 @@ def test_rows_do_not_depend_on_how_the_text_comes():
             assert "".join("".join(rows).split()) == "".join(text.split())
 
 
-def test_what_is_finished_is_given_once_and_the_rest_is_a_row():
+def test_finished_rows_are_returned_once_and_the_rest_is_the_tail():
     rows = Rows()
     rows.append("one two thr", "dim")
     assert [row.plain for row in rows.pop_finished(8)] == ["one two"]
@@ -58,7 +58,7 @@ def test_what_is_finished_is_given_once_and_the_rest_is_a_row():
     assert rows.tail.plain == "thr"
 
 
-def test_little_is_kept_of_a_line_without_an_end():
+def test_an_endless_line_does_not_accumulate():
     rows = Rows()
     for _ in range(1000):
         rows.append("word " * 20, "dim")

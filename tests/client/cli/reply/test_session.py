@@ -17,14 +17,14 @@ def session():
     return Session({}, None)
 
 
-def test_a_turn_is_asked_behind_those_before_it(session):
+def test_a_question_follows_the_earlier_turns(session):
     session.add_turn("why", "so")
     assert session.messages_with("and then") == [*TURN, {"role": "user", "content": "and then"}]
 
 
 @pytest.mark.parametrize("answer", ["", " \n\t"])
 def test_a_turn_with_an_empty_answer_is_not_kept(session, answer):
-    """A server takes no message without text: every later turn would be refused."""
+    """Servers refuse messages without text, so every later turn would fail."""
     assert not session.add_turn("why", answer)
     assert session.add_turn("why", "so")
     assert session.messages_with("and then") == [*TURN, {"role": "user", "content": "and then"}]
@@ -36,7 +36,7 @@ def test_white_space_around_a_command_does_not_matter(session):
         session.run_command("/quit \r")
 
 
-def test_a_question_alone_changes_nothing(session):
+def test_a_question_without_an_answer_changes_nothing(session):
     session.messages_with("why")
     assert session.messages_with("how") == [{"role": "user", "content": "how"}]
 
@@ -80,7 +80,7 @@ def test_options_are_set(session, line, name, value):
         ("/save /nowhere/x", "/nowhere/x: No such file or directory"),
     ],
 )
-def test_what_cannot_be_done_is_told_and_changes_nothing(session, line, told):
+def test_an_invalid_command_is_refused_and_changes_nothing(session, line, told):
     with pytest.raises(click.UsageError) as refused:
         session.run_command(line)
     assert str(refused.value).startswith(told)
@@ -96,13 +96,13 @@ def test_options_are_shown_and_unset(session):
     assert session.options == {"preset": "s1"}
 
 
-def test_a_saved_chat_can_be_asked_on(session, tmp_path):
+def test_a_saved_chat_can_be_continued(session, tmp_path):
     session.add_turn("why", "so 我")
     assert session.run_command(f"/save {tmp_path}/a chat.json") == "2 messages saved"
     assert read_messages(str(tmp_path / "a chat.json")) == [TURN[0], {"role": "assistant", "content": "so 我"}]
 
 
-def test_quit_leaves(session):
+def test_quit_ends_the_chat(session):
     with pytest.raises(ChatEnded):
         session.run_command("/quit")
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The real ``s1`` on a terminal: what a person sees, and what their Ctrl-C does."""
+"""The real ``s1`` on a terminal: the screen of the user, and the effect of Ctrl-C."""
 
 import re
 import subprocess
@@ -22,7 +22,7 @@ def server():
 
 @pytest.fixture
 def ask(server):
-    """``s1 ask`` on a terminal."""
+    """Return a function that starts ``s1 ask`` on a terminal."""
     terminals = []
 
     def run(*arguments, **settings):
@@ -37,14 +37,14 @@ def ask(server):
 # --- the screen -----------------------------------------------------------------------------------
 
 
-def test_the_budget_is_counted_while_it_thinks(server, ask):
+def test_the_budget_is_counted_during_thinking(server, ask):
     server.will_say(thinking=("one two", STORY), token_delay_s=LONG_ENOUGH_S)
     terminal = ask("--max-thinking-tokens", "8000", "--num-ignore", "2")
     bar = r"thinking \d+/8,000 · refused 1/2 · \d+ tok/s · ETA \d+:\d\d"
     terminal.wait_for(lambda _: re.search(bar, terminal.last_row()))
 
 
-def test_a_reply_leaves_its_thinking_its_marks_its_answer_and_its_account(server, ask):
+def test_thinking_marks_answer_and_ledger_remain_on_the_screen(server, ask):
     server.will_say(thinking=("one two", ", three"), answer="There are **three**.")
     terminal = ask("--max-thinking-tokens", "80", "--num-ignore", "1")
     assert terminal.wait_for_end() == 0
@@ -71,7 +71,7 @@ def test_without_colour_the_marks_are_still_there(server, ask):
     assert not re.search(rb"\x1b\[[0-9;]*(3[0-7]|4[0-7]|9[0-7])[;m]", terminal.written)
 
 
-def test_keys_do_not_move_what_is_drawn(server, ask):
+def test_typed_keys_do_not_shift_the_drawing(server, ask):
     server.will_say(thinking=STORY, answer="three", token_delay_s=LONG_ENOUGH_S)
     terminal = ask()
     terminal.wait_for("word word")
@@ -90,7 +90,7 @@ def test_thinking_that_is_cut_says_so(server, ask):
     assert "thinking cut: the budget is spent" in terminal.text()
 
 
-def test_a_narrow_screen_leaves_out_what_it_has_no_room_for(server, ask):
+def test_a_narrow_screen_drops_figures_that_do_not_fit(server, ask):
     server.will_say(thinking=STORY, token_delay_s=LONG_ENOUGH_S)
     terminal = ask("--max-thinking-tokens", "8000", "--num-ignore", "2", columns=36)
     row = "word word word word word word word"
@@ -116,7 +116,7 @@ def test_escapes_and_markup_of_a_model_are_text(server, ask):
     assert b"\x1b[2J" not in terminal.written and b"\x1b]" not in terminal.written
 
 
-def test_an_error_is_a_line_below_what_has_come(server, ask):
+def test_an_error_is_a_line_below_the_text_so_far(server, ask):
     server.will_say(thinking=STORY, error=EngineFailed("out of blocks"), error_after=3)
     terminal = ask()
     assert terminal.wait_for_end() == 7
@@ -156,7 +156,7 @@ def test_a_dumb_terminal_gets_text(server, ask):
     assert terminal.rows()[:3] == ["one[Wait][2Jtwo", "", "**3**"]
 
 
-def test_samples_come_one_below_the_other(server, ask):
+def test_samples_are_printed_below_each_other(server, ask):
     server.will_say(thinking="so", answer="**3**")
     terminal = ask("--num-ignore", "0", "--num-samples", "2", "--temperature", "1")
     terminal.wait_for_end()
@@ -192,7 +192,7 @@ def test_ctrl_c_twice_cancels(server, ask):
     assert server.requests[-1].end == "Cancelled"
 
 
-def test_ctrl_c_while_it_answers_says_so(server, ask):
+def test_ctrl_c_during_the_answer_only_shows_a_message(server, ask):
     server.will_say(thinking="so", answer=STORY, token_delay_s=LONG_ENOUGH_S)
     terminal = ask("--num-ignore", "0")
     terminal.wait_for("word word")
@@ -203,7 +203,7 @@ def test_ctrl_c_while_it_answers_says_so(server, ask):
     assert "word word" in terminal.text()  # what came of it stays
 
 
-def test_the_cursor_is_there_again_however_it_ends(server, ask):
+def test_the_cursor_is_restored_however_the_command_ends(server, ask):
     server.will_say(thinking=STORY, token_delay_s=LONG_ENOUGH_S)
     terminal = ask()
     terminal.wait_for("word word")

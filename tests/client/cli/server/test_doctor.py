@@ -32,14 +32,14 @@ def findings(*arguments):
 
 
 def made(**changes):
-    """A reply over one round with such an account."""
+    """Return a reply of one round with a changed ledger, trace or parameters."""
     changed = {name: changes.pop(name) for name in list(changes) if name in Round.__dataclass_fields__}
     usage = replace(RESULT.usage, num_thinking_sampled=2, num_answer_tokens=1, num_terminators=2, num_dropped=0)
     effective = {"preset": "s1", "max_context_tokens": 32768, **changes}
     return Reply(thinking="", answer="", result=replace(RESULT, usage=usage, rounds=(replace(ROUND, **changed),), effective=effective))
 
 
-def test_a_server_in_order_has_nothing_wrong(server):
+def test_a_healthy_server_has_no_fault(server):
     found, code = findings("--url", server.url)
     assert code == 0
     assert {one["state"] for one in found.values()} <= {"ok", "note", "skipped"}
@@ -57,21 +57,21 @@ def test_plain_output_is_a_line_for_each_finding_and_a_line_for_its_fix(server):
 
 
 @pytest.mark.parametrize(("url", "fix"), [("127.0.0.1:1", "start a server"), ("grpcs://{}", "{} is a gRPC port without TLS")])
-def test_behind_a_server_that_is_not_reached_nothing_is_checked(server, url, fix):
+def test_an_unreachable_server_ends_the_checks(server, url, fix):
     found, code = findings("--url", url.format(server.url))
     assert (list(found), code) == (["server"], 1)
     assert found["server"]["fix"].startswith(fix.format(server.url))
 
 
-def test_a_reply_that_fails_is_told_with_its_id(server):
+def test_a_failed_reply_names_its_request_id(server):
     server.says(error=EngineFailed("out of blocks"))
     found, code = findings("--url", server.url)
     assert (found["reply"]["text"], code) == ("EngineFailed: out of blocks", 1)
     assert server.requests[-1].id in found["reply"]["fix"]
 
 
-def test_a_server_that_refuses_the_secret_is_told_once():
-    """Triton answers for its health without one."""
+def test_a_refused_secret_is_a_single_finding():
+    """Triton answers health requests without a secret."""
 
     class Guard(grpc.ServerInterceptor):
         def intercept_service(self, continuation, details):
@@ -100,7 +100,7 @@ def test_a_server_that_refuses_the_secret_is_told_once():
         (probe.context, made(max_context_tokens=8192, preset="smollm2"), "ok"),
     ],
 )
-def test_what_a_reply_shows(check, reply, state):
+def test_findings_from_a_reply(check, reply, state):
     assert check(reply).state == state
 
 
@@ -114,12 +114,12 @@ def test_what_a_reply_shows(check, reply, state):
         (made(preset="smollm2", terminator_id=2), (1, 520), "ok"),
     ],
 )
-def test_the_tokenizer_of_s1_is_known(reply, marker, state):
+def test_the_markers_of_preset_s1_are_checked(reply, marker, state):
     (finding,) = probe.tokenizer(probe.Probe(reply, [AnswerOpened(ids=marker)]))
     assert finding.state == state
 
 
-def test_the_engine_and_what_it_was_built_from_are_told():
+def test_the_engine_and_its_manifest_are_reported():
     class Server:
         def __init__(self, ready, manifest=None):
             self._ready, self._manifest = ready, manifest
@@ -144,7 +144,7 @@ def test_the_engine_and_what_it_was_built_from_are_told():
     assert told(Server(True), "") == []
 
 
-def test_little_shared_memory_is_wrong_and_a_far_one_is_not_looked_at(monkeypatch):
+def test_small_shared_memory_is_wrong_and_a_remote_one_is_skipped(monkeypatch):
     def found(address):
         settings = type("Settings", (), {"address": address})
         (finding,) = checks.shared_memory(checks.DoctorContext(settings=settings, server=None, client=None))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The list of models."""
+"""``s1 models`` against the fake server."""
 
 import json
 
@@ -9,7 +9,7 @@ from s1_client.cli.app import s1
 from s1_client.testing import FakeServer
 
 
-def test_a_model_is_a_line_that_says_what_it_is():
+def test_a_model_is_a_line_with_its_kind():
     with FakeServer() as server:
         done = CliRunner().invoke(s1, ["models", "--url", server.url])
         told = CliRunner().invoke(s1, ["models", "--url", server.url, "--json"])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Serving: the launcher takes the command's place."""
+"""``s1 serve`` replaces itself with the launcher."""
 
 import importlib.util
 import os
@@ -17,7 +17,7 @@ def test_the_launcher_gets_every_option(monkeypatch):
     assert called == [(sys.executable, [sys.executable, "-m", "budgetforce.launcher", "--grpc-port", "0", "--help", "--", "true"])]
 
 
-def test_without_the_servers_package_it_says_where_that_is(monkeypatch):
+def test_without_the_servers_package_the_error_names_the_installation(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     done = CliRunner().invoke(s1, ["serve"])
     assert done.exit_code == 1

@@ -188,8 +188,8 @@ def _plot(
         return None
     figure = new_figure(SIZE_INCHES)
     axes = figure.add_subplot()
-    lines_shifted = shifted_lines(drawn)
-    draw_lines(figure, axes, lines_shifted)
+    plotted = shifted_lines(drawn)
+    draw_lines(figure, axes, plotted)
     everything = [point for points in drawn.values() for point in points]
     scale_x(axes, [point.x for point in everything], **({} if x_label is None else {"label": x_label}))
     is_graded = any(row.accuracy for row in report.rows)
@@ -200,7 +200,7 @@ def _plot(
     _tell(axes, report, title, models=models)
     figure.legend(loc="outside lower center", ncols=min(len(drawn), 3), frameon=False, fontsize=9)
     figure.draw_without_rendering()  # labels need the final layout
-    label_points(axes, lines_shifted)
+    label_points(axes, plotted)
     return figure
 
 

@@ -25,7 +25,7 @@ SHARE = "right answers, % (bars: 95% interval)"
 
 
 def save(figure: Figure, stem: Path) -> tuple[Path, Path]:
-    """Write ``stem``.png and ``stem``.svg."""
+    """Write a figure as ``stem``.png and ``stem``.svg, and return both paths."""
     png, svg = stem.with_suffix(".png"), stem.with_suffix(".svg")
     figure.savefig(png, dpi=DPI)
     figure.savefig(svg, metadata={"Date": None})

@@ -104,7 +104,7 @@ def result_of(statement: Stated) -> str:
     """Return the result within a statement, without a final full stop or Markdown stars.
 
     After a mark it is the first formula, line or sentence, since comments may follow. If that is a whole sentence and
-    "the answer is …" comes later, it is what follows there. Of other kinds it is the whole statement.
+    "the answer is …" comes later, it is the text after that. Other kinds of statement are the result as a whole.
     """
     if statement.kind == "boxed":
         return statement.text
@@ -141,11 +141,11 @@ def _boxed(text: str) -> str | None:
     """Return the content of the last box, or of the list of boxes that it ends; "" if truncated; None without a box."""
     closing, boxes = _closing(text), list[tuple[int, int, str | None]]()
     for box in _BOX.finditer(text):
-        place = box.end()
-        if text[place : place + 1] == "{":
-            end = closing.get(place)
-            boxes.append((box.start(), len(text), None) if end is None else (box.start(), end + 1, text[place + 1 : end].strip()))
-        elif bare := _BARE.match(text, place):
+        start = box.end()
+        if text[start : start + 1] == "{":
+            end = closing.get(start)
+            boxes.append((box.start(), len(text), None) if end is None else (box.start(), end + 1, text[start + 1 : end].strip()))
+        elif bare := _BARE.match(text, start):
             boxes.append((box.start(), bare.end(), bare[0].rstrip(".,;")))
     if not boxes:
         return None

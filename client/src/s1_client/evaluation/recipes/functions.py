@@ -70,7 +70,7 @@ def shuffled(docs: datasets.Dataset) -> datasets.Dataset:
 def _shuffled(doc: Mapping[str, Any]) -> dict[str, Any]:
     right, *wrong = (doc[name].strip() for name in ("Correct Answer", *(f"Incorrect Answer {number}" for number in (1, 2, 3))))
     order = random.Random(doc["Question"]).sample(range(len(LETTERS)), len(LETTERS))  # noqa: S311  # not a secret
-    choices = [(right, *wrong)[place] for place in order]
+    choices = [(right, *wrong)[index] for index in order]
     return {"choices": choices, "answer": LETTERS[order.index(0)]}
 
 

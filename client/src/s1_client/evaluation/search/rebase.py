@@ -50,8 +50,10 @@ class Search:
                 raise ValueError(f"{name}: got {getattr(self, name)}, allowed: {name} >= 1")
         if self.max_tokens < self.width:
             raise ValueError(f"max_tokens: got {self.max_tokens}, allowed: at least the width, {self.width}")
-        if self.temperature <= 0 or not self.delimiter:
-            raise ValueError("allowed: temperature > 0, and a delimiter that is not empty")
+        if self.temperature <= 0:
+            raise ValueError(f"temperature: got {self.temperature}, allowed: temperature > 0")
+        if not self.delimiter:
+            raise ValueError("delimiter: got '', allowed: text that is not empty")
 
 
 def rebase(client: Client, question: str, scorer: Scorer, search: Search | None = None, **options: Any) -> Tree:

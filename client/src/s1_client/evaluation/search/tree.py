@@ -88,8 +88,8 @@ class Tree:
         """Return the leaf of the majority vote, weighted by a function of the scores (``WEIGHTS``); without one all count equally."""
         answers = self.answers
         weights = None if weigh is None else [weigh(node.scores) if node.scores else 0.0 for node in answers]
-        place = majority([node.text for node in answers], vote, weights)
-        return None if place is None else answers[place]
+        index = majority([node.text for node in answers], vote, weights)
+        return None if index is None else answers[index]
 
     def best(self) -> Node | None:
         """Return the leaf with the highest last score, the first of equals; None without a leaf."""
@@ -114,8 +114,8 @@ def widths(scores: Sequence[float], width: int, temperature: float) -> list[int]
     highest = max(scores, default=0.0)
     parts = [math.exp((score - highest) / temperature) for score in scores]
     given, left, total = [0] * len(scores), width, math.fsum(parts)
-    for place in sorted(range(len(scores)), key=lambda place: -scores[place]):
-        given[place] = min(left, math.ceil(left * parts[place] / total - 1e-9)) if total > 0 else 0
-        left -= given[place]
-        total -= parts[place]
+    for index in sorted(range(len(scores)), key=lambda index: -scores[index]):
+        given[index] = min(left, math.ceil(left * parts[index] / total - 1e-9)) if total > 0 else 0
+        left -= given[index]
+        total -= parts[index]
     return given

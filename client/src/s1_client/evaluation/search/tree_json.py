@@ -20,10 +20,10 @@ def steps_of(answer: str, delimiter: str = DELIMITER) -> tuple[str, ...]:
 
 def tree_to_dict(tree: Tree) -> dict[str, Any]:
     """Return the tree as JSON-compatible values. A node has its own step and its parent's index (None: the root)."""
-    places = {id(node): place for place, node in enumerate(tree.nodes)}
+    indices = {id(node): index for index, node in enumerate(tree.nodes)}
     nodes = [
         {
-            "parent": places.get(id(node.parent)),
+            "parent": indices.get(id(node.parent)),
             "step": node.steps[-1],
             "score": node.score,
             "end": node.end,
