@@ -89,7 +89,7 @@ def test_a_folder_of_texts_that_quantize_would_take_for_the_hubs_is_refused(path
 def test_a_data_set_that_quantize_does_not_know_is_refused():
     for known in ("cnn_dailymail", "abisee/cnn_dailymail", "pileval"):
         check_calibration(known)
-    with pytest.raises(ConfigError, match="calibration: got 'texts', allowed: cnn_dailymail, pileval, or a folder"):
+    with pytest.raises(ConfigError, match="calibration: got 'texts', allowed: cnn_dailymail, pileval, or an existing folder"):
         check_calibration("texts")
 
 

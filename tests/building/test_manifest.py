@@ -220,7 +220,7 @@ def test_every_file_of_a_tokenizer_counts(built, name):
     (one,) = manifests.against_tokenizer(made, tokenizer)
     assert one.subject == "tokenizer: sha256"
     assert one.expected == made.tokenizer_sha256[:12]
-    assert "give --tokenizer that of simplescaling/s1-32B" in one.fix
+    assert "set --tokenizer to that of simplescaling/s1-32B" in one.fix
 
 
 def test_a_readme_is_no_tokenizer(built):

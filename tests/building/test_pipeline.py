@@ -243,7 +243,7 @@ def test_weights_that_cannot_be_quantised_here_are_refused_before_the_download(b
     ("name", "message"),
     [
         ("/nowhere/texts", "calibration: /nowhere/texts is not a folder"),
-        ("my-texts", "calibration: got 'my-texts', allowed: cnn_dailymail, pileval, or a folder of texts that is there"),
+        ("my-texts", "calibration: got 'my-texts', allowed: cnn_dailymail, pileval, or an existing folder of texts"),
         ("/data/cnn_dailymail", "quantize.py takes /data/cnn_dailymail for a data set of the hub"),
     ],
 )

@@ -43,7 +43,7 @@ def test_a_shape_is_read_from_config_json(tmp_path):
 @pytest.mark.parametrize(
     ("config", "message"),
     [(None, "cannot be read"), ("{", "cannot be read"), ('{"architectures": ["LlamaForCausalLM"]}', "allowed: Qwen2ForCausalLM"),
-     ('{"architectures": ["Qwen2ForCausalLM"]}', "does not say hidden_size")],
+     ('{"architectures": ["Qwen2ForCausalLM"]}', "lacks hidden_size")],
 )  # fmt: skip
 def test_another_architecture_is_refused(tmp_path, config, message):
     if config is not None:
