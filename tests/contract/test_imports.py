@@ -3,7 +3,6 @@
 
 import ast
 import sys
-from graphlib import TopologicalSorter
 
 import pytest
 
@@ -58,14 +57,6 @@ def imported(path):
                 yield from (f"budgetforce.{alias.name}" for alias in node.names)
 
 
-def imported_members(path):
-    """Full names of all modules that a file imports, and of the names that it imports from them, which may be modules."""
-    yield from imported(path)
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom):
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-
-
 def files(root, where):
     place = root / where
     return [place] if place.is_file() else sorted(place.rglob("*.py"))
@@ -96,14 +87,6 @@ def test_the_library_needs_no_package_of_the_command(root):
     assert {path.parent.name for path in users} == {"cli"}
     users = {path for path in files(root, CLIENT) if GRADINGS_OWN & {name.partition(".")[0] for name in imported(path)}}
     assert {path.name for path in users} == {"_recipes.py", "functions.py", "lm_eval.py", "lm_eval_model.py", "math_worker.py"}
-
-
-@pytest.mark.parametrize("where", [SERVER, CLIENT])
-def test_no_modules_import_each_other_in_a_circle(root, where):
-    """CycleError names the circle. A package's __init__.py only gathers names and is left out."""
-    source = (root / where).parent
-    paths = {".".join(path.relative_to(source).with_suffix("").parts): path for path in files(root, where) if path.name != "__init__.py"}
-    TopologicalSorter({name: paths.keys() & set(imported_members(path)) for name, path in paths.items()}).prepare()
 
 
 def test_nothing_of_ours_imports_the_tests(root):

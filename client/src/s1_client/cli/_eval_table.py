@@ -122,7 +122,7 @@ def words(report: Report) -> Iterator[str]:
     if thoughtless:
         yield f"Scaling a doubling leaves out what has no thinking: {'; '.join(thoughtless)}"
     if any(row.kind == "class" for row in report.rows) and all(row.setting != "budget context" for row in report.rows):
-        yield "class prompts: no Control without --max-thinking-tokens -1, the run without a limit"
+        yield "class prompts: no Control without --max-thinking-tokens -1, a run that is told nothing"
     yield from _pairs(report.comparisons)
 
 
