@@ -47,6 +47,8 @@ OUR_PACKAGES = ("-e", "python_backend[embedded,test]", "-e", "client[cli,eval]")
 # Only tests need it here. pyarrow 25 requires numpy 2 without declaring it, which Triton 24.10's Python backend corrupts.
 HARNESS_PACKAGES = (*OUR_PACKAGES, "-e", "client[lm-eval]", "pyarrow<25")
 LOCK = "build/requirements.lock"
+# python-dateutil 3 and later would push typepy and pytablewriter, which exclude it, years back.
+LOCK_LIMITS = "pyarrow<25\npython-dateutil<3\n"
 UV = "uv>=0.9,<1"
 SOURCES = ("python_backend", "client", "build", "model_repository", "tests")
 
@@ -82,7 +84,7 @@ def serve(arguments: list[str]) -> NoReturn:
 
 def test(arguments: list[str]) -> int:
     add_harness()
-    if any(Path(argument.partition("::")[0]).exists() for argument in arguments):
+    if any(argument.startswith("tests/") and Path(argument.partition("::")[0]).exists() for argument in arguments):
         return run_checks([["pytest", *arguments]])
     return run_checks([*LINTERS, ["mypy"], ["pytest", "--numprocesses=2", "--dist=loadgroup", *arguments]])
 
@@ -109,14 +111,19 @@ def docs(arguments: list[str]) -> NoReturn:
 
 
 def lock(_: list[str]) -> int:
-    """Resolve the packages of all extras for both Python versions."""
+    """Resolve the packages of all extras for Python 3.11; the versions also suit 3.12."""
     uv = find_uv()
     if uv is None:
         stop(f"{LOCK} needs uv, which is neither on PATH nor in the package index")
     ours = ["python_backend/pyproject.toml", "--extra=embedded", "--extra=test", "client/pyproject.toml", "--extra=cli", "--extra=lm-eval"]
-    settings = ["--universal", "--python-version=3.11", "--no-annotate", "--custom-compile-command=python3 build/local.py lock"]
+    settings = [
+        "--python-platform=x86_64-manylinux_2_28",
+        "--python-version=3.11",
+        "--no-annotate",
+        "--custom-compile-command=python3 build/local.py lock",
+    ]
     command = [uv, "pip", "compile", "--upgrade", "--quiet", *settings, *ours, "-", f"--output-file={LOCK}"]
-    return subprocess.run(command, input="pyarrow<25\n", text=True, stdout=subprocess.DEVNULL, check=False).returncode
+    return subprocess.run(command, input=LOCK_LIMITS, text=True, stdout=subprocess.DEVNULL, check=False).returncode
 
 
 def bench(arguments: list[str]) -> NoReturn:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The health check: a reason, or none. (With a real server and a dead engine: tests/server/test_engine_outages.py.)"""
+"""The health check: ready, or a reason. (With a real server and a dead engine: tests/server/test_engine_outages.py.)"""
 
 import threading
 import time
@@ -49,13 +49,13 @@ def server():
 def test_a_server_is_ready_or_there_is_a_reason(server, capsys, status, metrics, reason):
     server.status, server.metrics = status, metrics
     code = health.main(["--http", server.address, "--metrics", server.address])
-    told = capsys.readouterr().err
+    errors = capsys.readouterr().err
     assert code == (0 if reason is None else 1)
-    assert (reason or "") in told
-    assert bool(told) == (reason is not None)
+    assert (reason or "") in errors
+    assert bool(errors) == (reason is not None)
 
 
-def test_a_process_that_showed_a_moment_ago_that_it_lives_is_ready(server):
+def test_a_process_with_a_recent_heartbeat_is_ready(server):
     beat = f's1_heartbeat_timestamp_seconds{{instance="s1_0_0"}} {time.time()}\n'
     server.metrics = 's1_engine_ready{instance="s1_0_0"} 1\ns1_draining{instance="s1_0_0"} 0\n' + beat
     assert health.why_not_ready(server.address, server.address) is None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A session of processes is found and ended whole."""
+"""All processes of a session are found and ended."""
 
 import os
 import subprocess
@@ -25,7 +25,7 @@ def leader():
     process.stdout.close()
 
 
-def test_what_left_its_group_is_a_member_of_the_session(leader):
+def test_a_process_in_another_group_is_a_member_of_the_session(leader):
     found = members(leader.pid)
     assert len(found) == 2
     assert leader.pid in found
@@ -40,7 +40,7 @@ def test_a_session_is_ended_whole(leader):
     assert not any(is_running(pid, leader.pid) for pid in found)
 
 
-def test_the_dead_do_not_run_even_if_nobody_has_asked_for_them():
+def test_zombies_do_not_count_as_running():
     process = subprocess.Popen(["true"], start_new_session=True)
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
     assert not is_running(process.pid, process.pid)
@@ -48,12 +48,12 @@ def test_the_dead_do_not_run_even_if_nobody_has_asked_for_them():
     assert process.wait() == 0
 
 
-def test_a_number_that_was_given_to_another_session_is_not_ours():
+def test_a_process_of_another_session_is_not_a_member():
     assert is_running(os.getpid(), os.getsid(0))
     assert not is_running(os.getpid(), os.getsid(0) + 1)
 
 
-def test_a_process_that_is_gone_has_no_arguments():
+def test_an_ended_process_has_no_arguments():
     process = subprocess.Popen(["true"])
     process.wait()
     assert arguments(process.pid) == []
@@ -76,12 +76,12 @@ print(os.path.exists(f"/proc/{orphan}"))
 
 
 def test_an_orphan_of_an_adopter_is_reaped_with_its_session():
-    """In a process of its own: adopting is for good."""
+    """In a separate process, because adopting cannot be undone."""
     done = subprocess.run([sys.executable, "-c", ADOPTING, DEAF], capture_output=True, text=True, timeout=60)
     assert done.stdout == "True\nFalse\n", done.stderr
 
 
-def test_a_process_that_cannot_be_killed_yet_is_not_waited_for_for_ever(monkeypatch):
+def test_waiting_for_a_process_that_does_not_die_is_limited(monkeypatch):
     process = subprocess.Popen(["true"], start_new_session=True)
     monkeypatch.setattr(processes, "members", lambda _: [process.pid])
     monkeypatch.setattr(processes, "KILL_TIMEOUT_S", 0.2)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A stand-in for the image's tools, a tiny model, and a build with both."""
+"""Fixtures: stand-ins for the image's tools, a tiny model, and a build with both."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _layers() -> dict[str, np.ndarray]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bench:
-    """A work folder and the stand-ins, whose doings it knows."""
+    """A work folder and the stand-ins, with a record of their calls."""
 
     folder: Path
     model: Path
@@ -97,7 +97,7 @@ class Bench:
         return main(self.options(step, *more))
 
     def fail(self, how: str) -> None:
-        """The next calls of a tool fail: "convert enospc"; "" = none does."""
+        """Let the next calls of a tool fail: "convert enospc"; "" = none."""
         (self.folder / "fail").write_text(how)
 
     @property
@@ -108,18 +108,18 @@ class Bench:
 
     @property
     def results(self) -> set[str]:
-        """What lies in the work folder under a final name."""
+        """The results in the work folder that have their final names."""
         return {path.name for path in self.work.iterdir() if path.is_dir()} - {"logs"}
 
 
 def environment_for(folder: Path) -> dict[str, str]:
-    """For a process that shall find the stand-ins."""
+    """Environment of a process that uses the stand-ins."""
     path = f"{TOOLCHAIN / 'bin'}{os.pathsep}{os.environ['PATH']}"
     return {"PATH": path, "STANDIN": str(folder), "PYTHONPATH": str(TOOLCHAIN / "site")}
 
 
 def bench_in(folder: Path, model: Path, monkeypatch: pytest.MonkeyPatch, tokenizer: ChatTokenizer) -> Bench:
-    """Where this process finds the stand-ins; the tokenizer, which takes seconds, was loaded before."""
+    """Let this process use the stand-ins; the tokenizer, which takes seconds, is loaded once."""
     environment = environment_for(folder)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)

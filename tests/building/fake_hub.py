@@ -20,7 +20,7 @@ MODEL = "owner/tiny"
 class FakeHub(ThreadingHTTPServer):
     """Attributes:
     folder: what the repository holds.
-    asked: method and path of every request.
+    requests: method and path of every request.
     broken: names of files whose content comes with its last byte changed.
     cut: names of files of which half comes, then the connection ends.
     """
@@ -30,7 +30,7 @@ class FakeHub(ThreadingHTTPServer):
     def __init__(self, folder: Path) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.folder, self.branch = folder, COMMIT
-        self.asked: list[str] = []
+        self.requests: list[str] = []
         self.broken: set[str] = set()
         self.cut: set[str] = set()
         self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02})
@@ -53,19 +53,19 @@ class FakeHub(ThreadingHTTPServer):
 
     def tree(self) -> list[dict[str, object]]:
         """The same files, as newer versions of the client ask for them."""
-        told = [_sibling(path) for path in self._files()]
+        siblings = [_sibling(path) for path in self._files()]
         return [
-            {"type": "file", "path": one["rfilename"], "size": one["size"], "oid": one["blobId"]}
-            | ({"lfs": {"oid": one["lfs"]["sha256"], "size": one["size"], "pointerSize": 135}} if "lfs" in one else {})
-            for one in told
+            {"type": "file", "path": sibling["rfilename"], "size": sibling["size"], "oid": sibling["blobId"]}
+            | ({"lfs": {"oid": sibling["lfs"]["sha256"], "size": sibling["size"], "pointerSize": 135}} if "lfs" in sibling else {})
+            for sibling in siblings
         ]
 
     def _files(self) -> list[Path]:
         return sorted(path for path in self.folder.iterdir() if path.is_file())
 
     def num_contents(self, name: str) -> int:
-        """How often a file's content was asked for."""
-        return sum(asked.startswith("GET") and asked.endswith(f"/{name}") for asked in self.asked)
+        """Return how often a file's content was requested."""
+        return sum(request.startswith("GET") and request.endswith(f"/{name}") for request in self.requests)
 
 
 def sha256(path: Path) -> str:
@@ -90,7 +90,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self) -> None:
         path = urlsplit(self.path).path
-        self.server.asked.append(f"{self.command} {path}")
+        self.server.requests.append(f"{self.command} {path}")
         if re.fullmatch(rf"/api/models/{MODEL}(/revision/(main|{COMMIT}))?", path):
             return self._send(json.dumps(self.server.info()).encode(), {"Content-Type": "application/json"})
         if path == f"/api/models/{MODEL}/tree/{COMMIT}":

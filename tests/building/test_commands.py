@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every flag that is passed is one of the pinned tools, with a value that they take."""
+"""Every flag that is passed exists in the pinned tools and has an allowed value."""
 
 import json
 from dataclasses import replace
@@ -29,7 +29,7 @@ def parts(command):
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("tp", TENSOR_PARALLEL)
 def test_every_flag_of_every_command_is_in_the_list_with_a_value_of_it(variant, tp):
-    """Against the file itself, not through the check that the commands do."""
+    """Compared with the file itself, without the commands' own check."""
     listed = json.loads(FLAGS.read_text())
     for command in commands(EngineSpec(model="owner/name", variant=variant, tp=tp)):
         tool, flags = parts(command)
@@ -56,7 +56,7 @@ def test_bf16_is_converted_and_the_others_are_quantised():
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_the_kv_cache_stays_bf16_and_can_be_reused(variant):
-    """Qwen2.5 does not bear an FP8 KV cache; chunked prefill and reuse need paged context FMHA."""
+    """An FP8 KV cache degrades Qwen2.5; chunked prefill and reuse need paged context FMHA."""
     (_, convert), (_, build) = (parts(command) for command in commands(EngineSpec(model="owner/name", variant=variant)))
     assert "--kv_cache_dtype" not in convert
     assert (build["--use_paged_context_fmha"], build["--use_fp8_context_fmha"], build["--kv_cache_type"]) == ("enable", "disable", "paged")
@@ -89,7 +89,7 @@ def test_a_folder_of_texts_that_quantize_would_take_for_the_hubs_is_refused(path
 def test_a_data_set_that_quantize_does_not_know_is_refused():
     for known in ("cnn_dailymail", "abisee/cnn_dailymail", "pileval"):
         check_calibration(known)
-    with pytest.raises(ConfigError, match="calibration: got 'texts', allowed: cnn_dailymail, pileval, or a folder"):
+    with pytest.raises(ConfigError, match="calibration: got 'texts', allowed: cnn_dailymail, pileval, or an existing folder"):
         check_calibration("texts")
 
 

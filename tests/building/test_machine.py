@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is read out of nvidia-smi."""
+"""Parsing the output of nvidia-smi."""
 
 import sys
 from dataclasses import replace
@@ -23,7 +23,7 @@ def test_two_gpus_are_seen_with_their_link():
 
 
 @pytest.mark.parametrize("change", [("", ""), ("\x1b[0m\n", "\n\x1b[0m"), ("\x1b[4m", ""), (" X ", "X")])
-def test_links_are_read_whatever_is_underlined(change):
+def test_links_are_read_despite_escape_sequences(change):
     assert inspect_machine(NvidiaSmi(topology=TOPOLOGY.replace(*change)), {}).links == {(0, 1): "NV18", (1, 0): "NV18"}
 
 
@@ -41,23 +41,23 @@ def test_links_are_read_whatever_is_underlined(change):
     ],
 )
 def test_cuda_visible_devices_chooses_and_orders(wanted, expected):
-    """As CUDA reads it: what names no GPU ends the list. nvidia-smi itself shows all of them."""
+    """As CUDA reads it: an unknown entry ends the list. nvidia-smi itself shows all GPUs."""
     environment = {} if wanted is None else {"CUDA_VISIBLE_DEVICES": wanted}
     assert [gpu.index for gpu in inspect_machine(NvidiaSmi(), environment).gpus] == expected
 
 
-def test_newer_drivers_name_cuda_otherwise():
+def test_newer_drivers_label_cuda_differently():
     header = "| NVIDIA-SMI 610.57.04    KMD Version: 610.57.04     CUDA UMD Version: 13.3 |"
     assert inspect_machine(NvidiaSmi(header=header), {}).cuda == "13.3"
 
 
-def test_a_machine_without_gpus_is_an_empty_one():
+def test_a_machine_without_gpus_has_an_empty_list():
     found = inspect_machine(lambda _: "", {})
     assert found == replace(Machine(), tensorrt_llm=found.tensorrt_llm, tensorrt=found.tensorrt)
 
 
-def test_what_is_not_available_is_nought():
-    """Some GPUs do not tell their memory."""
+def test_memory_that_is_not_available_is_zero():
+    """Some GPUs do not report their memory."""
     (gpu,) = inspect_machine(NvidiaSmi(gpus=("0, GPU-a, NVIDIA GB10, 12.1, [N/A], [N/A], 590.44.01",)), {}).gpus
     assert (gpu.total_mib, gpu.free_mib) == (0, 0)
 
@@ -68,12 +68,12 @@ def test_an_error_message_is_no_gpu():
     )
 
 
-def test_a_command_that_ends_well_is_believed():
+def test_the_output_of_a_successful_command_is_used():
     assert machine._run([sys.executable, "-c", "print('so')"]) == "so\n"
 
 
 @pytest.mark.parametrize("command", [["/nowhere/nvidia-smi"], [sys.executable, "-c", "print('half'); raise SystemExit(9)"]])
-def test_a_command_that_fails_says_nothing(command):
+def test_the_output_of_a_failed_command_is_ignored(command):
     assert machine._run(command) == ""
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an engine's manifest holds, and every way in which something may not be as it says."""
+"""The content of an engine's manifest, and every mismatch that can be found with it."""
 
 import json
 from dataclasses import fields, replace
@@ -43,24 +43,24 @@ def test_an_engine_is_described_by_itself_the_machine_and_the_tokenizer(tmp_path
 
 @pytest.fixture
 def described(tmp_path, monkeypatch):
-    """Files to describe, without reading a tokenizer."""
+    """An engine's files, a tokenizer's and a machine, for a manifest."""
     monkeypatch.setattr(manifests, "_terminator_ids", lambda *_: ())
     write_files(tmp_path / "engine", tmp_path / "tokenizer")
     return tmp_path / "engine", tmp_path / "tokenizer", machine()
 
 
-def test_an_engine_that_is_not_what_was_asked_for_is_not_described(described):
+def test_an_engine_that_differs_from_its_spec_gets_no_manifest(described):
     with pytest.raises(ConfigError, match=r"differs from the requested engine: max_seq_len: found 32768, expected 16384"):
         describe(replace(SPEC, max_seq_len=16384), *described)
 
 
-def test_a_missing_rank_is_not_described(described):
+def test_an_engine_with_a_missing_rank_gets_no_manifest(described):
     (described[0] / "rank1.engine").unlink()
     with pytest.raises(ConfigError, match=r"rank1.engine cannot be read \(No such file or directory\): build the engine again"):
         describe(SPEC, *described)
 
 
-def test_what_was_written_is_read(built):
+def test_a_written_manifest_can_be_read(built):
     engine, tokenizer, made = built
     assert made == manifest_of(engine, tokenizer)
     assert write(made, engine).name == NAME
@@ -103,7 +103,7 @@ def test_a_field_of_the_wrong_kind_cannot_be_read(built):
         read(engine)
 
 
-def test_the_summary_is_one_line_that_tells_engines_apart(built):
+def test_the_summary_is_a_line_that_distinguishes_engines(built):
     made = built[2]
     assert summary(made) == (
         "simplescaling/s1-32B @0123456789ab, bf16, TP 2, 32768 tokens; TensorRT-LLM 1.2.1, TensorRT 10.14.1.48, "
@@ -113,17 +113,17 @@ def test_the_summary_is_one_line_that_tells_engines_apart(built):
     assert "TensorRT (unknown)" in summary(replace(made, tensorrt=""))
 
 
-def told(mismatches):
+def texts(mismatches):
     return [str(one) for one in mismatches]
 
 
-def test_nothing_is_amiss_where_it_was_built(built):
+def test_there_is_no_mismatch_where_it_was_built(built):
     engine, tokenizer, made = built
-    assert not told(manifests.against_machine(made, machine()))
-    assert not told(manifests.against_config(made, engine))
-    assert not told(manifests.against_files(made, engine))
-    assert not told(manifests.against_tokenizer(made, tokenizer))
-    assert not told(manifests.against_spec(made, SPEC))
+    assert not texts(manifests.against_machine(made, machine()))
+    assert not texts(manifests.against_config(made, engine))
+    assert not texts(manifests.against_files(made, engine))
+    assert not texts(manifests.against_tokenizer(made, tokenizer))
+    assert not texts(manifests.against_spec(made, SPEC))
 
 
 @pytest.mark.parametrize(
@@ -132,13 +132,13 @@ def test_nothing_is_amiss_where_it_was_built(built):
         ({"tensorrt_llm": "1.1.0"}, ["TensorRT-LLM: found 1.1.0, expected 1.2.1, which built the engine"]),
         ({"tensorrt": "10.13.3.9"}, ["TensorRT: found 10.13.3.9, expected 10.14.1.48, which built the engine"]),
         ({"tensorrt_llm": "1.2.1+nv"}, []),  # a local build of the same
-        ({"tensorrt_llm": "", "tensorrt": ""}, []),  # cannot be told: no reason to refuse
+        ({"tensorrt_llm": "", "tensorrt": ""}, []),  # unknown: no reason to refuse
         ({"driver": "595.71.05", "cuda": "13.2"}, []),  # an engine does not depend on them
     ],
 )
 def test_an_engine_is_tied_to_the_versions_that_built_it(built, changes, expected):
     found = [*manifests.against_machine(built[2], machine(**changes))]
-    assert told(found) == expected
+    assert texts(found) == expected
     assert all(one.fatal and "26.07-trtllm-python-py3" in one.fix for one in found)
 
 
@@ -148,14 +148,14 @@ def test_an_engine_is_tied_to_the_architecture(built):
     assert (str(one), one.fix, one.fatal) == ("GPU 1: found NVIDIA L40S (SM 8.9), expected SM 9.0", BUILD_AGAIN, True)
 
 
-def test_another_card_of_the_same_architecture_is_worth_a_note(built):
+def test_another_card_of_the_same_architecture_is_a_note(built):
     (one,) = manifests.against_machine(built[2], machine(gpus=(gpu(0), gpu(1, name="NVIDIA H200"))))
     assert str(one) == "GPU 1: found NVIDIA H200, expected NVIDIA H100 80GB HBM3, for which it was tuned"
     assert not one.fatal
 
 
 def test_gpus_that_are_not_used_do_not_matter(built):
-    assert not told(manifests.against_machine(built[2], machine(gpus=(gpu(0), gpu(1), gpu(2, sm="7.5")))))
+    assert not texts(manifests.against_machine(built[2], machine(gpus=(gpu(0), gpu(1), gpu(2, sm="7.5")))))
 
 
 @pytest.mark.parametrize("name", CONFIG_KEYS)
@@ -179,7 +179,7 @@ def test_a_config_that_lacks_a_key_is_refused_by_its_name(built, name):
     del place[last]
     (engine / "config.json").write_text(json.dumps(config))
     with pytest.raises(ConfigError, match=f"does not say {'.'.join(CONFIG_KEYS[name])}"):
-        told(manifests.against_config(made, engine))
+        texts(manifests.against_config(made, engine))
 
 
 @pytest.mark.parametrize("text", [None, "{", "null"])
@@ -187,29 +187,29 @@ def test_a_config_that_cannot_be_read_is_refused(built, text):
     engine, _, made = built
     (engine / "config.json").unlink() if text is None else (engine / "config.json").write_text(text)
     with pytest.raises(ConfigError, match=r"config.json (cannot be read|does not say)"):
-        told(manifests.against_config(made, engine))
+        texts(manifests.against_config(made, engine))
 
 
 @pytest.mark.parametrize(("name", "value"), [("quantisation", "FP8"), ("gemm_plugin", "")])
-def test_what_is_off_is_null_in_the_config(built, name, value):
+def test_settings_that_are_off_are_null_in_the_config(built, name, value):
     engine, _, made = built
     write_config(engine, **{"__".join(CONFIG_KEYS[name]): value or None})
-    assert not told(manifests.against_config(replace(made, **{name: value}), engine))
+    assert not texts(manifests.against_config(replace(made, **{name: value}), engine))
 
 
-def test_files_are_there_and_whole(built):
+def test_files_must_exist_with_their_sizes(built):
     engine, _, made = built
     (engine / "rank0.engine").unlink()
     (engine / "rank1.engine").write_bytes(b"half")
-    assert told(manifests.against_files(made, engine)) == [
+    assert texts(manifests.against_files(made, engine)) == [
         "rank0.engine: found no file, expected 6 bytes",
         "rank1.engine: found 4 bytes, expected 6",
     ]
 
 
-def test_hashes_are_compared_where_that_is_asked_for(built):
+def test_hashes_are_compared_on_request(built):
     engine, _, made = built  # its hashes are none
-    assert not told(manifests.against_files(made, engine))
+    assert not texts(manifests.against_files(made, engine))
     assert [one.subject for one in manifests.against_files(made, engine, hashes=True)] == ["rank0.engine: sha256", "rank1.engine: sha256"]
 
 
@@ -220,16 +220,16 @@ def test_every_file_of_a_tokenizer_counts(built, name):
     (one,) = manifests.against_tokenizer(made, tokenizer)
     assert one.subject == "tokenizer: sha256"
     assert one.expected == made.tokenizer_sha256[:12]
-    assert "give --tokenizer that of simplescaling/s1-32B" in one.fix
+    assert "set --tokenizer to that of simplescaling/s1-32B" in one.fix
 
 
 def test_a_readme_is_no_tokenizer(built):
     _, tokenizer, made = built
     (tokenizer / "README.md").write_text("changed")
-    assert not told(manifests.against_tokenizer(made, tokenizer))
+    assert not texts(manifests.against_tokenizer(made, tokenizer))
     (tokenizer / "tokenizer.json").unlink()
     with pytest.raises(ConfigError, match="holds no tokenizer"):
-        told(manifests.against_tokenizer(made, tokenizer))
+        texts(manifests.against_tokenizer(made, tokenizer))
 
 
 def test_bytes_do_not_move_from_one_file_of_a_tokenizer_to_the_next(tmp_path):
@@ -254,13 +254,13 @@ def test_bytes_do_not_move_from_one_file_of_a_tokenizer_to_the_next(tmp_path):
         ({"variant": "int4-awq"}, "quantisation: found '', expected 'W4A16_AWQ'"),
     ],
 )
-def test_an_engine_is_what_was_asked_for(built, changes, expected):
-    assert told(manifests.against_spec(built[2], replace(SPEC, **changes))) == [expected]
+def test_a_difference_from_the_spec_is_found(built, changes, expected):
+    assert texts(manifests.against_spec(built[2], replace(SPEC, **changes))) == [expected]
 
 
-def test_an_engine_without_paged_context_is_of_no_use(built):
+def test_an_engine_without_paged_context_is_a_mismatch(built):
     """A continuation would compute all of its thought again."""
-    found = told(manifests.against_spec(replace(built[2], use_paged_context_fmha=False), SPEC))
+    found = texts(manifests.against_spec(replace(built[2], use_paged_context_fmha=False), SPEC))
     assert found == ["use_paged_context_fmha: found False, expected True"]
 
 

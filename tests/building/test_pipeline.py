@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a tiny model to a config that Triton can read, with stand-ins for the tools; and from every failure on."""
+"""A build from a tiny model to Triton's config, with stand-ins for the tools, and recovery from every failure."""
 
 import json
 import os
@@ -43,7 +43,7 @@ def test_the_tiny_model_with_nothing_but_the_tools_stood_in_for(bench, monkeypat
     assert bench.run("verify") == 0
 
 
-def test_all_of_it_and_then_nothing_again(bench, stderr):
+def test_a_second_run_repeats_nothing(bench, stderr):
     assert bench.run("all") == 0
     assert bench.calls == [CONVERT, BUILD]
     assert bench.results == {"checkpoint", "engine", "tokenizer"}
@@ -55,7 +55,7 @@ def test_all_of_it_and_then_nothing_again(bench, stderr):
 
 
 @pytest.mark.parametrize(("variant", "tp"), [("fp8", 1), ("int4-awq", 4), ("bf16", 1)])
-def test_every_variant_and_number_of_gpus_is_built_as_asked_for(bench, monkeypatch, variant, tp):
+def test_every_variant_and_number_of_gpus_is_built_as_specified(bench, monkeypatch, variant, tp):
     monkeypatch.setenv("STANDIN_GPUS", "4")
     assert bench.run("all", "--variant", variant, "--tp", str(tp)) == 0
     made = manifest.read(bench.work / "engine")
@@ -63,7 +63,7 @@ def test_every_variant_and_number_of_gpus_is_built_as_asked_for(bench, monkeypat
     assert bench.calls == ["convert_checkpoint.py" if variant == "bf16" else "quantize.py", BUILD]
 
 
-def test_the_steps_one_by_one_are_all_of_it(bench):
+def test_single_steps_give_the_same_as_all(bench):
     for step in ("download", "convert", "build", "render", "verify"):
         assert bench.run(step) == 0
     assert bench.calls == [CONVERT, BUILD]
@@ -79,7 +79,7 @@ def test_a_step_without_its_input_says_what_to_run(bench, stderr):
     assert bench.calls == []
 
 
-def test_when_the_engine_is_there_what_it_was_made_from_can_go(bench):
+def test_the_inputs_of_a_finished_engine_can_be_removed(bench):
     assert bench.run("all") == 0
     shutil.rmtree(bench.work / "checkpoint")
     assert bench.run("all") == 0
@@ -105,12 +105,12 @@ def test_another_gpu_builds_again(bench, monkeypatch):
 
 @pytest.mark.parametrize("how", FAILURES)
 @pytest.mark.parametrize("stage", ["convert", "build"])
-def test_a_tool_that_fails_leaves_nothing_and_the_next_run_goes_on_from_there(bench, stderr, stage, how):
+def test_a_tool_that_fails_leaves_nothing_and_the_next_run_continues_from_there(bench, stderr, stage, how):
     bench.fail(f"{stage} {how}")
     assert bench.run("all") == 1
-    told = stderr()
-    assert re.search(f"BUILD: stage {stage}: ", told)
-    assert re.search(FAILURES[how], told)
+    errors = stderr()
+    assert re.search(f"BUILD: stage {stage}: ", errors)
+    assert re.search(FAILURES[how], errors)
     done = {"tokenizer"} if stage == "convert" else {"tokenizer", "checkpoint"}
     assert bench.results == done
     assert not bench.config.exists()
@@ -119,7 +119,7 @@ def test_a_tool_that_fails_leaves_nothing_and_the_next_run_goes_on_from_there(be
     assert bench.calls == ([CONVERT, CONVERT, BUILD] if stage == "convert" else [CONVERT, BUILD, BUILD])
 
 
-def test_a_failed_rebuild_leaves_the_engine_that_was_there(bench):
+def test_a_failed_rebuild_keeps_the_old_engine(bench):
     assert bench.run("all") == 0
     bench.fail("build enospc")
     assert bench.run("all", "--max-batch-size", "8") == 1
@@ -128,8 +128,8 @@ def test_a_failed_rebuild_leaves_the_engine_that_was_there(bench):
 
 
 @pytest.mark.parametrize("stage", ["convert", "build"])
-def test_a_build_that_is_killed_goes_on_from_there(bench, stage):
-    """SIGKILL to the pipeline in the middle of a tool: its partial folder is thrown away by the next run."""
+def test_a_build_that_is_killed_continues_from_there(bench, stage):
+    """SIGKILL to the pipeline while a tool runs: the next run removes the partial folder."""
     bench.fail(f"{stage} hang")
     command = [sys.executable, "-m", "budgetforce.building", *bench.options("all")]
     with subprocess.Popen(command, env={**os.environ, **bench.environment}, stderr=subprocess.DEVNULL) as process:
@@ -172,7 +172,7 @@ def running(folder):
         ("STANDIN_GPU", "NVIDIA B200, 10.0", ("--variant", "int4-awq"), "takes no INT4 weights on NVIDIA B200 (SM 10.0): use fp8 or bf16"),
     ],
 )
-def test_gpus_that_will_not_do_are_refused_before_any_tool_runs(bench, stderr, monkeypatch, setting, value, options, message):
+def test_unsuitable_gpus_are_refused_before_any_tool_runs(bench, stderr, monkeypatch, setting, value, options, message):
     monkeypatch.setenv(setting, value)
     assert bench.run("all", *options) == 1
     assert message in stderr()
@@ -180,8 +180,8 @@ def test_gpus_that_will_not_do_are_refused_before_any_tool_runs(bench, stderr, m
 
 
 @pytest.fixture
-def nothing_is_asked(monkeypatch):
-    """Of the hub, which has 131 GB to bring."""
+def no_requests(monkeypatch):
+    """Fail at any request to the hub, which would download 131 GB."""
     monkeypatch.setattr(weights, "_hub_info", lambda model, revision: pytest.fail(f"the hub was asked for {model}"))
 
 
@@ -197,39 +197,37 @@ def nothing_is_asked(monkeypatch):
         ("PATH", "/usr/bin:/bin", "0 GPUs are visible, 2 are needed"),
     ],
 )
-def test_a_machine_that_will_not_do_is_refused_before_the_hub_is_asked(
-    bench, stderr, monkeypatch, nothing_is_asked, setting, value, message
-):
+def test_an_unsuitable_machine_is_refused_before_any_request_to_the_hub(bench, stderr, monkeypatch, no_requests, setting, value, message):
     monkeypatch.setenv(setting, value)
     assert bench.run("all", "--model", "simplescaling/s1-32B") == 1
     assert message in stderr()
 
 
-def test_a_machine_without_tensorrt_llm_is_refused_before_the_hub_is_asked(bench, stderr, monkeypatch, nothing_is_asked):
+def test_a_machine_without_tensorrt_llm_is_refused_before_any_request_to_the_hub(bench, stderr, monkeypatch, no_requests):
     monkeypatch.setattr(sys, "path", [path for path in sys.path if "toolchain" not in path])
     assert bench.run("all", "--model", "simplescaling/s1-32B") == 1
     assert "TensorRT-LLM: found none, expected 1.2.1: build inside nvcr.io/nvidia/tritonserver:26.07" in stderr()
 
 
 def test_gpus_that_the_engine_does_not_fit_are_refused_before_the_download(bench, stderr, monkeypatch):
-    """4 x 24 GB, say. With the plan's own ways out; whoever knows better than the plan may say so."""
+    """For example 4 x 24 GB. The message has the plan's suggestions, and --skip-plan overrides it."""
     monkeypatch.setenv("STANDIN_MIB", "3000")
     assert bench.run("all") == 1
-    told = stderr()
-    assert "BUILD: Does not fit: NVIDIA H100 80GB HBM3 has 2.9 GiB" in told
-    assert "--skip-plan builds it anyway." in told
+    errors = stderr()
+    assert "BUILD: Does not fit: NVIDIA H100 80GB HBM3 has 2.9 GiB" in errors
+    assert "--skip-plan builds it anyway." in errors
     assert not bench.calls
     assert not bench.results
     assert bench.run("all", "--skip-plan") == 0
 
 
-def test_a_machine_with_little_memory_is_told_of_it_and_not_refused(bench, stderr, monkeypatch):
+def test_little_host_memory_is_a_warning(bench, stderr, monkeypatch):
     """The plan's figure for a host is an estimate, and a container may have swap."""
     monkeypatch.setattr(pipeline, "host_memory_bytes", lambda: 10**6)
     assert bench.run("all") == 0
-    told = stderr()
-    assert "convert: needs 5 GB of host memory by the plan, this machine has 0" in told
-    assert told.index("build: by the plan it needs") < told.index("tokenizer: ")
+    errors = stderr()
+    assert "convert: needs 5 GB of host memory by the plan, this machine has 0" in errors
+    assert errors.index("build: needs") < errors.index("tokenizer: ")
 
 
 def test_weights_that_cannot_be_quantised_here_are_refused_before_the_download(bench, stderr, monkeypatch):
@@ -245,7 +243,7 @@ def test_weights_that_cannot_be_quantised_here_are_refused_before_the_download(b
     ("name", "message"),
     [
         ("/nowhere/texts", "calibration: /nowhere/texts is not a folder"),
-        ("my-texts", "calibration: got 'my-texts', allowed: cnn_dailymail, pileval, or a folder of texts that is there"),
+        ("my-texts", "calibration: got 'my-texts', allowed: cnn_dailymail, pileval, or an existing folder of texts"),
         ("/data/cnn_dailymail", "quantize.py takes /data/cnn_dailymail for a data set of the hub"),
     ],
 )
@@ -256,14 +254,14 @@ def test_texts_that_cannot_be_calibrated_on_are_refused_before_the_download(benc
     assert not bench.results
 
 
-def test_a_verify_of_nothing_says_what_to_run(bench, stderr):
+def test_verify_without_a_build_names_the_step_to_run(bench, stderr):
     assert bench.run("verify") == 1
     assert f"{bench.work / 'tokenizer'} does not exist: run download first, or all" in stderr()
 
 
 @pytest.mark.parametrize("version", ["1.2.0", "1.0.3.2510", None])
 def test_another_tensorrt_llm_is_refused_before_anything_is_done(bench, stderr, monkeypatch, tmp_path, version):
-    """It stands before the pinned one, as if it were the installed one."""
+    """The version is put before the pinned one on the path."""
     site = tmp_path / "site"
     site.mkdir()
     if version:
@@ -276,7 +274,7 @@ def test_another_tensorrt_llm_is_refused_before_anything_is_done(bench, stderr, 
     assert not bench.results
 
 
-def test_the_pinned_version_of_another_packaging_will_do(bench, monkeypatch, tmp_path):
+def test_a_local_version_suffix_is_accepted(bench, monkeypatch, tmp_path):
     site = tmp_path / "site" / "tensorrt_llm-1.dist-info"
     site.mkdir(parents=True)
     (site / "METADATA").write_text("Metadata-Version: 2.1\nName: tensorrt_llm\nVersion: 1.2.1+cu131\n")
@@ -299,13 +297,13 @@ def test_a_disk_that_is_too_small_is_refused_before_the_tool(bench, stderr, monk
     assert bench.calls == []
 
 
-def test_a_folder_that_cannot_be_written_is_a_sentence(bench, stderr):
+def test_a_folder_that_cannot_be_written_is_one_sentence(bench, stderr):
     bench.config.parent.parent.write_text("a file where the repository should be")
     assert bench.run("all") == 1
     assert "BUILD: stage render: [Errno 20] Not a directory" in stderr()
 
 
-def test_a_dry_run_prints_the_very_commands_and_touches_nothing(bench, capsys):
+def test_a_dry_run_prints_the_exact_commands_and_changes_nothing(bench, capsys):
     assert bench.run("all", "--dry-run") == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("#")]
     assert not bench.work.exists()
@@ -331,7 +329,7 @@ def test_the_engines_readme_has_every_parameter_that_is_set(bench, root):
     assert {name for row in table for name in re.findall(r"`(\w+)`", row)} == set(config_parameters(read_config(bench.config)))
 
 
-def test_a_dry_run_of_a_preset_asks_nobody(bench, capsys):
+def test_a_dry_run_of_an_engine_preset_sends_no_request(bench, capsys):
     assert bench.run("all", "--model", "simplescaling/s1-32B", "--dry-run") == 0
     assert "# download: simplescaling/s1-32B" in capsys.readouterr().out
     assert not bench.work.exists()
@@ -343,18 +341,18 @@ def test_the_server_may_see_the_engine_elsewhere(bench):
     assert (bench.config.parent / "1").is_dir()
 
 
-def test_a_live_server_is_asked_by_the_doctor(bench, monkeypatch, tmp_path):
+def test_a_live_server_is_checked_by_s1_doctor(bench, monkeypatch, tmp_path):
     doctor = tmp_path / "bin" / "s1"
     doctor.parent.mkdir()
-    doctor.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/asked\nexit 4\n')
+    doctor.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/arguments\nexit 4\n')
     doctor.chmod(0o755)
     monkeypatch.setenv("PATH", f"{doctor.parent}{os.pathsep}{os.environ['PATH']}")
     assert bench.run("all") == 0
     assert bench.run("verify", "--live", "gpu:8001") == 4
-    assert (tmp_path / "asked").read_text() == "doctor --url gpu:8001\n"
+    assert (tmp_path / "arguments").read_text() == "doctor --url gpu:8001\n"
 
 
-def test_the_script_does_the_same(bench, root):
+def test_the_script_runs_the_same_commands(bench, root):
     command = [sys.executable, str(root / "build/engine.py"), *bench.options("all")]
     done = subprocess.run(command, env={**os.environ, **bench.environment}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -363,7 +361,7 @@ def test_the_script_does_the_same(bench, root):
     assert usage.startswith("usage: build/engine.py ")
 
 
-def test_the_stamps_tell_how_long_it_took(bench):
+def test_the_stamps_record_durations(bench):
     assert bench.run("all") == 0
     for name in ("checkpoint", "engine", "tokenizer"):
         assert json.loads((bench.work / name / "stage.json").read_text())["seconds"] >= 0

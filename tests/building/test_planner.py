@@ -45,7 +45,7 @@ GRID = [
         ("2x141GB", "fp8", None, 821_000, 25),
     ],
 )
-def test_memory_is_what_two_other_estimates_say(gpus, variant, weights_gib, kv_tokens, num_full):
+def test_memory_agrees_with_two_other_estimates(gpus, variant, weights_gib, kv_tokens, num_full):
     """Within 5 % for quantised weights (the output embedding is not, here), 3 % for tokens, and one full sequence."""
     made = of(gpus, variant=variant)
     if weights_gib is not None:
@@ -96,7 +96,7 @@ def test_two_cards_of_40_gb_are_not_enough_in_bf16():
         ("H200", "fp8", 3.33, (300.1, 2315, 3051, 763)),
     ],
 )
-def test_the_roofline_is_what_another_estimate_says(gpu, variant, batch_1_ms, rates):
+def test_the_roofline_agrees_with_another_estimate(gpu, variant, batch_1_ms, rates):
     """Within 0.2 % in bf16; fp8 is 2.5 % slower here, because the output embedding stays bf16."""
     made, tolerance = of(gpu, variant=variant), 0.002 if variant == "bf16" else 0.026
     found = [made.decode(*case) for case in ((1, 0), (16, 8192), (32, 8192), (8, 32768))]
@@ -113,7 +113,7 @@ def test_the_roofline_is_what_another_estimate_says(gpu, variant, batch_1_ms, ra
         ("2xH100", {"max_seq_len": 16384}, 1, 16385),
     ],
 )
-def test_what_the_engine_has_no_room_for_has_no_speed(gpus, spec, num_sequences, context_tokens):
+def test_a_batch_that_does_not_fit_has_no_speed(gpus, spec, num_sequences, context_tokens):
     assert of(gpus, **spec).decode(num_sequences, context_tokens) is None
 
 
@@ -125,7 +125,7 @@ def test_a_long_thought_takes_minutes_at_best():
 
 @pytest.mark.parametrize("made", GRID, ids=lambda made: f"{made.gpu.name}-{made.spec.variant}-{made.spec.tp}")
 def test_every_plan_is_sane(made):
-    """Nothing is given away twice, more GPUs and fewer bits never take more, and every way out fits and is one step away."""
+    """No memory is counted twice, more GPUs and fewer bits never need more, and every suggestion fits and is a single change."""
     assert made.kv_tokens * made.kv_token_bytes <= made.kv_pool_bytes < made.gpu.memory_bytes
     assert made.fits == (made.kv_tokens >= made.spec.max_seq_len)
     assert all(low < high for low, high in (stage.seconds for stage in made.stages))
@@ -137,7 +137,7 @@ def test_every_plan_is_sane(made):
         assert len({(way.spec.max_seq_len, way.spec.variant, way.spec.tp) for way in ways}) == len(ways)
 
 
-def test_fewer_bits_take_less_of_everything_but_the_kv_cache():
+def test_fewer_bits_need_less_of_everything_but_the_kv_cache():
     by_variant = [of("2xH100", variant=variant) for variant in VARIANTS]
     for one in ("weights_bytes", "overhead_bytes"):
         sizes = [getattr(made, one) for made in by_variant]
@@ -211,7 +211,7 @@ def test_gpus_are_named_by_card_or_by_size(text, count, gib, sm):
 
 @pytest.mark.parametrize("text", ["", "2x", "0xH100", "2xA100", "H100x2", "80", "2xGTX", "two"])
 def test_gpus_that_are_not_known_are_refused(text):
-    """ "A100" alone could be either."""
+    """ "A100" alone is ambiguous."""
     with pytest.raises(ConfigError, match=r"gpus: got .*allowed: 2x80GB, 2x79.6GiB, or a number of one of these cards: A100-40GB"):
         parse_gpus(text)
 
@@ -226,7 +226,7 @@ def run(capsys, *arguments):
     return code, out, err
 
 
-def test_the_table_says_what_it_takes(capsys):
+def test_the_table_shows_the_needs(capsys):
     code, out, err = run(capsys, "--gpus", "2xH100")
     assert (code, err) == (0, "")
     assert "simplescaling/s1-32B, bf16, on 2 x H100 (79.6 GiB, 3.35 TB/s, SM 9.0)" in out
@@ -242,7 +242,7 @@ def test_the_table_ends_with_the_command_that_builds_it(capsys):
 
 
 def test_a_plan_needs_nothing_but_python(root, tmp_path):
-    """No package is there to import; -S leaves them out."""
+    """There is no package to import, because of -S."""
     command = [sys.executable, "-S", str(root / "build/engine.py"), "plan", "--gpus", "2xH100"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env={})
     assert (done.returncode, done.stderr) == (0, "")
@@ -334,11 +334,11 @@ def test_a_model_whose_shape_is_not_known_is_not_taken_for_another(capsys):
 @pytest.mark.parametrize(
     ("batch", "row"), [("128", "128             2,048"), ("24", "24              8,192"), ("16", "16              8,192")]
 )
-def test_the_batch_size_that_was_asked_for_has_a_row(capsys, batch, row):
+def test_the_specs_batch_size_has_a_row(capsys, batch, row):
     assert row in run(capsys, "--gpus", "2xH100", "--max-batch-size", batch)[1]
 
 
-def test_how_many_replies_a_minute_is_told(capsys):
+def test_replies_per_minute_are_shown(capsys):
     """32 sequences of 4,096 tokens in the mean: 14.7 ms a step, 2,180 tokens/s at most, 69 % of them."""
     assert "32 concurrent replies of 8,192 tokens: 11.0 replies a minute at 69%" in run(capsys, "--gpus", "2xH100")[1]
     assert "a minute" not in run(capsys, "--gpus", "2x80GB")[1]
@@ -363,7 +363,7 @@ def test_a_plan_that_does_not_fit_is_refused_with_the_numbers_and_what_does(caps
     assert "No single change makes it fit, nor do any two." in run(capsys, "--gpus", "2x10GB")[2]
 
 
-def test_json_has_every_figure_and_the_ways_out(capsys):
+def test_json_has_every_figure_and_the_suggestions(capsys):
     code, out, err = run(capsys, "--gpus", "2xA100-40GB", "--json")
     figures = json.loads(out)
     assert (code, err, figures["fits"]) == (1, "", False)
@@ -413,7 +413,7 @@ def test_the_readme_shows_true_plans(root, capsys, kind, gpus):
 
 
 def test_the_example_of_sizing_is_the_plans(root):
-    """As many replies as fit, each half as long as it will be in the mean, at the share of the roofline that was reached."""
+    """As many replies as fit, with half their length as mean context, at the measured fraction of the roofline."""
     section = (root / "build/README.md").read_text().partition("## Sizing")[2].partition("## Rolling out")[0]
     made = of("2xH100")
     assert f"{made.kv_tokens:,} tokens" in section

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every finding before Triton starts on GPUs: what is said, and whether it stops the start."""
+"""Every finding before Triton starts on GPUs: its text, and whether it stops the start."""
 
 import resource
 import shutil
@@ -25,7 +25,7 @@ Usage = namedtuple("Usage", "total")
 
 @pytest.fixture
 def image(tmp_path, monkeypatch):
-    """A Triton with TensorRT-LLM's backend on PATH, and a container that was started as it should be."""
+    """A Triton with TensorRT-LLM's backend on PATH, in a correctly started container."""
     triton = tmp_path / "opt" / "tritonserver"
     (triton / "backends" / "tensorrtllm").mkdir(parents=True)
     (triton / "bin").mkdir()
@@ -44,7 +44,7 @@ def built(tmp_path):
 
 @pytest.fixture
 def ports():
-    """Three that are free."""
+    """Three free ports, by name."""
     with socket.socket() as one, socket.socket() as two, socket.socket() as three:
         for sock in (one, two, three):
             sock.bind(("127.0.0.1", 0))
@@ -107,7 +107,7 @@ def test_what_the_machine_lacks_is_one_sentence_with_its_fix(image, built, ports
 
 
 def test_a_full_sequence_must_fit_beside_the_weights(image, built, ports):
-    """4 GiB for 32,768 tokens and 3.5 beside them; the stand-in's weights take none."""
+    """4 GiB for 32,768 tokens and 3.5 for the runtime; the stand-in's weights need none."""
     states = {}
     for free_mib in (7679, 7681):
         found = examine(*built, ports, machine(gpus=(gpu(0), gpu(1, free_mib=free_mib))))
@@ -117,7 +117,7 @@ def test_a_full_sequence_must_fit_beside_the_weights(image, built, ports):
 
 @pytest.mark.parametrize(("free_gib", "state"), [(38, WRONG), (39, OK)])
 def test_the_weights_must_fit(image, built, ports, free_gib, state):
-    """31.2 GiB a rank; 38.7 in all."""
+    """31.2 GiB of weights a rank, 38.7 GiB in total."""
     engine, tokenizer = built
     files = tuple(replace(file, size_bytes=int(31.2 * 2**30)) for file in manifest_of(engine, tokenizer).files)
     manifests.write(manifest_of(engine, tokenizer, files=files), engine)
@@ -128,7 +128,7 @@ def test_the_weights_must_fit(image, built, ports, free_gib, state):
 
 
 def test_there_must_be_a_triton(image, built, ports, monkeypatch):
-    """The one out of package nvidia-pytriton has no backend for the engine."""
+    """The Triton of package nvidia-pytriton has no backend for the engine."""
     monkeypatch.setenv("PATH", "/nowhere")
     assert Finding(check="image", state=WRONG, text="there is no tritonserver on PATH", fix=OTHER_IMAGE) in examine(
         *built, ports, machine()
@@ -161,7 +161,7 @@ def test_a_containers_default_of_shared_memory_is_too_little(image, built, ports
     assert Finding(check="shared memory", state=WRONG, text=text, fix=fix) in examine(*built, ports, machine())
 
 
-def test_a_limit_of_locked_memory_is_worth_a_note(image, built, ports, monkeypatch):
+def test_a_limit_of_locked_memory_is_a_note(image, built, ports, monkeypatch):
     monkeypatch.setattr(resource, "getrlimit", lambda _: (8 * 2**20, 8 * 2**20))
     fix = "docker run --ulimit memlock=-1, as NVIDIA advises"
     assert Finding(check="memlock", state=NOTE, text="8,192 KiB may be locked", fix=fix) in examine(*built, ports, machine())
@@ -177,12 +177,12 @@ def test_every_port_that_is_taken_is_named(image, built, ports):
     assert found == [Finding(check="ports", state=WRONG, text=text, fix=fix)]
 
 
-def test_an_address_that_is_not_this_machines_is_told(image, built, ports):
+def test_an_address_of_another_machine_is_reported(image, built, ports):
     found = [one for one in examine(*built, {**ports, "http": ("192.0.2.1", 8000)}, machine()) if one.check == "ports"]
     assert "port 8000 for http cannot be used: Cannot assign requested address" in found[0].text
 
 
-def test_without_a_manifest_the_rest_is_looked_at_all_the_same(image, built, ports):
+def test_without_a_manifest_the_rest_is_still_checked(image, built, ports):
     (built[0] / manifests.NAME).unlink()
     found = examine(*built, ports, machine())
     assert [one.check for one in found] == ["image", "driver", "shared memory", "memlock", "ports", "manifest"]
@@ -206,7 +206,7 @@ def test_without_a_manifest_the_rest_is_looked_at_all_the_same(image, built, por
         (lambda _, tokenizer: (tokenizer / "tokenizer.json").unlink(), "tokenizer", "holds no tokenizer"),
     ],
 )
-def test_what_the_files_lack_is_one_sentence(image, built, ports, spoil, check, text):
+def test_a_fault_of_the_files_is_one_sentence(image, built, ports, spoil, check, text):
     spoil(*built)
     (one,) = (one for one in examine(*built, ports, machine()) if one.check == check)
     assert one.state == WRONG
@@ -214,13 +214,13 @@ def test_what_the_files_lack_is_one_sentence(image, built, ports, spoil, check, 
     assert [other.check for other in examine(*built, ports, machine()) if other.state == WRONG] == [check]
 
 
-def test_hashes_are_read_where_that_is_asked_for(image, built, ports):
-    """Those of the stand-in are none."""
+def test_hashes_are_checked_on_request(image, built, ports):
+    """The stand-in's manifest has no real hashes."""
     wrong = [one.text.partition(": found")[0] for one in examine(*built, ports, machine(), hashes=True) if one.state == WRONG]
     assert wrong == ["rank0.engine: sha256", "rank1.engine: sha256"]
 
 
-def test_an_engine_for_four_gpus_looks_at_every_pair(image, tmp_path, ports):
+def test_the_links_of_all_pairs_of_four_gpus_are_checked(image, tmp_path, ports):
     engine, tokenizer = build(tmp_path)
     write_config(engine, pretrained_config__mapping={"tp_size": 4})
     files = manifest_of(engine, tokenizer).files * 2
@@ -231,8 +231,8 @@ def test_an_engine_for_four_gpus_looks_at_every_pair(image, tmp_path, ports):
 
 
 @pytest.fixture
-def looked_at(monkeypatch):
-    """What is to be found by who looks at this machine himself."""
+def inspected(monkeypatch):
+    """Set the machine that inspect_machine finds."""
 
     def set_to(found):
         monkeypatch.setattr(preflight, "inspect_machine", lambda: found)
@@ -241,12 +241,12 @@ def looked_at(monkeypatch):
     return set_to
 
 
-def test_require_lets_the_well_pass(image, built, ports, looked_at):
+def test_require_accepts_a_good_machine(image, built, ports, inspected):
     require(*built, ports)
 
 
-def test_require_tells_everything_that_is_wrong_and_no_notes(image, built, ports, looked_at):
-    looked_at(machine(driver="", links={}))
+def test_require_reports_everything_that_is_wrong_but_no_notes(image, built, ports, inspected):
+    inspected(machine(driver="", links={}))
     (built[0] / "rank1.engine").unlink()
     with pytest.raises(ConfigError) as caught:
         require(*built, ports)
@@ -255,12 +255,12 @@ def test_require_tells_everything_that_is_wrong_and_no_notes(image, built, ports
     assert [line.split(":")[0] for line in lines[1:]] == ["  driver", "  engine"]
 
 
-def test_the_command_prints_findings_and_fixes_and_fails_if_one_is_wrong(image, built, ports, looked_at, monkeypatch, capsys):
+def test_the_command_prints_findings_and_fixes_and_fails_if_one_is_wrong(image, built, ports, inspected, monkeypatch, capsys):
     monkeypatch.setattr(preflight, "PORTS", ports)
     arguments = ["--engine-dir", str(built[0]), "--tokenizer", str(built[1])]
     assert main(arguments) == 0
     assert "ok    GPU 0 to 1      NVLink (NV18)\n" in capsys.readouterr().out
-    looked_at(machine(gpus=(gpu(0),)))
+    inspected(machine(gpus=(gpu(0),)))
     assert main(arguments) == 1
     out = capsys.readouterr().out
     assert "wrong GPUs            1 visible, the engine has 2 ranks\n                      fix: give the container more" in out
@@ -268,7 +268,7 @@ def test_the_command_prints_findings_and_fixes_and_fails_if_one_is_wrong(image, 
 
 @pytest.fixture
 def repository(tmp_path, root):
-    """With an engine's config: what the launcher asks for first."""
+    """A model repository with an engine's config, which the launcher checks first."""
     (tmp_path / "repository" / "tensorrt_llm").mkdir(parents=True)
     (tmp_path / "repository" / "tensorrt_llm" / "config.pbtxt").touch()
     return tmp_path / "repository"
@@ -281,7 +281,7 @@ def launch(repository, built, ports, *more):
 
 
 class Started(Exception):
-    """The launcher has got as far as Triton."""
+    """Records that the launcher has reached the start of Triton."""
 
 
 @pytest.fixture
@@ -292,19 +292,19 @@ def started(monkeypatch):
     monkeypatch.setattr(launcher, "TritonServer", start)
 
 
-def test_the_launcher_starts_where_all_is_well(image, built, ports, repository, looked_at, started):
+def test_the_launcher_starts_where_all_is_well(image, built, ports, repository, inspected, started):
     with pytest.raises(Started):
         launch(repository, built, ports)
 
 
-def test_the_launcher_refuses_with_the_sentences(image, built, ports, repository, looked_at, started):
-    looked_at(machine(gpus=(gpu(0),)))
+def test_the_launcher_refuses_with_the_sentences(image, built, ports, repository, inspected, started):
+    inspected(machine(gpus=(gpu(0),)))
     with pytest.raises(ConfigError, match="GPUs: 1 visible, the engine has 2 ranks"):
         launch(repository, built, ports)
 
 
-def test_the_launcher_can_be_told_to_skip_it(image, built, ports, repository, looked_at, started):
-    looked_at(machine(gpus=()))
+def test_the_launcher_can_skip_it(image, built, ports, repository, inspected, started):
+    inspected(machine(gpus=()))
     with pytest.raises(Started):
         launch(repository, built, ports, "--skip-preflight")
 
@@ -316,16 +316,16 @@ def test_the_embedded_engine_has_no_preflight(monkeypatch, root, started):
         launcher._serve(options)
 
 
-def test_this_machine_is_looked_at_by_nvidia_smi(image, built, ports, monkeypatch):
-    """All the way from its answers."""
+def test_this_machine_is_inspected_by_nvidia_smi(image, built, ports, monkeypatch):
+    """From nvidia-smi's output to the findings."""
     monkeypatch.setattr(machines, "_run", NvidiaSmi())
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     found = examine(*built, ports, replace(machines.inspect_machine(), tensorrt_llm="1.2.1", tensorrt="10.14.1.48"))
     assert {one.state for one in found} == {OK}
 
 
-def test_the_readme_tells_every_check(image, built, ports, root):
-    """And what to do where it fails."""
+def test_the_readme_lists_every_check(image, built, ports, root):
+    """With the fix of each."""
     rows = [line for line in (root / "build/README.md").read_text().splitlines() if line.startswith("| ")]
     names = {"GPU 0 memory": "GPU *n* memory", "GPU 1 memory": "GPU *n* memory", "GPU 0 to 1": "GPU *n* to *m*"}
     for check in ["manifest", "mpirun", *(one.check for one in examine(*built, ports, machine()))]:

@@ -84,7 +84,7 @@ def test_what_budget_forcing_needs_is_on(config):
 
 
 def test_the_backend_finds_what_it_does_not_load_without(config):
-    """It reads these three without a default (model_instance_state.cc, getGuidedDecodingConfigFromParams); empty is off."""
+    """The backend reads these three without a default (model_instance_state.cc, getGuidedDecodingConfigFromParams); empty is off."""
     names = ("tokenizer_dir", "xgrammar_tokenizer_info_path", "guided_decoding_backend")
     assert [config.parameters[name].string_value for name in names] == ["", "", ""]
     assert all(name in config.parameters for name in names)
@@ -115,7 +115,7 @@ def without(key):
         (PARAMETERS | {"gpt_model_path": "${engine_dir}"}, "an unfilled placeholder: .*engine_dir"),
     ],
 )
-def test_what_is_forgotten_unknown_or_of_the_wrong_kind_is_refused(parameters, message):
+def test_a_parameter_that_is_missing_unknown_or_of_the_wrong_kind_is_refused(parameters, message):
     with pytest.raises(ConfigError, match=message):
         render_config(SPEC, parameters, "x")
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is to be built."""
+"""The specs of engines, the engine presets, and shapes of models."""
 
 import json
 from dataclasses import asdict
@@ -11,12 +11,12 @@ from budgetforce.errors import ConfigError
 
 
 @pytest.mark.parametrize("name", [path.stem for path in PRESETS.glob("*.toml")])
-def test_every_preset_is_a_spec_for_two_gpus_and_long_thoughts(name):
+def test_every_engine_preset_is_a_spec_for_two_gpus_and_long_thoughts(name):
     spec = EngineSpec.load(name)
     assert (spec.tp, spec.max_seq_len, spec.variant, spec.preset) == (2, 32768, "bf16", "s1")
 
 
-def test_values_that_are_given_win():
+def test_given_values_override_the_preset():
     assert EngineSpec.load("s1-32b", tp=4, variant=None).tp == 4
 
 
@@ -43,9 +43,9 @@ def test_a_shape_is_read_from_config_json(tmp_path):
 @pytest.mark.parametrize(
     ("config", "message"),
     [(None, "cannot be read"), ("{", "cannot be read"), ('{"architectures": ["LlamaForCausalLM"]}', "allowed: Qwen2ForCausalLM"),
-     ('{"architectures": ["Qwen2ForCausalLM"]}', "does not say hidden_size")],
+     ('{"architectures": ["Qwen2ForCausalLM"]}', "lacks hidden_size")],
 )  # fmt: skip
-def test_what_is_no_such_model_is_refused(tmp_path, config, message):
+def test_another_architecture_is_refused(tmp_path, config, message):
     if config is not None:
         (tmp_path / "config.json").write_text(config)
     with pytest.raises(ConfigError, match=message):

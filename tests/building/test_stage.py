@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A result is whole or not there, and is made once."""
+"""A result is complete or missing, and is made only once."""
 
 import contextlib
 import subprocess
@@ -28,7 +28,7 @@ def test_a_result_is_known_again_by_its_inputs(tmp_path):
 
 
 @pytest.mark.parametrize("harm", [lambda path: path.unlink(), lambda path: path.write_text("lo")])
-def test_a_result_of_which_a_file_is_gone_or_shorter_is_none(tmp_path, harm):
+def test_a_result_with_a_missing_or_shorter_file_does_not_count(tmp_path, harm):
     bake(stage(tmp_path))
     harm(tmp_path / "bread" / "crust")
     assert stage(tmp_path).stamp() is None
@@ -52,8 +52,8 @@ def test_a_failure_leaves_the_old_result_until_the_new_one_is_whole(tmp_path):
 
 
 @pytest.mark.parametrize(("is_resumable", "flour", "is_kept"), [(True, 1, True), (True, 2, False), (False, 1, False)])
-def test_what_a_killed_run_left_is_gone_on_with_or_thrown_away(tmp_path, is_resumable, flour, is_kept):
-    """Kept only for the same inputs: files of another model among these would be worse than none."""
+def test_the_partial_result_of_a_killed_run_is_continued_or_removed(tmp_path, is_resumable, flour, is_kept):
+    """Kept only for the same inputs, so that files of two models are never mixed."""
     killed = stage(tmp_path, resumable=True, flour=1).making()
     (killed.__enter__().folder / "half").write_text("x")
     with stage(tmp_path, resumable=is_resumable, flour=flour).making() as result:
@@ -63,7 +63,7 @@ def test_what_a_killed_run_left_is_gone_on_with_or_thrown_away(tmp_path, is_resu
 
 @pytest.mark.parametrize("is_replaced", [False, True])
 def test_a_run_that_was_killed_just_before_the_end_is_ended_by_the_next(tmp_path, is_replaced):
-    """The partial folder has its stamp; it was only not renamed yet."""
+    """The partial folder has its stamp, and only lacks the rename."""
     bake(stage(tmp_path, flour=2))
     (tmp_path / "bread").rename(tmp_path / "bread.partial")
     if is_replaced:
@@ -84,7 +84,7 @@ HOLD = "import sys, time; from pathlib import Path; from budgetforce.building.st
 HOLD += "with locked(Path(sys.argv[1])):\n    print('held', flush=True); time.sleep(60)"
 
 
-def test_one_build_at_a_time_and_a_killed_one_holds_nothing(tmp_path):
+def test_only_one_build_runs_and_a_killed_build_holds_no_lock(tmp_path):
     with subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout.readline() == "held\n"
         with pytest.raises(BuildFailed, match="BUILD: another build runs in"), locked(tmp_path):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A tool's output is kept, and its end is told plainly."""
+"""A tool's output is kept in a log, and its end is reported."""
 
 import os
 import pty
@@ -39,14 +39,14 @@ def test_a_failure_shows_the_last_lines_the_code_and_the_log(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("said", "hint"), [("OSError: [Errno 28] No space left on device", "the disk is full"), ("CUDA out of memory", "GPU")]
+    ("output", "hint"), [("OSError: [Errno 28] No space left on device", "the disk is full"), ("CUDA out of memory", "GPU")]
 )
-def test_a_known_failure_comes_with_what_to_do(tmp_path, said, hint):
+def test_a_known_failure_comes_with_advice(tmp_path, output, hint):
     with pytest.raises(BuildFailed, match=hint):
-        run(tmp_path, f"raise SystemExit({said!r})")
+        run(tmp_path, f"raise SystemExit({output!r})")
 
 
-def test_a_killed_tool_is_told_by_its_signal(tmp_path):
+def test_a_killed_tool_is_reported_with_its_signal(tmp_path):
     with pytest.raises(BuildFailed, match=r"was killed by SIGKILL(?s:.*)memory \(dmesg\)"):
         run(tmp_path, "import os; os.kill(os.getpid(), 9)")
 
@@ -57,7 +57,7 @@ def test_a_tool_that_cannot_be_started_names_the_image(tmp_path, command):
         Run(stage="bake", command=[command], log=tmp_path / "bake.log")()
 
 
-def test_what_a_tool_has_started_ends_with_it(tmp_path):
+def test_a_tools_child_processes_end_with_it(tmp_path):
     code = "import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']).pid)"
     run(tmp_path, code)
     pid = int(last_lines(tmp_path / "logs" / "bake.log", 1))
@@ -74,7 +74,7 @@ def is_alive(pid):
         return False
 
 
-def test_time_and_what_is_left_are_told_while_it_runs(tmp_path, monkeypatch, capsys):
+def test_elapsed_and_remaining_time_are_shown_while_it_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(toolrun, "PLAIN_PERIOD_S", 0.2)
     run(tmp_path, "import time; time.sleep(0.5)", estimate_s=(300.0, 3600.0))
     assert capsys.readouterr().err.startswith("bake: 0 s, 5 min to 60 min left by estimate\n")
@@ -98,11 +98,11 @@ def test_of_a_progress_bar_the_last_state_counts(tmp_path):
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(7.4, "7 s"), (89, "89 s"), (720, "12 min"), (3900, "65 min"), (5700, "1 h 35 min")])
-def test_durations_read_as_one_says_them(seconds, text):
+def test_durations_are_readable(seconds, text):
     assert duration(seconds) == text
 
 
-def test_an_estimate_that_has_passed_is_not_told():
+def test_an_estimate_that_has_passed_is_not_shown():
     assert remaining(30, (60, 120)) == ", 30 s to 90 s left by estimate".replace("90 s", "2 min")
     assert remaining(90, (60, 120)) == ", 0 s to 30 s left by estimate"
     assert remaining(200, (60, 120)) == remaining(5, (0, 0)) == ""

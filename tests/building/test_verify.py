@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whatever does not fit in a finished build is found, and said."""
+"""Every mismatch in a finished build is found and reported."""
 
 import json
 import re
@@ -17,7 +17,7 @@ from building.conftest import bench_in
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory, tiny_model, qwen):
-    """A build of the stand-ins, whose work folder the config calls /w."""
+    """A build by the stand-ins, whose config names its work folder /w."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         bench = bench_in(tmp_path_factory.mktemp("built"), tiny_model, monkeypatch, qwen)
         assert bench.run("all", "--engine-path", "/engine") == 0
@@ -36,7 +36,7 @@ def found(copy, engine_path="/engine", **changes):
     return "\n".join(problems(spec, copy / "work" / "engine", copy / "work" / "tokenizer", copy / "config.pbtxt", engine_path))
 
 
-def test_a_build_is_as_it_was_asked_for(copy):
+def test_a_correct_build_has_no_problems(copy):
     assert found(copy) == ""
 
 
@@ -54,7 +54,7 @@ def test_a_build_is_as_it_was_asked_for(copy):
         (("build_config", "max_beam_width"), 4, "max_beam_width: found 4, expected 1"),
     ],
 )
-def test_an_engine_that_is_another_one_is_told_by_its_key(copy, keys, value, message):
+def test_a_wrong_value_in_the_engines_config_is_named(copy, keys, value, message):
     path = copy / "work" / "engine" / "config.json"
     config = json.loads(path.read_text())
     at = config
@@ -83,7 +83,7 @@ def test_an_enum_may_be_written_in_any_way(copy, written):
         ({"preset": "qwen3"}, "preset 'qwen3'"),
     ],
 )
-def test_another_spec_is_told(copy, changes, message):
+def test_another_spec_is_reported(copy, changes, message):
     assert message in found(copy, **changes)
 
 
@@ -101,12 +101,12 @@ def test_another_spec_is_told(copy, changes, message):
         (lambda work: (work.parent / "config.pbtxt").write_bytes(b"\xff"), "config.pbtxt cannot be read"),
     ],
 )
-def test_files_that_are_missing_or_not_what_they_were_are_told(copy, harm, message):
+def test_missing_or_changed_files_are_reported(copy, harm, message):
     harm(copy / "work")
     assert message in found(copy)
 
 
-def test_a_config_that_points_elsewhere_is_told(copy):
+def test_a_config_with_another_engine_path_is_reported(copy):
     assert "parameter gpt_model_path: found '/engine', expected '/other': render it again" in found(copy, engine_path="/other")
 
 
@@ -119,16 +119,16 @@ def test_a_config_that_points_elsewhere_is_told(copy):
         ('name: "streaming"', 'name: "steaming"'),
     ],
 )
-def test_a_config_that_was_edited_is_told(copy, old, new):
-    """Wherever: a line that no parameter stands in as well."""
+def test_an_edited_config_is_reported(copy, old, new):
+    """Also in a line without a parameter."""
     path = copy / "config.pbtxt"
     assert old in path.read_text()
     path.write_text(path.read_text().replace(old, new))
     assert "render it again" in found(copy)
 
 
-def test_a_tokenizer_with_other_ids_is_told(copy, smollm2, monkeypatch):
-    """SmolLM2 has the same control tokens at other places."""
+def test_a_tokenizer_with_other_ids_is_reported(copy, smollm2, monkeypatch):
+    """SmolLM2 has the same control tokens with other ids."""
     other = ChatTokenizer(AutoTokenizer.from_pretrained(str(smollm2.tokenizer)))
     monkeypatch.setattr(ChatTokenizer, "load", lambda folder: other)
     assert re.search(r"<\|im_start\|> is token 1, expected 151644", found(copy))
@@ -140,6 +140,6 @@ def test_a_tokenizer_that_cannot_be_loaded_is_one_problem_among_others(copy, mon
 
     monkeypatch.setattr(ChatTokenizer, "load", load)
     (copy / "work" / "engine" / "rank0.engine").unlink()
-    told = found(copy)
-    assert "rank0.engine: found no file" in told
-    assert "tokenizer: cannot load" in told
+    problems = found(copy)
+    assert "rank0.engine: found no file" in problems
+    assert "tokenizer: cannot load" in problems

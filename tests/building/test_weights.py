@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Weights come whole, from the hub at one commit, or out of a folder."""
+"""Weights are complete, from the hub at one commit or from a folder."""
 
 import json
 import shutil
@@ -21,7 +21,7 @@ FIRST, SECOND = (f"model-0000{number}-of-00002.safetensors" for number in (1, 2)
 
 @pytest.fixture
 def hub(tiny_model, tmp_path):
-    """Has what the wanted files are not, too."""
+    """A hub that also has files which are not needed."""
     repository = tmp_path / "repository"
     shutil.copytree(tiny_model, repository)
     (repository / "pytorch_model.bin").write_text("the same weights again")
@@ -36,7 +36,7 @@ def download(hub, tmp_path, environment):
     def run(*more, model=MODEL):
         command = [sys.executable, "-m", "budgetforce.building", "download", "--model", model, "--work", str(tmp_path / "work"), *more]
         quiet = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1"}
-        hub.asked.clear()
+        hub.requests.clear()
         return subprocess.run(command, env={**environment, **quiet, "HF_ENDPOINT": hub.url}, capture_output=True, text=True)
 
     return run
@@ -50,14 +50,14 @@ def test_a_branch_is_resolved_once_and_everything_comes_from_that_commit(downloa
     assert files == {path.name for path in hub.folder.iterdir()} - {"pytorch_model.bin"} | {"stage.json"}
     found = json.loads((model / "stage.json").read_text())["found"]
     assert found == {"commit": COMMIT, "sha256": {name: sha256(hub.folder / name) for name in (FIRST, SECOND)}}
-    assert all(COMMIT in asked for asked in hub.asked if "resolve" in asked)
+    assert all(COMMIT in request for request in hub.requests if "resolve" in request)
     hub.branch = "6c" * 20  # it moves on
     again = download()
-    assert (again.returncode, hub.asked) == (0, [])
+    assert (again.returncode, hub.requests) == (0, [])
     assert "download: already done" in again.stderr
 
 
-def test_a_file_that_is_not_the_hubs_is_brought_again_and_no_other(download, hub, tmp_path):
+def test_only_a_file_with_another_hash_is_downloaded_again(download, hub, tmp_path):
     hub.broken.add(SECOND)
     failed = download("--revision", COMMIT)
     assert failed.returncode == 1
@@ -69,7 +69,7 @@ def test_a_file_that_is_not_the_hubs_is_brought_again_and_no_other(download, hub
     assert sha256(tmp_path / "work" / "model" / SECOND) == sha256(hub.folder / SECOND)
 
 
-def test_a_connection_that_ends_is_a_sentence_and_what_had_come_stays(download, hub, tmp_path):
+def test_a_lost_connection_is_one_sentence_and_keeps_the_files(download, hub, tmp_path):
     hub.cut.add(SECOND)
     failed = download("--revision", COMMIT)
     assert failed.returncode == 1
@@ -80,7 +80,7 @@ def test_a_connection_that_ends_is_a_sentence_and_what_had_come_stays(download, 
     assert hub.num_contents(FIRST) == 0
 
 
-def test_a_model_that_the_hub_has_not_is_a_sentence(download):
+def test_a_model_that_the_hub_lacks_is_one_sentence(download):
     failed = download(model="owner/other")
     assert failed.returncode == 1
     assert failed.stderr.startswith("BUILD: owner/other: download from the hub failed: 404")
@@ -107,7 +107,7 @@ def test_a_folder_is_another_source_when_a_file_of_it_changes(tiny_model, tmp_pa
         (lambda folder: (folder / "config.json").unlink(), "config.json cannot be read"),
     ],
 )
-def test_a_folder_that_is_not_whole_is_refused_by_the_files_name(tiny_model, tmp_path, harm, message):
+def test_an_incomplete_folder_is_refused_by_the_files_name(tiny_model, tmp_path, harm, message):
     folder = tmp_path / "mine"
     shutil.copytree(tiny_model, folder)
     harm(folder)
@@ -122,12 +122,12 @@ def test_a_model_in_one_file_needs_no_index(tiny_model, tmp_path):
     assert [path.name for path in weights_files(tmp_path)] == ["model.safetensors"]
 
 
-def test_what_is_neither_folder_nor_hub_id_is_refused(tmp_path):
+def test_a_model_that_is_neither_folder_nor_hub_id_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="neither a folder nor a hub id like owner/name"):
         find_source(EngineSpec(model="./not/there"), tmp_path)
 
 
-def test_a_disk_that_is_too_small_is_told_before_anything_is_written(tmp_path, monkeypatch):
+def test_a_disk_that_is_too_small_is_reported_before_anything_is_written(tmp_path, monkeypatch):
     usage = namedtuple("usage", "total used free")(100, 90, 10)
     monkeypatch.setattr(weights.shutil, "disk_usage", lambda _: usage)
     check_disk("build", tmp_path / "not" / "yet", 10)
@@ -135,16 +135,16 @@ def test_a_disk_that_is_too_small_is_told_before_anything_is_written(tmp_path, m
         check_disk("build", tmp_path / "not" / "yet", 65_500_000_000)
 
 
-def test_a_models_shape_is_known_before_its_weights_are_brought(hub, monkeypatch):
-    """Of the hub's files only config.json is asked for."""
+def test_a_models_shape_is_read_before_its_weights_are_downloaded(hub, monkeypatch):
+    """Of the hub's files only config.json is requested."""
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.url)
     monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", hub.url + "/{repo_id}/resolve/{revision}/{filename}")
     shape, stored_bytes = read_model(Source(model=MODEL, commit=COMMIT))
     assert (shape.hidden_size, stored_bytes) == (16, 4)
-    assert {asked.rpartition("/")[2] for asked in hub.asked if "/resolve/" in asked} == {"config.json"}
+    assert {request.rpartition("/")[2] for request in hub.requests if "/resolve/" in request} == {"config.json"}
 
 
-def test_a_hub_that_does_not_answer_for_the_shape_is_a_sentence(monkeypatch):
+def test_a_hub_that_does_not_answer_for_the_shape_is_one_sentence(monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", "http://127.0.0.1:9/{repo_id}/{revision}/{filename}")
     with pytest.raises(BuildFailed, match="download from the hub failed"):
         read_model(Source(model=MODEL, commit=COMMIT))

@@ -412,6 +412,13 @@ def test_the_evaluation_pages_commands_are_accepted(page):
     assert len(commands) >= 5
 
 
+def test_the_evaluation_page_names_options_that_exist(page):
+    known = {flag for option in evaluate.params for flag in option.opts}
+    named = set(re.findall(r"`(--[a-z-]+)", page("docs/evaluation.md", "## Protocols: s1 eval")))
+    assert len(named) > 15
+    assert named <= known
+
+
 def test_the_evaluation_page_makes_a_task_of_csv(page, tmp_path):
     """Its command as it stands, line breaks and commas in cells included."""
     (command,) = re.findall(r"^```sh\n(python3 -c .*?)```", page("docs/evaluation.md"), re.M | re.S)

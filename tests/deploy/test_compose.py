@@ -42,7 +42,7 @@ EVERY_OPTION = {
 
 @pytest.fixture(scope="module")
 def compose(root):
-    """What it says to these arguments, with these settings in its environment and no other."""
+    """Run Compose with arguments, and only these settings in its environment. Return its output."""
 
     def run(*arguments: str, **settings: str) -> str:
         command = [COMPOSE, "--project-directory", root, "--file", root / "docker-compose.yml", *arguments]
@@ -57,7 +57,7 @@ def compose(root):
 
 @pytest.fixture(scope="module")
 def resolved(compose):
-    """The file with these settings, all profiles."""
+    """Resolve the file with these settings, for all profiles."""
 
     def run(**settings: str) -> dict:
         return json.loads(compose("--profile", "*", "config", "--format", "json", **settings))
@@ -67,13 +67,13 @@ def resolved(compose):
 
 @pytest.fixture(scope="module")
 def services(resolved):
-    """As they are by default."""
+    """The services with default settings."""
     return resolved()["services"]
 
 
 @pytest.fixture(scope="module")
 def servers(services):
-    """The two of them that listen."""
+    """The two services that listen on ports."""
     return [services["triton"], services["cpu"]]
 
 
@@ -108,21 +108,21 @@ def test_triton_waits_for_a_build_that_succeeded_and_runs_once(services):
 
 
 def test_the_example_holds_every_setting_at_its_default(compose, root):
-    """And no other: what Compose finds in the file is what the example lists."""
-    told = dict(KNOB.findall((root / ".env.example").read_text()))
+    """And no other: the example lists exactly the settings that the file uses."""
+    shown = dict(KNOB.findall((root / ".env.example").read_text()))
     lines = compose("--profile", "*", "config", "--variables").splitlines()[1:]
     names = {line.split()[0] for line in lines}
-    assert set(told) - {PROFILES} == names
+    assert set(shown) - {PROFILES} == names
     example = compose("--env-file", str(root / ".env.example"), "--profile", "*", "config")
     assert example == compose("--profile", "*", "config")
 
 
 def test_the_example_shows_each_default(compose, root):
     """Not only where it is the same as nothing: an empty value stands for none or for an empty file."""
-    told = dict(KNOB.findall((root / ".env.example").read_text()))
+    shown = dict(KNOB.findall((root / ".env.example").read_text()))
     text = (root / "docker-compose.yml").read_text()
     defaults = dict(re.findall(r"\$\{(\w+):-([^}]*)\}", text))
-    assert {name: told[name] for name in defaults} == {name: "" if value == "/dev/null" else value for name, value in defaults.items()}
+    assert {name: shown[name] for name in defaults} == {name: "" if value == "/dev/null" else value for name, value in defaults.items()}
 
 
 @pytest.mark.parametrize(
@@ -133,11 +133,11 @@ def test_the_example_shows_each_default(compose, root):
         *(("docs/deployment.md", title) for title in ("In containers", "Sizing", "Rolling out")),
     ],
 )
-def test_the_docs_name_settings_that_there_are(root, name, title):
+def test_the_docs_name_only_existing_settings(root, name, title):
     section = (root / name).read_text().partition(f"## {title}\n")[2].partition("\n## ")[0]
-    told = set(re.findall(r"`((?:S1|COMPOSE)_[A-Z0-9_]+|HF_TOKEN_FILE)[=`]", section))
+    named = set(re.findall(r"`((?:S1|COMPOSE)_[A-Z0-9_]+|HF_TOKEN_FILE)[=`]", section))
     assert section
-    assert told <= dict(KNOB.findall((root / ".env.example").read_text())).keys()
+    assert named <= dict(KNOB.findall((root / ".env.example").read_text())).keys()
 
 
 def test_the_shipped_settings_choose_the_profile_alone(root):
@@ -203,8 +203,8 @@ def test_the_server_finds_what_the_build_leaves(services, capsys):
     assert triton["volumes"][0]["read_only"]
 
 
-def test_half_of_a_pair_is_not_passed_over(resolved):
-    """The launcher refuses a key without its certificate: so it must hear of it."""
+def test_half_of_a_pair_reaches_the_launcher(resolved):
+    """The launcher refuses a key without its certificate, so it has to get the option."""
     for name, flag in (("S1_TLS_KEY", "--tls-key"), ("S1_TLS_CERT", "--tls-cert")):
         command = resolved(**{name: TLS[name]})["services"]["triton"]["command"]
         assert flag in command
@@ -214,7 +214,7 @@ def test_half_of_a_pair_is_not_passed_over(resolved):
 # --- safety ------------------------------------------------------------------------------
 
 
-def test_ports_are_this_machines_unless_asked_otherwise(servers, resolved):
+def test_ports_are_bound_to_this_machine_unless_set_otherwise(servers, resolved):
     for service in servers:
         assert [(port["host_ip"], port["target"], port["published"]) for port in service["ports"]] == [
             ("127.0.0.1", port, str(port)) for port in (8000, 8001, 8002)
@@ -223,7 +223,7 @@ def test_ports_are_this_machines_unless_asked_otherwise(servers, resolved):
     assert (opened["host_ip"], opened["target"], opened["published"]) == ("0.0.0.0", 8001, "9001")
 
 
-def test_containers_may_do_little(services, root):
+def test_containers_have_few_rights(services, root):
     for service in services.values():
         assert service["read_only"] is True
         assert service["cap_drop"] == ["ALL"]
@@ -248,14 +248,14 @@ def test_secrets_are_files(resolved):
         assert not set(words) & set(files.values())
 
 
-def test_what_is_not_given_is_an_empty_file(resolved):
+def test_a_secret_that_is_not_set_is_an_empty_file(resolved):
     assert {secret["file"] for secret in resolved()["secrets"].values()} == {"/dev/null"}
 
 
 # --- life --------------------------------------------------------------------------------
 
 
-def test_servers_are_watched_and_come_back(servers):
+def test_servers_have_health_checks_and_are_restarted(servers):
     for service in servers:
         assert service["healthcheck"]["test"] == ["CMD", "python3", "-m", "budgetforce.health"]
         assert service["restart"] == "unless-stopped"
@@ -287,6 +287,6 @@ def test_the_gpus_are_as_many_as_the_engine_has_ranks(resolved):
 
 
 def seconds(duration: str) -> float:
-    """Of Compose's notation: 1m30s."""
+    """Parse a duration in Compose's notation: 1m30s."""
     units = {"h": 3600, "m": 60, "s": 1}
     return sum(float(number) * units[unit] for number, unit in re.findall(r"([\d.]+)([hms])", duration))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Certificates are tried before Triton starts: those that fit give a name, all others a reason."""
+"""Certificates are checked before Triton starts: those that fit yield a host name, all others a reason."""
 
 from datetime import UTC, datetime
 
@@ -18,7 +18,7 @@ def ca():
 
 @pytest.fixture
 def pair(tmp_path):
-    """Files with a certificate of an authority, and its key."""
+    """Write files with a certificate that an authority has signed, and its key."""
 
     def write(authority, *names, file="server", **settings):
         certificate = authority.issue_cert(*names, **settings)
@@ -32,7 +32,7 @@ def pair(tmp_path):
 
 @pytest.fixture
 def authority(tmp_path):
-    """A file with an authority's certificate."""
+    """Write a file with an authority's certificate."""
 
     def write(ca):
         ca.cert_pem.write_to_path(tmp_path / "authority.pem")
@@ -51,7 +51,7 @@ def authority(tmp_path):
         (["::1", "10.0.0.7"], "10.0.0.7"),
     ],
 )
-def test_the_name_is_one_of_the_certificates_if_possible_one_for_here(pair, ca, names, name):
+def test_the_host_name_comes_from_the_certificate_and_prefers_this_machine(pair, ca, names, name):
     assert tls_files(pair(ca, *names)).name == name
 
 
@@ -65,13 +65,13 @@ def test_an_intermediate_authority_makes_no_difference(pair, ca):
     assert tls_files(pair(ca.create_child_ca(), "s1.example")).name == "s1.example"
 
 
-def test_s1_shows_the_servers_pair_or_one_of_its_own(pair, authority, ca):
+def test_s1_presents_the_servers_pair_or_its_own(pair, authority, ca):
     server, own = pair(ca, "s1.example"), pair(ca, "s1.loopback", file="own")
     assert tls_files(server, client_ca=authority(ca)).own == server
     assert tls_files(server, client_ca=authority(ca), own=own).own == own
 
 
-def test_what_the_clients_authority_did_not_issue_is_refused(pair, authority, ca):
+def test_a_certificate_from_another_authority_is_refused(pair, authority, ca):
     with pytest.raises(ConfigError, match="server.pem would be rejected: .*issuer.* s1 presents it to its own server"):
         tls_files(pair(ca, "s1.example"), client_ca=authority(trustme.CA()))
 
@@ -92,7 +92,7 @@ def test_the_key_of_another_certificate_is_refused(pair, ca):
 
 @pytest.mark.parametrize("which", ["cert", "key", "authority"])
 @pytest.mark.parametrize(("text", "reason"), [(None, "cannot be read: No such file"), ("no PEM", "certificate")])
-def test_a_file_that_is_missing_or_something_else_is_named(pair, authority, ca, which, text, reason):
+def test_a_file_that_is_missing_or_malformed_is_named(pair, authority, ca, which, text, reason):
     server, client_ca = pair(ca, "s1.example"), authority(ca)
     path = {"cert": server.cert, "key": server.key, "authority": client_ca}[which]
     path.unlink() if text is None else path.write_text(text)
@@ -100,7 +100,7 @@ def test_a_file_that_is_missing_or_something_else_is_named(pair, authority, ca, 
         tls_files(server, client_ca=client_ca)
 
 
-def test_an_encrypted_key_is_refused_and_nobody_asked(pair, ca):
+def test_an_encrypted_key_is_refused_without_a_password_prompt(pair, ca):
     files = pair(ca, "s1.example")
     key = serialization.load_pem_private_key(files.key.read_bytes(), None)
     form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(b"word"))

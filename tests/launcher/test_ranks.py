@@ -35,7 +35,7 @@ def make_engine(folder: Path, num_ranks: int = 2) -> Path:
 
 @dataclass
 class Launched:
-    """The launcher as a container starts it, and what its ranks tell of themselves."""
+    """The launcher as a container starts it, and the notes that its ranks write."""
 
     process: subprocess.Popen
     notes: Path
@@ -55,18 +55,18 @@ class Launched:
         return json.loads((self.notes / f"{number}.json").read_text())
 
     def end(self, *, within_s: float = 30) -> tuple[int, str]:
-        """Its exit code and what it said; nothing of it may be left."""
+        """Wait for its exit code and output, and check that nothing of it is left."""
         _, errors = self.process.communicate(timeout=within_s)
         for note in self.notes.glob("?.json"):
-            told = json.loads(note.read_text())
-            assert not Path(f"/proc/{told['pid']}").exists()
-            assert not list(Path("/dev/shm").glob(f"{told['prefix']}*"))
+            rank = json.loads(note.read_text())
+            assert not Path(f"/proc/{rank['pid']}").exists()
+            assert not list(Path("/dev/shm").glob(f"{rank['prefix']}*"))
         return self.process.returncode, errors
 
 
 @pytest.fixture
 def launch(tmp_path, root):
-    """Start it, each rank doing what is said; then see that the session of its mpirun is empty."""
+    """Start a launcher whose ranks follow instructions; afterwards check that the session of its mpirun is empty."""
     launched = []
 
     def start(*further_flags: str, num_ranks: int = 2, **does: str) -> Launched:
@@ -112,7 +112,7 @@ def test_rank_0_serves_the_other_loads_the_engine_alone_and_no_rank_is_bound_to_
 
 
 def test_an_orderly_end_is_rank_0s_and_the_others_follow_it(launch, tmp_path):
-    """A signal to the other, which still loads, would kill it; and mpirun then rank 0."""
+    """A signal to the other rank, which is still loading, would kill it, and mpirun would then kill rank 0."""
     launched = launch()
     launched.wait_until_ready()
     launched.process.terminate()
@@ -122,7 +122,7 @@ def test_an_orderly_end_is_rank_0s_and_the_others_follow_it(launch, tmp_path):
 
 @pytest.mark.parametrize(("rank", "does"), [("rank0", "die"), ("rank1", "die"), ("rank1", "leave")])
 def test_a_rank_that_ends_ends_everything_with_an_error(launch, rank, does):
-    """mpirun itself waits on where one leaves with code 0, and in 5.0 where its stub lives."""
+    """mpirun itself keeps waiting if a rank leaves with code 0, and in 5.0 also if its stub lives."""
     launched = launch(**{rank: does})
     launched.wait_until_ready()
     code, errors = launched.end(within_s=10)
@@ -154,8 +154,8 @@ def test_a_rank_that_ends_for_no_signal_is_killed_and_a_second_signal_changes_no
     assert launched.end(within_s=triton_server.FOLLOW_S + ranks.TIDY_S + 2)[0] == 0
 
 
-def test_what_a_rank_left_behind_ends_too(launch):
-    """A process that no rank waits for, and that no signal ends, is a child of the launcher's then."""
+def test_processes_that_a_rank_left_behind_are_ended(launch):
+    """A process that no rank waits for and that ignores signals becomes a child of the launcher."""
     launched = launch(rank1="orphan")
     launched.wait_until_ready()
     session = os.getsid(launched.rank(0)["pid"])
@@ -166,7 +166,7 @@ def test_what_a_rank_left_behind_ends_too(launch):
 
 
 def test_ranks_do_not_outlive_a_launcher_that_was_killed(launch):
-    """mpirun gets SIGTERM then."""
+    """mpirun gets SIGTERM when the launcher dies."""
     launched = launch()
     launched.wait_until_ready()
     session = os.getsid(launched.rank(0)["pid"])
@@ -180,7 +180,7 @@ def test_ranks_do_not_outlive_a_launcher_that_was_killed(launch):
 
 
 def test_an_engine_of_one_rank_needs_no_mpirun_and_a_container_gets_its_log(launch, tmp_path):
-    """With its own output, which a container's log driver rotates."""
+    """The log goes to the launcher's output, which a container's log driver rotates."""
     launched = launch("--log=-", f"--model-repository={tmp_path / 'another'}", num_ranks=1)
     launched.wait_until_ready()
     flags = launched.rank(0)["arguments"]
@@ -208,13 +208,13 @@ def test_a_rank_0_that_hangs_is_given_its_time_and_no_more(tmp_path):
 
 
 def test_the_command_is_nvidias_and_binds_to_no_core(monkeypatch):
-    """By its name alone: called by its path, mpirun changes the ranks' PATH."""
+    """mpirun is called by name: called by its path, it changes the ranks' PATH."""
     monkeypatch.setattr(ranks.shutil, "which", lambda _: "/usr/bin/mpirun")
     found = mpirun([["tritonserver", "--a"], ["tritonserver", "--b"]])
     assert " ".join(found) == "mpirun --allow-run-as-root --bind-to none -n 1 tritonserver --a : -n 1 tritonserver --b"
 
 
-def test_without_an_mpirun_that_is_said(monkeypatch):
+def test_a_missing_mpirun_is_reported(monkeypatch):
     monkeypatch.setattr(ranks.shutil, "which", lambda _: None)
     with pytest.raises(ConfigError, match="2 ranks, which needs mpirun"):
         mpirun([["a"], ["b"]])
@@ -224,7 +224,7 @@ def test_the_number_of_ranks_is_the_engines(tmp_path):
     assert world_size(make_engine(tmp_path / "engine")) == 2
 
 
-def test_an_engine_of_which_a_rank_is_missing_is_refused(tmp_path):
+def test_an_engine_with_a_missing_rank_is_refused(tmp_path):
     (make_engine(tmp_path / "engine") / "rank1.engine").unlink()
     with pytest.raises(ConfigError, match=r"no rank1\.engine"):
         world_size(tmp_path / "engine")
@@ -233,7 +233,7 @@ def test_an_engine_of_which_a_rank_is_missing_is_refused(tmp_path):
 @pytest.mark.parametrize(
     "text", ["", "{}", '{"pretrained_config": {"mapping": 2}}', '{"pretrained_config": {"mapping": {"world_size": "x"}}}']
 )
-def test_an_engine_that_does_not_tell_is_refused(tmp_path, text):
+def test_an_engine_config_without_a_world_size_is_refused(tmp_path, text):
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(ConfigError, match="mapping.world_size"):
         world_size(tmp_path)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the launcher's options for security come to. (With a server: tests/server/test_security.py.)"""
+"""The flags and variables that the launcher's security options lead to. (With a server: tests/server/test_security.py.)"""
 
 import argparse
 from pathlib import Path
@@ -25,7 +25,7 @@ def parsed(*flags):
     return security_of(parser.parse_args(flags))
 
 
-def test_by_default_nothing_is_demanded():
+def test_by_default_there_are_no_access_rules():
     security = parsed()
     assert (list(security.flags()), security.http_headers()) == ([], {})
     assert security.environment("h:1") == {"S1_ENGINE_URL": "h:1"}
@@ -58,7 +58,7 @@ def test_where_clients_need_certificates_so_does_the_model():
 
 
 @pytest.mark.parametrize("own", [False, True])
-def test_files_are_told_triton_by_their_whole_paths(tmp_path, monkeypatch, own):
+def test_triton_gets_absolute_paths(tmp_path, monkeypatch, own):
     ca = trustme.CA()
     for name in ("server", "own"):
         ca.issue_cert(f"{name}.example").private_key_and_cert_chain_pem.write_to_path(tmp_path / name)
@@ -85,6 +85,6 @@ def test_files_are_told_triton_by_their_whole_paths(tmp_path, monkeypatch, own):
         (["--secret-file=/nowhere"], "/nowhere cannot be read"),
     ],
 )
-def test_half_of_it_is_refused(flags, message):
+def test_incomplete_options_are_refused(flags, message):
     with pytest.raises(ConfigError, match=message):
         parsed(*flags)

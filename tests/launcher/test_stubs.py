@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a process of a Python model has died. (Killed in a real server: tests/server/test_engine_outages.py.)"""
+"""The death of a Python model's process is noticed. (In a real server: tests/server/test_engine_outages.py.)"""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ PROGRAM = "triton_python_backend_stub"
 
 @pytest.fixture
 def stub(tmp_path):
-    """A process that looks like one, in a session of its own; it can end while nobody waits for it, as Triton's do."""
+    """A process with a stub's name, in its own session; it can end while nobody waits for it, as Triton's do."""
     (tmp_path / PROGRAM).symlink_to(sys.executable)
     source = tmp_path / "repository" / "s1" / "1" / "model.py"
     source.parent.mkdir(parents=True)
@@ -34,12 +34,12 @@ def kill(process):
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
 
 
-def test_one_that_runs_has_not_died(stub):
+def test_a_running_stub_has_not_died(stub):
     stubs = Stubs(session=stub.pid, is_loaded=lambda _: True)
     assert [stubs.died() for _ in range(3)] == [None] * 3
 
 
-def test_one_that_has_died_is_named_at_the_second_look_and_once(stub):
+def test_a_dead_stub_is_named_once_at_the_second_check(stub):
     stubs = Stubs(session=stub.pid, is_loaded=lambda model: model == "s1")
     assert stubs.died() is None
     kill(stub)
@@ -49,7 +49,7 @@ def test_one_that_has_died_is_named_at_the_second_look_and_once(stub):
 
 
 @pytest.mark.parametrize("is_reaped", [False, True])
-def test_one_whose_model_was_unloaded_has_not_died(stub, is_reaped):
+def test_the_stub_of_an_unloaded_model_has_not_died(stub, is_reaped):
     stubs = Stubs(session=stub.pid, is_loaded=lambda _: False)
     stubs.died()
     kill(stub)
@@ -58,8 +58,8 @@ def test_one_whose_model_was_unloaded_has_not_died(stub, is_reaped):
     assert [stubs.died() for _ in range(3)] == [None] * 3
 
 
-def test_one_that_triton_has_taken_note_of_is_found_too(stub):
-    """Since 26.01 it asks for the exit code when it is asked whether a model is ready: then nothing is left of the process."""
+def test_a_dead_stub_that_triton_has_reaped_is_noticed(stub):
+    """Since 26.01 Triton reads the exit code when it checks whether a model is ready: then nothing is left of the process."""
     stubs = Stubs(session=stub.pid, is_loaded=lambda _: True)
     stubs.died()
     kill(stub)

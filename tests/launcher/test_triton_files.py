@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A server is found and runnable, or it is said what is missing."""
+"""A runnable server is found, or the missing part is named."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ def test_the_packaged_server_gets_its_stub_beside_its_backend(monkeypatch):
     assert "nvidia_pytriton.libs" in triton.environment["LD_LIBRARY_PATH"]
 
 
-def test_no_server_at_all_is_said(monkeypatch):
+def test_a_missing_server_is_reported(monkeypatch):
     monkeypatch.setenv("PATH", "")
 
     def missing(_):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What can be said of a Triton process without one. (With one: tests/server/test_lifecycle.py.)"""
+"""Ports, flags, log errors and draining without a real Triton. (With one: tests/server/test_lifecycle.py.)"""
 
+import random
 import socket
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,19 +13,19 @@ from budgetforce.launcher.security import Security
 from budgetforce.launcher.triton_server import Ports, StartFailed, TritonServer, choose_ports
 
 
-def test_ports_asked_for_are_kept_and_zeros_become_different_free_ones():
+def test_given_ports_are_kept_and_zeros_become_different_free_ports():
     assert choose_ports(http=1, grpc=2, metrics=3) == Ports(http=1, grpc=2, metrics=3)
     free = choose_ports(http=0, grpc=0, metrics=0)
     assert len({free.http, free.grpc, free.metrics}) == 3
 
 
-def test_ports_are_not_of_those_that_others_get_before_the_server_takes_them():
+def test_free_ports_are_outside_the_ephemeral_range():
     free = choose_ports(http=0, grpc=0, metrics=0)
     first_of_the_systems = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     assert max(free.http, free.grpc, free.metrics) < first_of_the_systems
 
 
-def test_an_address_that_is_not_here_is_told_as_it_is():
+def test_an_address_of_another_machine_is_an_error():
     with pytest.raises(OSError, match="assign"):
         choose_ports(http=0, grpc=0, metrics=0, host="192.0.2.1")
 
@@ -47,13 +48,13 @@ def server(log):
         ("", "(full log:"),
     ],
 )
-def test_the_logs_own_words_are_found(tmp_path, text, first):
+def test_the_error_in_the_log_is_found(tmp_path, text, first):
     log = tmp_path / "log"
     log.write_text(text)
     assert server(log).log_errors().startswith(first)
 
 
-def test_only_the_models_asked_for_are_loaded_and_only_loopback_is_listened_on(tmp_path):
+def test_only_the_given_models_are_loaded_and_only_loopback_is_bound(tmp_path):
     flags = list(server(tmp_path / "log")._rank_flags(0))
     assert "--model-control-mode=explicit" in flags
     assert [flag for flag in flags if "--load-model" in flag] == ["--load-model=s1"]
@@ -71,7 +72,7 @@ def test_transport_bls_takes_its_own_config_and_more_threads(tmp_path):
 
 @pytest.fixture
 def running_server(tmp_path, monkeypatch):
-    monkeypatch.setattr(triton_server, "_SHARED_MEMORY", tmp_path)
+    monkeypatch.setattr(triton_server, "SHARED_MEMORY", tmp_path)
     monkeypatch.setattr(triton_server, "DRAIN_CHECK_S", 0)
 
     def make(*, was_ready=True, ended=None):
@@ -82,8 +83,8 @@ def running_server(tmp_path, monkeypatch):
     return make
 
 
-def test_draining_tells_s1_and_waits_until_all_of_it_knows_and_nothing_is_open(running_server, monkeypatch):
-    """Two quiet looks, not one: the gauges are a moment old."""
+def test_draining_waits_until_every_s1_drains_and_no_request_is_open(running_server, monkeypatch):
+    """It takes two quiet checks, because the gauges lag."""
     gauges = iter([(0, 0), (0, 0), (1, 2), (1, 0), (1, 1), (1, 0), (1, 0)])
 
     def ask(_):
@@ -99,7 +100,7 @@ def test_draining_tells_s1_and_waits_until_all_of_it_knows_and_nothing_is_open(r
 
 
 def test_a_server_with_a_dead_process_gets_no_time_to_drain(running_server, monkeypatch):
-    """What still lives ends its requests at once, with an error that says so."""
+    """Processes that still live end their requests at once, with an error that says so."""
     one = running_server()
     one._is_broken = True
     monkeypatch.setattr(TritonServer, "_fetch", staticmethod(lambda _: ""))
@@ -107,8 +108,8 @@ def test_a_server_with_a_dead_process_gets_no_time_to_drain(running_server, monk
     assert one._drain_file.read_text() == "0\n"
 
 
-def test_a_look_that_fails_does_not_end_the_drain(running_server, monkeypatch):
-    """It counts as a look at which the server was not quiet."""
+def test_a_failed_check_does_not_end_the_drain(running_server, monkeypatch):
+    """It counts as a check at which the server was busy."""
     looks = iter(["quiet", "failed", "cut", "quiet", "quiet"])
 
     def ask(_):
@@ -138,15 +139,22 @@ def test_draining_a_server_that_never_answers_ends_with_its_time_or_the_server(r
     one._drain()
 
 
-def test_draining_a_server_that_wants_a_secret_tells_it(tmp_path):
+def test_draining_sends_the_servers_secret(tmp_path):
     one = server(tmp_path / "log")
     one.security = Security(secret="abc")
     assert one._post("x").get_header("S1-secret") == "abc"
 
 
+def test_free_ports_are_chosen_apart_even_where_a_library_has_seeded_the_random_numbers():
+    random.seed(0)
+    first = choose_ports(http=0, grpc=0, metrics=0)
+    random.seed(0)
+    assert choose_ports(http=0, grpc=0, metrics=0) != first
+
+
 @pytest.mark.parametrize(("was_ready", "ended"), [(False, None), (True, "Triton ended with code 1")])
-def test_a_server_of_ours_that_does_not_run_drains_nobody_elses(running_server, monkeypatch, was_ready, ended):
-    """Another one may have its ports."""
+def test_an_ended_server_does_not_drain_another_one_on_its_ports(running_server, monkeypatch, was_ready, ended):
+    """Another server may have taken its ports."""
     one = running_server(was_ready=was_ready, ended=ended)
     monkeypatch.setattr(TritonServer, "_fetch", staticmethod(lambda _: pytest.fail("asked")))
     one._drain()

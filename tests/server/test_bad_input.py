@@ -106,11 +106,11 @@ CASES = {
     "frequency penalty out of range": ([TEXT, number("frequency_penalty", -3)], "frequency_penalty", "-2 to 2"),
     "unknown preset": ([TEXT, ("preset", "BYTES", [b"s2"])], "preset", "one of qwen3, s1, s1-eval, s1-readme, smollm2"),
     "prompt longer than the context": ([("text_input", "BYTES", [b"word " * 9000])], "text_input", "context holds 8192"),
-    "bad words of several tokens": ([TEXT, *SHORT, ("bad_words", "BYTES", [b"a", b"a long sequence"])], "bad_words", "one token each"),
+    "bad words of several tokens": ([TEXT, *SHORT, ("bad_words", "BYTES", [b"a", b"a long sequence"])], "bad_words", "a single token each"),
     "bad words of several tokens for the thinking": (
         [TEXT, *SHORT, ("thinking_bad_words", "BYTES", [b"a long sequence"])],
         "thinking_bad_words",
-        "one token each",
+        "a single token each",
     ),
     "penalty on a thought of several rounds": ([TEXT, number("presence_penalty", 1)], "presence_penalty", "num_ignore 1"),
     "stop word within the answer's prefix": ([TEXT, ("stop_words", "BYTES", [b"Answer"])], "stop_words", "Final Answer:"),

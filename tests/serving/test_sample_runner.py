@@ -179,8 +179,8 @@ def test_bad_words_of_a_preset_that_the_engine_refuses_are_named(tokenizer):
     request = ReplyRequest(messages=({"role": "user", "content": "hi"},), prompt_field="text_input", num_ignore=0)
     plan = Planner(tokenizer, preset, 1000).plan(request)
     assert (plan.effective["bad_words"], plan.effective["thinking_bad_words"]) == (("a", "b c"), ("a", "b c"))
-    refused = name_request_field(InvalidRequest("bad_words_list", 7, "one id each"), plan, Phase.THINKING)
-    assert (refused.field, refused.value, refused.allowed) == ("bad_words", "b c", "one token each")
+    refused = name_request_field(InvalidRequest("bad_words_list", 7, "a single id each"), plan, Phase.THINKING)
+    assert (refused.field, refused.value, refused.allowed) == ("bad_words", "b c", "a single token each")
 
 
 def test_an_engines_error_reaches_the_caller(collect, word):

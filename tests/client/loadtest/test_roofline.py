@@ -8,7 +8,7 @@ import pytest
 
 from budgetforce.building.gpus import parse_gpus
 from budgetforce.building.plan_command import as_json
-from budgetforce.building.planner import plan
+from budgetforce.building.planner import plan_engine
 from budgetforce.building.spec import QWEN2_5_32B, EngineSpec
 from client.loadtest.samples import level, request, run
 from s1_client.loadtest._record import Run
@@ -19,7 +19,7 @@ from s1_client.loadtest._typed import Malformed
 @pytest.fixture
 def plan_file(tmp_path):
     """Return the plan of two H100 GPUs and the file that ``build/engine.py plan --json`` would print."""
-    made = plan(EngineSpec(model="a model", tp=2), QWEN2_5_32B, parse_gpus("2xH100")[1])
+    made = plan_engine(EngineSpec(model="a model", tp=2), QWEN2_5_32B, parse_gpus("2xH100")[1])
     path = tmp_path / "plan.json"
     path.write_text(json.dumps(as_json(made, 2)))
     return SimpleNamespace(path=path, made=made)

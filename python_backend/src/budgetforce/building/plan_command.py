@@ -36,7 +36,8 @@ NOT_MEASURED = "Sizes are computed; times, host memory and the GPU's overhead ar
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add sub-command ``plan`` to a command line."""
-    parser = subparsers.add_parser("plan", help="compute memory, disk and time that an engine needs", description=__doc__)
+    text = "compute the memory, disk and time that an engine needs, before anything is downloaded"
+    parser = subparsers.add_parser("plan", help=text, description=f"plan: {text}. If it does not fit: why, and what does.")
     parser.add_argument(
         "--gpus",
         required=True,

@@ -19,7 +19,7 @@ HELP = {
     "build": "build the engine, on the GPUs that will serve it",
     "render": "write Triton's config.pbtxt of the engine",
     "verify": "check that engine, tokenizer, manifest and config fit each other",
-    "all": "run all of these; steps that are already done are skipped",
+    "all": "run all steps, except those that are already done",
 }
 
 

@@ -23,4 +23,4 @@ def name_request_field(refusal: InvalidRequest, plan: ReplyPlan, phase: Phase) -
     texts = plan.effective["thinking_bad_words" if phase is Phase.THINKING else "bad_words"]
     several = [text for text, ids in zip(texts, plan.sampling[phase].bad_words, strict=True) if len(ids) > 1]
     value = several[0] if name == "bad_words" and several else refusal.value
-    return InvalidRequest(field, value, refusal.allowed.replace("one id each", "one token each"))
+    return InvalidRequest(field, value, refusal.allowed.replace("a single id each", "a single token each"))
