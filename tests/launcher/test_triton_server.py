@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ports, flags, log errors and draining without a real Triton. (With one: tests/server/test_lifecycle.py.)"""
 
+import random
 import socket
 from pathlib import Path
 from types import SimpleNamespace
@@ -142,6 +143,13 @@ def test_draining_sends_the_servers_secret(tmp_path):
     one = server(tmp_path / "log")
     one.security = Security(secret="abc")
     assert one._post("x").get_header("S1-secret") == "abc"
+
+
+def test_free_ports_are_chosen_apart_even_where_a_library_has_seeded_the_random_numbers():
+    random.seed(0)
+    first = choose_ports(http=0, grpc=0, metrics=0)
+    random.seed(0)
+    assert choose_ports(http=0, grpc=0, metrics=0) != first
 
 
 @pytest.mark.parametrize(("was_ready", "ended"), [(False, None), (True, "Triton ended with code 1")])

@@ -86,7 +86,7 @@ def test_a_reward_model_that_fails_is_told(triton):
         scorer("nan", [["step"]])
     with ServedScorer(triton.grpc_url, "toy_reward") as scorer:
         scorer.check()
-    with ServedScorer(triton.grpc_url, "none") as scorer, pytest.raises(ServerFailed, match="none at .*not there"):
+    with ServedScorer(triton.grpc_url, "none") as scorer, pytest.raises(ServerFailed, match="none at .*not on the server"):
         scorer.check()
     with ServedScorer(triton.grpc_url, "none") as scorer, pytest.raises(ServerFailed, match="reward model none"):
         scorer("?", [["step"]])

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from budgetforce.launcher import triton_server
 from budgetforce.launcher.triton_server import StartFailed, TritonServer, choose_ports
 from server.traces import left_of, shared_memory_of
 
@@ -50,6 +51,16 @@ def processes_of(session: int) -> list[str]:
         except (OSError, ProcessLookupError):
             continue
     return found
+
+
+def test_a_server_that_lost_a_race_for_its_ports_is_not_taken_for_the_one_that_won(tmp_path, monkeypatch):
+    """Between the look at the ports and the start of Triton another server may take them, and answer that it is ready."""
+    monkeypatch.setattr(triton_server, "_refuse_ports_in_use", lambda _: None)
+    with server(tmp_path / "winner", TRIVIAL_MODEL) as winner:
+        loser = server(tmp_path / "loser", TRIVIAL_MODEL)
+        loser.ports = winner.ports
+        with pytest.raises(StartFailed, match="while starting"), loser:
+            pass
 
 
 def test_a_server_is_ready_inside_the_block_and_gone_after_it(tmp_path):

@@ -78,10 +78,11 @@ class Ports:
 # Below the system's ephemeral ports: another process could get such a port before Triton binds it.
 _PORTS = range(10_000, 32_768)
 _TRIES = 100
+_ANY = random.SystemRandom()  # libraries seed the global one; two programs would then choose the same ports at the same time
 
 
 def _bound(sock: socket.socket, host: str) -> int:
-    for port in random.sample(_PORTS, _TRIES):
+    for port in _ANY.sample(_PORTS, _TRIES):
         try:
             sock.bind((host, port))
         except OSError as error:
@@ -218,7 +219,7 @@ class TritonServer:
     def _serving_flags(self) -> Iterator[str]:
         for name, (host, port) in self.ports.listening().items():
             yield from (f"--{name}-address={host}", f"--{name}-port={port}")
-        yield from (*KEEPALIVE, *self.security.flags())
+        yield from (f"--id={self._name}", *KEEPALIVE, *self.security.flags())
         if self.transport != "grpc":
             yield f"--model-config-name={self.transport}"
             yield f"--backend-config=python,thread-pool-size={BLS_THREADS}"
@@ -237,10 +238,12 @@ class TritonServer:
             time.sleep(0.1)
 
     def _answers_ready(self) -> bool:
+        """Whether this very server is ready: another that took the ports meanwhile has another name."""
         try:
             with _HTTP.open(f"{self.http_url}/v2/health/ready", timeout=1) as response:
-                return bool(response.status == 200)
-        except (urllib.error.URLError, OSError):
+                is_ready = response.status == 200
+            return is_ready and json.loads(self._ask(f"{self.http_url}/v2"))["name"] == self._name
+        except (OSError, ValueError, KeyError):
             return False
 
     def _with_log_errors(self, event: str) -> str:
@@ -267,6 +270,10 @@ class TritonServer:
             self._ranks = self.process = None
         for leftover in SHARED_MEMORY.glob(f"{self._prefix}*"):
             leftover.unlink(missing_ok=True)
+
+    @property
+    def _name(self) -> str:
+        return self._prefix.rstrip("_")
 
     @property
     def _drain_file(self) -> Path:

@@ -57,8 +57,8 @@ def sweep(context: click.Context, /, question: str | None, file: str | None, plo
     are compared with it, as in s1 eval.
 
     Prints a table, and writes sweep.png, sweep.svg, summary.json, summary.csv, settings.json and samples.jsonl (as
-    s1 eval does) into DIR; s1 eval --show DIR tells more about a sweep with right answers. The same command continues
-    a sweep that was stopped; budgets, ignores and repeats may be added. Repeat r (from 0) uses --seed + r.
+    s1 eval does) into DIR; s1 eval --show DIR prints more about a sweep with right answers. The same command continues
+    a sweep that was stopped; budgets, numbers of refused ends and repeats may be added. Repeat r (from 0) uses --seed + r.
 
     Exit codes: as s1 batch, but if a line of FILE is bad no request is sent.
     """

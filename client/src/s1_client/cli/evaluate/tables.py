@@ -159,7 +159,7 @@ def sentences(report: Report) -> Iterator[str]:
     if thoughtless:
         yield f"Scaling a doubling leaves out settings without thinking: {'; '.join(thoughtless)}"
     if any(row.kind == "class" for row in report.rows) and all(row.setting != "budget context" for row in report.rows):
-        yield "class prompts: no Control without --max-thinking-tokens -1, the run without a limit"
+        yield "class prompts: no Control without --max-thinking-tokens -1, a run that is told nothing"
     yield from _pairs(report.comparisons)
 
 
