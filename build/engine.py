@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Build a TensorRT-LLM engine of s1-32B, inside the pinned image (how: build/README.md).
+"""Build a TensorRT-LLM engine of s1-32B, inside the pinned image (how: docs/gpu-engine.md).
 
     python3 build/engine.py plan --gpus 2xH100
     python3 build/engine.py all --preset s1-32b --work DIR

@@ -6,7 +6,7 @@
     python3 build/vllm_cpu.py                     # 4 GB, some minutes
     .s1/vllm/bin/python -m budgetforce.launcher --engine vllm_llm --model .s1/models/smollm2-hf --preset smollm2
 
-The tests of vllm_llm use it (tests/server/test_engine_contract.py). Machines with GPUs do not need it: see build/README.md.
+The tests of vllm_llm use it (tests/server/test_engine_contract.py). Machines with GPUs do not need it: see docs/engines.md.
 Standard library only.
 """
 

@@ -409,12 +409,12 @@ def test_a_storage_type_that_is_not_known_is_refused(capsys, tmp_path):
 def test_the_readme_shows_true_plans(root, capsys, kind, gpus):
     _, out, err = run(capsys, "--gpus", gpus)
     text = out if kind == "output" else err.lstrip("\n")
-    assert f"<!-- {kind} of: plan --gpus {gpus} -->\n```text\n{text}```\n" in (root / "build/README.md").read_text()
+    assert f"<!-- {kind} of: plan --gpus {gpus} -->\n```text\n{text}```\n" in (root / "docs/gpu-engine.md").read_text()
 
 
 def test_the_example_of_sizing_is_the_plans(root):
     """As many replies as fit, with half their length as mean context, at the measured fraction of the roofline."""
-    section = (root / "build/README.md").read_text().partition("## Sizing")[2].partition("## Rolling out")[0]
+    section = (root / "docs/deployment.md").read_text().partition("## Sizing")[2].partition("## Rolling out")[0]
     made = of("2xH100")
     assert f"{made.kv_tokens:,} tokens" in section
     for tokens in (1000, 8192, 32768):

@@ -326,7 +326,7 @@ def test_this_machine_is_inspected_by_nvidia_smi(image, built, ports, monkeypatc
 
 def test_the_readme_lists_every_check(image, built, ports, root):
     """With the fix of each."""
-    rows = [line for line in (root / "build/README.md").read_text().splitlines() if line.startswith("| ")]
+    rows = [line for line in (root / "docs/gpu-engine.md").read_text().splitlines() if line.startswith("| ")]
     names = {"GPU 0 memory": "GPU *n* memory", "GPU 1 memory": "GPU *n* memory", "GPU 0 to 1": "GPU *n* to *m*"}
     for check in ["manifest", "mpirun", *(one.check for one in examine(*built, ports, machine()))]:
         assert sum(row.startswith(f"| {names.get(check, check)} | ") for row in rows) == 1, check

@@ -67,7 +67,7 @@ def test_an_array_and_objects_over_several_lines_are_items_with_their_lines(text
 def test_another_format_is_one_problem_that_tells_the_right_one(raw):
     [(line, problem)] = read(raw)
     assert line == 1 and problem.startswith("not JSON Lines, and nothing below was read; JSON Lines has an object on each line")
-    assert "EVALUATION.md" in problem
+    assert "docs/evaluation.md" in problem
 
 
 def test_a_large_array_is_read_in_time_that_grows_with_it():

@@ -22,5 +22,5 @@ def test_thinking_never_opens_again():
 
 
 def test_the_diagram_has_a_line_for_every_cell():
-    """DESIGN.md shows it."""
+    """docs/concepts.md shows it."""
     assert mermaid().count("-->") == 2 + sum(len(row) for row in TRANSITIONS.values())

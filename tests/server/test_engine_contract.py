@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What ``s1`` relies on in an engine model (python_backend/ENGINES.md), tried on each of them through a real Triton.
+"""What ``s1`` relies on in an engine model (docs/engines.md), tried on each of them through a real Triton.
 
     pytest tests/server/test_engine_contract.py                                  # embedded_llm; vllm_llm where it is installed
     pytest tests/server/test_engine_contract.py --engine-url host:8001    # a running server's tensorrt_llm, or --engine-model

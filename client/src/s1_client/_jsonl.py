@@ -30,7 +30,7 @@ _MAX_DIGITS = 4300  # Python's limit (sys.set_int_max_str_digits)
 _TOO_DEEP = "not JSON: nested too deeply"
 _SPACE = re.compile(r"[ \t\r\n]*")
 _FIRST = b'{["'  # the first bytes of an object, an array and a text
-FORMAT = 'JSON Lines has an object on each line, such as {"prompt": "…", "expected": "…"}; EVALUATION.md shows how to convert CSV'
+FORMAT = 'JSON Lines has an object on each line, such as {"prompt": "…", "expected": "…"}; docs/evaluation.md shows how to convert CSV'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

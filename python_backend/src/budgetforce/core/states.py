@@ -128,7 +128,7 @@ TRANSITIONS: dict[State, dict[Cause, State]] = {
 
 
 def mermaid() -> str:
-    """Return the table as a Mermaid state diagram, a line for each cell (DESIGN.md holds a copy)."""
+    """Return the table as a Mermaid state diagram, a line for each cell (docs/concepts.md shows it)."""
     lines = ["stateDiagram-v2", f"    [*] --> {State.IDLE.value}"]
     for state, row in TRANSITIONS.items():
         lines += [f"    {state.value} --> {target.value}: {cause.value}" for cause, target in row.items()]

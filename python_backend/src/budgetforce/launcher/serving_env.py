@@ -23,7 +23,7 @@ MAX_REPLIES, MAX_WAITING = 256, 1024  # defaults of model s1 (OrchestratorConfig
 MOST_REPLIES, MOST_WAITING = 2048, 1_000_000  # a rendered engine's queue holds the calls of twice as many replies
 ENGINE_HELP = (
     "engine model to load (default: %(default)s, on a CPU). On GPUs: tensorrt_llm in images up to 26.07, vllm_llm in later "
-    "ones; llmapi_llm needs an image of your own with TensorRT-LLM 1.3 (python_backend/ENGINES.md)"
+    "ones; llmapi_llm needs an image of your own with TensorRT-LLM 1.3 (docs/engines.md)"
 )
 MODEL_HELP = (
     "embedded_llm: smollm2, a GGUF file, a Hugging Face folder or a hub id (default: %(default)s). vllm_llm, llmapi_llm: a Hugging "

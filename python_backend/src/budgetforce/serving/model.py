@@ -97,6 +97,6 @@ def _limits_of(engine_model: str, log: ServerLog) -> CallLimits:
     if engine_model not in LIMITS_OF_MODEL:
         log.warning(
             f"engine model '{engine_model}' is none of {', '.join(LIMITS_OF_MODEL)}: values that its library does not support in a call "
-            "(top_k, number of bad_words) are not refused, see python_backend/ENGINES.md"
+            "(top_k, number of bad_words) are not refused, see docs/engines.md"
         )
     return LIMITS_OF_MODEL.get(engine_model, NO_LIMITS)
