@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Running the command: in the test's process, or in one of its own that can be killed."""
+"""Run the command in the test's process, or in a process of its own that can be killed."""
 
 import json
 import subprocess
@@ -11,7 +11,7 @@ from s1_client.cli.app import s1
 
 
 def call(*arguments, code=0, **rest):
-    """Run it here; its result, whose exit code is as expected."""
+    """Run the command in this process, check its exit code, and return the result."""
     result = CliRunner().invoke(s1, [str(one) for one in arguments], **rest)
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
@@ -20,7 +20,7 @@ def call(*arguments, code=0, **rest):
 
 
 def start(*arguments):
-    """Run it in a process of its own."""
+    """Start the command in a process of its own."""
     command = [sys.executable, "-m", "s1_client", *map(str, arguments)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -30,12 +30,12 @@ def write_lines(path, *lines):
 
 
 def entries(path):
-    """The lines of a file of results."""
+    """Return the lines of a file of results."""
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def by_id(path):
-    """The same by id, each of which is there once."""
+    """Return the lines of a file of results by id, which must be unique."""
     found = {entry["id"]: entry for entry in entries(path)}
     assert len(found) == len(entries(path))
     return found

@@ -373,7 +373,7 @@ def test_a_link_stays_a_link(batch, server, target, tmp_path):
     ("arguments", "said"),
     [
         (["{source}", "-"], "OUT.jsonl: got -, allowed: a file"),
-        (["{source}", "{source}"], "is IN.jsonl and OUT.jsonl"),
+        (["{source}", "{source}"], "is both IN.jsonl and OUT.jsonl"),
         (["{source}", "/dev/null"], "not a file"),
         (["{source}", "no/such/folder"], "No such file"),
         (["nowhere.jsonl", "out"], "does not exist"),

@@ -8,7 +8,7 @@ import os
 
 import pytest
 
-from s1_client.cli.request_file import Requests, opened
+from s1_client.cli.request_file import Requests, open_input
 from s1_client.runs import BadLine
 
 
@@ -175,7 +175,7 @@ def test_a_pipe_can_be_read_twice():
     reader, writer = os.pipe()
     os.write(writer, b'"a"\n"b"\n')
     os.close(writer)
-    with opened(f"/dev/fd/{reader}") as file:
+    with open_input(f"/dev/fd/{reader}") as file:
         requests = Requests(file, defaults={}, model="s1")
         assert [asked.prompt for asked in requests] == [asked.prompt for asked in requests] == ["a", "b"]
     os.close(reader)

@@ -10,7 +10,7 @@ import click
 
 from s1_client.cli.options import SectionedCommand, connect, connection_options, given_options, request_options
 from s1_client.cli.progress import TerminalProgress
-from s1_client.cli.request_file import Requests, opened
+from s1_client.cli.request_file import Requests, open_input
 from s1_client.evaluation._questions import check_values
 from s1_client.runs import Refused, open_results, run
 
@@ -49,7 +49,7 @@ def batch(context: click.Context, /, source: str, target: Path, concurrency: int
     defaults = given_options(parameters)
     check_values(defaults)
     where = "stdin" if source == "-" else source
-    with opened(source) as file, open_results(target, overwrite=overwrite) as results, connect(parameters) as client:
+    with open_input(source) as file, open_results(target, overwrite=overwrite) as results, connect(parameters) as client:
         requests = Requests(file, defaults=defaults, model=parameters["model"])
         tally = run(client, requests, results, TerminalProgress(), where=where, concurrency=concurrency)
     context.exit(tally.exit_code)

@@ -76,7 +76,7 @@ class Requests:
 
 
 @contextmanager
-def opened(path: str) -> Iterator[IO[bytes]]:
+def open_input(path: str) -> Iterator[IO[bytes]]:
     """Open the file, or stdin for "-". A pipe, which can be read only once, is copied to a temporary file."""
     with click.open_file(path, "rb") as file:
         if file.seekable():

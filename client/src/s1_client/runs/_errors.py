@@ -2,7 +2,7 @@
 """Errors that end a run. Each message is a sentence for the user.
 
 RunError
-├── Refused      the input, the folder or the file of results does not fit; the message says what is allowed
+├── Refused      the input, the folder or the file of results does not fit; the message says which value is allowed
 └── WriteFailed  the results could not be written, as on a full disk
 """
 
@@ -14,7 +14,7 @@ class RunError(Exception):
 
 
 class Refused(RunError):
-    """The request cannot be carried out as it stands; the message says what can."""
+    """The input or the folder does not fit the run; the message names the remedy."""
 
 
 class WriteFailed(RunError):

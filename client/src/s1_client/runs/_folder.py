@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The folder of a run and its manifest: a JSON file that says what the run asks, so that no other run writes into the folder."""
+"""The folder of a run and its manifest: a JSON file with its questions and settings, which keeps other runs out of the folder."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def make_folder(folder: Path) -> None:
 def check_same_run(path: Path, manifest: Mapping[str, Any], *, kind: str, is_new: bool) -> dict[str, Any] | None:
     """Return the manifest at ``path`` that an earlier run saved; None if this run ``is_new``.
 
-    Raises Refused unless both manifests have the same ``manifest[kind]``, a hash of what all replies of the run have in common.
+    Raises Refused unless both manifests have the same ``manifest[kind]``, a hash of the options and questions of the run.
     """
     if is_new:
         return None

@@ -15,7 +15,7 @@ from s1_client._wire import OPTIONS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchRequest(Request):
-    """A request, and what its line of results stores about it.
+    """A request with the id, hash and meta data that its line of results stores.
 
     Attributes:
         key: its id in the results, given by the user or derived from the request.

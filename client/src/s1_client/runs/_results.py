@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The file of results: a line of JSON for each request that ended, and each id on one line only.
 
-A run may be killed at any moment. What the next run does with the lines that it finds:
+A run may be killed at any moment. The next run treats the lines that it finds as follows:
 
     a reply                   the request is not sent again
     an error                  the request is sent again, and the line is removed
@@ -46,7 +46,7 @@ class ResultLine:
 def _entry(raw: bytes) -> dict[str, Any]:
     data = read_json(raw, is_log=True)
     if not isinstance(data, dict) or "id" not in data or ("reply" in data) == ("error" in data):
-        raise ValueError("no id, or not one of 'reply' and 'error'")
+        raise ValueError("no id, or not exactly one of 'reply' and 'error'")
     return data
 
 

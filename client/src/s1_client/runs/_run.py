@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A run: sends the requests that have no reply in the results yet, many at once, and stores each result as it ends.
 
-The source is read twice: first to count what is missing, before any request is sent, then to send it.
+The source is read twice: first to count the missing requests, then to send them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def run(
 
     ``where`` is the source's name in messages; ``is_kept`` says whether a later run will find these results.
 
-    Raises Refused for a request whose id holds the reply to another one, and for what stops the run early:
+    Raises Refused for a request whose id holds the reply to another one, and the error that stops the run early:
     KeyboardInterrupt, S1Error if no server can be reached any more, WriteFailed if the results cannot be written.
     """
     tally = find_missing(source, results, progress, where)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The plot of a sweep and of an evaluation: what stands where, and that it can be read."""
+"""The scaling plot of sweeps and evaluations: its points, axes and labels."""
 
 import itertools
 import re
@@ -44,7 +44,7 @@ OPEN = report(row(50, 0, 48.0, answer=12.0, number=1), row(100, 0, 90.0, answer=
 
 
 def drawn_lines(figure):
-    """Name of each line -> its points, as they were drawn."""
+    """Return the drawn points of each line, by the name of the line."""
     lines = [line for line in figure.axes[0].get_lines() if line.get_gid()]
     return {line.get_gid(): list(zip(line.get_xdata(), line.get_ydata(), strict=True)) for line in lines}
 
@@ -121,7 +121,7 @@ def test_settings_without_replies_are_left_out():
 
 
 def test_more_lines_than_colours_still_differ():
-    """By the shift and, from the eighth on, in nothing but that."""
+    """From the eighth line on, only the shift differs."""
     looks = [(line.colour, line.marker) for line in shifted_lines({str(number): [] for number in range(9)})]
     assert len(set(looks)) == len(COLOURS) == len(MARKERS)
 

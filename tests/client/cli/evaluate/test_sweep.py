@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``s1 sweep``: a grid asked, summed up and drawn."""
+"""``s1 sweep``: the requests of a grid, its summary and its plot."""
 
 import csv
 import json
@@ -44,7 +44,7 @@ def questions(tmp_path):
 
 @pytest.fixture
 def sweep(server, folder):
-    """Run it over the grid, into the folder."""
+    """Run s1 sweep over the grid, with results in the folder."""
 
     def run(*arguments, grid=GRID, **rest):
         return call("sweep", *arguments, *grid, "--out", folder, "--url", server.url, "--max-retries", 0, **rest)
@@ -53,7 +53,7 @@ def sweep(server, folder):
 
 
 def rows(folder):
-    """The summary's rows by budget and ignores."""
+    """Return the rows of the summary by budget and number of refused ends."""
     found = json.loads((folder / "summary.json").read_text())["rows"]
     return {(row["limit"], row["num_ignore"]): row for row in found}
 
@@ -83,7 +83,7 @@ def test_the_summary_counts_setting_by_setting(sweep, questions, folder):
 
 
 def test_right_answers_are_counted_where_they_are_known(sweep, questions, folder):
-    """One of three: "open" has none, and " 42" is neither 7 nor forty-two."""
+    """One of three answers is right: question "open" has no expected answer, and " 42" is neither 7 nor forty-two."""
     said = sweep("--file", questions).stdout
     row = rows(folder)[100, 1]
     assert row["accuracy"] == asdict(estimate([1, 0, 0]))
@@ -101,7 +101,7 @@ def test_answers_that_were_cut_are_counted_and_told(sweep, server, questions, fo
 
 
 def test_a_question_may_say_how_it_is_graded(sweep, server, questions, folder):
-    """As in an evaluation, by the same file."""
+    """The file of questions is the same as for an evaluation."""
     server.says(thinking=" so", answer=" 7 or 42")
     write_lines(questions, *({"id": kind, "prompt": kind, "expected": "7", "grading": kind} for kind in ("integer", "text")))
     sweep("--file", questions, "--temperature", 0.5)
@@ -305,7 +305,7 @@ def test_a_wrong_command_line(questions, arguments, said):
 
 
 def test_only_drawing_imports_matplotlib():
-    """It takes as long to import as all the rest."""
+    """Importing matplotlib takes as long as importing everything else."""
     modules = "s1_client.cli.app, s1_client.cli.evaluate.eval, s1_client.cli.evaluate.sweep"
     code = f"import sys, {modules}; assert 'matplotlib' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

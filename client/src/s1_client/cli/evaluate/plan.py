@@ -107,7 +107,7 @@ class Plan:
     reward_model: str | None
 
     def identity(self) -> str:
-        """Return a hash of what all samples of a folder have in common: task, options and model."""
+        """Return a hash of task, options and model, which all samples of a folder share."""
         return digest_of({"task": self.task.digest(), "options": digest("", self.options), "model": self.model})
 
     def to_dict(self, before: Mapping[str, Any] | None = None) -> dict[str, Any]:

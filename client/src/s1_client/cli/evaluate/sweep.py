@@ -12,7 +12,7 @@ import click
 from s1_client.cli.evaluate.plan import Plan, budget_options, check_gradings, folder_options, send_missing
 from s1_client.cli.evaluate.show import show_sweep
 from s1_client.cli.options import SectionedCommand, connection_options, given_options, refuse_greedy, request_options
-from s1_client.cli.request_file import opened
+from s1_client.cli.request_file import open_input
 from s1_client.evaluation import BadTask, Protocol, Question, Task
 from s1_client.evaluation._questions import check_values
 from s1_client.evaluation._tasks import read_questions
@@ -57,8 +57,8 @@ def sweep(context: click.Context, /, question: str | None, file: str | None, plo
     are compared with it, as in s1 eval.
 
     Prints a table, and writes sweep.png, sweep.svg, summary.json, summary.csv, settings.json and samples.jsonl (as
-    s1 eval does) into DIR; s1 eval --show DIR tells more about a sweep with right answers. The same command continues
-    a sweep that was stopped; budgets, ignores and repeats may be added. Repeat r (from 0) uses --seed + r.
+    s1 eval does) into DIR; s1 eval --show DIR prints more about a sweep with right answers. The same command continues
+    a sweep that was stopped; budgets, numbers of refused ends and repeats may be added. Repeat r (from 0) uses --seed + r.
 
     Exit codes: as s1 batch, but if a line of FILE is bad no request is sent.
     """
@@ -77,7 +77,7 @@ def sweep(context: click.Context, /, question: str | None, file: str | None, plo
 def _read(file: str) -> Task:
     name = "stdin" if file == "-" else file
     try:
-        with opened(file) as lines:
+        with open_input(file) as lines:
             task = Task(name=Path(name).stem, questions=read_questions(lines, name, varied=VARIED, needs_expected=False))
     except BadTask as error:
         raise Refused(f"{error}\nno request was sent") from None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A report for a terminal: a table of settings, one of metrics, and sentences for what tables cannot show."""
+"""A report for a terminal: a table of settings, one of metrics, and sentences about their figures."""
 
 from __future__ import annotations
 

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Parts that the figures of several commands share. Everything here imports matplotlib or is imported by what does."""
+"""Parts that the figures of several commands share: axes, colours, lines and labels. Importing them imports matplotlib."""
