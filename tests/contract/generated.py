@@ -26,17 +26,15 @@ import click
 from s1_client.cli.app import COMMANDS, s1
 
 ROOT = Path(__file__).resolve().parents[2]
+FOLDERS = ("build", "client", "docs", "model_repository", "python_backend", "tests")
 GENERATED = re.compile(r"<!-- generated: ([^>]+) -->\n(.*?)<!-- end of generated -->", re.S)
 PRINTED = re.compile(r"<!-- (output|refusal) of: (plan [^>]+|all --dry-run) -->\n```text\n(.*?)```\n", re.S)
 INCLUDED = re.compile(r"<!-- file: (\S+) -->\n```(\w+)\n(.*?)```\n", re.S)
 
 
 def pages() -> list[Path]:
-    """Every Markdown file of the project, as git knows them and beside them those that are new."""
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    return sorted(path for path in {ROOT / name for name in listed.stdout.splitlines()} if path.is_file())
+    """Every Markdown file of the project."""
+    return sorted([*ROOT.glob("*.md"), *(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.md"))])
 
 
 def refreshed(text: str) -> str:
