@@ -242,7 +242,7 @@ class TritonServer:
         try:
             with _HTTP.open(f"{self.http_url}/v2/health/ready", timeout=1) as response:
                 is_ready = response.status == 200
-            return is_ready and json.loads(self._ask(f"{self.http_url}/v2"))["name"] == self._name
+            return bool(is_ready and json.loads(self._fetch(f"{self.http_url}/v2"))["name"] == self._name)
         except (OSError, ValueError, KeyError):
             return False
 
