@@ -57,7 +57,8 @@ def test_a_protocol_is_asked_and_told(server, folder, task):
     assert {"easy", "easy\n\nThink for up to 8 tokens.", "hard\n\nHurry."} < prompts and len(prompts) == 2 * 4
     assert len(server.requests) == 2 * 6
     assert re.search(r"^budget 4 +2 +4\.0 +100 +1\.0 +0 +5\.0 +50 ", told.stdout, re.M)
-    assert "budget 100: the budget had no effect; all 2 thoughts ended by themselves below it, the longest with 6 tokens" in told.stdout
+    below = "the thinking of all 2 replies ended by itself below it, the longest after 6 tokens"
+    assert f"budget 100: the budget had no effect; {below}" in told.stdout
     assert "budget 0 and budget 4 cannot be told apart with these 2 questions" in told.stdout
     assert "Scaling a doubling leaves out settings without thinking: budget 0\n" in told.stdout
     assert "class prompts: no Control without --max-thinking-tokens -1" in told.stdout
@@ -106,7 +107,7 @@ def test_rejection_asks_again_and_no_more_often_than_it_may(evaluate, server, fo
         "hard/rejection 3/r0/t0",
         "hard/rejection 3/r0/t1",
     ]
-    assert "1 of 2 have no thought within it, after 3 attempts at most; they count as wrong" in told.stdout
+    assert "1 of 2 have no thinking within the budget after up to 3 attempts; they count as wrong" in told.stdout
     server.requests.clear()
     evaluate(*arguments)
     assert server.requests == []
