@@ -60,7 +60,7 @@ def test_tritons_other_ports_are_told_from_grpcs(triton):
     failed = call("ask", "hi", "--url", http, "--max-retries", "0", code=3)
     said, advice = failed.stderr.splitlines()
     assert said.startswith(f"s1: {http} closed the connection: it is not Triton's gRPC port")
-    assert advice.startswith(f"    -> {http} is Triton's HTTP port; gRPC ")
+    assert advice.startswith(f"    -> {http} is Triton's HTTP port; Triton's gRPC port is ")
 
 
 def test_a_chat_goes_on_behind_an_empty_answer(triton, scripts, a):

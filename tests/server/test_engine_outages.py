@@ -146,7 +146,7 @@ def test_an_engine_that_stays_away_is_a_retryable_end(near, scripts, words):
     script = scripts.write([*words, END], die_after=3, only_once=True)
     wait_until(lambda: engine_ready(near, "s1_hasty") == 1)
     with Client(near.grpc_url, model="s1_hasty", deadline_s=60, max_retries=0) as client:
-        with pytest.raises(ServerNotReady, match="does not answer") as failed:
+        with pytest.raises(ServerNotReady, match="answers no other call") as failed:
             client.think(script.question, num_ignore=0)
         assert (failed.value.retryable, failed.value.so_far[0]["usage"]["num_thinking_sampled"]) == (True, 3)
         with pytest.raises(ServerNotReady, match="not healthy|went silent"):  # nothing begun, nothing to wait for
