@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from client.behaviour import CLIENTS
 from s1_client import Cancelled, ConnectionFailed, DeadlineExceeded, EngineFailed, InvalidRequest, Overloaded, Request, _exchange
 from s1_client.cli.app import s1
+from s1_client.evaluation.grading import graders
 from s1_client.testing import FakeServer
 
 PROMPT, SECRET = "the prompt itself", "open-sesame"
@@ -159,3 +160,21 @@ def test_the_command_shows_the_log_on_stderr(server, flag, shows_attempts):
     assert any("attempt 2 to" in line for line in lines) is shows_attempts
     quiet = CliRunner().invoke(s1, ["ask", PROMPT, "--url", server.url])
     assert "s1: " not in quiet.stderr
+
+
+def test_a_bug_of_a_grader_reaches_stderr(server, tmp_path, monkeypatch):
+    def fail(answer, reference):
+        raise ZeroDivisionError("of a grader")
+
+    monkeypatch.setattr(graders, "GRADERS", {**graders.GRADERS, "integer": fail})
+    questions = tmp_path / "questions.jsonl"
+    questions.write_text('{"prompt": "why", "expected": 4, "grading": "integer"}\n')
+    command = ["sweep", "--file", str(questions), "--max-thinking-tokens", "3", "--out", str(tmp_path / "out"), "--url", server.url]
+    done = CliRunner().invoke(s1, command)
+    assert "s1: grading integer failed on an answer\n" in done.stderr and "ZeroDivisionError: of a grader" in done.stderr
+    assert "s1: request" not in done.stderr
+
+
+def test_an_option_of_the_whole_command_that_stands_behind_it_is_pointed_out():
+    done = CliRunner().invoke(s1, ["ask", "-v", "why"])
+    assert done.exit_code == 2 and "s1 -v ask" in done.stderr
