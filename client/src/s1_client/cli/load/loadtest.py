@@ -91,7 +91,7 @@ def loadtest(context: click.Context, /, scenario: str, **parameters: Any) -> Non
     log are kept in DIR.
 
     Exit codes: 0 the run passed, 1 a reply is incorrect or a request failed with an error that the scenario does not allow;
-    others as s1 ask.
+    others as in s1 --help.
     """
     if parameters["concurrency"] and parameters["request_rate"]:
         raise click.UsageError("give either --concurrency or --request-rate, not both")
