@@ -94,9 +94,9 @@ class _Commands(click.Group):
             kind = _Refusal if isinstance(error, Refused) else click.ClickException
             raise kind(_fit(str(error))) from error
         except click.ClickException as error:
-            if isinstance(error, click.NoSuchOption) and error.option_name in ("-v", "--verbose"):
-                error.message += f" It is an option of s1 itself: s1 {error.option_name} {ctx.invoked_subcommand} …"
-            vars(error)["message"] = _fit(error.message)
+            misplaced = isinstance(error, click.NoSuchOption) and error.option_name in ("-v", "--verbose")
+            hint = " It is an option of s1 itself and stands before the command, as in: s1 -v ask" if misplaced else ""
+            vars(error)["message"] = _fit(error.message + hint)
             raise
 
 

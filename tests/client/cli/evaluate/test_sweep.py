@@ -266,6 +266,16 @@ def test_plot_only_draws_what_is_there_and_asks_nothing(sweep, questions, folder
     assert (folder / "sweep.svg").read_bytes() == drawn
 
 
+def test_a_sweep_whose_judge_is_missing_names_its_own_command(sweep, questions, folder, monkeypatch):
+    sweep("why")
+    settings = json.loads((folder / "settings.json").read_text())
+    settings["task"]["questions"][0] |= {"expected": "so", "grading": "judge"}
+    (folder / "settings.json").write_text(json.dumps(settings))
+    monkeypatch.delenv("S1_JUDGE_MODEL", raising=False)
+    error = " ".join(call("sweep", "--plot-only", folder, code=2).stderr.split())
+    assert f"the samples are kept: s1 sweep --plot-only {folder} grades them again" in error
+
+
 def test_plot_only_draws_a_sweep_that_was_stopped(sweep, folder):
     sweep("why")
     replies = folder / "samples.jsonl"

@@ -68,10 +68,19 @@ def _list(context: click.Context, _parameter: click.Parameter, is_set: bool) -> 
 @click.option(
     "--request-rate", metavar="X,X,…", callback=_numbers(float), help="run levels of X requests per second instead of the scenario's"
 )
-@click.option("--distribution", type=click.Choice(["constant", "poisson"]), help="distribution of the gaps at a request rate")
-@click.option("--requests", "num_requests", metavar="N", type=int, help="number of requests in each level")
-@click.option("--max-seconds", metavar="S", type=float, help="time limit of a level: no request starts later")
-@click.option("--seed", metavar="N", type=int, help="changes the prompts, so that no KV cache holds them from an earlier run")
+@click.option(
+    "--distribution",
+    type=click.Choice(["constant", "poisson"]),
+    help="distribution of the gaps at a request rate  [default: the scenario's]",
+)
+@click.option("--requests", "num_requests", metavar="N", type=int, help="number of requests in each level  [default: the scenario's]")
+@click.option("--max-seconds", metavar="S", type=float, help="seconds after which a level starts no request  [default: the scenario's]")
+@click.option(
+    "--seed",
+    metavar="N",
+    type=int,
+    help="seed of the prompts: with another, no KV cache holds them from an earlier run  [default: the time]",
+)
 @click.option(
     "--roofline",
     metavar="FILE",
