@@ -79,7 +79,7 @@ def _list(context: click.Context, _parameter: click.Parameter, is_set: bool) -> 
     "--seed",
     metavar="N",
     type=int,
-    help="seed of the prompts: with another, no KV cache holds them from an earlier run  [default: the time]",
+    help="changes the prompts, so that no KV cache holds them from an earlier run  [default: the scenario's]",
 )
 @click.option(
     "--roofline",
