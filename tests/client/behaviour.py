@@ -119,13 +119,25 @@ def test_samples_are_replies_each_with_its_index(client, served):
 
 
 def test_a_reply_may_come_whole(client, served):
-    """The real server then sends a message; the fake one streams all the same."""
     question = served.says(thinking=" one two", answer=" three")
     stream = client.stream(question, deltas=False, num_ignore=0, max_tokens=9)
     events = list(stream)
     reply = stream.reply()
     assert (reply.thinking[-8:], reply.answer[-6:], reply.thinking_end) == (" one two", " three", "natural")
+    assert [event.kind for event in events] == ["thinking", "answer", "done"]
+    assert [event.ids for event in events] == [()] * 3
     assert events[-1] == Done(result=reply.result)
+
+
+def test_several_samples_may_come_whole(client, served):
+    question = served.says(thinking=" one", answer=" two")
+    replies = client.stream(question, deltas=False, num_samples=2, temperature=1.0, num_ignore=0, max_tokens=9).replies()
+    assert [(reply.index, reply.thinking[-4:], reply.answer[-4:]) for reply in replies] == [(0, " one", " two"), (1, " one", " two")]
+
+
+def test_only_a_stream_may_turn_deltas_off(client):
+    with pytest.raises(TypeError, match="argument of stream"):
+        client.with_options(deltas=False)
 
 
 # --- leaving, cancelling, hurrying -----------------------------------------------------------------

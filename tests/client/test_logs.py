@@ -7,8 +7,9 @@ import pytest
 from click.testing import CliRunner
 
 from client.behaviour import CLIENTS
-from s1_client import Cancelled, ConnectionFailed, DeadlineExceeded, EngineFailed, InvalidRequest, Overloaded, Request, _exchange
+from s1_client import Cancelled, ConnectionFailed, DeadlineExceeded, Done, EngineFailed, InvalidRequest, Overloaded, Request, _exchange
 from s1_client.cli.app import s1
+from s1_client.evaluation.grading import graders
 from s1_client.testing import FakeServer
 
 PROMPT, SECRET = "the prompt itself", "open-sesame"
@@ -61,11 +62,11 @@ def test_a_retry_leaves_a_line_with_its_reason_and_its_wait(connect, server, lin
     assert "request 'mine': done, attempt 2" in lines("DEBUG")
 
 
-def test_a_connection_leaves_a_line_when_it_is_made_lost_and_closed(connect, server, lines):
+def test_a_connection_leaves_a_line_at_its_first_response_and_when_it_is_lost_and_closed(connect, server, lines):
     client = connect(max_retries=0)
     client.think(PROMPT)
     client.think(PROMPT)
-    assert lines("INFO") == [f"connected to {server.url}"]
+    assert lines("INFO") == [f"first response from {server.url}"]
     server.will_say(error=ConnectionFailed("gone"))
     with pytest.raises(ConnectionFailed):
         client.think(PROMPT)
@@ -105,6 +106,41 @@ def test_a_stream_that_is_left_leaves_a_line(connect, server, lines):
     with connect().stream(PROMPT, request_id="mine") as stream:
         next(stream)
     assert "request 'mine': left before its end" in lines("INFO")
+
+
+def test_a_stream_whose_results_have_all_come_is_not_left_before_its_end(connect, server, lines):
+    with connect().stream(PROMPT, request_id="mine") as stream:
+        while not isinstance(next(stream), Done):
+            pass
+    assert "request 'mine': done, attempt 1" in lines("DEBUG")
+    assert not [line for line in lines("INFO") if "mine" in line]
+
+
+def test_a_cancel_that_only_leaves_a_stream_is_for_debugging(connect, server, lines):
+    server.says(thinking=STORY, token_delay_s=0.005)
+    with connect().stream(PROMPT, request_id="mine") as stream:
+        next(stream)
+    assert "request 'mine': cancel" in lines("DEBUG") and "request 'mine': cancel" not in lines("INFO")
+
+
+REFUSED_BEFORE_SENDING = [{"timeout_ms": 5000, "deadline_s": 2}, {"deadline_s": -1}, {"max_retries": -1}, {"max_tokens": "many"}]
+
+
+@pytest.mark.parametrize("options", REFUSED_BEFORE_SENDING, ids=lambda options: "-".join(options))
+def test_a_value_that_is_refused_before_it_is_sent_names_the_request(connect, lines, options):
+    with pytest.raises(InvalidRequest) as refused:
+        connect().think(PROMPT, request_id="mine", **options)
+    assert (refused.value.request_id, refused.value.num_attempts) == ("mine", 0)
+    assert lines("INFO") == [f"request 'mine': failed, never sent: InvalidRequest: field {refused.value.field}"]
+
+
+def test_a_closed_client_has_sent_nothing(connect, lines):
+    client = connect()
+    client.close()
+    with pytest.raises(ConnectionFailed, match="has been closed") as closed:
+        client.think(PROMPT, request_id="mine")
+    assert closed.value.num_attempts == 0
+    assert not [line for line in lines("DEBUG") if "attempt" in line]
 
 
 def test_a_deadline_leaves_a_line(connect, server, lines):
@@ -159,3 +195,21 @@ def test_the_command_shows_the_log_on_stderr(server, flag, shows_attempts):
     assert any("attempt 2 to" in line for line in lines) is shows_attempts
     quiet = CliRunner().invoke(s1, ["ask", PROMPT, "--url", server.url])
     assert "s1: " not in quiet.stderr
+
+
+def test_a_bug_of_a_grader_reaches_stderr(server, tmp_path, monkeypatch):
+    def fail(answer, reference):
+        raise ZeroDivisionError("of a grader")
+
+    monkeypatch.setattr(graders, "GRADERS", {**graders.GRADERS, "integer": fail})
+    questions = tmp_path / "questions.jsonl"
+    questions.write_text('{"prompt": "why", "expected": 4, "grading": "integer"}\n')
+    command = ["sweep", "--file", str(questions), "--max-thinking-tokens", "3", "--out", str(tmp_path / "out"), "--url", server.url]
+    done = CliRunner().invoke(s1, command)
+    assert "s1: grading integer failed on an answer\n" in done.stderr and "ZeroDivisionError: of a grader" in done.stderr
+    assert "s1: request" not in done.stderr
+
+
+def test_an_option_of_the_whole_command_that_stands_behind_it_is_pointed_out():
+    done = CliRunner().invoke(s1, ["ask", "-v", "why"])
+    assert done.exit_code == 2 and "s1 -v ask" in done.stderr

@@ -246,11 +246,9 @@ def request_fields() -> str:
 
     rows = []
     for field in FIELDS.values():
-        twin = field.name.removeprefix("thinking_")
-        meaning = field.help or f"the same as `{twin}`, for the thinking alone (default: that of the answer)"
         kind = {"BYTES": "STRING"}.get(field.datatype, field.datatype) + ("[]" if field.is_list else "")
         allowed = re.sub(r"^(any value|one of |an integer |a number )| \(.*\)$", "", field.allowed)
-        rows.append(f"| `{field.name}` | {kind} | {allowed} | {meaning} |")
+        rows.append(f"| `{field.name}` | {kind} | {allowed} | {field.help} |")
     return "\n".join(["| field | type | allowed | meaning |", "|---|---|---|---|", *rows])
 
 

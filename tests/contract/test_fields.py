@@ -7,6 +7,8 @@ from tritonclient.grpc import service_pb2
 
 import s1_client
 from budgetforce.errors import InvalidRequest
+from budgetforce.presets import Preset
+from budgetforce.presets import names as preset_names
 from budgetforce.serving.requests.request import read_reply_request
 from s1_client._fields import FIELDS
 from s1_client._wire import infer_request
@@ -77,6 +79,18 @@ def test_a_number_out_of_range_is_refused_in_the_servers_words_by_the_fake_serve
 def test_the_words_of_a_field_are_the_servers(row):
     assert [refusal(row.name, word) for word in row.values] == [None] * len(row.values)
     assert refusal(row.name, "no such word").allowed == row.allowed
+
+
+OF_A_PRESET = {"max_thinking_tokens", "num_ignore", "ignore_str", "max_tokens", "answer_prefix", "answer_prefix_policy"}
+
+
+@pytest.mark.parametrize("row", FIELDS.values(), ids=FIELDS)
+def test_the_help_of_a_field_names_its_default(row):
+    """Presets hold the fields of their thinking and answer, and any sampling field of the answer."""
+    decides = row.name in OF_A_PRESET or any(row.name in Preset.load(name).sampling for name in preset_names())
+    assert decides <= any(words in row.help for words in ("the preset's", '"Wait"'))
+    assert row.is_list or "(default: " in row.help
+    assert (row.default_of != "") == row.name.startswith("thinking_")
 
 
 def test_a_value_that_cannot_be_sent_is_told_its_range():

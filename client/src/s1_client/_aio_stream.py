@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from types import TracebackType
 from typing import Any
 
@@ -60,9 +61,9 @@ class AsyncConnection(BaseConnection):
         self.note_response()
         return response
 
-    async def command(self, command: str, request_id: str, model: str) -> None:
+    async def command(self, command: str, request_id: str, model: str, log_level: int = logging.INFO) -> None:
         """Send a command to a running request. Raises S1Error, InvalidRequest if none of that id runs."""
-        self._note_command(command, request_id)
+        self._note_command(command, request_id, log_level)
         try:
             async for message in self.stream(command_request(command, request_id, model=model), PATIENCE_S):
                 self.note_response()
@@ -209,16 +210,16 @@ class AsyncStream(BaseStream):
         if self._is_over:
             return None
         self._end()
-        self._note_leaving()
+        self._exchange.note_leaving()
         self._was_cancelled.set()
         return self._connection.in_background(self._leave())
 
     async def _leave(self) -> None:
-        """End the call. Before 25.04 the request is told to end, and the stream is read to its end, as in ``Stream``."""
+        """End the call. Before 25.04 the request is cancelled by a command, and the stream is read to its end, as in ``Stream``."""
         try:
             if not await self._connection.cancels_safely():
                 async with asyncio.timeout(PATIENCE_S):
-                    await self._connection.command("cancel", self._exchange.wire_id, self._model)
+                    await self._connection.command("cancel", self._exchange.wire_id, self._model, logging.DEBUG)
                     await self._read_to_end()
         except (S1Error, TimeoutError):
             pass  # it has ended by itself, has not begun, or cannot be reached

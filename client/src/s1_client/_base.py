@@ -9,8 +9,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import fields, replace
 from typing import Any, Self
 
-from s1_client._errors import InvalidRequest
-from s1_client._exchange import Exchange
+from s1_client._errors import InvalidRequest, S1Error
+from s1_client._exchange import Exchange, named, with_request
 from s1_client._fields import FIELDS
 from s1_client._options import Prompt
 from s1_client._settings import CONNECT_TIMEOUT_S, DEADLINE_S, KEEPALIVE_S, MAX_RETRIES, TLS, Settings, allowed_for, make_settings
@@ -91,6 +91,8 @@ class BaseClient:
         changes = {name: value for name, value in options.items() if name in own and value is not None}
         rest = {name: value for name, value in options.items() if name not in own}
         for name in rest:
+            if name == "deltas":
+                raise TypeError("'deltas' is an argument of stream() alone, and no default of a client")
             if name in CHANGEABLE:
                 raise TypeError(f"'{name}' is no option of a call: use client.with_options({name}=...)")
             if name in _CONNECTION:
@@ -100,12 +102,20 @@ class BaseClient:
         return replace(self._settings, **changes) if changes else self._settings, rest
 
     def _exchange(self, prompt: Prompt, options: Mapping[str, Any], request_id: str, *, deltas: bool) -> Exchange:
-        for name in PER_CALL:
-            value = options.get(name)
-            if value is not None and (allowed := allowed_for(name, value)):
-                raise InvalidRequest(name, shown(value), allowed)
-        settings, rest = self._split(options, PER_CALL)
-        return Exchange(prompt, rest, settings, request_id, time.monotonic(), is_streamed=deltas)
+        name = named(request_id)
+        try:
+            _check_limits(options)
+            settings, rest = self._split(options, PER_CALL)
+            return Exchange(prompt, rest, settings, name, time.monotonic(), is_streamed=deltas)
+        except S1Error as error:
+            raise with_request(error, name) from None
+
+
+def _check_limits(options: Mapping[str, Any]) -> None:
+    for name in PER_CALL:
+        value = options.get(name)
+        if value is not None and (allowed := allowed_for(name, value)):
+            raise InvalidRequest(name, shown(value), allowed)
 
 
 def check_single_sample(options: Mapping[str, Any]) -> None:

@@ -18,7 +18,7 @@ from s1_client._types import Event
 from s1_client._wire import name_of
 from s1_client._wire.status import from_status
 
-PATIENCE_S = 2.0  # how long to wait for the server to end a request that it was told to cancel
+PATIENCE_S = 2.0  # how long to wait for the server to end a request after the command to cancel it
 CANCELS_SAFELY = (2, 57)  # Triton 25.04: before, a stream that is cancelled while it flows may crash the server
 
 logger = logging.getLogger("s1_client")
@@ -56,7 +56,7 @@ class BaseConnection:
         """Take note that the server has responded."""
         if not self._is_up:
             self._is_up = True
-            logger.info("connected to %s%s", self._settings.address, "" if self._settings.tls is None else " with TLS")
+            logger.info("first response from %s%s", self._settings.address, "" if self._settings.tls is None else " with TLS")
 
     def failure(self, error: Any, *, was_cancelled: bool = False) -> S1Error:
         """Return the error that a ``grpc.RpcError`` stands for. ``was_cancelled``: this client cancelled its call."""
@@ -66,8 +66,8 @@ class BaseConnection:
             logger.warning("connection to %s lost: %s", self._settings.address, reason(failure))
         return failure
 
-    def _note_command(self, command: str, request_id: str) -> None:
-        logger.info("request %r: %s", name_of(request_id), command)
+    def _note_command(self, command: str, request_id: str, level: int) -> None:
+        logger.log(level, "request %r: %s", name_of(request_id), command)
 
     def _note_close(self) -> None:
         self._is_closed = True
@@ -102,7 +102,10 @@ class BaseStream:
         self._is_over = False
 
     def _new_call(self) -> Any:
-        return self._connection.stream(*self._exchange.attempt(time.monotonic()))
+        now = time.monotonic()
+        call = self._connection.stream(*self._exchange.attempt(now))
+        self._exchange.note_sent(now)
+        return call
 
     def _end(self) -> None:
         self._is_over = True
@@ -134,6 +137,3 @@ class BaseStream:
         except S1Error as failure:
             self._end()
             raise self._exchange.failure(failure) from error
-
-    def _note_leaving(self) -> None:
-        logger.info("request %r: left before its end", self.request_id)

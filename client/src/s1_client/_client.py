@@ -54,6 +54,7 @@ class Client(BaseClient):
             request_id: name of the request, for ``answer_now``, ``cancel`` and the server's log; default: a random name.
             deltas: False = the server sends each reply once, when it is complete: a message instead of hundreds. Its texts
                 then come without token ids, and the injected prefix of an answer cannot be told from it (``answer_prefix`` is "").
+                Only ``stream`` has this argument, not ``think``, ``samples`` or ``map``.
             options: request fields, see ``Options``, and, for this call alone, ``deadline_s`` and ``max_retries``.
 
         Raises TypeError for an unknown option and S1Error for any other failure, here or while the stream is read.

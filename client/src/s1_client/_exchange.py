@@ -12,7 +12,7 @@ import math
 import numbers
 import threading
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +20,7 @@ from s1_client._errors import ConnectionFailed, DeadlineExceeded, InvalidRequest
 from s1_client._joiner import Joiner
 from s1_client._options import Prompt
 from s1_client._settings import Settings, retry_delay_s
-from s1_client._types import Event, Reply
+from s1_client._types import Event, Partial, Reply
 from s1_client._wire import id_of_attempt, infer_request, read_events
 from s1_client._wire.values import check_text
 
@@ -36,6 +36,21 @@ def reason(error: S1Error) -> str:
     return f"{type(error).__name__}: {text}"
 
 
+def named(request_id: str) -> str:
+    """Return the caller's name of a request, or a random one in place of "". Raises InvalidRequest for a name that cannot be sent."""
+    return check_text("request id", request_id) or uuid.uuid4().hex
+
+
+def with_request(error: S1Error, request_id: str, num_attempts: int = 0, partial: Sequence[Partial] = ()) -> S1Error:
+    """Return the error that ends a request, with the client's knowledge of the request added, and log it."""
+    error.request_id = error.request_id or request_id
+    error.num_attempts = num_attempts
+    error.partial = partial
+    when = f"attempt {num_attempts}" if num_attempts else "never sent"
+    logger.info("request %r: failed, %s: %s", request_id, when, reason(error))
+    return error
+
+
 class Exchange:
     """The state of a request.
 
@@ -43,7 +58,7 @@ class Exchange:
         request_id: the caller's name for it.
         wire_id: the id of the latest attempt. Each attempt has its own, so that a command reaches this request alone,
             whatever name other programs give theirs, and the server does not mistake an attempt for an earlier, abandoned attempt.
-        num_attempts: attempts that were made so far.
+        num_attempts: attempts that were sent so far.
 
     Raises TypeError for an unknown option and InvalidRequest for a value that cannot be sent. With ``is_streamed`` False
     the server sends the reply in a single message, when it is complete.
@@ -52,7 +67,7 @@ class Exchange:
     def __init__(
         self, prompt: Prompt, options: Mapping[str, Any], settings: Settings, request_id: str, now: float, *, is_streamed: bool = True
     ) -> None:
-        self.request_id = check_text("request id", request_id) or uuid.uuid4().hex
+        self.request_id = request_id
         self.wire_id = ""
         self.joiner = Joiner()
         self.num_attempts = 0
@@ -84,9 +99,13 @@ class Exchange:
         self.wire_id = id_of_attempt(self.request_id)
         names = {"request_id": self.wire_id, "model": self._settings.model}
         message = infer_request(self._prompt, options, stream=self._is_streamed, **names)
-        self.num_attempts += 1
-        logger.debug("request %r: attempt %d to %s, %.1f s left", self.request_id, self.num_attempts, self._settings.address, left_s)
         return message, left_s + _GRACE_S
+
+    def note_sent(self, now: float) -> None:
+        """Count the attempt whose message was handed to gRPC."""
+        self.num_attempts += 1
+        left_s = self._ends_at - now
+        logger.debug("request %r: attempt %d to %s, %.1f s left", self.request_id, self.num_attempts, self._settings.address, left_s)
 
     def take(self, message: Any) -> list[Event]:
         """Return the events in a message. Raises S1Error for an error message."""
@@ -98,6 +117,16 @@ class Exchange:
     def check_complete(self) -> None:
         """Raise ServerFailed if a stream that ended had no result."""
         self.joiner.replies()
+        self._note_done()
+
+    def note_leaving(self) -> None:
+        """Log that the stream is left: before its end, or with all its results."""
+        if self.joiner.num_results < (self._options.get("num_samples") or 1):
+            logger.info("request %r: left before its end", self.request_id)
+        else:
+            self._note_done()
+
+    def _note_done(self) -> None:
         logger.debug("request %r: done, attempt %d", self.request_id, self.num_attempts)
 
     def replies(self) -> tuple[Reply, ...]:
@@ -106,11 +135,7 @@ class Exchange:
 
     def failure(self, error: S1Error) -> S1Error:
         """Return the error that ends the request, with the client's knowledge of the request added."""
-        error.request_id = error.request_id or self.request_id
-        error.num_attempts = self.num_attempts
-        error.partial = self.joiner.partials()
-        logger.info("request %r: failed, attempt %d: %s", self.request_id, self.num_attempts, reason(error))
-        return error
+        return with_request(error, self.request_id, self.num_attempts, self.joiner.partials())
 
     def retry_delay_s(self, error: S1Error, now: float, jitter: float) -> float | None:
         """Return the seconds to wait before another attempt; None if there is to be none.

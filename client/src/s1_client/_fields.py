@@ -23,8 +23,8 @@ class Field:
         section: heading of the help under which it is listed.
         help: its effect, special values and default, as ``--help`` shows them.
         is_list: it holds several texts, and its option may be repeated.
-        default: value where a request has none, as the FakeServer applies it: that of preset s1 where the preset decides.
-        default_from: who decides the default: "server", "preset", "client", "answer" (the same field of the answer) or "" if there is none.
+        default: value that the FakeServer applies where a request has none. ``help`` names the real server's.
+        default_of: the field whose value applies where a request has none; "" if there is no such field.
         values: the words that are allowed; empty = any.
         least, most: bounds of its number; None = those of its tensor's type.
         excludes_least: whether ``least`` itself is refused.
@@ -37,7 +37,7 @@ class Field:
     help: str
     is_list: bool = False
     default: Any = None
-    default_from: str = ""
+    default_of: str = ""
     values: tuple[str, ...] = ()
     least: float | None = None
     most: float | None = None
@@ -71,16 +71,22 @@ _SAMPLING = (
         section=SAMPLING,
         help="sampling temperature; 0 = greedy (default: the preset's)",
         default=0.0,
-        default_from="preset",
         least=0,
         note="0 = greedy",
     ),
-    Field(name="top_k", datatype="INT32", section=SAMPLING, help="sample from the k most likely tokens; 0 = off", least=0, note="0 = off"),
+    Field(
+        name="top_k",
+        datatype="INT32",
+        section=SAMPLING,
+        help="sample from the k most likely tokens; 0 = off (default: the preset's, else 0)",
+        least=0,
+        note="0 = off",
+    ),
     Field(
         name="top_p",
         datatype="FP32",
         section=SAMPLING,
-        help="sample from the most likely tokens that make up probability p, 0 < p <= 1",
+        help="sample from the most likely tokens that make up probability p, 0 < p <= 1 (default: the preset's, else 1)",
         least=0,
         most=1,
         excludes_least=True,
@@ -90,13 +96,12 @@ _SAMPLING = (
         datatype="UINT64",
         section=SAMPLING,
         help="seed of the sampling (default: drawn at random and reported)",
-        default_from="server",
     ),
     Field(
         name="repetition_penalty",
         datatype="FP32",
         section=SAMPLING,
-        help="penalty on tokens of prompt and reply, above 0; 1 = none",
+        help="penalty on tokens of prompt and reply, above 0; 1 = none (default: the preset's, else 1)",
         least=0,
         excludes_least=True,
     ),
@@ -104,7 +109,7 @@ _SAMPLING = (
         name="presence_penalty",
         datatype="FP32",
         section=SAMPLING,
-        help="penalty on tokens that occurred, -2 to 2; 0 = none",
+        help="penalty on tokens that occurred, -2 to 2; 0 = none (default: the preset's, else 0)",
         least=-2,
         most=2,
     ),
@@ -112,7 +117,7 @@ _SAMPLING = (
         name="frequency_penalty",
         datatype="FP32",
         section=SAMPLING,
-        help="penalty for each occurrence of a token, -2 to 2; 0 = none",
+        help="penalty for each occurrence of a token, -2 to 2; 0 = none (default: the preset's, else 0)",
         least=-2,
         most=2,
     ),
@@ -126,7 +131,6 @@ _TABLE = (
         section=THINKING,
         help="thinking budget: hard cap in tokens; -1 = what the context allows, 0 = answer at once (default: the preset's)",
         default=-1,
-        default_from="preset",
         least=-1,
         note="-1 = what the context allows",
     ),
@@ -136,7 +140,6 @@ _TABLE = (
         section=THINKING,
         help="refuse every end of thinking before this many tokens (default: 0)",
         default=0,
-        default_from="server",
         least=0,
     ),
     Field(
@@ -145,7 +148,6 @@ _TABLE = (
         section=THINKING,
         help="number of ends of thinking to refuse (default: the preset's)",
         default=1,
-        default_from="preset",
         least=0,
     ),
     Field(
@@ -155,7 +157,6 @@ _TABLE = (
         help='ignore string, put in place of a refused end (default: "Wait"; repeatable: used in turn)',
         is_list=True,
         default=("Wait",),
-        default_from="preset",
     ),
     Field(
         name="grace_tokens",
@@ -163,7 +164,6 @@ _TABLE = (
         section=THINKING,
         help="tokens beyond the budget in which a cut waits for the end of a sentence (default: 0)",
         default=0,
-        default_from="server",
         least=0,
     ),
     Field(
@@ -172,7 +172,6 @@ _TABLE = (
         section=THINKING,
         help="forced, free (the model opens and closes its thinking itself) or off (default: forced)",
         default="forced",
-        default_from="server",
         values=("forced", "free", "off"),
     ),
     Field(
@@ -181,7 +180,6 @@ _TABLE = (
         section=THINKING,
         help="model preset: markers, strings and defaults of a model (default: the server's)",
         default="fake",
-        default_from="server",
     ),
     Field(
         name="max_tokens",
@@ -189,7 +187,6 @@ _TABLE = (
         section=ANSWER,
         help="cap of the answer in tokens (default: the preset's)",
         default=1024,
-        default_from="preset",
         least=1,
     ),
     Field(
@@ -198,7 +195,6 @@ _TABLE = (
         section=ANSWER,
         help="first words of the answer, injected by the server (default: the preset's)",
         default="Final Answer:",
-        default_from="preset",
     ),
     Field(
         name="answer_prefix_policy",
@@ -206,7 +202,6 @@ _TABLE = (
         section=ANSWER,
         help="when the prefix is injected: auto (only after a cut of the thinking), always or never (default: the preset's)",
         default="auto",
-        default_from="preset",
         values=("auto", "always", "never"),
     ),
     Field(
@@ -224,17 +219,25 @@ _TABLE = (
         section=SAMPLING,
         help="independent replies to the prompt, 1 to 64 (default: 1)",
         default=1,
-        default_from="server",
         least=1,
         most=64,
     ),
-    *(replace(row, name=f"thinking_{row.name}", section=THINKING_SAMPLING, help="", default_from="answer") for row in _SAMPLING),
+    *(
+        replace(
+            row,
+            name=f"thinking_{row.name}",
+            section=THINKING_SAMPLING,
+            help=f"{row.name} of the thinking alone{' (repeatable)' if row.is_list else ''} (default: that of the answer)",
+            default=None,
+            default_of=row.name,
+        )
+        for row in _SAMPLING
+    ),
     Field(
         name="timeout_ms",
         datatype="INT32",
         section=SCHEDULING,
-        help="time limit of the request in ms, on the server's clock (default: the rest of the client's deadline)",
-        default_from="client",
+        help="time limit of the request in ms, on the server's clock (default: none; s1_client sends the rest of its deadline_s)",
         least=1,
     ),
     Field(
@@ -243,7 +246,6 @@ _TABLE = (
         section=SCHEDULING,
         help="cancel, or answer: think shorter to answer in time (default: cancel)",
         default="cancel",
-        default_from="server",
         values=("cancel", "answer"),
     ),
     Field(
@@ -252,7 +254,6 @@ _TABLE = (
         section=SCHEDULING,
         help="of the waiting requests, those with a higher priority start first (default: 0)",
         default=0,
-        default_from="server",
     ),
 )
 

@@ -41,6 +41,11 @@ class Joiner:
         """Whether no event was added yet."""
         return not self._samples
 
+    @property
+    def num_results(self) -> int:
+        """The number of samples whose result has come."""
+        return sum(sample.result is not None for sample in self._samples.values())
+
     def add(self, event: Event) -> None:
         """Add the next event to its sample."""
         self._samples.setdefault(event.index, _Sample()).add(event)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 from types import TracebackType
 from typing import Any
@@ -51,9 +52,9 @@ class Connection(BaseConnection):
         self.note_response()
         return response
 
-    def command(self, command: str, request_id: str, model: str) -> None:
+    def command(self, command: str, request_id: str, model: str, log_level: int = logging.INFO) -> None:
         """Send a command to a running request. Raises S1Error, InvalidRequest if none of that id runs."""
-        self._note_command(command, request_id)
+        self._note_command(command, request_id, log_level)
         try:
             for message in self.stream(command_request(command, request_id, model=model), PATIENCE_S):
                 self.note_response()
@@ -164,13 +165,13 @@ class Stream(BaseStream):
         """Abandon the rest of the reply, and free the engine. Without effect on a stream that has ended."""
         if not self._is_over:
             self._end()
-            self._note_leaving()
+            self._exchange.note_leaving()
             self._was_cancelled.set()
             self._leave()
 
     def _leave(self) -> None:
-        """End the call. Before 25.04 Triton may crash when a stream is cancelled while a response is on its way: there the
-        request is told to end, and the stream is read to its end.
+        """End the call. Before 25.04 Triton may crash when a stream is cancelled while a response is on its way: there
+        the request is cancelled by a command, and the stream is read to its end.
         """
         if self._connection.cancels_safely():
             self._call.cancel()
@@ -178,7 +179,7 @@ class Stream(BaseStream):
         patience = threading.Timer(PATIENCE_S, self._call.cancel)
         patience.start()
         try:
-            self._connection.command("cancel", self._exchange.wire_id, self._model)
+            self._connection.command("cancel", self._exchange.wire_id, self._model, logging.DEBUG)
             self._read_to_end()
         except S1Error:
             pass  # it has ended by itself, has not begun, or cannot be reached

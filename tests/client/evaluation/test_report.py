@@ -3,6 +3,7 @@
 
 import csv
 import io
+from dataclasses import replace
 
 import pytest
 
@@ -162,6 +163,21 @@ def test_a_budget_that_cut_nothing_had_no_effect():
     found = make_report(Protocol(budgets=(64,)), entries("budget 64", reply(thought=9), reply(thought=12)))
     below = "the thinking of all 2 replies ended by itself below it, the longest after 12 tokens"
     assert found.effects == [f"budget 64: the budget had no effect; {below}"]
+
+
+def test_the_only_reply_is_called_so():
+    found = make_report(Protocol(budgets=(64,)), entries("budget 64", reply(thought=9)))
+    below = "the thinking of the only reply ended by itself below it after 9 tokens"
+    assert found.effects == [f"budget 64: the budget had no effect; {below}"]
+
+
+def test_accuracies_that_rest_on_a_part_of_the_replies_are_reported():
+    questions = (*TASK.questions[:2], replace(TASK.questions[2], expected=None, grading=""))
+    lines = [*entries("budget 16", *[reply(end="budget")] * 3), *entries("budget 32", *[reply(end="budget", thinking="…")] * 2)]
+    found = report(replace(TASK, questions=questions), Protocol(budgets=(16, 32)).settings(), lines, model="m")
+    assert [(row.num_graded, row.num_samples) for row in found.rows] == [(2, 3), (2, 2)]
+    part = "in 1 of 2 settings, fewest at budget 16: 2 of 3 have a known right answer"
+    assert found.effects == [f"accuracies rest on a part of the replies {part}"]
 
 
 @pytest.mark.parametrize("lines", [entries("budget 64", reply(), reply(end="budget")), entries("budget 0", reply(end="skipped"))])

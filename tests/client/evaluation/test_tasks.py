@@ -93,7 +93,7 @@ def test_a_bad_task_is_refused_saying_where_and_why(lines, problem):
 def test_a_message_lists_at_most_ten_problems():
     with pytest.raises(BadTask) as refused:
         read(*["{}"] * 30)
-    assert len(str(refused.value).splitlines()) == 11 and str(refused.value).endswith("and 20 more problems")
+    assert len(str(refused.value).splitlines()) == 11 and str(refused.value).endswith("and 20 more problems, 30 in all")
 
 
 def test_a_question_may_be_a_chat_with_options_of_its_own():

@@ -16,7 +16,7 @@ import click
 from s1_client import ConnectionFailed, S1Error
 from s1_client._errors import ERROR_KINDS
 from s1_client.cli.options import connection_advice
-from s1_client.cli.output import clean, echo, fitted, let_streams_take_any_text
+from s1_client.cli.output import clean, echo, echo_above_live, fitted, let_streams_take_any_text
 from s1_client.runs import Refused, RunError
 
 COMMANDS = {
@@ -94,7 +94,9 @@ class _Commands(click.Group):
             kind = _Refusal if isinstance(error, Refused) else click.ClickException
             raise kind(_fit(str(error))) from error
         except click.ClickException as error:
-            vars(error)["message"] = _fit(error.message)
+            misplaced = isinstance(error, click.NoSuchOption) and error.option_name in ("-v", "--verbose")
+            hint = " It is an option of s1 itself and stands before the command, as in: s1 -v ask" if misplaced else ""
+            vars(error)["message"] = _fit(error.message + hint)
             raise
 
 
@@ -104,14 +106,15 @@ def _fit(message: str) -> str:
 
 
 class _ToStderr(logging.Handler):
-    """Writes log lines to stderr; results go to stdout."""
+    """Writes log lines to stderr, above the rows that are redrawn there; results go to stdout."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        echo(f"s1: {self.format(record)}", err=True)
+        echo_above_live(f"s1: {self.format(record)}")
 
 
-def _show_log(ctx: click.Context, level: int) -> None:
-    logger, handler = logging.getLogger("s1_client"), _ToStderr()
+def _show_log(ctx: click.Context, name: str, level: int) -> None:
+    """Write the log of the logger ``name`` from this level on to stderr, until the command ends."""
+    logger, handler = logging.getLogger(name), _ToStderr()
     logger.addHandler(handler)
     logger.setLevel(level)
     ctx.call_on_close(lambda: logger.removeHandler(handler))
@@ -129,4 +132,6 @@ def s1(ctx: click.Context, verbose: int) -> None:
     engine is not ready, 5 overloaded, 6 the deadline has passed, 7 the engine failed, 130 Ctrl-C.
     """
     if verbose:
-        _show_log(ctx, logging.INFO if verbose == 1 else logging.DEBUG)
+        _show_log(ctx, "s1_client", logging.INFO if verbose == 1 else logging.DEBUG)
+    else:
+        _show_log(ctx, "s1_client.evaluation", logging.WARNING)  # answers that could not be graded

@@ -16,6 +16,7 @@ import click
 from s1_client import TLS, Client
 from s1_client._fields import FIELDS
 from s1_client._settings import DEADLINE_S, MAX_RETRIES, Settings, make_settings
+from s1_client._wire import MODEL
 from s1_client.cli.port import advice
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -178,12 +179,22 @@ def connection_options(function: Function) -> Function:
 
 def server_options(function: Function) -> Function:
     """Add the options of ``settings_of``: the server's address, the model and certificates."""
+    model = _connection_option("--model", default=MODEL, show_default=True, help="name of the model on the server")
+    return _add_address(function, model)
+
+
+def address_options(function: Function) -> Function:
+    """Add the options of ``settings_of`` for a command about the whole server: its address and certificates."""
+    return _add_address(function)
+
+
+def _add_address(function: Function, *others: SectionedOption) -> Function:
     address = "host:port of Triton's gRPC endpoint, grpcs://host:port for TLS  [default: 127.0.0.1:8001]"
     for option in (
         _file_option("key", "private key of --cert (PEM)"),
         _file_option("cert", "client certificate (PEM), for mutual TLS"),
         _file_option("ca", "certificates of the authorities to trust (PEM)"),
-        _connection_option("--model", default="s1", show_default=True, help="name of the model on the server"),
+        *others,
         _connection_option("--url", envvar="S1_URL", show_envvar=True, help=address),
     ):
         _add(function, option)
@@ -200,7 +211,8 @@ def connect(parameters: Mapping[str, Any]) -> Client:
 
 def settings_of(parameters: Mapping[str, Any]) -> Settings:
     """Return the settings of a connection for a command's parameters, for queries about the server itself."""
-    return _checked(lambda url, **rest: make_settings(url, token=None, secret=None, metadata={}, trust_env=True, **rest), parameters)
+    arguments: dict[str, Any] = {"token": None, "secret": None, "metadata": {}, "trust_env": True}
+    return _checked(lambda url, **rest: make_settings(url, **arguments, **{"model": MODEL, **rest}), parameters)
 
 
 def connection_advice(ctx: click.Context) -> str:

@@ -12,6 +12,7 @@ import os
 import re
 import sys
 import textwrap
+from collections.abc import Callable
 from typing import TextIO
 
 # Unicode's categories Cc and Cs except tab and newline, all of Bidi_Control, and invisible characters without width. Zero-width
@@ -39,6 +40,8 @@ _ASCII = {
     "≤": "<=",
 }  # characters of our own texts
 
+_live_regions: list[Callable[[str], None]] = []  # how to print above each region that is drawn
+
 
 def clean(text: str) -> str:
     """Return text without characters that control a terminal, turn the direction of writing, or are invisible.
@@ -53,6 +56,19 @@ def echo(text: str = "", *, err: bool = False, dim: bool = False) -> None:
     file = sys.stderr if err else sys.stdout
     text = fitted(text, file)
     print(_DIM.format(text) if dim and is_alive(file) else text, file=file, flush=True)
+
+
+def echo_above_live(text: str) -> None:
+    """Print lines on stderr, above the live region if one is drawn there."""
+    if _live_regions and is_alive(sys.stderr):
+        _live_regions[-1](text)
+    else:
+        echo(text, err=True)
+
+
+def set_live_region(print_above: Callable[[str], None], *, is_drawn: bool) -> None:
+    """Let ``echo_above_live`` print by ``print_above`` from now on, or no longer."""
+    (_live_regions.append if is_drawn else _live_regions.remove)(print_above)
 
 
 def is_alive(file: TextIO) -> bool:

@@ -15,7 +15,13 @@ SettingResults = tuple[Setting, Sequence[Sample]]
 def effects(results: Sequence[SettingResults]) -> list[str]:
     """Return sentences about settings that had no effect, or not the intended one, and about settings with equal replies."""
     by_setting = [sentence for setting, samples in results if samples for sentence in _of_setting(setting, samples)]
-    return [*_of_cut_answers(results), *by_setting, *_of_ungraded_answers(results), *_of_equal_replies(results)]
+    return [
+        *_of_cut_answers(results),
+        *_of_unknown_answers(results),
+        *by_setting,
+        *_of_ungraded_answers(results),
+        *_of_equal_replies(results),
+    ]
 
 
 def _of_cut_answers(results: Sequence[SettingResults]) -> Iterator[str]:
@@ -33,6 +39,16 @@ def _of_cut_answers(results: Sequence[SettingResults]) -> Iterator[str]:
         yield f"answers were cut{at} {where}{graded}"
 
 
+def _of_unknown_answers(results: Sequence[SettingResults]) -> Iterator[str]:
+    """Yield one sentence if accuracies rest on a part of the replies."""
+    counts = {setting.name: (sum(sample.is_graded for sample in samples), len(samples)) for setting, samples in results}
+    partly = {name: (graded, number) for name, (graded, number) in counts.items() if 0 < graded < number}
+    if partly:
+        least = min(partly, key=lambda name: partly[name][0])
+        where = "at each setting" if len({*counts.values()}) == 1 else f"in {len(partly)} of {len(counts)} settings, fewest at {least}"
+        yield f"accuracies rest on a part of the replies {where}: {partly[least][0]} of {partly[least][1]} have a known right answer"
+
+
 def _of_setting(setting: Setting, samples: Sequence[Sample]) -> Iterator[str]:
     longest, most_refused = max(sample.num_thinking_tokens for sample in samples), max(sample.num_ignored for sample in samples)
     is_natural = all(sample.thinking_end == "natural" for sample in samples)
@@ -41,9 +57,10 @@ def _of_setting(setting: Setting, samples: Sequence[Sample]) -> Iterator[str]:
         yield f"{setting.name}: the preset's thinking prefix does not fit into the budget and was left out"
     if setting.kind == "budget" and setting.limit not in (0, NO_LIMIT) and is_natural:
         if longest == 0:
-            yield f"{setting.name}: the thinking of all {len(samples)} replies is empty; the model ended it at once"
+            yield f"{setting.name}: the thinking of {_all(samples)} is empty; the model ended it at once"
         elif not lost:
-            below = f"the thinking of all {len(samples)} replies ended by itself below it, the longest after {longest} tokens"
+            longest_of = "" if len(samples) == 1 else ", the longest"
+            below = f"the thinking of {_all(samples)} ended by itself below it{longest_of} after {longest} tokens"
             yield f"{setting.name}: the budget had no effect; {below}"
     requested = setting.options.get("num_ignore", 0)
     if requested and most_refused == 0:
@@ -56,6 +73,10 @@ def _of_setting(setting: Setting, samples: Sequence[Sample]) -> Iterator[str]:
         yield f"{setting.name}: in no tree did the model end an answer before its tokens or steps ran out; unfinished answers are graded"
     if not _has_different_scores(samples):
         yield f"{setting.name}: the reward model gave all answers to a question the same score; best-of picks the first"
+
+
+def _all(samples: Sequence[Sample]) -> str:
+    return "the only reply" if len(samples) == 1 else f"all {len(samples)} replies"
 
 
 def _of_ungraded_answers(results: Sequence[SettingResults]) -> Iterator[str]:

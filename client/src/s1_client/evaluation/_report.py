@@ -30,6 +30,7 @@ class Row:
 
     Attributes:
         num_samples: slots with a reply, accepted or not.
+        num_graded: those of them whose question has an expected answer; the accuracies count no others.
         num_failed: requests without a reply, which no other figure counts.
         num_unaccepted: slots of rejection sampling without an accepted reply; they count as wrong and are in no mean of tokens.
         mean_thinking_tokens, mean_answer_tokens: of accepted replies.
@@ -69,6 +70,7 @@ class Row:
     majority: Mapping[str, Estimate]
     best_of: Mapping[str, Estimate]
     pass_at: Mapping[str, float]
+    num_graded: int = 0
     num_ignore: int = 0
     median_s: float | None = None
 
@@ -84,8 +86,8 @@ class Row:
 
 
 _PLAIN_COLUMNS = (
-    *("setting", "kind", "curve", "limit", "num_ignore", "num_questions", "num_samples", "num_failed", "num_unaccepted", "mean_attempts"),
-    *("mean_thinking_tokens", "mean_answer_tokens", "mean_spent_tokens", "mean_ignored", "share_thinking_cut"),
+    *("setting", "kind", "curve", "limit", "num_ignore", "num_questions", "num_samples", "num_graded", "num_failed", "num_unaccepted"),
+    *("mean_attempts", "mean_thinking_tokens", "mean_answer_tokens", "mean_spent_tokens", "mean_ignored", "share_thinking_cut"),
     *("share_thinking_natural", "share_answers_cut", "max_tokens", "median_s"),
 )
 _ACCURACY_COLUMNS = ("accuracy", "accuracy_low", "accuracy_high")
@@ -228,6 +230,7 @@ def _row(setting: Setting, samples: Sequence[Sample], num_failed: int, questions
         limit=setting.limit,
         num_questions=len(_by_question(samples)),
         num_samples=len(samples),
+        num_graded=sum(sample.is_graded for sample in samples),
         num_failed=num_failed,
         num_unaccepted=len(samples) - len(accepted),
         mean_attempts=_mean([sample.num_attempts for sample in samples]),

@@ -93,7 +93,7 @@ def read_questions(file: IO[bytes], where: str, *, varied: Collection[str] = VAR
             problems.append(f"{where}:{item.line}: duplicate id {question.id!r}")
     if problems:
         more = len(problems) - _MAX_PROBLEMS
-        raise BadTask("\n".join([*problems[:_MAX_PROBLEMS], *([f"and {more} more problems"] if more > 0 else [])]))
+        raise BadTask("\n".join([*problems[:_MAX_PROBLEMS], *([f"and {more} more problems, {len(problems)} in all"] if more > 0 else [])]))
     if not found:
         raise BadTask(f"{where}: the file has no question")
     return tuple(found.values())

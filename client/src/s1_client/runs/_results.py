@@ -190,7 +190,7 @@ def _result_of(outcome: Outcome) -> dict[str, Any]:
     if isinstance(error, S1Error):
         return {"error": error.to_dict(), "partial": [asdict(sample) for sample in error.partial], "so_far": list(error.so_far)}
     if error is not None:
-        return {"error": {"error": type(error).__name__, "message": str(error), "retryable": False, "request_id": None}}
+        return {"error": {"error": type(error).__name__, "message": str(error), "retryable": False, "request_id": None, "num_attempts": 0}}
     first, *others = (reply.to_dict() for reply in outcome.replies)
     return {"reply": first, "other_replies": others} if others else {"reply": first}
 

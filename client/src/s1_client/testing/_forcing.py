@@ -124,15 +124,13 @@ class Sample:
         return MAX_CONTEXT_TOKENS // 2 if cap == -1 else int(cap)
 
     def _option(self, name: str) -> Any:
-        return self.options.get(name, FIELDS[name].default)
+        row = FIELDS[name]
+        return self._option(row.default_of) if row.default_of and name not in self.options else self.options.get(name, row.default)
 
     def _effective(self) -> dict[str, Any]:
         """Return every key of the real server's report, with the values that were applied here."""
-        values = {name: self._option(name.removeprefix("thinking_") if self._is_the_answers(name) else name) for name in FIELDS}
+        values = {name: self._option(name) for name in FIELDS}
         return {**values, "max_thinking_tokens": self._budget, **_EFFECTIVE}
-
-    def _is_the_answers(self, name: str) -> bool:
-        return FIELDS[name].default_from == "answer" and name not in self.options
 
     def _thought_of_round(self) -> str:
         thinking = self.script.thinking

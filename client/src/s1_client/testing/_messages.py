@@ -79,17 +79,37 @@ def prompt_of(inputs: dict[str, Any]) -> str | list[dict[str, str]]:
 def message_of(event: Event) -> Any:
     """Return the stream message that holds an event."""
     texts = {"event": event.kind, "thinking_output": "", "text_output": ""}
-    is_thinking = event.kind == "thinking" or (isinstance(event, Injected) and event.phase == "thinking")
-    texts["thinking_output" if is_thinking else "text_output"] = event.text
+    texts["thinking_output" if _is_thinking(event) else "text_output"] = event.text
     if isinstance(event, RoundEnded):
         texts["round"] = json.dumps(asdict(event.round))
     if isinstance(event, Done):
         texts["result"] = json.dumps(result_json(event.result, event.index))
+    return _message({name: [text] for name, text in texts.items()}, event.ids, [event.index])
+
+
+def whole_message(events: Sequence[Event]) -> Any:
+    """Return the only message of a request that does not stream: an element for each sample, with all its text."""
+    done = sorted((event for event in events if isinstance(event, Done)), key=lambda event: event.index)
+    samples = [[event for event in events if event.index == end.index] for end in done]
+    texts = {
+        "event": ["done"] * len(done),
+        "thinking_output": ["".join(event.text for event in sample if _is_thinking(event)) for sample in samples],
+        "text_output": ["".join(event.text for event in sample if not _is_thinking(event)) for sample in samples],
+        "result": [json.dumps(result_json(end.result, end.index)) for end in done],
+    }
+    return _message(texts, [token_id for sample in samples for event in sample for token_id in event.ids], [end.index for end in done])
+
+
+def _is_thinking(event: Event) -> bool:
+    return event.kind == "thinking" or (isinstance(event, Injected) and event.phase == "thinking")
+
+
+def _message(texts: dict[str, list[str]], ids: Sequence[int], indices: Sequence[int]) -> Any:
     message = service_pb2.ModelStreamInferResponse()
-    for name, text in texts.items():
-        raw = serialize_byte_tensor(np.array([text.encode()], np.object_)).item()
-        _add(message.infer_response, name, "BYTES", 1, raw)
-    for name, numbers in (("output_ids", event.ids), ("index", (event.index,))):
+    for name, values in texts.items():
+        raw = serialize_byte_tensor(np.array([text.encode() for text in values], np.object_)).item()
+        _add(message.infer_response, name, "BYTES", len(values), raw)
+    for name, numbers in (("output_ids", ids), ("index", indices)):
         _add(message.infer_response, name, "INT32", len(numbers), np.array(numbers, np.int32).tobytes())
     return message
 

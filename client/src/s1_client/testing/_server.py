@@ -19,10 +19,11 @@ from tritonclient.grpc import model_config_pb2, service_pb2, service_pb2_grpc
 
 from s1_client._errors import Cancelled, ConnectionFailed, DeadlineExceeded, InvalidRequest, S1Error
 from s1_client._fields import FIELDS
+from s1_client._types import Event
 from s1_client._wire import OPTIONS, name_of
 from s1_client._wire.values import LISTS
 from s1_client.testing._forcing import ANSWER, THINKING, Sample, Script, Vocabulary
-from s1_client.testing._messages import command_response, error_message, message_of, options_of, prompt_of, read_inputs
+from s1_client.testing._messages import command_response, error_message, message_of, options_of, prompt_of, read_inputs, whole_message
 
 COMMANDS = ("answer_now", "cancel")
 _THREADS = 1024  # each stream holds a thread
@@ -52,8 +53,6 @@ class ReceivedRequest:
 
 class FakeServer:
     """A server of model ``s1`` on a free port of this machine, in this process. It runs within its ``with`` block.
-
-    It streams every reply, also to a client that turns ``deltas`` off.
 
     Args:
         model: the model's name.
@@ -183,6 +182,14 @@ class _Running:
         return float((time.monotonic() - self._started + more_s) * 1e3 / self._timeout_ms)
 
 
+def _until_error(events: Iterator[Event], script: Script) -> Iterator[Event]:
+    """Yield the events. Raises the script's error, if it has one, at its place."""
+    for number, event in enumerate(events):
+        if script.error is not None and number == script.error_after:
+            raise script.error
+        yield event
+
+
 class _Service(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[misc]  # untyped
     """Implements the methods of KServe's protocol that the client calls."""
 
@@ -241,10 +248,8 @@ class _Service(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
         time.sleep(script.start_delay_s)
         self._running[request_id] = running
         try:
-            for number, event in enumerate(self._events(received, script, running)):
-                if script.error is not None and number == script.error_after:
-                    raise script.error
-                yield message_of(event)
+            events = _until_error(self._events(received, script, running), script)
+            yield from map(message_of, events) if inputs.get("stream") else [whole_message(list(events))]
             received.end = "done"
         except S1Error as error:
             received.end = type(error).__name__

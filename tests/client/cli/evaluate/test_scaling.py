@@ -20,7 +20,14 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 def row(budget, ignore, thinking, *, right=None, number=20, answer=10.0):
     accuracy = None if right is None else estimate([1.0] * right + [0.0] * (number - right))
-    counts = {"num_questions": number, "num_samples": number, "num_failed": 0, "num_unaccepted": 0, "num_ignore": ignore}
+    counts = {
+        "num_questions": number,
+        "num_samples": number,
+        "num_graded": 0 if right is None else number,
+        "num_failed": 0,
+        "num_unaccepted": 0,
+        "num_ignore": ignore,
+    }
     means = {"mean_attempts": 1.0, "mean_thinking_tokens": thinking, "mean_answer_tokens": answer, "mean_spent_tokens": thinking}
     empty = {"thinking_ends": {}, "answer_ends": {}, "majority": {}, "best_of": {}, "pass_at": {}}
     none = {"share_answers_cut": None, "max_tokens": None, "accuracy_of_accepted": None, "mean_ignored": None}
@@ -77,7 +84,8 @@ def test_the_svg_says_what_it_shows(tmp_path):
     _, svg = figures.draw_scaling(GRADED, tmp_path / "sweep")
     found = texts(svg)
     assert "Accuracy by thinking" in found
-    assert "task made, 20 questions · model s1, preset smollm2 · labels: the requested limit" in found
+    assert "task made, 20 questions · model s1, preset smollm2 · labels: budget (max_thinking_tokens)" in found
+    assert "ends of thinking refused, at most (num_ignore):" in found
     assert "thinking, tokens per reply (mean)" in found
     assert "right answers, % (bars: 95% interval)" in found
     assert [found.count(budget) for budget in ("64", "512")] == [1, 2]  # 64 has one label, for two points that all but coincide
@@ -113,6 +121,19 @@ def test_accuracy_is_in_percent_and_within_0_and_100():
     assert labels[0] == "0" and labels[-1] == "100"
     axes.set_yticks([0.1, 0.125, 0.15])
     assert [label.get_text() for label in axes.get_yticklabels()] == ["10", "12.5", "15"], "12.5 is not 12"
+
+
+def test_budgets_that_lead_to_one_place_have_one_point():
+    """Beyond the length of the model's thinking, a larger budget changes nothing."""
+    equal = (row(64, 0, 40.0, right=9), row(128, 0, 40.1, right=9), row(-1, 0, 40.0, right=9))
+    axes = figures.scaling(report(row(16, 0, 16.0, right=5), *equal)).axes[0]
+    assert [len(line.get_xdata()) for line in axes.get_lines() if line.get_gid()] == [2]
+    assert [text.get_text() for text in axes.texts[1:]] == ["16", "64–context"]
+
+
+def test_budgets_of_different_accuracy_keep_their_points():
+    lines = drawn_lines(figures.scaling(report(row(64, 0, 40.0, right=9), row(128, 0, 40.0, right=8))))
+    assert lines == {"0_refused": [(40.0, 0.45), (40.0, 0.4)]}
 
 
 def test_settings_without_replies_are_left_out():

@@ -87,8 +87,10 @@ def test_right_answers_are_counted_where_they_are_known(sweep, questions, folder
     said = sweep("--file", questions).stdout
     row = rows(folder)[100, 1]
     assert row["accuracy"] == asdict(estimate([1, 0, 0]))
-    assert (row["num_questions"], row["num_samples"]) == (4, 4)
+    assert (row["num_questions"], row["num_samples"], row["num_graded"]) == (4, 4, 3)
     assert "33 (0–100)" in said
+    assert "accuracies rest on a part of the replies at each setting: 3 of 4 have a known right answer" in said
+    assert "accuracy of 3 of 4 replies a point" in (folder / "sweep.svg").read_text()
 
 
 def test_answers_that_were_cut_are_counted_and_told(sweep, server, questions, folder):
@@ -120,6 +122,7 @@ def test_the_csv_has_the_same_figures(sweep, questions, folder):
             "limit",
             "num_ignore",
             "num_samples",
+            "num_graded",
             "num_failed",
             "mean_thinking_tokens",
             "mean_ignored",
@@ -133,7 +136,7 @@ def test_the_csv_has_the_same_figures(sweep, questions, folder):
 def test_a_question_alone_is_a_sweep_without_grades(sweep, folder):
     said = sweep("why").stdout
     assert "right" not in said and "thought" in said
-    assert f"plot: {folder}/sweep.png" in said
+    assert f"figures: {folder}/sweep.png" in said
     assert rows(folder)[4, 0]["accuracy"] is None
     assert {path.name for path in folder.iterdir()} == {
         "samples.jsonl",
@@ -197,6 +200,11 @@ def test_settings_may_be_added(sweep, server, questions, folder):
     assert [budget for budget, ignore in rows(folder) if ignore == 0] == [0, 4, 100, -1]
 
 
+def test_the_order_of_the_rows_is_not_that_of_the_command_line(sweep, folder):
+    sweep("why", grid=("--max-thinking-tokens", "-1,100,4", "--num-ignore", "1,0"))
+    assert list(rows(folder)) == [(4, 0), (100, 0), (-1, 0), (4, 1), (100, 1), (-1, 1)]
+
+
 def test_what_failed_is_counted_and_asked_again(sweep, server, questions, folder):
     server.says(to="hard", error=EngineFailed("out of blocks"))
     sweep("--file", questions, code=1)
@@ -258,12 +266,38 @@ def test_plot_only_draws_what_is_there_and_asks_nothing(sweep, questions, folder
     assert (folder / "sweep.svg").read_bytes() == drawn
 
 
+def test_a_sweep_whose_judge_is_missing_names_its_own_command(sweep, questions, folder, monkeypatch):
+    sweep("why")
+    settings = json.loads((folder / "settings.json").read_text())
+    settings["task"]["questions"][0] |= {"expected": "so", "grading": "judge"}
+    (folder / "settings.json").write_text(json.dumps(settings))
+    monkeypatch.delenv("S1_JUDGE_MODEL", raising=False)
+    error = " ".join(call("sweep", "--plot-only", folder, code=2).stderr.split())
+    assert f"the samples are kept: s1 sweep --plot-only {folder} grades them again" in error
+
+
 def test_plot_only_draws_a_sweep_that_was_stopped(sweep, folder):
     sweep("why")
     replies = folder / "samples.jsonl"
     replies.write_bytes(replies.read_bytes()[:-20])
     call("sweep", "--plot-only", folder)
     assert sum(row["num_samples"] for row in rows(folder).values()) == 5
+
+
+@pytest.mark.parametrize("name", ["sweep.json", "replies.jsonl"])
+def test_a_folder_of_an_earlier_version_is_neither_overwritten_nor_drawn(sweep, server, folder, name):
+    folder.mkdir()
+    (folder / name).write_text("{}\n")
+    for done in (sweep("why", code=2), sweep("why", "--overwrite", code=2), call("sweep", "--plot-only", folder, code=2)):
+        assert f"earlier version of s1 wrote ({name}); give another --out" in " ".join(done.stderr.split())
+    assert server.requests == [] and [path.name for path in folder.iterdir()] == [name]
+
+
+def test_a_figure_of_earlier_replies_does_not_stay(sweep, server, folder):
+    sweep("why")
+    server.says(error=EngineFailed("out of blocks"))
+    assert "figures: none" in sweep("why", "--overwrite", code=1).stdout
+    assert not list(folder.glob("sweep.*"))
 
 
 def test_plot_only_needs_a_sweep(tmp_path):

@@ -37,6 +37,20 @@ def ask(server):
 # --- the screen -----------------------------------------------------------------------------------
 
 
+def test_log_lines_stand_above_the_rows_that_are_redrawn(server):
+    server.will_say(thinking=" word" * 60, answer="Three.", token_delay_s=LONG_ENOUGH_S)
+    with Terminal("-vv", "ask", "why", "--url", server.url) as terminal:
+        terminal.wait_for(lambda _: re.search(r"thinking \d+ ", terminal.last_row()))
+        terminal.press_ctrl_c()
+        assert terminal.wait_for_end() == 0
+        rows = [row for row in terminal.rows() if row]
+    logged = [row for row in rows if row.startswith("s1: request")]
+    assert any(row.endswith(": answer_now") for row in logged), rows
+    assert rows.count("Final Answer:Three.") == 1, rows
+    assert not [row for row in rows if "tok/s" in row], rows
+    assert not [row for row in rows if "s1: " in row and not row.startswith("s1: ")], rows
+
+
 def test_the_budget_is_counted_during_thinking(server, ask):
     server.will_say(thinking=("one two", STORY), token_delay_s=LONG_ENOUGH_S)
     terminal = ask("--max-thinking-tokens", "8000", "--num-ignore", "2")

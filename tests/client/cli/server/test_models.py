@@ -17,6 +17,11 @@ def test_a_model_is_a_line_with_its_kind():
     assert json.loads(told.output) == {"name": "s1", "version": "1", "state": "READY", "kind": "budget forcing", "reason": ""}
 
 
+def test_it_is_about_all_models():
+    refused = CliRunner().invoke(s1, ["models", "--model", "s1"])
+    assert refused.exit_code == 2 and "No such option" in refused.stderr
+
+
 def test_no_server_is_a_line_and_an_exit_code():
     done = CliRunner().invoke(s1, ["models", "--url", "127.0.0.1:1"])
     assert done.exit_code == 3

@@ -55,8 +55,8 @@ MAX_ATTEMPTS = 16
     help="hard cap of the thinking where only the prompt sets a length; -1 = what the context allows (default)",
 )
 @click.option("--class-prompts", is_flag=True, help="append --long-prompt and --short-prompt to each question, one setting each")
-@click.option("--long-prompt", metavar="TEXT", default=LONG, help="words that ask for long thinking")
-@click.option("--short-prompt", metavar="TEXT", default=SHORT, help="words that ask for short thinking")
+@click.option("--long-prompt", metavar="TEXT", default=LONG, show_default=True, help="words that ask for long thinking")
+@click.option("--short-prompt", metavar="TEXT", default=SHORT, show_default=True, help="words that ask for short thinking")
 @click.option(
     "--rejection", metavar="N,N,…", callback=integer_list(1), help="repeat a request until its thinking ends by itself within N tokens"
 )

@@ -24,6 +24,7 @@ from s1_client.evaluation._protocol import REBASE, limit_name
 from s1_client.evaluation._report import Report, Row
 
 SPENT = "sampled tokens per question, thinking and answers of all samples"
+BUDGETS, REFUSALS = "budget (max_thinking_tokens)", "ends of thinking refused, at most (num_ignore):"
 LENGTH = "answer, tokens per reply (mean)"
 _MAX_SETTINGS = 2  # more lines of votes could not be told apart in one figure
 
@@ -41,15 +42,13 @@ class _Point:
 def draw_all(report: Report, folder: Path) -> list[Path]:
     """Write the figures that have data, as NAME.png and NAME.svg, and return their paths."""
     with styled():
-        made = {name: figure for name, make in FIGURES.items() if (figure := make(report)) is not None}
-        return [path for name, figure in made.items() for path in save(figure, folder / name)]
+        return [path for name, make in FIGURES.items() for path in _save(make(report), folder / name)]
 
 
 def draw_scaling(report: Report, stem: Path) -> list[Path]:
     """Write the scaling figure as ``stem``.png and ``stem``.svg, if it has data, and return their paths."""
     with styled():
-        figure = scaling(report)
-        return [] if figure is None else list(save(figure, stem))
+        return _save(scaling(report), stem)
 
 
 def draw_versus(reports: Mapping[str, Report], folder: Path) -> list[Path]:
@@ -59,7 +58,16 @@ def draw_versus(reports: Mapping[str, Report], folder: Path) -> list[Path]:
         names = dict.fromkeys(report.model for report in reports.values())
         models = f"model{'s' if len(names) > 1 else ''} {' and '.join(names)}"
         figure = _plot(next(iter(reports.values())), "Accuracy by thinking", lines, models=models)
-        return [] if figure is None else list(save(figure, folder / "comparison"))
+        return _save(figure, folder / "comparison")
+
+
+def _save(figure: Figure | None, stem: Path) -> list[Path]:
+    """Write a figure and return its paths; without a figure remove that of an earlier call."""
+    if figure is not None:
+        return list(save(figure, stem))
+    for suffix in (".png", ".svg"):
+        stem.with_suffix(suffix).unlink(missing_ok=True)
+    return []
 
 
 def scaling(report: Report) -> Figure | None:
@@ -107,7 +115,7 @@ def parallel(report: Report) -> Figure | None:
 def _spent(rows: Sequence[Row]) -> list[_Point]:
     """Return a point for each setting at the tokens of one reply or one tree."""
     found = [(row.mean_spent_tokens, row.accuracy, row) for row in rows]
-    return [_placed(spent, share, _label(row)) for spent, share, row in found if spent is not None and share is not None]
+    return _joined([_placed(spent, share, _label(row)) for spent, share, row in found if spent is not None and share is not None])
 
 
 def _of_k(row: Row, shares: Mapping[str, Estimate]) -> list[_Point]:
@@ -156,8 +164,28 @@ FIGURES: Mapping[str, Callable[[Report], Figure | None]] = {
 def _points(report: Report, curve: str) -> list[_Point]:
     is_graded = any(row.accuracy for row in report.rows)
     point = _point if is_graded else _ungraded_point
-    points = [point(row) for row in report.rows if row.curve == curve]
-    return sorted((point for point in points if point is not None), key=lambda point: point.x)
+    points = [placed for row in report.rows if row.curve == curve and (placed := point(row)) is not None]
+    return sorted(_joined(points), key=lambda point: point.x)
+
+
+def _joined(points: Sequence[_Point]) -> list[_Point]:
+    """Return the points with those at the same place as one, labelled with the first and last limit: "512–context".
+
+    Budgets beyond the length of the thinking all lead to the same place.
+    """
+    groups: list[list[_Point]] = []
+    for point in points:
+        if groups and _is_near(groups[-1][0], point):
+            groups[-1].append(point)
+        else:
+            groups.append([point])
+    return [group[0] if len(group) == 1 else replace(group[0], label=f"{group[0].label}–{group[-1].label}") for group in groups]
+
+
+def _is_near(point: _Point, other: _Point) -> bool:
+    """Return whether the points are closer than a marker is wide, on a linear and on a logarithmic axis."""
+    same = [(item.y, item.low, item.high, item.is_hollow) for item in (point, other)]
+    return same[0] == same[1] and abs(point.x - other.x) <= 0.01 * max(point.x, other.x)
 
 
 def _ungraded_point(row: Row) -> _Point | None:
@@ -197,16 +225,25 @@ def _plot(
     if any(point.is_hollow for point in everything):
         style: dict[str, Any] = {"marker": "o", "linestyle": "none", "color": GREY, "markerfacecolor": "white"}
         axes.plot([], [], label="hollow: some questions have no accepted reply", **style)
-    _tell(axes, report, title, models=models)
-    figure.legend(loc="outside lower center", ncols=min(len(drawn), 3), frameon=False, fontsize=9)
+    is_sweep = all(row.kind == "budget" for row in report.rows)
+    _tell(axes, report, title, f" · labels: {BUDGETS if is_sweep else 'the requested limit'}", models=models)
+    legend_title = REFUSALS if is_sweep and any(row.num_ignore for row in report.rows) else None
+    figure.legend(loc="outside lower center", ncols=min(len(drawn), 3), frameon=False, fontsize=9, title=legend_title, title_fontsize=9)
     figure.draw_without_rendering()  # labels need the final layout
     label_points(axes, plotted)
     return figure
 
 
-def _tell(axes: Axes, report: Report, title: str, labels: str = " · labels: the requested limit", models: str | None = None) -> None:
+def _tell(axes: Axes, report: Report, title: str, labels: str, models: str | None = None) -> None:
     preset = f", preset {', '.join(report.presets)}" if report.presets else ""
     number = max((row.num_questions for row in report.rows), default=0)
     model = f"model {report.model}{preset}" if models is None else models
-    questions = f"{number} question{'s' if number != 1 else ''}"
+    questions = f"{number} question{'s' if number != 1 else ''}{_graded(report)}"
     set_title(axes, title, f"task {report.task}, {questions} · {model}{labels}")
+
+
+def _graded(report: Report) -> str:
+    """Return the part of the replies that the accuracies rest on; "" if it is all of them, or none."""
+    partly = [row for row in report.rows if 0 < row.num_graded < row.num_samples]
+    least = min(partly, key=lambda row: row.num_graded, default=None)
+    return "" if least is None else f" · accuracy of {least.num_graded} of {least.num_samples} replies a point"

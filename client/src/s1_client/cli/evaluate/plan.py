@@ -111,8 +111,8 @@ class Plan:
         return digest_of({"task": self.task.digest(), "options": digest("", self.options), "model": self.model})
 
     def to_dict(self, before: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Return the manifest, which also has the settings of the manifest ``before``."""
-        protocol = self.protocol if before is None else self.protocol.merged_with(before["protocol"])
+        """Return the manifest, which also has the settings of the manifest ``before``; their order is that of ``merged_with``."""
+        protocol = self.protocol.merged_with(self.protocol.to_dict() if before is None else before["protocol"])
         return {
             "evaluation": self.identity(),
             "model": self.model,

@@ -22,6 +22,7 @@ from s1_client.runs import Refused, entries_in, load_manifest, make_folder, writ
 
 SETTINGS, SAMPLES, TREES, SCORES, SUMMARY = "settings.json", "samples.jsonl", "trees.jsonl", "scores.json", "summary"
 COMPARISON, SWEEP = "comparison", "sweep"
+_OLD_SWEEP = ("sweep.json", "replies.jsonl")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,30 +47,42 @@ def manifest_of(folder: Path) -> Manifest:
         raise Refused(f"{folder / SETTINGS}: written by another version ({error})") from None
 
 
+def check_version(folder: Path) -> None:
+    """Raise Refused if the folder holds a sweep that an earlier version wrote."""
+    old = [name for name in _OLD_SWEEP if (folder / name).exists()]
+    if old and not (folder / SETTINGS).exists():
+        raise Refused(f"{folder}: holds a sweep that an earlier version of s1 wrote ({', '.join(old)}); give another --out")
+
+
 def show_one(folder: Path) -> None:
     """Print the tables and sentences of an evaluation; write its summary and figures into the folder."""
-    report = _report(folder)
+    report = _report(folder, f"s1 eval --show {folder}")
     _print(report_parts(report))
     from s1_client.cli.evaluate.figures import draw_all  # late, because importing matplotlib is slow
 
     figures = draw_all(report, folder)
-    files = f"summary: {folder / SUMMARY}.json, {folder / SUMMARY}.csv; samples: {folder / SAMPLES}"
-    echo(f"figures: {', '.join(map(str, figures)) or 'none'}; {files}")
+    echo(f"figures: {', '.join(map(str, figures)) or 'none'}; {_files(folder)}")
+
+
+def _files(folder: Path) -> str:
+    return f"summary: {folder / SUMMARY}.json, {folder / SUMMARY}.csv; samples: {folder / SAMPLES}"
 
 
 def show_sweep(folder: Path) -> None:
-    """Print the table and sentences of a sweep; write its summary and plot into the folder."""
-    report = _report(folder)
+    """Print the table and sentences of a sweep; write its summary and figure into the folder. Raises Refused."""
+    check_version(folder)
+    report = _report(folder, f"s1 sweep --plot-only {folder}")
     show(grid(report))
     _print(iter(report.effects))
     from s1_client.cli.evaluate.figures import draw_scaling
 
     plot = draw_scaling(report, folder / SWEEP)
-    echo(f"plot: {', '.join(map(str, plot)) or 'none'}; figures: {folder / SUMMARY}.csv; replies: {folder / SAMPLES}")
+    echo(f"figures: {', '.join(map(str, plot)) or 'none'}; {_files(folder)}")
 
 
-def _report(folder: Path) -> Report:
-    report = _graded(folder, manifest_of(folder)).report
+def _report(folder: Path, command: str) -> Report:
+    """Return the report, which is also written into the folder. ``command`` is the one that grades the samples again."""
+    report = _graded(folder, manifest_of(folder), command).report
     write_text(folder / f"{SUMMARY}.json", report.to_json())
     write_text(folder / f"{SUMMARY}.csv", report.to_csv())
     return report
@@ -101,15 +114,15 @@ def _names(first: Path, second: Path) -> tuple[str, str]:
 
 def _evaluation(folder: Path, name: str) -> Evaluation:
     manifest = manifest_of(folder)
-    return Evaluation(name=name, task=manifest.task, options=manifest.options, graded=_graded(folder, manifest))
+    return Evaluation(name=name, task=manifest.task, options=manifest.options, graded=_graded(folder, manifest, f"s1 eval --show {folder}"))
 
 
-def _graded(folder: Path, manifest: Manifest) -> Graded:
+def _graded(folder: Path, manifest: Manifest, command: str) -> Graded:
     try:
         scores = scores_in(folder / SCORES).get(manifest.reward_model, {})
         return graded(manifest.task, manifest.settings, _entries(folder), model=manifest.model, scores=scores)
     except (ImportError, JudgeFailed) as error:
-        raise Refused(f"{error}; the samples are kept: s1 eval --show {folder} grades them again") from None
+        raise Refused(f"{error}; the samples are kept: {command} grades them again") from None
 
 
 def _entries(folder: Path) -> Iterator[Mapping[str, Any]]:

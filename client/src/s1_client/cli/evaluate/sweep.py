@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from s1_client.cli.evaluate.plan import Plan, budget_options, check_gradings, folder_options, send_missing
-from s1_client.cli.evaluate.show import show_sweep
+from s1_client.cli.evaluate.show import check_version, show_sweep
 from s1_client.cli.options import SectionedCommand, connection_options, given_options, refuse_greedy, request_options
 from s1_client.cli.request_file import open_input
 from s1_client.evaluation import BadTask, Protocol, Question, Task
@@ -69,6 +69,7 @@ def sweep(context: click.Context, /, question: str | None, file: str | None, plo
         return
     plan = _plan(_read(file) if file else Task(name="question", questions=(Question(id="question", prompt=str(question)),)), parameters)
     folder = parameters["out"] or Path(f"sweep-{plan.identity()[:8]}")
+    check_version(folder)
     tally = send_missing(plan, folder, parameters)
     show_sweep(folder)
     context.exit(tally.exit_code)

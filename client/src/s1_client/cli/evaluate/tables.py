@@ -24,8 +24,9 @@ def report_parts(report: Report) -> Iterator[Table | str]:
     """Yield the tables and sentences of a report, in the order of reading."""
     yield settings(report)
     yield ""
-    yield metrics(report)
-    yield ""
+    if any(row.accuracy for row in report.rows):
+        yield metrics(report)
+        yield ""
     yield from sentences(report)
 
 
@@ -159,7 +160,7 @@ def sentences(report: Report) -> Iterator[str]:
     if thoughtless:
         yield f"Scaling a doubling leaves out settings without thinking: {'; '.join(thoughtless)}"
     if any(row.kind == "class" for row in report.rows) and all(row.setting != "budget context" for row in report.rows):
-        yield "class prompts: no Control without --max-thinking-tokens -1, a run that is told nothing"
+        yield "class prompts: no Control without --max-thinking-tokens -1, the run without a limit"
     yield from _pairs(report.comparisons)
 
 

@@ -68,10 +68,19 @@ def _list(context: click.Context, _parameter: click.Parameter, is_set: bool) -> 
 @click.option(
     "--request-rate", metavar="X,X,…", callback=_numbers(float), help="run levels of X requests per second instead of the scenario's"
 )
-@click.option("--distribution", type=click.Choice(["constant", "poisson"]), help="distribution of the gaps at a request rate")
-@click.option("--requests", "num_requests", metavar="N", type=int, help="number of requests in each level")
-@click.option("--max-seconds", metavar="S", type=float, help="time limit of a level: no request starts later")
-@click.option("--seed", metavar="N", type=int, help="changes the prompts, so that no KV cache holds them from an earlier run")
+@click.option(
+    "--distribution",
+    type=click.Choice(["constant", "poisson"]),
+    help="distribution of the gaps at a request rate  [default: the scenario's]",
+)
+@click.option("--requests", "num_requests", metavar="N", type=int, help="number of requests in each level  [default: the scenario's]")
+@click.option("--max-seconds", metavar="S", type=float, help="seconds after which a level starts no request  [default: the scenario's]")
+@click.option(
+    "--seed",
+    metavar="N",
+    type=int,
+    help="changes the prompts, so that no KV cache holds them from an earlier run  [default: the scenario's]",
+)
 @click.option(
     "--roofline",
     metavar="FILE",
@@ -91,7 +100,7 @@ def loadtest(context: click.Context, /, scenario: str, **parameters: Any) -> Non
     log are kept in DIR.
 
     Exit codes: 0 the run passed, 1 a reply is incorrect or a request failed with an error that the scenario does not allow;
-    others as s1 ask.
+    others as in s1 --help.
     """
     if parameters["concurrency"] and parameters["request_rate"]:
         raise click.UsageError("give either --concurrency or --request-rate, not both")

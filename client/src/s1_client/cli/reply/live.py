@@ -15,7 +15,7 @@ from rich.segment import ControlType, Segment
 from rich.text import Text
 
 from s1_client import Round
-from s1_client.cli.output import clean
+from s1_client.cli.output import clean, set_live_region
 from s1_client.cli.reply.markdown import LastRows, ModelMarkdown, last_part
 from s1_client.cli.reply.meter import Meter
 from s1_client.cli.reply.rows import Rows
@@ -64,10 +64,12 @@ class LiveRegion:
                 get_renderable=self._renderable,
             )
             self._live.start()
+            set_live_region(self._print_above, is_drawn=True)
 
     def stop(self) -> None:
         """Erase the region and stop drawing."""
         if self._live is not None:
+            set_live_region(self._print_above, is_drawn=False)
             self._live.stop()
             self._live = None
 
@@ -79,6 +81,9 @@ class LiveRegion:
                 self.console.print(above)
             if self._live is not None:
                 self._live.refresh()
+
+    def _print_above(self, text: str) -> None:
+        self.console.print(Text(clean(text)))
 
     def _renderable(self) -> RenderableType:
         bar = budget_bar(self.meter, time.monotonic(), self.console.width - _ECHO_CELLS)

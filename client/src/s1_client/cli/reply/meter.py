@@ -11,7 +11,7 @@ from s1_client import AnswerDelta, AnswerOpened, Event, Injected, Result, RoundE
 
 WINDOW_S = 4.0  # over which tokens/s is averaged
 _MIN_WINDOW_S = 0.5  # over a shorter time no rate is shown
-_DROPPED_FIRST = ("rate", "eta", "refused", "thinking")  # parts to drop, in this order, when the line is too long
+_DROP_ORDER = ("rate", "eta", "refused", "thinking")  # of the parts, when the line is too long; what is not listed stays
 _SEPARATOR = " · "
 
 
@@ -82,7 +82,7 @@ class Meter:
     def line(self, now: float, width: int) -> str:
         """Return all figures in a line of at most ``width`` characters; the least important are dropped first."""
         parts = self._parts(now)
-        for name in _DROPPED_FIRST:
+        for name in _DROP_ORDER:
             if len(_SEPARATOR.join(parts.values())) > width and len(parts) > 1:
                 parts.pop(name, None)
         line = _SEPARATOR.join(parts.values())

@@ -10,7 +10,7 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from s1_client.cli.options import SectionedCommand, connection_options, settings_of
+from s1_client.cli.options import SectionedCommand, address_options, settings_of
 from s1_client.cli.server.queries import OTHER, Server
 from s1_client.cli.tables import show
 
@@ -19,7 +19,7 @@ COLUMNS = ("name", "version", "state", "kind", "reason")
 
 @click.command(cls=SectionedCommand)
 @click.option("--json", "as_json", is_flag=True, help="print each model as a line of JSON")
-@connection_options
+@address_options
 def models(as_json: bool, **parameters: Any) -> None:
     """List the models of the server, with state and kind (budget forcing, engine or other)."""
     server = Server(settings_of(parameters))
