@@ -125,6 +125,7 @@ def test_the_chat_by_curl_is_answered_and_found_by_its_id(root, triton, curl):
     done = subprocess.run(["curl", "-s", url, "-d", json.dumps(body)], capture_output=True, text=True, timeout=60, check=True)
     assert json.loads(json.loads(done.stdout)["result"])["request_id"] == "mine"
     assert "that of a running request" in curl("cancel")
+    assert "that of a running request" in curl("answer_now")
 
 
 def test_the_pictures_command_prints_what_the_picture_shows(root, triton):
