@@ -15,7 +15,20 @@ from click.testing import CliRunner
 from contract import generated, picture
 from s1_client.cli.app import s1
 
-PROGRAMS = ["ask", "stream", "chat", "many", "batch", "async_many", "cancel", "answer_now", "errors", "rebase", "nvidia_client", "read_summary"]
+PROGRAMS = [
+    "ask",
+    "stream",
+    "chat",
+    "many",
+    "batch",
+    "async_many",
+    "cancel",
+    "answer_now",
+    "errors",
+    "rebase",
+    "nvidia_client",
+    "read_summary",
+]
 
 
 @pytest.fixture
