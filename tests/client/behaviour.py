@@ -235,7 +235,7 @@ def test_answer_now_closes_the_thinking(client, served):
     reply = stream.reply()
     assert (reply.thinking_end, reply.answer_end) == ("answer_now", "stop")
     assert reply.usage.num_thinking_tokens < 600
-    with pytest.raises(InvalidRequest, match="that of a running request"):
+    with pytest.raises(InvalidRequest, match="the id of a running request"):
         stream.answer_now()
 
 

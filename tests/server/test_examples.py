@@ -122,7 +122,7 @@ def test_generate_stream_sends_what_is_shown(curl, shown):
     assert json.loads(events[-1].removeprefix("data: "))["event"] == "done"
 
 
-@pytest.mark.parametrize("name", ["refused_value", "unknown_field"])
+@pytest.mark.parametrize("name", ["refused_value", "unknown_field", "cancel"])
 def test_a_refusal_reads_as_shown(curl, shown, name):
     assert curl(name) == shown("docs/protocol.md", name)
 
@@ -137,8 +137,8 @@ def test_the_chat_by_curl_is_answered_and_found_by_its_id(root, triton, curl):
     url = re.search(r"\S+/generate", code).group(0)
     done = subprocess.run(["curl", "-s", url, "-d", json.dumps(body)], capture_output=True, text=True, timeout=60, check=True)
     assert json.loads(json.loads(done.stdout)["result"])["request_id"] == "mine"
-    assert "that of a running request" in curl("cancel")
-    assert "that of a running request" in curl("answer_now")
+    assert "the id of a running request" in curl("cancel")
+    assert "the id of a running request" in curl("answer_now")
 
 
 def test_the_pictures_command_prints_what_the_picture_shows(root, triton):

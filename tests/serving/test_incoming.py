@@ -44,8 +44,8 @@ def test_a_command_reaches_the_request_of_exactly_its_id_before_one_of_that_name
     ("running", "request_id", "message"),
     [
         (["mine" + RANDOM, "mine" + OTHER], "mine", 'got "mine", allowed: an id of one running request: 2 running requests have'),
-        (["mine" + RANDOM], "mine" + OTHER, 'got "mine", allowed: that of a running request'),
-        (["mine"], "mine" + RANDOM, 'got "mine", allowed: that of a running request'),
+        (["mine" + RANDOM], "mine" + OTHER, 'got "mine", allowed: the id of a running request'),
+        (["mine"], "mine" + RANDOM, 'got "mine", allowed: the id of a running request'),
     ],
 )
 def test_a_command_that_fits_none_or_several_is_refused(running, request_id, message):

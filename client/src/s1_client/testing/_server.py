@@ -220,7 +220,7 @@ class _Service(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
         of_this_name = [target for wire_id, target in running.items() if name_of(wire_id) == request_id]
         found = [running[request_id]] if request_id in running else of_this_name
         if not found:
-            raise InvalidRequest("request id", f'"{name}"', "that of a running request")
+            raise InvalidRequest("request id", f'"{name}"', "the id of a running request")
         if len(found) > 1:
             allowed = f"an id of one running request: {len(found)} running requests have this name"
             raise InvalidRequest("request id", f'"{name}"', allowed)

@@ -151,7 +151,7 @@ class RunningRequests:
             return exact
         named = [running for running in self if running.name == request_id and running.can_obey(command)]
         if not named:
-            raise InvalidRequest("request id", name_of(request_id), "that of a running request")
+            raise InvalidRequest("request id", name_of(request_id), "the id of a running request")
         if len(named) > 1:
             allowed = f"an id of one running request: {len(named)} running requests have this name"
             raise InvalidRequest("request id", request_id, allowed)
