@@ -28,7 +28,7 @@ from contract import refresh  # noqa: E402  # found by the line above
 
 EXAMPLES = ROOT / "client/examples"
 EXAMPLE = {  # name -> page, folder of the example, files that are kept
-    "eval": ("docs/evaluation.md", "evaluation", ("summary.json", "settings.json", "scaling.svg")),
+    "eval": ("docs/evaluation.md", "evaluation", ("summary.json", "summary.csv", "settings.json", "scaling.svg")),
     "sweep": ("docs/cli/sweep.md", "arithmetic", ("summary.json", "sweep.svg")),
     "loadtest": ("docs/load-testing.md", "loadtest", ("report.html", "summary.json", "first-token.png")),
 }
@@ -46,7 +46,7 @@ def make(name: str, url: str) -> None:
     """Run the command in a folder of its own, and keep what is published of it."""
     _, example, files = EXAMPLE[name]
     with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "examples").symlink_to(EXAMPLES)
+        (Path(folder) / "client").symlink_to(ROOT / "client")
         environment = {**os.environ, "S1_URL": url, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
         subprocess.run(["bash", "-ec", command_of(name)], cwd=folder, env=environment, check=True)
         made = Path(folder) / example / ("report" if name == "loadtest" else "")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import dataclasses
 import io
 import json
 import os
@@ -217,7 +218,7 @@ def chain_figures() -> str:
 
 
 def peer_figures() -> str:
-    """Budget forcing in other ways, as saved."""
+    """Comparison with other implementations of budget forcing, as saved."""
     from benchmarks import peer_table
 
     return peer_table.report(json.loads((ROOT / "tests/benchmarks/peers.json").read_text()))
@@ -250,6 +251,60 @@ def request_fields() -> str:
         allowed = re.sub(r"^(any value|one of |an integer |a number )| \(.*\)$", "", field.allowed)
         rows.append(f"| `{field.name}` | {kind} | {allowed} | {field.help} |")
     return "\n".join(["| field | type | allowed | meaning |", "|---|---|---|---|", *rows])
+
+
+# parameter -> the launcher's option, where it is not that of the same name
+_LAUNCHER_OPTIONS = {
+    "engine_model": "--engine",
+    "engine_ca": "--tls-cert",
+    "engine_name": "--tls-cert",
+    "engine_cert": "--loopback-cert",
+    "engine_key": "--loopback-key",
+    "engine_secret_file": "--secret-file",
+    "tokenizer_dir": "--tokenizer",
+    "model_dir": "--model",
+}
+_SAME_OPTIONS = ("preset", "max_replies", "max_waiting", "transport", "log_level", "log_format", "log_prompts", "library")
+
+
+def parameters(model: str) -> str:
+    """The parameters of a model: the comments of its config, the defaults of its class, and where they are set."""
+    from budgetforce import config
+
+    kind: Any = {"s1": config.OrchestratorConfig, "embedded_llm": config.EmbeddedConfig}[model]
+    pattern = r'key: "(\w+)" *# (.*)\n *value: { string_value: "(.*)" }'
+    found = re.findall(pattern, (ROOT / f"model_repository/{model}/config.pbtxt").read_text())
+    comments = {name: comment.replace(" | ", ", ") for name, comment, _ in found}
+    variables = {name: match[1] for name, _, value in found if (match := re.match(r"\$\{(\w+)", value))}
+    options = _LAUNCHER_OPTIONS | {name: f"--{name.replace('_', '-')}" for name in _SAME_OPTIONS}
+    rows = []
+    for field in dataclasses.fields(kind):
+        default = "required" if field.default is dataclasses.MISSING else field.default if field.default != "" else "empty"
+        places = [f"`{places[field.name]}`" if field.name in places else "" for places in (variables, options)]
+        rows.append(f"| `{field.name}` | {comments[field.name]} | {default} | {' | '.join(places)} |")
+    return "\n".join(["| parameter | meaning | default | variable | launcher |", "|---|---|---|---|---|", *rows])
+
+
+def preset_values() -> str:
+    """The values of each model preset: a row for each request field that it sets, a column for each preset."""
+    from budgetforce import presets
+
+    loaded = [presets.Preset.load(name) for name in presets.names()]
+    values: dict[str, Callable[[Any], Any]] = {
+        "`max_thinking_tokens`": lambda preset: preset.thinking.max_tokens,
+        "`num_ignore`": lambda preset: preset.thinking.num_ignore,
+        "`ignore_str`": lambda preset: ", ".join(preset.thinking.ignore_str),
+        "first words of the thinking": lambda preset: preset.thinking.prefix,
+        "`max_tokens`": lambda preset: preset.answer.max_tokens,
+        "tokens reserved for the answer": lambda preset: preset.answer.reserve_tokens,
+        "`answer_prefix`": lambda preset: preset.answer.prefix,
+        "`answer_prefix_policy`": lambda preset: preset.answer.prefix_policy,
+        **{f"`{name}`": lambda preset, name=name: preset.sampling.get(name, "") for name in ("temperature", "top_p", "top_k")},
+        "context, in tokens": lambda preset: preset.context_tokens,
+    }
+    head = f"| default | {' | '.join(f'`{preset.name}`' for preset in loaded)} |"
+    rows = [f"| {title} | {' | '.join(str(value(preset)) for preset in loaded)} |" for title, value in values.items()]
+    return "\n".join([head, "|---" * (len(loaded) + 1) + "|", *rows])
 
 
 def result_keys(schema: str) -> str:
@@ -297,6 +352,8 @@ PARTS: dict[str, Callable[..., str]] = {
     "orchestration figures": orchestration_figures,
     "state diagram": state_diagram,
     "request fields": request_fields,
+    "parameters": parameters,
+    "preset values": preset_values,
     "modules": modules,
     "result keys": result_keys,
 }

@@ -338,6 +338,12 @@ def test_the_page_of_operations_has_every_metric(page):
     assert set(listed) == {*metrics.GAUGES, metrics.COUNTER}
 
 
+def test_the_page_of_operations_names_options_of_the_launcher(page):
+    named = set(re.findall(r"`(--[\w-]+)`", page("docs/operations.md", "## Parameters")))
+    assert named
+    assert named <= set(re.findall(r"^  (--[\w-]+)", page("docs/cli/serve.md"), re.M))
+
+
 def test_the_page_of_engines_has_every_engine_and_every_input_of_the_shell(page):
     assert sorted(re.findall(r"^\| `(\w+)` \|", page("docs/engines.md", "## The engines"), re.M)) == sorted(serving_env.ENGINES)
     listed = first_cells(page("docs/engines.md", "## The shared shell"))
@@ -361,7 +367,7 @@ def test_the_architecture_names_modules_that_exist(root, page):
     named = re.findall(r"`((?:serving|core|engine|text|launcher)(?:\.\w+)+)`", page("docs/architecture.md", "## The life of a request"))
     assert len(named) > 12
     assert [name for name in named if not (source / f"{name.replace('.', '/')}.py").is_file()] == []
-    rules = page("docs/architecture.md", "## Who may import whom")
+    rules = page("docs/architecture.md", "## Import rules")
     packages = {path.name for path in source.iterdir() if (path / "__init__.py").is_file()}
     assert set(re.findall(r"budgetforce\.(\w+)", rules)) <= packages
 

@@ -15,7 +15,20 @@ from click.testing import CliRunner
 from contract import generated, picture
 from s1_client.cli.app import s1
 
-PROGRAMS = ["ask", "stream", "chat", "many", "batch", "async_many", "cancel", "answer_now", "errors", "rebase", "nvidia_client"]
+PROGRAMS = [
+    "ask",
+    "stream",
+    "chat",
+    "many",
+    "batch",
+    "async_many",
+    "cancel",
+    "answer_now",
+    "errors",
+    "rebase",
+    "nvidia_client",
+    "read_summary",
+]
 
 
 @pytest.fixture
@@ -55,9 +68,9 @@ def shown(root):
 
 
 def test_every_program_is_run(root):
-    """The other two are run by the tests of the client."""
+    """The other one is run by the tests of the client."""
     there = {path.stem for path in (root / "client/examples").glob("*.py")}
-    assert there == {*PROGRAMS, "test_with_fake_server", "read_summary"}
+    assert there == {*PROGRAMS, "test_with_fake_server"}
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
@@ -109,7 +122,7 @@ def test_generate_stream_sends_what_is_shown(curl, shown):
     assert json.loads(events[-1].removeprefix("data: "))["event"] == "done"
 
 
-@pytest.mark.parametrize("name", ["refused_value", "unknown_field"])
+@pytest.mark.parametrize("name", ["refused_value", "unknown_field", "cancel"])
 def test_a_refusal_reads_as_shown(curl, shown, name):
     assert curl(name) == shown("docs/protocol.md", name)
 
@@ -125,6 +138,7 @@ def test_the_chat_by_curl_is_answered_and_found_by_its_id(root, triton, curl):
     done = subprocess.run(["curl", "-s", url, "-d", json.dumps(body)], capture_output=True, text=True, timeout=60, check=True)
     assert json.loads(json.loads(done.stdout)["result"])["request_id"] == "mine"
     assert "the id of a running request" in curl("cancel")
+    assert "the id of a running request" in curl("answer_now")
 
 
 def test_the_pictures_command_prints_what_the_picture_shows(root, triton):

@@ -4,6 +4,7 @@
 import json
 import re
 import runpy
+import shutil
 
 import pytest
 
@@ -113,12 +114,11 @@ def test_rejection_asks_again_and_no_more_often_than_it_may(evaluate, server, fo
     assert server.requests == []
 
 
-def test_the_evaluation_page_reads_the_results(root, evaluate, folder, monkeypatch, capsys):
-    """The program that the page shows."""
+def test_the_evaluation_page_reads_the_results(root, evaluate, folder, capsys):
+    """The program that the page shows, beside the folder of an evaluation."""
     evaluate("--max-thinking-tokens", "2,4")
     folder.rename(folder.with_name("evaluation"))
-    monkeypatch.chdir(folder.parent)
-    runpy.run_path(str(root / "client/examples/read_summary.py"))
+    runpy.run_path(shutil.copy(root / "client/examples/read_summary.py", folder.parent))
     assert capsys.readouterr().out == "[(2.0, 0.5), (4.0, 0.5)] 0.0 None\n"
 
 
