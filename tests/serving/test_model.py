@@ -98,7 +98,7 @@ def test_answer_now_reaches_the_running_request_of_that_id(model, engine, tokeni
     model.execute([commanded])
     assert sent.sender.finished.wait(5)
     assert commanded.sender.finished.wait(5)
-    assert json.loads(commanded.sender.texts("result")[0])["num_told"] == 1
+    assert json.loads(commanded.sender.texts("result")[0])["num_requests"] == 1
     assert json.loads(sent.sender.texts("result")[0])["finish_reason"] == {"thinking": "answer_now", "answer": "stop"}
     while model._runtime._running:  # forgotten a moment after its last response
         pass
@@ -140,7 +140,7 @@ def test_cancel_ends_the_running_request_of_that_id_and_it_alone(model, engine, 
     assert sent.sender.finished.wait(5)
     assert commanded.sender.finished.wait(5)
     assert sent.sender.responses[-1].error.code == pb_utils.TritonError.CANCELLED
-    assert json.loads(commanded.sender.texts("result")[0])["num_told"] == 1
+    assert json.loads(commanded.sender.texts("result")[0])["num_requests"] == 1
     assert engine.num_open == 0
 
 
@@ -197,7 +197,7 @@ def test_two_programs_that_chose_the_same_name_command_only_their_own_request(mo
     engine.enqueue([EOS])
     engine.hanging = set()
     result = json.loads(tell(model, command, MINE).output_tensors[-1].as_numpy().flat[0])
-    assert result == {"request_id": "id", "num_told": 1}
+    assert result == {"request_id": "id", "num_requests": 1}
     assert mine.sender.finished.wait(5)
     assert not yours.sender.finished.is_set()
 
@@ -229,7 +229,7 @@ def test_a_server_that_is_to_stop_refuses_new_requests_and_obeys_commands(model,
         assert '"retryable": true' in str(new.sender.responses[-1].error)
     engine.enqueue([EOS])
     engine.hanging = set()
-    assert json.loads(tell(model, "answer_now", "id").output_tensors[-1].as_numpy().flat[0])["num_told"] == 1
+    assert json.loads(tell(model, "answer_now", "id").output_tensors[-1].as_numpy().flat[0])["num_requests"] == 1
     assert sent.sender.finished.wait(5)
     assert sent.sender.texts("event")[-1] == "done"
 

@@ -29,7 +29,7 @@ MODEL_HELP = (
     "embedded_llm: smollm2, a GGUF file, a Hugging Face folder or a hub id (default: %(default)s). vllm_llm, llmapi_llm: a Hugging "
     "Face folder (required)"
 )
-PRESET_HELP = "model preset: markers, strings and defaults (default: smollm2 for model smollm2, else s1)"
+PRESET_HELP = "model preset: markers, strings and defaults (default: s1; for embedded_llm with model smollm2: smollm2)"
 TOKENIZER_HELP = "folder with the model's tokenizer. tensorrt_llm: required. vllm_llm, llmapi_llm: default is the model's folder"
 MEMORY_HELP = (
     "vllm_llm: fraction of a GPU's memory that the engine may use in all; llmapi_llm: fraction of the memory that the weights leave free, "

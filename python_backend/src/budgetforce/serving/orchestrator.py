@@ -194,6 +194,6 @@ class Orchestrator:
         else:
             assert target.reply is not None
             target.reply.answer_now()
-        result: CommandResult = {"request_id": target.name, "num_told": 1}
+        result: CommandResult = {"request_id": target.name, "num_requests": 1}
         done = OutputChunk(event="done", result=json.dumps(result))
         await asyncio.get_running_loop().run_in_executor(self.senders, incoming.writer.send_each, [done], True)
