@@ -98,7 +98,7 @@ def _tokenizer_problems(spec: EngineSpec, folder: Path) -> Iterator[str]:
 
 
 def _config_problems(spec: EngineSpec, engine: Path, path: Path, engine_path: str) -> Iterator[str]:
-    """Yield differences of Triton's config from the output of ``render``: parameters by name, anything else by its line. Comments may differ."""
+    """Yield differences of Triton's config from the output of ``render``: parameters by name, else by line. Comments may differ."""
     found = read_config(path)
     expected = render_config(spec, engine_parameters(spec, engine_path), manifest.summary(manifest.read(engine)))
     actual = config_parameters(found)
