@@ -69,7 +69,8 @@ def add_log_options(parser: argparse.ArgumentParser) -> None:
         default="info",
         help="least level of s1's lines in the log. Each request leaves one line when it ends: at debug if its reply is complete, at "
         "info with INVALID_ARGUMENT, OVERLOADED or CANCELLED, at error with INTERNAL, at warning with another error "
-        "(default: %(default)s). The launcher sets S1_LOG_LEVEL, S1_LOG_FORMAT and S1_LOG_PROMPTS from the three log options; it does not read them",
+        "(default: %(default)s). The launcher sets S1_LOG_LEVEL, S1_LOG_FORMAT and "
+        "S1_LOG_PROMPTS from the three log options; it does not read them",
     )
     parser.add_argument(
         "--log-format",
