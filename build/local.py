@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -49,7 +50,9 @@ HARNESS_PACKAGES = (*OUR_PACKAGES, "-e", "client[lm-eval]", "pyarrow<25")
 LOCK = "build/requirements.lock"
 # python-dateutil 3 and later would push typepy and pytablewriter, which exclude it, years back.
 LOCK_LIMITS = "pyarrow<25\npython-dateutil<3\n"
-UV = "uv>=0.9,<1"
+UV = "uv==0.13.9"
+OLDEST_UV = (0, 9)  # on PATH: an older uv may lack an option that is used here, or read the lock file in another way
+UV_FAILURES: list[str] = []  # steps of uv that failed in this run; after the first, pip installs the rest
 SOURCES = ("python_backend", "client", "build", "model_repository", "tests")
 
 
@@ -84,9 +87,15 @@ def serve(arguments: list[str]) -> NoReturn:
 
 def test(arguments: list[str]) -> int:
     add_harness()
-    if any(argument.startswith("tests/") and Path(argument.partition("::")[0]).exists() for argument in arguments):
+    if arguments and is_test_path(arguments[0]):
         return run_checks([["pytest", *arguments]])
     return run_checks([*LINTERS, ["mypy"], ["pytest", "--numprocesses=2", "--dist=loadgroup", *arguments]])
+
+
+def is_test_path(argument: str) -> bool:
+    """Return whether the argument selects a file or folder in tests/, or a test in one."""
+    path = (ROOT / argument.partition("::")[0]).resolve()
+    return ROOT / "tests" in path.parents and path.exists()
 
 
 LINTERS = [["ruff", "check", *SOURCES], ["ruff", "format", "--check", *SOURCES]]
@@ -179,12 +188,14 @@ def is_current(stamp: Path) -> bool:
 
 
 def install(title: str, *packages: str) -> None:
-    """Install packages in the locked versions: with uv, or with pip where uv fails or cannot be had."""
+    """Install packages in the locked versions: with uv, or with pip where uv has failed or cannot be had."""
     locked = ["install", "--constraint", LOCK, *packages]
-    uv = find_uv()
-    if uv is not None and step(title, [uv, "pip", *locked, "--python", str(PYTHON)], is_required=False):
-        return
-    step(f"{title} (pip)" if uv else title, [*PIP, *locked])
+    uv = None if UV_FAILURES else find_uv()
+    if uv is not None:
+        if step(title, [uv, "pip", *locked, "--python", str(PYTHON)], is_required=False):
+            return
+        UV_FAILURES.append(title)
+    step(f"{title} (pip)" if UV_FAILURES else title, [*PIP, *locked])
 
 
 PIP = [str(PYTHON), "-m", "pip", "--disable-pip-version-check"]
@@ -194,11 +205,21 @@ PIP = [str(PYTHON), "-m", "pip", "--disable-pip-version-check"]
 def find_uv() -> str | None:
     """Return the path of uv, from PATH or installed into the environment; None if it cannot be had."""
     own = ENV / "bin" / "uv"
-    if found := shutil.which("uv"):
+    if (found := shutil.which("uv")) and uv_version(found) >= OLDEST_UV:
         return found
-    if not own.exists():
-        subprocess.call([*PIP, "install", "--quiet", UV], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    if not own.exists():  # one retry: an index that drops packets should not delay pip, which comes next
+        step("uv", [*PIP, "install", "--retries", "1", "--quiet", UV], is_required=False)
     return str(own) if own.exists() else None
+
+
+def uv_version(uv: str) -> tuple[int, ...]:
+    """Return the version that ``uv --version`` prints, such as (0, 13, 9); () if it prints none."""
+    try:
+        output = subprocess.run([uv, "--version"], capture_output=True, text=True, check=False).stdout
+    except OSError:
+        return ()
+    found = re.match(r"uv (\d+)\.(\d+)\.(\d+)", output)
+    return tuple(map(int, found.groups())) if found else ()
 
 
 def fingerprint() -> str:
@@ -239,7 +260,10 @@ cp -a unpacked/usr/lib/*/"$1".so.1* "$2"
 
 
 def step(title: str, command: list[str], cwd: str | None = None, *, is_required: bool = True) -> bool:
-    """Run a command with its output held back. Return whether it succeeded; if a required command fails, the script ends."""
+    """Run a command with its output held back. Return whether it succeeded.
+
+    If a required command fails, its output is shown and the script ends; of another's output the last line is shown.
+    """
     started = time.monotonic()
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(command, cwd=cwd, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
@@ -252,13 +276,20 @@ def step(title: str, command: list[str], cwd: str | None = None, *, is_required:
             process.kill()
             over.set()
             ticker.join()
-        if code and is_required:
-            output.seek(0)
-            sys.stderr.write(output.read().decode(errors="replace"))
-            stop(f"setting up failed at: {title}")
-    result = "failed after " if code else ""
-    print(f"  {title}: {result}{time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+        output.seek(0)
+        text = output.read().decode(errors="replace")
+    if code and is_required:
+        sys.stderr.write(text)
+        stop(f"setting up failed at: {title}")
+    seconds = f"{time.monotonic() - started:.0f} s"
+    result = f"failed after {seconds}: {last_line(text)}" if code else seconds
+    print(f"  {title}: {result}", file=sys.stderr, flush=True)
     return not code
+
+
+def last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "no output"
 
 
 def tick(title: str, over: threading.Event) -> None:

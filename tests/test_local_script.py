@@ -2,6 +2,7 @@
 """build/local.py: its commands, how it installs packages, and the lock file."""
 
 import importlib.util
+import re
 import subprocess
 import sys
 import tomllib
@@ -54,10 +55,17 @@ def test_all_tests_come_after_linters_and_types(script):
     assert script.commands[-1] == ["pytest", "--numprocesses=2", "--dist=loadgroup", "-k", "x"]
 
 
-@pytest.mark.parametrize("path", ["tests/core", "tests/test_local_script.py::test_help_is_its_result"])
+@pytest.mark.parametrize("path", ["tests/core", "./tests/core/", "tests/test_local_script.py::test_help_is_its_result"])
 def test_the_tests_of_a_path_run_alone(script, path):
     script.test([path, "-x"])
     assert script.commands == [["pytest", path, "-x"]]
+
+
+@pytest.mark.parametrize("arguments", [["--ignore", "tests/server"], ["-k", "tests/core"], ["tests/no_such_file.py"], ["build/local.py"]])
+def test_the_value_of_an_option_selects_no_path(script, arguments):
+    script.test(arguments)
+    assert [command[0] for command in script.commands] == ["ruff", "ruff", "mypy", "pytest"]
+    assert script.commands[-1][3:] == arguments
 
 
 def test_formatting_writes_and_fixes(script):
@@ -81,6 +89,34 @@ def test_packages_come_by_uv_and_else_by_pip_in_the_locked_versions(script, monk
     assert [tool.replace("python", "pip") for tool, _, _ in steps] == tools
     assert all(arguments[:4] == ["install", "--constraint", "build/requirements.lock", "package"] for _, _, arguments in steps)
     assert [is_required for _, is_required, _ in steps] == [tool == "pip" for tool in tools]
+
+
+def test_after_a_failure_of_uv_pip_installs_the_rest(script, monkeypatch):
+    steps = []
+    monkeypatch.setattr(script, "step", lambda title, command, **_: steps.append((title, command[0])) or False)
+    monkeypatch.setattr(script, "find_uv", lambda: "uv")
+    for title in ("a", "b"):
+        script.install(title, "package")
+    assert steps == [("a", "uv"), ("a (pip)", str(script.PYTHON)), ("b (pip)", str(script.PYTHON))]
+
+
+def test_a_failed_step_that_is_not_required_shows_its_last_line(script, capsys):
+    command = [sys.executable, "-c", "print('resolving'); print('error: no route to host\\n'); raise SystemExit(2)"]
+    assert not script.step("uv", command, is_required=False)
+    assert re.fullmatch(r"  uv: failed after \d+ s: error: no route to host\n", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(("printed", "is_used"), [("uv 0.13.9 (x86_64)", True), ("uv 0.9.0", True), ("uv 0.8.22", False), ("uv?", False)])
+def test_an_old_uv_on_path_is_not_used(script, monkeypatch, tmp_path, printed, is_used):
+    tool = tmp_path / "uv"
+    tool.write_text(f"#!/bin/sh\necho '{printed}'\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    monkeypatch.setattr(script, "ENV", tmp_path / "env")
+    steps = []
+    monkeypatch.setattr(script, "step", lambda title, command, **settings: steps.append((title, command[-3:], settings)))
+    assert script.find_uv() == (str(tool) if is_used else None)
+    assert steps == ([] if is_used else [("uv", ["1", "--quiet", script.UV], {"is_required": False})])
 
 
 def locked(root):

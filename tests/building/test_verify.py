@@ -65,6 +65,13 @@ def test_a_wrong_value_in_the_engines_config_is_named(copy, keys, value, message
     assert message in found(copy)
 
 
+def test_comments_in_the_config_may_differ(copy):
+    path = copy / "config.pbtxt"
+    lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
+    path.write_text("\n".join(["# Rendered by an earlier version.", *lines, ""]))
+    assert found(copy) == ""
+
+
 @pytest.mark.parametrize("written", ["PAGED", "paged", "KVCacheType.PAGED"])
 def test_an_enum_may_be_written_in_any_way(copy, written):
     path = copy / "work" / "engine" / "config.json"

@@ -180,5 +180,10 @@ def test_unsupported_values_are_refused_by_name(changes, field):
 
 
 def test_a_call_longer_than_the_whole_cache_is_refused_not_queued_for_ever():
-    with pytest.raises(InvalidRequest, match="KV cache of 8 tokens"):
-        engine_that_says(10, num_blocks=2).submit(call(max_new_tokens=20))
+    engine = engine_that_says(10, num_blocks=3)
+    with pytest.raises(InvalidRequest, match=r"at most \d+, the rest of a KV cache of 12 tokens behind this prompt") as refused:
+        engine.submit(call(max_new_tokens=20))
+    most = int(refused.value.allowed.split()[2].rstrip(","))
+    engine.submit(call(max_new_tokens=most))
+    with pytest.raises(InvalidRequest):
+        engine.submit(call(max_new_tokens=most + 1))

@@ -14,6 +14,7 @@ from budgetforce.engine.cpu.openvino_pipeline import OpenVinoPipeline
 from budgetforce.engine.token_engine import TokenCall
 from budgetforce.errors import ConfigError
 from budgetforce.text.tokenizer import ChatTokenizer
+from budgetforce.text.tokenizer_files import PREPARED_TOKENIZER_FILES
 
 TINY = {
     "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
@@ -93,6 +94,17 @@ def test_a_hugging_face_folder_is_served(hf_folder, tmp_path, architecture, dtyp
     files = model_files.prepare(str(hf_folder(architecture, dtype)), tmp_path / "cache")
     assert len(generate(files)) == 4
     assert ChatTokenizer.load(files.tokenizer).encode_marker("<|im_start|>") == (1,)
+
+
+def test_a_prepared_tokenizer_is_tokenizer_json_alone(hf_folder, tmp_path):
+    """An added_tokens.json with an id that tokenizer.json lacks would change the tokenizer."""
+    folder = hf_folder()
+    for name, content in (("added_tokens.json", {"<|extra|>": 49152}), ("vocab.json", {"a": 0})):
+        (folder / name).write_text(json.dumps(content))
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+    files = model_files.prepare(str(folder), tmp_path / "cache")
+    assert {path.name for path in files.tokenizer.iterdir()} <= set(PREPARED_TOKENIZER_FILES)
+    assert len(ChatTokenizer.load(files.tokenizer).encode("<|extra|>")) > 1
 
 
 def test_a_gguf_file_is_served_and_prepared_once(smollm2, tmp_path):

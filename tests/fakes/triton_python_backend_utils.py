@@ -15,13 +15,25 @@ TRITONSERVER_RESPONSE_COMPLETE_FINAL = 1
 
 
 class Logger:
-    lines: list[str] = []  # noqa: RUF012  # the real one is global, too
+    """Records the lines with their levels."""
+
+    entries: list[tuple[str, str]] = []  # noqa: RUF012  # the real one is global, too
 
     @staticmethod
     def log_info(message: str) -> None:
-        Logger.lines.append(message)
+        Logger.entries.append(("info", message))
 
-    log_error = log_warn = log_info
+    @staticmethod
+    def log_warn(message: str) -> None:
+        Logger.entries.append(("warning", message))
+
+    @staticmethod
+    def log_error(message: str) -> None:
+        Logger.entries.append(("error", message))
+
+    @staticmethod
+    def lines() -> list[str]:
+        return [line for _, line in Logger.entries]
 
 
 class TritonError(Exception):

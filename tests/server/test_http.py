@@ -60,7 +60,7 @@ def test_answer_now_is_a_request_with_the_same_id(post):
             except urllib.error.HTTPError as not_yet:
                 not_yet.close()
         reply = json.loads(running.result()[1])
-    assert json.loads(told["result"]) == {"request_id": "over http", "num_told": 1}
+    assert json.loads(told["result"]) == {"request_id": "over http", "num_requests": 1}
     assert json.loads(reply["result"])["finish_reason"]["thinking"] == "answer_now"
 
 

@@ -3,22 +3,28 @@
 
 import json
 import re
-import time
+import uuid
 
 import pytest
 
 from s1_client import Client, DeadlineExceeded, EngineFailed, InvalidRequest, S1Error, ServerFailed
+from server.waiting import wait_until
 
 PROMPT = " My secret plan"
 
 
 def lines_with(server, request_id):
-    """The log's lines on a request, as soon as there are any."""
-    give_up_at = time.monotonic() + 10
-    while not (found := [line for line in server.log.read_text(errors="replace").splitlines() if request_id in line]):
-        assert time.monotonic() < give_up_at
-        time.sleep(0.05)
-    return found
+    """The lines of the log with this id."""
+    return [line for line in server.log.read_text(errors="replace").splitlines() if request_id in line]
+
+
+def all_lines_with(server, client, request_id):
+    """The lines of the log with this id, when a later request to the same model has left its own."""
+    later = f"later-{uuid.uuid4().hex}"
+    with pytest.raises(InvalidRequest):
+        client.think("hi", request_id=later, answer_prefix="x", answer_prefix_policy="never")
+    wait_until(lambda: lines_with(server, later), seconds=10)
+    return lines_with(server, request_id)
 
 
 def message_of(line):
@@ -37,22 +43,24 @@ CASES = [
 @pytest.mark.parametrize(("code", "error", "options", "settings"), CASES, ids=[case[0] for case in CASES])
 def test_a_failed_requests_line_is_found_by_its_id(triton, scripts, a, model, code, error, options, settings):
     script, request_id = scripts.write([a], **settings), f"log-{model}-{code.lower()}"
-    with Client(triton.grpc_url, model=model, max_retries=0) as client, pytest.raises(error):
-        client.think(script.question + PROMPT, request_id=request_id, **options)
-    (line,) = lines_with(triton, request_id)
+    with Client(triton.grpc_url, model=model, max_retries=0) as client:
+        with pytest.raises(error):
+            client.think(script.question + PROMPT, request_id=request_id, **options)
+        (line,) = all_lines_with(triton, client, request_id)
     message = message_of(line)
     if model == "s1_small":
         entry = json.loads(message)
         assert (entry["request_id"], entry["code"], entry["engine"]) == (request_id, code, "scripted_llm")
     else:
         assert message.startswith(f's1: request "{request_id}" on scripted_llm after ')
-        assert f" tokens: {code}: " in message
+        assert f" s: {code}: " in message
     assert PROMPT.strip() not in message
 
 
 def test_an_engine_that_is_not_loaded_is_named(triton):
-    with Client(triton.grpc_url, model="s1_lost", max_retries=0) as client, pytest.raises(S1Error) as lost:
-        client.think(PROMPT, request_id="log-lost")
-    assert not isinstance(lost.value, ServerFailed)
-    (line,) = lines_with(triton, "log-lost")
-    assert re.search(" on tensorrt_llm after 1 rounds and . tokens: ENGINE_UNAVAILABLE: ", message_of(line))
+    with Client(triton.grpc_url, model="s1_lost", max_retries=0) as client:
+        with pytest.raises(S1Error) as lost:
+            client.think(PROMPT, request_id="log-lost")
+        assert not isinstance(lost.value, ServerFailed)
+        (line,) = all_lines_with(triton, client, "log-lost")
+    assert re.search(r" on tensorrt_llm after 1 rounds and . tokens in [0-9.]+ s: ENGINE_UNAVAILABLE: ", message_of(line))

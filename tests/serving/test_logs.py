@@ -3,7 +3,7 @@
 
 import asyncio
 import json
-import time
+import re
 
 import numpy as np
 import pytest
@@ -16,6 +16,8 @@ from budgetforce.errors import EngineFailed, EngineUnavailable, InvalidRequest, 
 from budgetforce.serving import model as model_module
 from budgetforce.serving.logs import MAX_PROMPT_CHARS, RequestEnd, ServerLog
 from budgetforce.serving.model import BudgetForcingModel
+from budgetforce.serving.requests.bounds import MAX_ID_BYTES
+from server.waiting import wait_until
 
 END, EOS = 2, 0
 PROMPT = "My secret plan"
@@ -30,7 +32,7 @@ def engine():
 def make_model(monkeypatch, smollm2, engine):
     """Starts ``s1`` over the scripted engine with the given parameters."""
     monkeypatch.setattr(model_module, "GrpcEngine", lambda *_: engine)
-    pb_utils.Logger.lines.clear()
+    pb_utils.Logger.entries.clear()
     started = []
 
     def make(**parameters):
@@ -66,6 +68,16 @@ def begin(model, sent):
         assert not sent.sender.finished.is_set(), sent.sender.responses
 
 
+def cancel(model, request_id):
+    run(model, pb_utils.InferenceRequest({"cancel": np.array([[True]])}, request_id))
+
+
+def wait_for_end_of_all(model):
+    """Return when no request runs and all ends have been logged."""
+    wait_until(lambda: not model._runtime._running, seconds=10)
+    model._runtime._call(asyncio.sleep(0))  # the callback that removed the last request has returned
+
+
 class Ends:
     """For each code: a way to end request "mine" with it."""
 
@@ -77,7 +89,7 @@ class Ends:
 
     def cancelled(self):
         begin(self.model, request("mine"))
-        run(self.model, pb_utils.InferenceRequest({"cancel": np.array([[True]])}, "mine"))
+        cancel(self.model, "mine")
 
     def deadline(self):
         run(self.model, request("mine", timeout_ms=[[200]]))
@@ -85,6 +97,7 @@ class Ends:
     def overloaded(self):
         begin(self.model, request("other"))
         run(self.model, request("mine"))
+        cancel(self.model, "other")
 
     def stopping(self):
         begin(self.model, request("mine"))
@@ -111,15 +124,6 @@ LEVELS = {"invalid_argument": "info", "cancelled": "info", "overloaded": "info",
 CODES = ["invalid_argument", "cancelled", "deadline", "overloaded", "stopping", "engine_unavailable", "engine_failed", "internal"]
 
 
-def lines_of(request_id):
-    """The lines with this request id, as soon as there are any."""
-    give_up_at = time.monotonic() + 10
-    while not (found := [line for line in pb_utils.Logger.lines if f'"{request_id}"' in line]):
-        assert time.monotonic() < give_up_at
-        time.sleep(0.01)
-    return found
-
-
 @pytest.fixture
 def end(make_model, engine, monkeypatch, tokenizer):
     """Ends request "mine" with a code; the log is text or JSON."""
@@ -130,7 +134,8 @@ def end(make_model, engine, monkeypatch, tokenizer):
         engine.hanging = {0, 1}
         model = make_model(max_replies="1", max_waiting="0", max_outage_s="0", **parameters)
         getattr(Ends(model, engine, monkeypatch, a), code)()
-        return lines_of("mine")
+        wait_for_end_of_all(model)
+        return [line for line in pb_utils.Logger.lines() if '"mine"' in line]
 
     return end_with
 
@@ -140,7 +145,7 @@ def test_each_codes_line_is_found_by_the_request_id(end, code):
     (line,) = end(code)
     first, *traceback = line.split("\n")
     assert first.startswith('s1: request "mine" on tensorrt_llm after ')
-    assert f" tokens: {code.upper()}: " in first
+    assert f" s: {code.upper()}: " in first
     assert bool(traceback) == (code == "internal")
     assert PROMPT not in line
 
@@ -159,7 +164,7 @@ def test_each_codes_line_as_json_is_one_object(end, code):
 
 def test_a_refusal_names_its_field_and_quotes_nothing_that_the_caller_sent(end):
     (line,) = end("invalid_argument")
-    assert line.endswith("after 0 rounds and 0 tokens: INVALID_ARGUMENT: field 'answer_prefix'")
+    assert re.search(r"after 0 rounds and 0 tokens in [0-9.]+ s: INVALID_ARGUMENT: field 'answer_prefix'$", line)
 
 
 def test_a_shell_that_misuses_the_core_is_a_bug_with_a_traceback(end):
@@ -182,11 +187,30 @@ def test_a_complete_request_is_a_line_at_debug_level(make_model, engine, tokeniz
     engine.enqueue([a, END], [a, EOS])
     model = make_model(log_level=level)
     run(model, request("whole"))
-    while not model._runtime.orchestrator.end_counts:  # counted and logged a moment after the last response
-        pass
-    model._runtime._call(asyncio.sleep(0))
-    expected = ['s1: request "whole" on tensorrt_llm after 2 rounds and 16 tokens: done: complete'] if is_logged else []
-    assert pb_utils.Logger.lines == expected
+    wait_for_end_of_all(model)
+    assert model._runtime.orchestrator.end_counts == {"done": 1}
+    expected = ['s1: request "whole" on tensorrt_llm after 2 rounds and 16 tokens in N s: done: complete'] if is_logged else []
+    assert [re.sub(r"[0-9]+\.[0-9] s", "N s", line) for line in pb_utils.Logger.lines()] == expected
+
+
+@pytest.mark.parametrize("code", ["engine_failed", "cancelled", "internal"])
+def test_a_client_gets_its_error_once_though_the_log_cannot_be_written(make_model, engine, tokenizer, monkeypatch, code):
+    def fail(_):
+        raise OSError("no space left")
+
+    sent = []
+    monkeypatch.setattr(pb_utils.InferenceRequest, "get_response_sender", lambda self: sent.append(self.sender) or self.sender)
+    for name in ("log_info", "log_warn", "log_error"):
+        monkeypatch.setattr(pb_utils.Logger, name, fail)
+    (a,) = tokenizer.encode("a")
+    engine.enqueue([a], [a])
+    engine.hanging = {0, 1}
+    model = make_model(max_outage_s="0")
+    getattr(Ends(model, engine, monkeypatch, a), code)()
+    wait_for_end_of_all(model)
+    assert sent[0].finished.is_set()
+    errors = [response.error for response in sent[0].responses if response.error is not None]
+    assert [str(error).partition(":")[0] for error in errors] == [code.upper()]
 
 
 def written(level, *ends, **settings):
@@ -197,8 +221,8 @@ def written(level, *ends, **settings):
     return lines
 
 
-def ended(error, name="n", prompt=b"p"):
-    return RequestEnd(name=name, error=error, engine="e", num_rounds=0, num_tokens=0, duration_ms=1.0, prompt=prompt)
+def ended(error, name="n", prompt=b"p", duration_ms=1.0):
+    return RequestEnd(name=name, error=error, engine="e", num_rounds=0, num_tokens=0, duration_ms=duration_ms, prompt=prompt)
 
 
 ENDS = [ended(None), ended(InvalidRequest("f", 1, "2")), ended(EngineFailed("x")), ended(EngineFailed("y"))]
@@ -216,6 +240,18 @@ def test_lines_go_to_the_writer_of_their_level():
 def test_a_caller_cannot_write_lines_of_its_own():
     ((_, line),) = written("info", ended(EngineFailed("a\nb"), name="n\ns1: request"), shows_prompts=True)
     assert "\n" not in line
+
+
+@pytest.mark.parametrize("character", ["x", "\x01", "é"])
+def test_the_longest_id_is_written_whole(character):
+    name = character * (MAX_ID_BYTES // len(character.encode()))
+    ((_, line),) = written("info", ended(EngineFailed("x"), name=name))
+    assert json.loads(line.removeprefix("s1: request ").partition(" on e after")[0]) == name
+
+
+def test_the_time_that_a_request_took_is_in_its_line():
+    ((_, line),) = written("info", ended(EngineFailed("x"), duration_ms=12_345.6))
+    assert line == 's1: request "n" on e after 0 rounds and 0 tokens in 12.3 s: ENGINE_FAILED: x'
 
 
 def test_a_long_prompt_is_cut():

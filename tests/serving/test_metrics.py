@@ -7,11 +7,11 @@ from types import SimpleNamespace
 import pytest
 import triton_python_backend_utils as pb_utils
 
-from budgetforce.config import LOG_LEVELS
 from budgetforce.serving.logs import ServerLog
 from budgetforce.serving.metrics import Metrics
+from budgetforce.serving.model import log_writers
 
-LOG = ServerLog(dict.fromkeys(LOG_LEVELS, pb_utils.Logger.log_error))
+LOG = ServerLog(log_writers())
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +63,7 @@ def test_a_server_without_metrics_is_logged_once(monkeypatch):
         raise pb_utils.TritonModelException("metrics are disabled")
 
     monkeypatch.setattr(pb_utils.MetricFamily, "__init__", refuse)
-    pb_utils.Logger.lines.clear()
+    pb_utils.Logger.entries.clear()
     metrics = Metrics("s1_0_0", LOG)
     metrics.publish(runtime(done=1))
-    assert pb_utils.Logger.lines == ["s1: there will be no metrics: metrics are disabled"]
+    assert pb_utils.Logger.entries == [("error", "s1: there will be no metrics: metrics are disabled")]

@@ -3,6 +3,7 @@
 
 import gc
 import json
+import re
 import threading
 import weakref
 
@@ -11,19 +12,19 @@ import pytest
 import triton_python_backend_utils as pb_utils
 from scripted_engine import ScriptedEngine
 
-from budgetforce.config import LOG_LEVELS, OrchestratorConfig
+from budgetforce.config import OrchestratorConfig
 from budgetforce.errors import BudgetForceError, ConfigError, DeadlineExceeded, EngineFailed, EngineUnavailable, Stopping
 from budgetforce.serving import model as model_module
 from budgetforce.serving import runtime
 from budgetforce.serving.incoming import IncomingRequest
-from budgetforce.serving.logs import ServerLog
+from budgetforce.serving.logs import ServerLog, level_of
 from budgetforce.serving.model import BudgetForcingModel
 from budgetforce.serving.ports import ReplyPort
 from budgetforce.serving.request_reader import RequestReader
 from server.waiting import wait_until
 
 END, EOS = 2, 0
-LOG = ServerLog(dict.fromkeys(LOG_LEVELS, pb_utils.Logger.log_error))
+LOG = ServerLog(model_module.log_writers())
 
 
 @pytest.fixture
@@ -97,7 +98,7 @@ def test_answer_now_reaches_the_running_request_of_that_id(model, engine, tokeni
     model.execute([commanded])
     assert sent.sender.finished.wait(5)
     assert commanded.sender.finished.wait(5)
-    assert json.loads(commanded.sender.texts("result")[0])["num_told"] == 1
+    assert json.loads(commanded.sender.texts("result")[0])["num_requests"] == 1
     assert json.loads(sent.sender.texts("result")[0])["finish_reason"] == {"thinking": "answer_now", "answer": "stop"}
     while model._runtime._running:  # forgotten a moment after its last response
         pass
@@ -139,7 +140,7 @@ def test_cancel_ends_the_running_request_of_that_id_and_it_alone(model, engine, 
     assert sent.sender.finished.wait(5)
     assert commanded.sender.finished.wait(5)
     assert sent.sender.responses[-1].error.code == pb_utils.TritonError.CANCELLED
-    assert json.loads(commanded.sender.texts("result")[0])["num_told"] == 1
+    assert json.loads(commanded.sender.texts("result")[0])["num_requests"] == 1
     assert engine.num_open == 0
 
 
@@ -196,7 +197,7 @@ def test_two_programs_that_chose_the_same_name_command_only_their_own_request(mo
     engine.enqueue([EOS])
     engine.hanging = set()
     result = json.loads(tell(model, command, MINE).output_tensors[-1].as_numpy().flat[0])
-    assert result == {"request_id": "id", "num_told": 1}
+    assert result == {"request_id": "id", "num_requests": 1}
     assert mine.sender.finished.wait(5)
     assert not yours.sender.finished.is_set()
 
@@ -228,7 +229,7 @@ def test_a_server_that_is_to_stop_refuses_new_requests_and_obeys_commands(model,
         assert '"retryable": true' in str(new.sender.responses[-1].error)
     engine.enqueue([EOS])
     engine.hanging = set()
-    assert json.loads(tell(model, "answer_now", "id").output_tensors[-1].as_numpy().flat[0])["num_told"] == 1
+    assert json.loads(tell(model, "answer_now", "id").output_tensors[-1].as_numpy().flat[0])["num_requests"] == 1
     assert sent.sender.finished.wait(5)
     assert sent.sender.texts("event")[-1] == "done"
 
@@ -316,7 +317,7 @@ def test_a_request_that_is_cancelled_before_its_first_step_is_answered(model):
 
 
 def test_a_bug_of_ours_is_a_sentence_to_the_client_and_a_traceback_in_the_log(model, monkeypatch):
-    pb_utils.Logger.lines.clear()
+    pb_utils.Logger.entries.clear()
     monkeypatch.setattr(model._planner, "plan", lambda _: 1 / 0)
     sent = request()
     model.execute([sent])
@@ -324,12 +325,12 @@ def test_a_bug_of_ours_is_a_sentence_to_the_client_and_a_traceback_in_the_log(mo
     message = str(sent.sender.responses[-1].error)
     assert message.startswith("INTERNAL: unexpected error")
     assert "ZeroDivisionError" not in message
-    assert "ZeroDivisionError" in pb_utils.Logger.lines[0]
+    assert "ZeroDivisionError" in pb_utils.Logger.lines()[0]
 
 
 def test_a_request_that_cannot_be_read_ends_alone_with_a_line_in_the_log(model, engine, tokenizer):
     """The requests that Triton hands over with it are served."""
-    pb_utils.Logger.lines.clear()
+    pb_utils.Logger.entries.clear()
     (a,) = tokenizer.encode("a")
     engine.enqueue([a, END], [a, EOS])
     broken, whole = request("broken"), request("whole")
@@ -339,8 +340,9 @@ def test_a_request_that_cannot_be_read_ends_alone_with_a_line_in_the_log(model, 
     assert whole.sender.finished.wait(5)
     assert str(broken.sender.responses[-1].error).startswith("INTERNAL: unexpected error; the server's log has it under request id broken")
     assert whole.sender.texts("event")[-1] == "done"
-    assert 's1: request "broken" on scripted after 0 rounds and 0 tokens: INTERNAL: ' in pb_utils.Logger.lines[0]
-    assert "ZeroDivisionError" in pb_utils.Logger.lines[0]
+    assert 's1: request "broken" on scripted after 0 rounds and 0 tokens in ' in pb_utils.Logger.lines()[0]
+    assert " s: INTERNAL: " in pb_utils.Logger.lines()[0]
+    assert "ZeroDivisionError" in pb_utils.Logger.lines()[0]
 
 
 FAILURES = [EngineFailed("out of blocks"), EngineUnavailable("gone"), DeadlineExceeded("over"), Stopping("soon"), BudgetForceError("a bug")]
@@ -348,30 +350,32 @@ FAILURES = [EngineFailed("out of blocks"), EngineUnavailable("gone"), DeadlineEx
 
 @pytest.mark.parametrize("error", FAILURES, ids=[error.code for error in FAILURES])
 def test_a_request_that_fails_leaves_a_line_with_its_name_its_error_and_how_far_it_got(model, engine, tokenizer, error):
-    pb_utils.Logger.lines.clear()
+    pb_utils.Logger.entries.clear()
     (sent,) = begin(model, engine, tokenizer, MINE)
     (incoming,) = model._runtime._running.values()
     model._runtime._loop.call_soon_threadsafe(incoming.end, error)
     assert sent.sender.finished.wait(5)
-    assert pb_utils.Logger.lines == [f's1: request "id" on scripted after 1 rounds and 6 tokens: {error}']
+    ((level, line),) = pb_utils.Logger.entries
+    assert level == level_of(error)
+    assert re.fullmatch(rf's1: request "id" on scripted after 1 rounds and 6 tokens in [0-9.]+ s: {error}', line)
 
 
 def test_what_callers_do_is_counted_and_not_logged_at_level_warning(model, engine, tokenizer, monkeypatch):
-    pb_utils.Logger.lines.clear()
-    monkeypatch.setattr(model._runtime.orchestrator, "log", ServerLog(dict.fromkeys(LOG_LEVELS, LOG.error), level="warning"))
+    pb_utils.Logger.entries.clear()
+    monkeypatch.setattr(model._runtime.orchestrator, "log", ServerLog(model_module.log_writers(), level="warning"))
     (sent,) = begin(model, engine, tokenizer, "id")
     tell(model, "cancel", "id")
     tell(model, "cancel", "no such id")
     assert sent.sender.finished.wait(5)
-    assert pb_utils.Logger.lines == []
+    assert pb_utils.Logger.entries == []
 
 
-@pytest.mark.parametrize(("name", "is_told"), [("tensorrt_llm", False), ("my_engine", True)])
-def test_an_engine_of_a_name_whose_limits_are_unknown_leaves_a_line_in_the_log(name, is_told):
+@pytest.mark.parametrize(("name", "is_logged"), [("tensorrt_llm", False), ("my_engine", True)])
+def test_an_engine_of_a_name_whose_limits_are_unknown_leaves_a_line_in_the_log(name, is_logged):
     """Its library may cut a top_k silently."""
-    pb_utils.Logger.lines.clear()
+    pb_utils.Logger.entries.clear()
     model_module._limits_of(name, LOG)
-    assert any(f"engine model '{name}' is none of embedded_llm, tensorrt_llm" in line for line in pb_utils.Logger.lines) == is_told
+    assert any(f"engine model '{name}' is none of embedded_llm, tensorrt_llm" in line for line in pb_utils.Logger.lines()) == is_logged
 
 
 def test_the_model_is_ready_as_long_as_the_engine_answers(model):
@@ -383,11 +387,10 @@ def test_the_model_is_ready_as_long_as_the_engine_answers(model):
 
 def test_nothing_ends_the_thread_that_checks_for_cancels(model, engine, tokenizer):
     """Not even a bug in what it reports."""
-    pb_utils.Logger.lines.clear()
+    pb_utils.Logger.entries.clear()
     model._runtime._report = lambda _: 1 / 0
-    while not pb_utils.Logger.lines:
-        pass
-    assert "ZeroDivisionError" in pb_utils.Logger.lines[0]
+    wait_until(pb_utils.Logger.lines, seconds=10)
+    assert "ZeroDivisionError" in pb_utils.Logger.lines()[0]
     engine.enqueue(tokenizer.encode("a"))
     engine.hanging = {0}
     sent = request()

@@ -54,7 +54,8 @@ class OrchestratorConfig:
         drain_file: when this file holds a number of seconds and a line end, new requests are rejected, and replies that still
             run after so many seconds are ended; "" = no such file.
         log_level: the least level that is logged: "debug" (also requests that completed), "info" (every request that ended
-            otherwise), "warning" (of those, not INVALID_ARGUMENT, OVERLOADED and CANCELLED), "error" (bugs only).
+            otherwise), "warning" (of those, not INVALID_ARGUMENT, OVERLOADED and CANCELLED; so STOPPING too), "error" (bugs and failures of
+            the server itself).
         log_format: "text", or "json": each message is a JSON object.
         log_prompts: "on" puts prompts and refused field values into the log; "off" never does.
     """

@@ -117,7 +117,7 @@ def _message(texts: dict[str, list[str]], ids: Sequence[int], indices: Sequence[
 def command_response(request_id: str) -> Any:
     """Return the stream message that answers a command."""
     message = service_pb2.ModelStreamInferResponse()
-    raw = serialize_byte_tensor(np.array([json.dumps({"request_id": request_id, "num_told": 1}).encode()], np.object_)).item()
+    raw = serialize_byte_tensor(np.array([json.dumps({"request_id": request_id, "num_requests": 1}).encode()], np.object_)).item()
     _add(message.infer_response, "result", "BYTES", 1, raw)
     return message
 

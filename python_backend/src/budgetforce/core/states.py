@@ -32,7 +32,7 @@ looks up the next state in ``TRANSITIONS``, and returns actions (``actions``). C
     StopWordFound  in THINKING   END_ACCEPTED or LEFT_TO_MODEL
                    in UNFORCED or ANSWERING  ANSWERED
     AnswerNow      in a thought  CUT_SHORT; otherwise none
-    TimeIsUp       in a thought  CUT_SHORT; otherwise ANSWERED
+    TimeIsUp       in a thought  CUT_SHORT; otherwise ANSWERED, or none if the answer has just ended
     Reencoded      none
     Cancelled      STOPPED
 

@@ -27,7 +27,7 @@ from pathlib import Path
 from budgetforce.engine.model_checks import check_folder, check_gguf, read_json
 from budgetforce.engine.token_engine import ModelLimits
 from budgetforce.errors import ConfigError
-from budgetforce.text.tokenizer_files import TOKENIZER_FILES
+from budgetforce.text.tokenizer_files import PREPARED_TOKENIZER_FILES
 
 DEFAULT_SOURCE = "smollm2"
 _ALLOWED = "'smollm2', a GGUF file, a folder with config.json, or a hub id like owner/name"
@@ -167,7 +167,7 @@ def _download(hub_id: str) -> Path:
 
 def _copy_tokenizer(folder: Path, out: Path) -> None:
     out.mkdir()
-    for name in TOKENIZER_FILES:
+    for name in PREPARED_TOKENIZER_FILES:
         if (folder / name).is_file():
             shutil.copy(folder / name, out / name)
     if not (out / "tokenizer.json").is_file():

@@ -29,7 +29,7 @@ MODEL_HELP = (
     "embedded_llm: smollm2, a GGUF file, a Hugging Face folder or a hub id (default: %(default)s). vllm_llm, llmapi_llm: a Hugging "
     "Face folder (required)"
 )
-PRESET_HELP = "model preset: markers, strings and defaults (default: smollm2 for model smollm2, else s1)"
+PRESET_HELP = "model preset: markers, strings and defaults (default: s1; for embedded_llm with model smollm2: smollm2)"
 TOKENIZER_HELP = "folder with the model's tokenizer. tensorrt_llm: required. vllm_llm, llmapi_llm: default is the model's folder"
 MEMORY_HELP = (
     "vllm_llm: fraction of a GPU's memory that the engine may use in all; llmapi_llm: fraction of the memory that the weights leave free, "
@@ -68,7 +68,9 @@ def add_log_options(parser: argparse.ArgumentParser) -> None:
         choices=LOG_LEVELS,
         default="info",
         help="least level of s1's lines in the log. Each request leaves one line when it ends: at debug if its reply is complete, at "
-        "info with INVALID_ARGUMENT, OVERLOADED or CANCELLED, at error with INTERNAL, at warning with another error (default: %(default)s)",
+        "info with INVALID_ARGUMENT, OVERLOADED or CANCELLED, at error with INTERNAL, at warning with another error "
+        "(default: %(default)s). The launcher sets S1_LOG_LEVEL, S1_LOG_FORMAT and "
+        "S1_LOG_PROMPTS from the three log options; it does not read them",
     )
     parser.add_argument(
         "--log-format",

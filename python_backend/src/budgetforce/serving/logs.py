@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from traceback import format_exc
 from typing import Any
 
 from budgetforce.config import LOG_LEVELS, OrchestratorConfig
 from budgetforce.errors import BudgetForceError, Cancelled, InvalidRequest, Overloaded, shorten
+from budgetforce.serving.requests.bounds import MAX_ID_BYTES
 
 MAX_PROMPT_CHARS = 2000  # of a prompt in the log
+_MAX_NAME_CHARS = 6 * MAX_ID_BYTES + 2  # JSON writes a byte of an id as at most 6 characters, and adds quotes
 _CALLERS_DOING = {InvalidRequest.code, Overloaded.code, Cancelled.code}  # nothing that an operator must act on
 
 Write = Callable[[str], None]
@@ -45,23 +48,26 @@ class RequestEnd:
     prompt: bytes
     traceback: str | None = None
 
-    @property
-    def code(self) -> str:
-        """The error's code, or "done"."""
-        return "done" if self.error is None else self.error.code
 
-    @property
-    def level(self) -> str:
-        """The level that its line has."""
-        if self.error is None:
-            return "debug"
-        if self.code == BudgetForceError.code:  # INTERNAL: a bug
-            return "error"
-        return "info" if self.code in _CALLERS_DOING else "warning"
+def code_of(error: BudgetForceError | None) -> str:
+    """Return the code of the error that ended a request, "done" if there is none."""
+    return "done" if error is None else error.code
+
+
+def level_of(error: BudgetForceError | None) -> str:
+    """Return the level of the line of a request that ended with ``error``; None = its reply is complete."""
+    if error is None:
+        return "debug"
+    if error.code == BudgetForceError.code:  # INTERNAL: a bug
+        return "error"
+    return "info" if error.code in _CALLERS_DOING else "warning"
 
 
 class ServerLog:
-    """Writes the lines at or above a level. Safe to use from several threads if its writers are."""
+    """Writes the lines at or above a level. Safe to use from several threads if its writers are.
+
+    A line whose writer raises is lost: the request that it is about must still be answered.
+    """
 
     def __init__(self, writers: Mapping[str, Write], *, level: str = "info", is_json: bool = False, shows_prompts: bool = False) -> None:
         """``writers``: a function that writes a line, for each of ``LOG_LEVELS``."""
@@ -87,24 +93,29 @@ class ServerLog:
         traceback = format_exc()
         self._write("error", f"{message}\n{traceback}", {"event": "message", "message": message, "traceback": traceback})
 
+    def shows(self, level: str) -> bool:
+        """Return whether lines of this level are written."""
+        return level in self._writers
+
     def request_ended(self, end: RequestEnd) -> None:
         """Write the line of a request that has ended."""
-        if end.level not in self._writers:
+        level = level_of(end.error)
+        if not self.shows(level):
             return
         fields = self._fields_of(end)
-        progress = f"{end.num_rounds} rounds and {end.num_tokens} tokens"
-        text = f"request {shorten(end.name)} on {end.engine} after {progress}: {end.code}: {fields['message']}"
+        progress = f"{end.num_rounds} rounds and {end.num_tokens} tokens in {end.duration_ms / 1e3:.1f} s"
+        text = f"request {shorten(end.name, _MAX_NAME_CHARS)} on {end.engine} after {progress}: {code_of(end.error)}: {fields['message']}"
         if "prompt" in fields:
             text += f"; prompt: {json.dumps(fields['prompt'], ensure_ascii=False)}"
         if end.traceback is not None:
             text += f"\n{end.traceback}"
-        self._write(end.level, text, fields)
+        self._write(level, text, fields)
 
     def _fields_of(self, end: RequestEnd) -> dict[str, Any]:
         fields = {
             "event": "request_ended",
             "request_id": end.name,
-            "code": end.code,
+            "code": code_of(end.error),
             "message": "complete" if end.error is None else self._message_of(end.error),
             "engine": end.engine,
             "num_rounds": end.num_rounds,
@@ -125,5 +136,7 @@ class ServerLog:
 
     def _write(self, level: str, text: str, fields: Mapping[str, Any]) -> None:
         write = self._writers.get(level)
-        if write is not None:
+        if write is None:
+            return
+        with suppress(Exception):
             write(json.dumps({"level": level, **fields}) if self._is_json else f"s1: {text}")

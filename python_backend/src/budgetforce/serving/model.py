@@ -16,7 +16,7 @@ from budgetforce.engine.endpoint import load_endpoint
 from budgetforce.engine.triton_bls import BlsEngine
 from budgetforce.engine.triton_grpc import GrpcEngine
 from budgetforce.presets import Preset
-from budgetforce.serving.logs import ServerLog
+from budgetforce.serving.logs import ServerLog, Write
 from budgetforce.serving.metrics import Metrics
 from budgetforce.serving.orchestrator import Orchestrator
 from budgetforce.serving.planning.planner import Planner
@@ -35,7 +35,7 @@ class BudgetForcingModel:
     def initialize(self, args: dict[str, str]) -> None:
         model_config = json.loads(args["model_config"])
         config = from_parameters(OrchestratorConfig, model_config["parameters"])
-        self._log = _log_of(config)
+        self._log = ServerLog.from_config(config, log_writers())
         self._reader = RequestReader(config, [tensor["name"] for tensor in model_config["input"]], self._log)
         self._tokenizer = ChatTokenizer.load(Path(config.tokenizer_dir))
         self._planner = Planner(
@@ -85,11 +85,10 @@ class BudgetForcingModel:
         )
 
 
-def _log_of(config: OrchestratorConfig) -> ServerLog:
-    """Return a log into Triton's. Debug lines are Triton's INFO: its verbose level would hide them in the lines of its own."""
+def log_writers() -> dict[str, Write]:
+    """Return writers into Triton's log. Debug lines are Triton's INFO: its verbose level would hide them in the lines of its own."""
     logger = pb_utils.Logger
-    writers = {"debug": logger.log_info, "info": logger.log_info, "warning": logger.log_warn, "error": logger.log_error}
-    return ServerLog.from_config(config, writers)
+    return {"debug": logger.log_info, "info": logger.log_info, "warning": logger.log_warn, "error": logger.log_error}
 
 
 def _limits_of(engine_model: str, log: ServerLog) -> CallLimits:

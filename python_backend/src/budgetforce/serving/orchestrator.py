@@ -22,7 +22,7 @@ from budgetforce.engine.base import Engine
 from budgetforce.errors import BudgetForceError, DeadlineExceeded, EngineUnavailable, InvalidRequest, Stopping, unexpected_error
 from budgetforce.serving.admission import Admission, Admitted, Limits
 from budgetforce.serving.incoming import IncomingRequest, RunningRequests
-from budgetforce.serving.logs import RequestEnd, ServerLog
+from budgetforce.serving.logs import RequestEnd, ServerLog, code_of, level_of
 from budgetforce.serving.planning.plan import ReplyPlan
 from budgetforce.serving.planning.planner import Planner
 from budgetforce.serving.replies.deadline import NEVER, Deadline
@@ -88,8 +88,13 @@ class Orchestrator:
         if incoming.is_recorded:
             return
         incoming.is_recorded = True
+        self.end_counts[code_of(error)] += 1
+        if self.log.shows(level_of(error)):  # by default the end of a complete request is not logged
+            self.log.request_ended(self._end_of(incoming, error))
+
+    def _end_of(self, incoming: IncomingRequest, error: BudgetForceError | None) -> RequestEnd:
         so_far = incoming.so_far
-        end = RequestEnd(
+        return RequestEnd(
             name=incoming.name,
             error=error,
             engine=self.config.engine_model,
@@ -99,8 +104,6 @@ class Orchestrator:
             prompt=incoming.prompt,
             traceback=incoming.traceback,
         )
-        self.end_counts[end.code] += 1
-        self.log.request_ended(end)
 
     async def _run_to_end(self, incoming: IncomingRequest) -> BudgetForceError | None:
         """Run a request; return the error that ended it, None if it ended with a result."""
@@ -191,6 +194,6 @@ class Orchestrator:
         else:
             assert target.reply is not None
             target.reply.answer_now()
-        result: CommandResult = {"request_id": target.name, "num_told": 1}
+        result: CommandResult = {"request_id": target.name, "num_requests": 1}
         done = OutputChunk(event="done", result=json.dumps(result))
         await asyncio.get_running_loop().run_in_executor(self.senders, incoming.writer.send_each, [done], True)

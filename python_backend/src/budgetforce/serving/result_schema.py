@@ -64,7 +64,7 @@ class Effective(TypedDict):
     ignore_str: Annotated[Sequence[str], "ignore strings, used in turn"]
     grace_tokens: Annotated[int, "tokens that a cut of thinking may wait for the end of a line or sentence"]
     thinking_prefix: Annotated[str | None, "first words of a forced thought; null where the budget has no room for the preset's"]
-    answer_prefix: Annotated[str, "text injected in front of the answer"]
+    answer_prefix: Annotated[str, "answer prefix that applies, injected as answer_prefix_policy says"]
     answer_prefix_policy: Annotated[str, "auto (after a cut), always or never"]
     max_tokens: Annotated[int, "cap of the answer"]
     max_context_tokens: Annotated[int, "cap of prompt and reply together"]
@@ -111,7 +111,7 @@ class CommandResult(TypedDict):
     """Output ``result`` of a request with ``answer_now`` or ``cancel``."""
 
     request_id: Annotated[str, "the client's name for the running request that obeyed"]
-    num_told: Annotated[int, "running requests that obeyed, always 1"]
+    num_requests: Annotated[int, "running requests that obeyed, always 1"]
 
 
 class SampleProgress(TypedDict):

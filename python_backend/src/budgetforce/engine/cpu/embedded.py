@@ -193,7 +193,9 @@ class EmbeddedEngine:
         validate(call, self.limits)
         if self._num_blocks(call) > self._pipeline.num_blocks:
             pool = self._pipeline.num_blocks * self._pipeline.block_size
-            raise InvalidRequest("request_output_len", call.max_new_tokens, f"at most the rest of a KV cache of {pool} tokens")
+            most = max(0, pool - self._pipeline.block_size - len(call.input_ids))  # a block is kept for copy on write
+            allowed = f"at most {most}, the rest of a KV cache of {pool} tokens behind this prompt"
+            raise InvalidRequest("request_output_len", call.max_new_tokens, allowed)
         if call.sampling.bad_words and call.min_tokens:
             raise InvalidRequest("min_tokens", call.min_tokens, "0 when bad_words_list is given (this engine has a single mask)")
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from budgetforce.core import Phase
 
 TICK_S = 0.05  # period of the deadline checks of a request with on_timeout = answer
-_LEAST_SHARE = 0.1  # least share of the whole time that is reserved for the answer; all of it before a token has been timed
+_LEAST_SHARE = 0.1  # of the whole time, reserved for the answer: the reserve before any token has been timed, its minimum afterwards
 _MARGIN = 2.0  # factor on the time per token: decoding slows down when other requests join
 
 
@@ -66,5 +66,5 @@ class Pace:
 
     @property
     def s_per_token(self) -> float:
-        """Mean seconds per token; 0 before the first token."""
+        """Mean seconds per token; 0 until two deltas have come."""
         return (self._last - self._first) / self.num_ids if self.num_ids else 0.0
