@@ -6,6 +6,7 @@
     python3 build/local.py serve [options of the launcher]
     python3 build/local.py test [options of pytest]           linters, types and all tests
     python3 build/local.py test PATH [options of pytest]      only the tests of a file or folder, or one by FILE::NAME
+    python3 build/local.py lint                               linters and types alone
     python3 build/local.py fmt                                format the code, and apply ruff's fixes
     python3 build/local.py docs                               refresh generated pages and files
     python3 build/local.py lock                               resolve the packages anew, into build/requirements.lock
@@ -19,6 +20,7 @@ Standard library only: this file runs before anything is installed.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -57,7 +59,7 @@ SOURCES = ("python_backend", "client", "build", "model_repository", "tests")
 
 
 def main(arguments: list[str]) -> int:
-    commands = {"ask": ask, "serve": serve, "test": test, "fmt": fmt, "docs": docs, "lock": lock, "bench": bench}
+    commands = {"ask": ask, "serve": serve, "test": test, "lint": lint, "fmt": fmt, "docs": docs, "lock": lock, "bench": bench}
     if arguments and arguments[0] in ("-h", "--help", "help"):
         print(__doc__)
         return 0
@@ -89,16 +91,21 @@ def test(arguments: list[str]) -> int:
     add_harness()
     if arguments and is_test_path(arguments[0]):
         return run_checks([["pytest", *arguments]])
-    return run_checks([*LINTERS, ["mypy"], ["pytest", "--numprocesses=2", "--dist=loadgroup", *arguments]])
+    return lint([]) or run_checks([["pytest", "--numprocesses=2", "--dist=loadgroup", *arguments]])
 
 
 def is_test_path(argument: str) -> bool:
-    """Return whether the argument selects a file or folder in tests/, or a test in one."""
+    """Return whether the argument selects a file or folder in tests/, or a test in one. Stop if it looks like one and is none."""
     path = (ROOT / argument.partition("::")[0]).resolve()
-    return ROOT / "tests" in path.parents and path.exists()
+    if path.is_relative_to(ROOT / "tests") and path.exists():
+        return True
+    if not argument.startswith("-"):
+        stop(f"test: got '{argument}', allowed: a file or folder in tests/, FILE::NAME, or options of pytest", code=2)
+    return False
 
 
-LINTERS = [["ruff", "check", *SOURCES], ["ruff", "format", "--check", *SOURCES]]
+def lint(_: list[str]) -> int:
+    return run_checks([["ruff", "check", *SOURCES], ["ruff", "format", "--check", *SOURCES], ["mypy"]])
 
 
 def fmt(_: list[str]) -> int:
@@ -184,7 +191,13 @@ def add_harness() -> None:
 
 
 def is_current(stamp: Path) -> bool:
-    return stamp.is_file() and stamp.read_text() == fingerprint()
+    return stamp.is_file() and stamp.read_text() == fingerprint() and all(map(is_editable, ("budgetforce", "s1_client")))
+
+
+def is_editable(package: str) -> bool:
+    """Return whether the environment has the package as it stands here, not a copy, which `pip install ./client` makes."""
+    records = ENV.glob(f"lib/python3*/site-packages/{package}-*.dist-info/direct_url.json")
+    return any(json.loads(record.read_text()).get("dir_info", {}).get("editable") for record in records)
 
 
 def install(title: str, *packages: str) -> None:

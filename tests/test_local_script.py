@@ -2,6 +2,7 @@
 """build/local.py: its commands, how it installs packages, and the lock file."""
 
 import importlib.util
+import json
 import re
 import subprocess
 import sys
@@ -41,7 +42,7 @@ def test_help_is_its_result(local, flag):
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(["aks", "hi"], "no command 'aks'; known: ask, serve, test, fmt, docs, lock, bench"), ([], "a command is missing; known: ask")],
+    [(["aks", "hi"], "no command 'aks'; known: ask, serve, test, lint, fmt, docs, lock, bench"), ([], "a command is missing; known: ask")],
 )
 def test_a_wrong_command_is_named(local, arguments, message):
     done = local(*arguments)
@@ -61,11 +62,35 @@ def test_the_tests_of_a_path_run_alone(script, path):
     assert script.commands == [["pytest", path, "-x"]]
 
 
-@pytest.mark.parametrize("arguments", [["--ignore", "tests/server"], ["-k", "tests/core"], ["tests/no_such_file.py"], ["build/local.py"]])
+@pytest.mark.parametrize("arguments", [["--ignore", "tests/server"], ["-k", "tests/core"]])
 def test_the_value_of_an_option_selects_no_path(script, arguments):
     script.test(arguments)
     assert [command[0] for command in script.commands] == ["ruff", "ruff", "mypy", "pytest"]
     assert script.commands[-1][3:] == arguments
+
+
+@pytest.mark.parametrize("path", ["tests/no_such_file.py", "build/local.py", "core"])
+def test_a_path_that_has_no_tests_is_refused(script, path, capsys):
+    with pytest.raises(SystemExit):
+        script.test([path])
+    assert script.commands == []
+    assert f"test: got '{path}', allowed: a file or folder in tests/" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("record", "expected"), [({"dir_info": {"editable": True}}, True), ({"dir_info": {}}, False), (None, False)])
+def test_a_copy_of_our_package_in_the_environment_is_found(script, tmp_path, monkeypatch, record, expected):
+    """As left by `pip install ./client` in the activated environment; edits would have no effect on it."""
+    monkeypatch.setattr(script, "ENV", tmp_path)
+    folder = tmp_path / "lib/python3.11/site-packages/s1_client-0.1.dist-info"
+    folder.mkdir(parents=True)
+    if record is not None:
+        (folder / "direct_url.json").write_text(json.dumps(record))
+    assert script.is_editable("s1_client") is expected
+
+
+def test_linters_and_types_run_alone(script):
+    script.lint([])
+    assert [command[0] for command in script.commands] == ["ruff", "ruff", "mypy"]
 
 
 def test_formatting_writes_and_fixes(script):

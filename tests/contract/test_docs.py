@@ -299,7 +299,7 @@ def test_the_page_of_results_has_every_key(page):
     assert first_cells(rounds) == [field.name for field in dataclasses.fields(Round)]
     assert set(first_cells(ends)) == {end.value for end in RoundEnd} - {"cancelled"}
     effective = set(first_cells(page("docs/result.md", "## Effective")))
-    assert effective == {*FIELDS, *EFFECTIVE_ONLY}, "serving/result_schema.py has other keys of the effective parameters than the field table"
+    assert effective == {*FIELDS, *EFFECTIVE_ONLY}, "serving/result_schema.py has other effective keys than the field table"
 
 
 @pytest.mark.parametrize(("phase", "ends"), [("thinking", ThinkingEnd), ("answer", AnswerEnd)])

@@ -91,7 +91,7 @@ class Client(BaseClient):
 
         Args:
             requests: prompts, or ``Request`` objects with options of their own; consumed as requests can start.
-            concurrency: the most requests in flight at once.
+            concurrency: the most requests in flight.
             ordered: yield in the order of the requests, else in the order in which they end.
             progress: called with each outcome when its request ends, in the thread that iterates.
             options: options of all requests, as in ``stream``; ``deadline_s`` limits each of them.

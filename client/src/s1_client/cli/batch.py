@@ -20,9 +20,7 @@ CONCURRENCY = 64
 @click.command(cls=SectionedCommand)
 @click.argument("source", metavar="IN.jsonl", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
 @click.argument("target", metavar="OUT.jsonl", type=click.Path(path_type=Path))
-@click.option(
-    "--concurrency", type=click.IntRange(min=1), default=CONCURRENCY, show_default=True, metavar="N", help="requests in flight at once"
-)
+@click.option("--concurrency", type=click.IntRange(min=1), default=CONCURRENCY, show_default=True, metavar="N", help="requests in flight")
 @click.option("--overwrite", is_flag=True, help="start anew: the results in OUT are lost")
 @request_options()
 @connection_options

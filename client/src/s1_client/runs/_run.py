@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A run: sends the requests that have no reply in the results yet, many at once, and stores each result as it ends.
+"""A run: sends the requests that have no reply in the results yet, many concurrently, and stores each result as it ends.
 
 The source is read twice: first to count the missing requests, then to send them.
 """

@@ -103,7 +103,7 @@ class Admission:
 
     def _check_size(self, num_replies: int, num_tokens: int) -> None:
         if num_replies > self._limits.max_replies:
-            raise InvalidRequest("num_samples", num_replies, f"1 to {self._limits.max_replies}, as many as this server runs at once")
+            raise InvalidRequest("num_samples", num_replies, f"1 to {self._limits.max_replies}, as many as this server runs concurrently")
         if 0 < self._limits.max_kv_tokens < num_tokens:
             allowed = f"budgets that come to {self._limits.max_kv_tokens} tokens with the prompt, what the KV cache holds"
             raise InvalidRequest("max_thinking_tokens", f"{num_tokens} tokens in all", allowed)

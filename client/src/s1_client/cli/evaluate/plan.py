@@ -71,7 +71,7 @@ def folder_options(command: str) -> Callable[[Function], Function]:
                 type=click.IntRange(min=1),
                 default=CONCURRENCY,
                 show_default=True,
-                help="requests in flight at once",
+                help="requests in flight",
             ),
             click.option(
                 "--out",
