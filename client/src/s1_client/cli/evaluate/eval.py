@@ -69,15 +69,6 @@ MAX_ATTEMPTS = 16
 @click.option("--reward-model", metavar="NAME", help="model on Triton that scores answers, for best of --repeat and for --rebase")
 @click.option("--reward-url", metavar="HOST:PORT", help="address of the reward model  [default: --url]")
 @click.option("--grading", metavar="KIND", type=click.Choice(sorted(GRADERS)), help="grading of all questions, instead of the task's")
-@click.option(
-    "--repeat",
-    "num_repeats",
-    metavar="N",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="samples of each question at each setting",
-)
 @folder_options("eval")
 @click.option(
     "--show",

@@ -60,7 +60,7 @@ def budget_options(function: Function) -> Function:
 
 
 def folder_options(command: str) -> Callable[[Function], Function]:
-    """Add the options for the folder of results and for the requests that fill it."""
+    """Add the options for the folder of results, the samples in it, and the requests that fill it."""
 
     def add(function: Function) -> Function:
         options = (
@@ -78,6 +78,15 @@ def folder_options(command: str) -> Callable[[Function], Function]:
                 metavar="DIR",
                 type=click.Path(file_okay=False, path_type=Path),
                 help=f"folder of the results  [default: {command}-HASH, a hash of questions and options]",
+            ),
+            click.option(
+                "--repeat",
+                "num_repeats",
+                metavar="N",
+                type=click.IntRange(min=1),
+                default=1,
+                show_default=True,
+                help="samples of each question at each setting",
             ),
         )
         for option in options:

@@ -30,15 +30,6 @@ VARIED = ("max_thinking_tokens", "num_ignore", "num_samples")  # options that a 
     help="questions as JSON Lines or a JSON array; - reads stdin",
 )
 @budget_options
-@click.option(
-    "--repeat",
-    "num_repeats",
-    metavar="N",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="replies to each question at each setting",
-)
 @folder_options("sweep")
 @click.option(
     "--plot-only",
