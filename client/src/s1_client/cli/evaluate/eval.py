@@ -42,7 +42,7 @@ MAX_ATTEMPTS = 16
     "ignore_strs",
     metavar="TEXT",
     multiple=True,
-    help='text put in place of refused ends, "" = none (repeatable: one setting each)',
+    help='text put in place of refused ends, "" = no text (repeatable: one setting each)',
 )
 @click.option("--token-limits", metavar="N,N,…", callback=integer_list(1), help='append "Think for up to N tokens." to each question')
 @click.option("--step-limits", metavar="N,N,…", callback=integer_list(1), help='append "Think for up to N steps." to each question')
