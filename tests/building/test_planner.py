@@ -424,4 +424,4 @@ def test_the_example_of_sizing_is_the_plans(root):
         why = "the KV cache" if num == held else f"the batch size; the KV cache would hold {held}"
         assert f"| {tokens:,} | {num} | {why} | {a_minute:.3g} a minute, each in {num / a_minute * 60:.0f} s |" in section
     large = of("2xH100", max_batch_size=128).decode(128, 500).tokens_per_s * ACHIEVED * 60 / 1000
-    assert f"decodes 128 of 1,000 tokens at once, {large:.0f} a minute" in section
+    assert f"decodes 128 of 1,000 tokens concurrently, {large:.0f} a minute" in section

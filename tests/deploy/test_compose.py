@@ -128,9 +128,9 @@ def test_the_example_shows_each_default(compose, root):
 @pytest.mark.parametrize(
     ("name", "title"),
     [
-        ("README.md", "In containers"),
+        ("README.md", "Docker Compose"),
         ("docs/gpu-engine.md", "Build"),
-        *(("docs/deployment.md", title) for title in ("In containers", "Sizing", "Rolling out")),
+        *(("docs/deployment.md", title) for title in ("Docker Compose", "Sizing", "Rolling out")),
     ],
 )
 def test_the_docs_name_only_existing_settings(root, name, title):
