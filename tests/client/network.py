@@ -78,9 +78,13 @@ def test_a_client_whose_connection_broke_makes_another(connect, served, proxy):
 
 
 def test_a_connection_that_breaks_before_anything_has_come_is_made_again(connect, served, proxy):
-    question = served.says(thinking=" one", answer=" four", delay_ms=500)
-    stream = connect(proxy.url, max_retries=2).stream(question, num_ignore=0, max_tokens=9)
-    wait_until(lambda: proxy.num_connections, seconds=5)
+    question = served.says(thinking=" one", answer=" four")
+    client = connect(proxy.url, max_retries=2)
+    client.think(question, num_ignore=0, max_tokens=9)  # now the connection is made
+    proxy.hold_responses()
+    num_chunks = proxy.num_client_chunks
+    stream = client.stream(question, num_ignore=0, max_tokens=9)
+    wait_until(lambda: proxy.num_client_chunks > num_chunks, seconds=5)
     proxy.cut()
     assert stream.reply().answer.endswith(" four")
     assert proxy.num_connections > 1, proxy.num_connections
