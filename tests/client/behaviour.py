@@ -37,18 +37,25 @@ CLIENTS = {"sync": Client, "async": BlockingClient}
 STORY = " one two three" * 200
 
 
-@pytest.fixture(params=list(CLIENTS))
-def connect(request, served):
-    """Return a function that makes a client of the served model."""
+@contextlib.contextmanager
+def connecting(kind, url, **defaults):
+    """Yield a function that makes clients of a kind, which are closed at the end."""
     clients = []
 
-    def make(url=served.url, **settings):
-        clients.append(CLIENTS[request.param](url, **{"model": served.model, "max_retries": 0, **settings}))
+    def make(url=url, **settings):
+        clients.append(CLIENTS[kind](url, **{**defaults, **settings}))
         return clients[-1]
 
     yield make
     for client in clients:
         client.__exit__(None, None, None)
+
+
+@pytest.fixture(params=list(CLIENTS))
+def connect(request, served):
+    """Return a function that makes a client of the served model."""
+    with connecting(request.param, served.url, model=served.model, max_retries=0) as make:
+        yield make
 
 
 @pytest.fixture

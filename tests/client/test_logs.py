@@ -6,7 +6,7 @@ import logging
 import pytest
 from click.testing import CliRunner
 
-from client.behaviour import CLIENTS
+from client.behaviour import CLIENTS, connecting
 from s1_client import Cancelled, ConnectionFailed, DeadlineExceeded, Done, EngineFailed, InvalidRequest, Overloaded, Request, _exchange
 from s1_client.cli.app import s1
 from s1_client.evaluation.grading import graders
@@ -25,15 +25,8 @@ def server():
 
 @pytest.fixture(params=list(CLIENTS))
 def connect(request, server):
-    clients = []
-
-    def make(**settings):
-        clients.append(CLIENTS[request.param](server.url, secret=SECRET, **settings))
-        return clients[-1]
-
-    yield make
-    for client in clients:
-        client.__exit__(None, None, None)
+    with connecting(request.param, server.url, secret=SECRET) as make:
+        yield make
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 
 import pytest
 
-from client.behaviour import CLIENTS
+from client.behaviour import CLIENTS, connecting
 from s1_client import Cancelled, ConnectionFailed, EngineFailed, InvalidRequest, Overloaded, ServerNotReady, _exchange
 from s1_client._settings import retry_delay_s
 from s1_client.testing import FakeServer
@@ -18,15 +18,8 @@ def server():
 
 @pytest.fixture(params=list(CLIENTS))
 def connect(request, server):
-    clients = []
-
-    def make(**settings):
-        clients.append(CLIENTS[request.param](server.url, **settings))
-        return clients[-1]
-
-    yield make
-    for client in clients:
-        client.__exit__(None, None, None)
+    with connecting(request.param, server.url) as make:
+        yield make
 
 
 @pytest.fixture
