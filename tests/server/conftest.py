@@ -53,6 +53,12 @@ class Scripts:
         return Script(question=name, log=path.with_suffix(".log"))
 
 
+def complete_notes(log: Path) -> list[dict[str, Any]]:
+    """Notes in a log that the engine may be writing: a reader can see the first part of a line whose one write has not returned."""
+    whole, _, _ = (log.read_text() if log.exists() else "").rpartition("\n")
+    return [json.loads(line) for line in whole.splitlines()]
+
+
 @dataclass(frozen=True)
 class Script:
     """A prompt that makes the engine follow a script, and the notes that the engine makes."""
@@ -61,8 +67,7 @@ class Script:
     log: Path
 
     def notes(self, kind: str) -> list[dict[str, Any]]:
-        lines = self.log.read_text().splitlines() if self.log.exists() else []
-        return [entry for entry in map(json.loads, lines) if kind in entry]
+        return [note for note in complete_notes(self.log) if kind in note]
 
 
 def copy_of_s1(root: Path, repository: Path, name: str, engine: str, *, num_instances: int = 1, **changes: str) -> None:

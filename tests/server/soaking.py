@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterator
@@ -19,7 +18,7 @@ from tritonclient.utils import deserialize_bytes_tensor
 
 from budgetforce import errors
 from budgetforce.launcher.triton_server import TritonServer, choose_ports
-from server.conftest import copy_of_s1, environment_of, make_scripted_llm
+from server.conftest import complete_notes, copy_of_s1, environment_of, make_scripted_llm
 
 MODEL = "s1_scripted"
 MAX_CONTEXT_TOKENS = 1024  # so that whatever is asked for ends soon
@@ -107,8 +106,7 @@ class Notes:
 
     @classmethod
     def read(cls, scripts: Path) -> Notes:
-        lines = (line for log in scripts.glob("*.log") for line in log.read_text().splitlines())
-        return cls(tuple(map(json.loads, lines)))
+        return cls(tuple(note for log in scripts.glob("*.log") for note in complete_notes(log)))
 
     def calls(self, *kinds: str) -> set[object]:
         return {entry[kind] for entry in self.entries for kind in kinds if kind in entry}
