@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rows of the data pipeline: JSON objects, one a line, and the outcome of a stage."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from budgetforce.building.stage import BuildFailed
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drop:
+    """A row that a stage has left out, and why.
+
+    Attributes:
+        reason: a short name, by which reports count.
+        detail: what the reason does not say, such as the n-gram that was found.
+    """
+
+    id: str
+    source: str
+    reason: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """The result of a stage: every row that came in is in ``rows`` or in ``dropped``.
+
+    Attributes:
+        found: facts for the report and the dataset card.
+    """
+
+    rows: list[Row]
+    dropped: list[Drop] = field(default_factory=list)
+    found: dict[str, Any] = field(default_factory=dict)
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Return the rows of a JSON Lines file. Raises BuildFailed naming the file and line that cannot be read."""
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BuildFailed(f"{path}: cannot be read: {error}") from None
+    return [_row(line, f"{path}:{number}") for number, line in enumerate(lines, 1) if line.strip()]
+
+
+def _row(line: str, where: str) -> Row:
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        raise BuildFailed(f"{where}: not JSON: {error}") from None
+    if not isinstance(row, dict):
+        raise BuildFailed(f"{where}: got {line[:40]!r}, allowed: a JSON object")
+    return row
+
+
+def write_rows(path: Path, rows: Iterable[Row]) -> None:
+    """Write rows as JSON Lines, in their order."""
+    with path.open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
