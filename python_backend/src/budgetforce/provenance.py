@@ -80,11 +80,11 @@ def from_manifest(path: Path, found: Any) -> TrainingRecord:
     names = [field.name for field in fields(TrainingRecord)]
     if not isinstance(found, dict) or set(found) != set(names):
         raise ConfigError(f"{path}: key 'training': expected an object with {', '.join(names)}, or null")
-    values = {name: _text(path, found, name) for name in names if name != "base_model"}
-    if not _ID.fullmatch(values["id"]):
-        raise _refused(path, "training.id", values["id"], "12 hexadecimal digits")
-    digests = {name: _sha256(path, found, name) for name in names if name.endswith("_sha256")}
-    return TrainingRecord(**{**values, **digests, "base_model": str(found["base_model"])})
+    texts = {name: _text(path, found, name, "training.") for name in names if name != "base_model"}
+    digests = {name: _sha256(path, found, name, "training.") for name in names if name.endswith("_sha256")}
+    if not _ID.fullmatch(texts["id"]):
+        raise _refused(path, "training.id", texts["id"], "12 hexadecimal digits")
+    return TrainingRecord(**{**texts, **digests, "base_model": str(found["base_model"])})
 
 
 def copy_record(model: Path, out: Path) -> None:
