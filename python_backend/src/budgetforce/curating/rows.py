@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -53,11 +54,19 @@ def read_rows(path: Path) -> list[Row]:
 
 def _row(line: str, where: str) -> Row:
     try:
-        row = json.loads(line)
+        return parse_row(line)
     except ValueError as error:
-        raise BuildFailed(f"{where}: not JSON: {error}") from None
+        raise BuildFailed(f"{where}: {error}") from None
+
+
+def parse_row(line: str) -> Row:
+    """Return the JSON object of a line. Raises ValueError saying why there is none."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"not JSON: {error}") from None
     if not isinstance(row, dict):
-        raise BuildFailed(f"{where}: got {line[:40]!r}, allowed: a JSON object")
+        raise ValueError(f"got {line[:40]!r}, allowed: a JSON object")
     return row
 
 
@@ -65,3 +74,8 @@ def write_rows(path: Path, rows: Iterable[Row]) -> None:
     """Write rows as JSON Lines, in their order."""
     with path.open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def question_id(question: str) -> str:
+    """Return the id of a question: the first 16 hex digits of the SHA-256 of its text, as the s1 authors name their files."""
+    return hashlib.sha256(question.encode()).hexdigest()[:16]
