@@ -20,7 +20,7 @@ from budgetforce.curating.rows import Drop, Outcome, Row, question_id
 from budgetforce.curating.settings import check
 from budgetforce.curating.sources import FileSource, GeneratorSource, HubSource
 from budgetforce.curating.sources.raw import BadRow, Raw
-from budgetforce.curating.tokens import Tokens, load
+from budgetforce.curating.tokens import Tokens
 
 _MAX_PROBLEMS = 10  # in a message
 
@@ -32,26 +32,27 @@ class CollectSettings:
     Attributes:
         sources: where questions come from, in the order of precedence.
         on_bad_row: ``refuse`` ends the stage at a row that is not usable; ``drop`` leaves the row out, with the reason.
-        limit: the most questions of each source, for a trial; None = all. Set by ``--limit``.
-        tokenizer: folder of the recipe's tokenizer, whose control tokens no question may spell.
     """
 
     sources: tuple[FileSource | HubSource | GeneratorSource, ...]
     on_bad_row: Literal["refuse", "drop"] = "refuse"
-    limit: int | None = None
-    tokenizer: str = ""
 
     def __post_init__(self) -> None:
         check("sources", list(self.sources), bool(self.sources), "at least one table [[collect.sources]]")
-        check("limit", self.limit, self.limit is None or self.limit >= 1, "an integer >= 1")
 
 
-def run(rows: Sequence[Row], settings: CollectSettings, rng: random.Random) -> Outcome:
-    """Return the questions of all sources. ``rows`` is empty. Raises BuildFailed naming the file and line of a bad row."""
-    assert not rows
-    gathering = _Gathering(tokens=load(settings.tokenizer))
+def run(settings: CollectSettings, rng: random.Random, tokens: Tokens, limit: int | None = None) -> Outcome:
+    """Return the questions of all sources.
+
+    Raises BuildFailed naming the file and line of a bad row, or a source that cannot be read.
+
+    Args:
+        tokens: the recipe's tokenizer, whose control tokens no question may spell.
+        limit: the most rows of each source, for a trial.
+    """
+    gathering = _Gathering(tokens=tokens)
     for source in settings.sources:
-        found: Iterable[Raw | BadRow] = islice(sources.read(source, rng), settings.limit)
+        found: Iterable[Raw | BadRow] = islice(sources.read(source, rng), limit)
         gathering.add_source(source.label, list(found))
     if settings.on_bad_row == "refuse":
         _refuse(gathering.problems)
@@ -86,7 +87,9 @@ class _Gathering:
         kept = self._add(label, [raw for raw in good if raw.where not in refused])
         self.problems.extend(bad)
         self.dropped.extend(Drop(id="", source=label, reason=raw.reason, detail=str(raw)) for raw in bad)
-        self.found["sources"][label] = {"rows": len(raws), "kept": kept}
+        counts = self.found["sources"].setdefault(label, {"rows": 0, "kept": 0})
+        counts["rows"] += len(raws)
+        counts["kept"] += kept
 
     def _checked(self, raw: Raw | BadRow) -> Raw | BadRow:
         if isinstance(raw, BadRow):

@@ -67,13 +67,27 @@ def parse_row(line: str) -> Row:
         raise ValueError(f"not JSON: {error}") from None
     if not isinstance(row, dict):
         raise ValueError(f"got {line[:40]!r}, allowed: a JSON object")
+    if "\\ud" in line.lower():
+        _check_surrogates(row)
     return row
 
 
-def write_rows(path: Path, rows: Iterable[Row]) -> None:
-    """Write rows as JSON Lines, in their order."""
-    with path.open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+def _check_surrogates(row: Row) -> None:
+    try:
+        json.dumps(row, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise ValueError("half a character (a \\ud… without its other half), which UTF-8 cannot hold") from None
+
+
+def write_rows(path: Path, rows: Iterable[Row]) -> str:
+    """Write rows as JSON Lines, in their order. Return the SHA-256 of the file."""
+    digest = hashlib.sha256()
+    with path.open("wb") as file:
+        for row in rows:
+            line = f"{json.dumps(row, ensure_ascii=False)}\n".encode()
+            digest.update(line)
+            file.write(line)
+    return digest.hexdigest()
 
 
 def question_id(question: str) -> str:

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Literal
 
+from s1_client.evaluation.tasks.puzzles import FAMILIES, puzzles
+
 from budgetforce.curating.settings import check
 from budgetforce.curating.sources.raw import Raw
 
-FAMILIES = ("letters", "chain", "sums")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,8 +42,6 @@ class GeneratorSource:
 
 def read_generator(source: GeneratorSource, rng: random.Random) -> Iterator[Raw]:
     """Yield the puzzles of a family as rows whose ``metadata.facts`` a teacher can use."""
-    from s1_client.evaluation.tasks.puzzles import puzzles
-
     drawn = rng.getrandbits(32)  # drawn also if it is not used: a seed of one source changes no other source's draw
     seed = drawn if source.seed is None else source.seed
     found = puzzles(source.name, seed, held_out=False)
@@ -56,5 +55,5 @@ def read_generator(source: GeneratorSource, rng: random.Random) -> Iterator[Raw]
             source_revision=f"seed {seed}",
             source_id=puzzle.core,
             licence=source.licence,
-            metadata={"domain": source.name, "facts": dict(puzzle.facts)},
+            metadata={"domain": source.name, "family": source.name, "core": puzzle.core, "facts": dict(puzzle.facts)},
         )
