@@ -24,6 +24,7 @@ PLANNING = {
     "budgetforce.presets",
     "budgetforce.engine.base",
     "budgetforce.engine.call_limits",
+    "budgetforce.provenance",
     "budgetforce.errors",
 }
 
@@ -35,9 +36,11 @@ RULES = {
     f"{SERVER}/errors.py": set(),
     f"{SERVER}/engine/cpu": {"budgetforce.engine", "budgetforce.errors", "budgetforce.config", "numpy"} | CPU_LIBRARIES,
     f"{SERVER}/config.py": {"budgetforce.errors"},
+    f"{SERVER}/provenance.py": {"budgetforce.errors"},
     f"{SERVER}/engine": {
         "budgetforce.engine",
         "budgetforce.errors",
+        "budgetforce.provenance",
         "budgetforce.config",
         "budgetforce.text.tokenizer_files",
         "numpy",
@@ -55,6 +58,7 @@ RULES = {
         "budgetforce.presets",
         "budgetforce.config",
         "budgetforce.errors",
+        "budgetforce.provenance",
         "numpy",
         PB_UTILS,
     },
@@ -72,6 +76,7 @@ RULES = {
     f"{SERVER}/building": {
         "budgetforce.building",
         "budgetforce.errors",
+        "budgetforce.provenance",
         "budgetforce.presets",
         "budgetforce.text",
         "budgetforce.processes",
@@ -94,6 +99,7 @@ RULES = {
         "budgetforce.text",
         "budgetforce.config",
         "budgetforce.errors",
+        "budgetforce.provenance",
         "budgetforce.processes",
     },
     "model_repository": {"budgetforce.serving"},
