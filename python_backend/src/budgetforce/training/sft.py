@@ -18,13 +18,14 @@ from typing import Any
 
 from budgetforce.building.stage import BuildFailed, Stage
 from budgetforce.curating import tokens
+from budgetforce.provenance import TRAINING, weights_sha256
 from budgetforce.training import models, states
 from budgetforce.training.code_version import code_commit
 from budgetforce.training.recipe import TrainingRecipe
 from budgetforce.training.schedule import accumulation, num_steps, run_order
 from budgetforce.training.training_set import CARD, TrainingSet
 
-LOG, TRAINING, FIGURE = "log.jsonl", "training.json", "training.png"
+LOG, FIGURE = "log.jsonl", "training.png"
 PACKAGES = ("torch", "transformers", "trl", "accelerate")
 
 
@@ -159,7 +160,8 @@ def _write_checkpoint(job: Job, trainer: Any, weights: dict[str, Any], records: 
         shutil.copyfile(job.data.folder / CARD, result.folder / CARD)
         shutil.copyfile(job.work / LOG, result.folder / LOG)
         draw(records, result.folder / FIGURE)
-        training = _training(job, trainer, records) | {"weights_sha256": models.weights_sha256(result.folder)}
+        digest = weights_sha256(sorted(result.folder.glob("*.safetensors")))
+        training = _training(job, trainer, records) | {"weights_sha256": digest}
         (result.folder / TRAINING).write_text(json.dumps(training, indent=1) + "\n", encoding="utf-8")
     shutil.rmtree(job.states, ignore_errors=True)
 
