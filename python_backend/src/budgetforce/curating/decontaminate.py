@@ -162,16 +162,25 @@ class _Search:
         sources = Counter(row["source"] for row in rows)
         short = sum(len(split_words(row["question"])) < self._settings.ngram for row in rows)
         return {
-            "rule": {"ngram": self._settings.ngram, "min_hits": self._settings.min_hits} | dict(zip(("fields", "normalisations"), map(list, self._settings.rule), strict=True)),
+            "rule": {"ngram": self._settings.ngram, "min_hits": self._settings.min_hits}
+            | dict(zip(("fields", "normalisations"), map(list, self._settings.rule), strict=True)),
             "test_sets": [{"name": test.name, "origin": test.origin, "num_questions": len(test.questions)} for test in self._tests],
             "num_short_questions": short,
             "table": [self._line(source, sources[source], test.name) for source in sorted(sources) for test in self._tests],
-            "frequent_ngrams": [{"ngram": ngram, "num_rows": num} for ngram, num in sorted(self._ngrams.items(), key=_most_first)[:_MOST_FREQUENT]],
+            "frequent_ngrams": [
+                {"ngram": ngram, "num_rows": num} for ngram, num in sorted(self._ngrams.items(), key=_most_first)[:_MOST_FREQUENT]
+            ],
         }
 
     def _line(self, source: str, num_rows: int, test_set: str) -> dict[str, Any]:
         key = (source, test_set)
-        return {"source": source, "test_set": test_set, "num_rows": num_rows, "num_hits": self._num_hits[key], "example": self._examples.get(key)}
+        return {
+            "source": source,
+            "test_set": test_set,
+            "num_rows": num_rows,
+            "num_hits": self._num_hits[key],
+            "example": self._examples.get(key),
+        }
 
 
 def _most_first(entry: tuple[str, int]) -> tuple[int, str]:

@@ -86,9 +86,7 @@ def _controls(row: Row, tokens: Tokens) -> str:
 
 def _refuse_or_drop_control(row: Row, spelt: str, settings: RenderSettings) -> Drop:
     if settings.on_control_token == "refuse":
-        raise BuildFailed(
-            f"stage render: {_name(row)}: control token {spelt}: correct the text, or set render.on_control_token = 'drop'"
-        )
+        raise BuildFailed(f"stage render: {_name(row)}: control token {spelt}: correct the text, or set render.on_control_token = 'drop'")
     return Drop(id=row["id"], source=row["source"], reason="control_token", detail=spelt)
 
 
