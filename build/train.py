@@ -5,7 +5,7 @@
     python3 build/train.py plan --recipe s1-32b --gpus 16xH100      memory, steps and hours, before anything is installed
     python3 build/train.py sft --recipe tiny --data SET --work DIR  train; again after a kill: it continues; --eval: then eval
     python3 build/train.py eval --work DIR [options of `s1 eval`]   serve DIR/checkpoint, measure it by budget, draw the curve
-    python3 build/train.py setup                                    only make the environment
+    python3 build/train.py setup [--cuda]                           only make the environment; --cuda: on a machine without a GPU
     python3 build/train.py lock                                     resolve its packages anew, into build/train.lock
 
 `sft` runs in an environment of its own, .s1/train, which is made on first use from the versions in build/train.lock. PyTorch
@@ -24,7 +24,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -47,7 +47,7 @@ def main(arguments: list[str]) -> int:
     if command in ("lock", "setup"):
         local.use_supported_python()
         os.chdir(local.ROOT)
-        return lock() if command == "lock" else setup()
+        return lock() if command == "lock" else setup(arguments[1:])
     if command == "eval":
         return evaluate(arguments)
     if command == "sft" and importlib.util.find_spec("trl") is None:  # else this is an environment for training, as under torchrun
@@ -85,20 +85,23 @@ def prepare(make: Callable[[], object]) -> None:
     os.chdir(folder)
 
 
-def setup() -> int:
-    """Make the environment if it is not the lock's."""
-    if STAMP.is_file() and STAMP.read_text() == fingerprint():
+def setup(options: Sequence[str] = ()) -> int:
+    """Make the environment if it is not the lock's. Where there is no GPU, one for CUDA is as good as one for the CPU."""
+    if unknown := set(options) - {"--cuda"}:
+        local.stop(f"setup: got {', '.join(sorted(unknown))}, allowed: --cuda", code=2)
+    build = "cuda" if options or shutil.which("nvidia-smi") else "cpu"
+    if STAMP.is_file() and STAMP.read_text() in (f"{build} {fingerprint()}", f"cuda {fingerprint()}"):
         return 0
     print("Setting up .s1/train (once):", file=sys.stderr)
     shutil.rmtree(ENV, ignore_errors=True)
     local.step("Python environment", [sys.executable, "-m", "venv", str(ENV)])
-    if not any(local.step(title, command, is_required=False) for title, command in installs()):
+    if not any(local.step(title, command, is_required=False) for title, command in installs(build)):
         local.stop(f"PyTorch and TRL cannot be installed into {ENV}")
-    STAMP.write_text(fingerprint())
+    STAMP.write_text(f"{build} {fingerprint()}")
     return 0
 
 
-def installs() -> list[tuple[str, list[str]]]:
+def installs(build: str) -> list[tuple[str, list[str]]]:
     """Return the commands that install the packages, the preferred first."""
     packages = ["install", "--constraint", LOCK, *PACKAGES]
     with_pip = ("PyTorch and TRL (pip)", [str(PYTHON), "-m", "pip", "--disable-pip-version-check", *packages])
@@ -106,7 +109,7 @@ def installs() -> list[tuple[str, list[str]]]:
     if uv is None:
         return [with_pip]
     with_uv = [uv, "pip", *packages, "--python", str(PYTHON)]
-    for_cpu = [] if has_gpu() else [("PyTorch for CPU and TRL", [*with_uv, *cpu_options()])]
+    for_cpu = [] if build == "cuda" else [("PyTorch for CPU and TRL", [*with_uv, *cpu_options()])]
     return [*for_cpu, ("PyTorch and TRL", with_uv), with_pip]
 
 
@@ -117,12 +120,8 @@ def cpu_options() -> list[str]:
     return [part for folder in folders for part in ("--find-links", folder)] or ["--torch-backend=cpu"]
 
 
-def has_gpu() -> bool:
-    return shutil.which("nvidia-smi") is not None
-
-
 def fingerprint() -> str:
-    digest = hashlib.sha256(f"{local.ROOT} {sys.version} {has_gpu()}".encode())
+    digest = hashlib.sha256(f"{local.ROOT} {sys.version}".encode())
     for file in (local.ROOT / LOCK, local.ROOT / "python_backend/pyproject.toml"):
         digest.update(file.read_bytes())
     return digest.hexdigest()

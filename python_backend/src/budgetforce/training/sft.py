@@ -114,6 +114,15 @@ def train(job: Job, *, restart: bool = False) -> None:
         _write_checkpoint(job, trainer, weights, monitor.records)
 
 
+def check_device() -> None:
+    """Raise BuildFailed on a machine with GPUs that this PyTorch does not see: it would train on the CPU for weeks."""
+    if shutil.which("nvidia-smi") and not _has_gpu() and os.environ.get("CUDA_VISIBLE_DEVICES") != "":
+        raise BuildFailed(
+            f"PyTorch {version('torch')} sees no GPU, although this machine has NVIDIA's driver: run build/train.py setup --cuda, "
+            "or set CUDA_VISIBLE_DEVICES= to train on the CPU"
+        )
+
+
 def _has_gpu() -> bool:
     import torch
 

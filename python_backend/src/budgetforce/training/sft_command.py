@@ -41,6 +41,7 @@ def _run(options: argparse.Namespace) -> int:
         tokenizer = models.tokenizer_folder(recipe.model, Path(scratch))
         job = sft.Job(recipe=recipe, data=data, tokenizer=tokenizer, work=options.work, num_processes=num_processes, rank=rank)
         sft.check_tokenizer(job)
+        sft.check_device()
         if job.stage.stamp() and not options.restart:
             print(f"{job.stage.folder} is trained already", file=sys.stderr)
             return 0
