@@ -13,7 +13,7 @@ from typing import Any
 
 from budgetforce.building.stage import BuildFailed
 from budgetforce.curating import figures, published
-from budgetforce.curating.card_text import card_text
+from budgetforce.curating.card_text import card_text, funnel
 from budgetforce.curating.history import History
 from budgetforce.curating.rows import Row
 from budgetforce.curating.settings import check
@@ -69,7 +69,7 @@ def _copy_tokenizer(source: Path, folder: Path) -> None:
 
 def _write_figures(folder: Path, rows: Sequence[Row], history: History) -> None:
     rendered = history.stages[-1].found
-    figures.write_funnel(folder / "funnel.png", [(stage.name, stage.rows_out) for stage in history.stages])
+    figures.write_funnel(folder / "funnel.png", [(name, rows_out) for name, _, rows_out, _ in funnel(history.stages)])
     figures.write_domains(folder / "domains.png", Counter(row.get("domain") or "unknown" for row in rows))
     lengths = [len(row["input_ids"]) for row in rows]
     figures.write_lengths(folder / "lengths.png", lengths, rendered["max_tokens"], rendered["num_too_long"])

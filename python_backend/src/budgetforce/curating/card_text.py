@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from statistics import fmean, median
 from typing import Any
@@ -34,12 +35,12 @@ def card_text(rows: Sequence[Row], title: str, summary: str, licence: str, histo
         summary,
         _numbers(rows, description),
         f"## Loading\n\n{_LOADING}",
-        f"## Sources\n\n{_sources(rows)}",
+        f"## Sources\n\n{_sources(rows, history.stages)}",
         f"## Domains\n\n![Domains](domains.png)\n\n{_domains(rows)}",
         f"## Lengths\n\n![Lengths](lengths.png)\n\n{_lengths(rows)}",
         f"## Selection\n\n![Funnel](funnel.png)\n\n{_funnel(history.stages)}",
         f"## Contamination\n\n{_contamination(history)}",
-        f"## How it was made\n\n{_making(history)}",
+        f"## How it was made\n\n{_making(rows, history)}",
     )
     return "\n\n".join(section for section in sections if section) + "\n"
 
@@ -74,25 +75,31 @@ def _mean_thinking(rows: Iterable[Row]) -> str:
     return f"{fmean(found):,.0f}" if found else "–"
 
 
-def _groups(rows: Sequence[Row], *fields: str) -> Iterator[tuple[tuple[str, ...], list[Row]]]:
-    """Yield the rows by the values of fields, the largest group first."""
-    groups: dict[tuple[str, ...], list[Row]] = {}
+def _by(rows: Sequence[Row], field: str) -> list[tuple[str, list[Row]]]:
+    """Return the rows by the value of a field, the largest group first."""
+    groups: dict[str, list[Row]] = {}
     for row in rows:
-        groups.setdefault(tuple(str(row.get(field) or "unknown") for field in fields), []).append(row)
-    yield from sorted(groups.items(), key=lambda entry: (-len(entry[1]), entry[0]))
+        groups.setdefault(str(row.get(field) or "unknown"), []).append(row)
+    return sorted(groups.items(), key=lambda entry: (-len(entry[1]), entry[0]))
 
 
-def _sources(rows: Sequence[Row]) -> str:
-    lines = [
-        (*key, f"{len(group):,}", _right(group), _mean_thinking(group))
-        for key, group in _groups(rows, "source", "source_revision", "licence")
-    ]
-    lines.append(("all", "", "", f"{len(rows):,}", _right(rows), _mean_thinking(rows)))
-    return table(("source", "revision", "licence", "rows", "right", "thinking tokens (mean)"), lines, num_texts=3)
+def _sources(rows: Sequence[Row], stages: Sequence[StageReport]) -> str:
+    collected = Counter(row["source"] for row in rows)
+    for stage in stages:
+        collected.update({source: sum(reasons.values()) for source, reasons in stage.dropped_by_source.items()})
+    selected = dict(_by(rows, "source"))
+    lines = [_source(name, selected.get(name, []), num) for name, num in sorted(collected.items(), key=lambda entry: (-entry[1], entry[0]))]
+    lines.append(("all", "", "", f"{collected.total():,}", f"{len(rows):,}", _right(rows), _mean_thinking(rows)))
+    return table(("source", "revision", "licence", "collected", "rows", "right", "thinking tokens (mean)"), lines, num_texts=3)
+
+
+def _source(name: str, rows: Sequence[Row], num_collected: int) -> tuple[str, ...]:
+    revisions, licences = (", ".join(name for name, _ in _by(rows, field)) for field in ("source_revision", "licence"))
+    return name, revisions, licences, f"{num_collected:,}", f"{len(rows):,}", _right(rows), _mean_thinking(rows)
 
 
 def _domains(rows: Sequence[Row]) -> str:
-    lines = [(key[0], f"{len(group):,}", _right(group), _mean_thinking(group)) for key, group in _groups(rows, "domain")]
+    lines = [(name, f"{len(group):,}", _right(group), _mean_thinking(group)) for name, group in _by(rows, "domain")]
     lines.append(("all", f"{len(rows):,}", _right(rows), _mean_thinking(rows)))
     return table(("domain", "rows", "right", "thinking tokens (mean)"), lines, num_texts=1)
 
@@ -111,11 +118,20 @@ def _summary(numbers: Sequence[int]) -> tuple[float, ...]:
     return numbers[0], median(numbers), fmean(numbers), highest_of_95, numbers[-1], sum(numbers)
 
 
-def _funnel(stages: Sequence[StageReport]) -> str:
-    lines = []
+def funnel(stages: Sequence[StageReport]) -> Iterator[tuple[str, int, int, str]]:
+    """Yield (step, rows in, rows out, reasons) of each stage; stage select has a step for each filter."""
     for stage in stages:
-        reasons = ", ".join(f"{reason} {num:,}" for reason, num in stage.dropped.items())
-        lines.append((stage.name, f"{stage.rows_in:,}", f"{stage.rows_out:,}", f"{sum(stage.dropped.values()):,}", reasons))
+        steps = stage.found.get("funnel", []) if stage.name == "select" else []
+        for step in steps:
+            yield f"select: {step['step']}", step["rows_in"], step["rows_out"], ""
+        if not steps:
+            yield stage.name, stage.rows_in, stage.rows_out, ", ".join(f"{reason} {num:,}" for reason, num in stage.dropped.items())
+
+
+def _funnel(stages: Sequence[StageReport]) -> str:
+    lines = [
+        (step, f"{rows_in:,}", f"{rows_out:,}", f"{rows_in - rows_out:,}", reasons) for step, rows_in, rows_out, reasons in funnel(stages)
+    ]
     return table(("stage", "rows in", "rows out", "left out", "by reason"), lines, num_texts=1)
 
 
@@ -141,13 +157,25 @@ def _example(example: dict[str, str] | None) -> str:
     return f"`{example['ngram']}` in the {example['field']}, {example['test_set']} {example['test_id']}" if example else ""
 
 
-def _making(history: History) -> str:
-    code = f"code at commit `{history.code}`" if history.code else "code at no known commit"
-    teachers = (
-        f"Made {history.created} from recipe `{history.recipe_name}` (SHA-256 `{history.recipe_sha256[:12]}`), {code}, with the tokenizer"
-    )
+def _making(rows: Sequence[Row], history: History) -> str:
+    code = f"commit `{history.code}`" if history.code else "an unknown commit"
     recipe = json.dumps(history.recipe, indent=1, ensure_ascii=False)
-    return f"{teachers} of SHA-256 `{history.tokenizer_sha256[:12]}`.\n\nThe recipe:\n\n```json\n{recipe}\n```"
+    return (
+        f"{_teachers(rows)} The rows were made {history.created} by `build/data.py` of {code} from recipe `{history.recipe_name}` (SHA-256"
+        f" `{history.recipe_sha256[:12]}`), with the tokenizer of SHA-256 `{history.tokenizer_sha256[:12]}`. The same recipe, code and"
+        f" sources give the same rows.\n\nThe recipe:\n\n```json\n{recipe}\n```"
+    )
+
+
+def _teachers(rows: Sequence[Row]) -> str:
+    """Return a sentence that names who has written the thoughts."""
+    names = Counter(" ".join(dict.fromkeys(str(part) for part in _teacher(row) if part)) or "an unknown teacher" for row in rows)
+    return f"The thoughts and answers are by {', '.join(f'{name} ({num:,} rows)' for name, num in names.most_common())}."
+
+
+def _teacher(row: Row) -> tuple[Any, ...]:
+    teacher = row.get("teacher") or {}
+    return teacher.get("name"), teacher.get("model")
 
 
 def table(heads: Sequence[str], lines: Iterable[Sequence[str]], *, num_texts: int) -> str:

@@ -45,9 +45,20 @@ def _lengths(axes: Axes, lengths: Sequence[int], limit: int, num_too_long: int) 
     axes.hist(lengths, bins=_NUM_BINS, color=_BLUE, edgecolor="white", linewidth=0.4)
     longest = max(lengths)
     above = f"{num_too_long:,} rows were longer" if num_too_long else "no row is longer"
-    if limit <= 2 * longest:
+    if limit <= 2 * longest:  # a limit far away would squeeze the histogram
         axes.axvline(limit, color=_ORANGE, linewidth=1.5)
+        axes.annotate(
+            "limit",
+            (limit, 1),
+            (-4, -4),
+            xycoords=("data", "axes fraction"),
+            textcoords="offset points",
+            color=_ORANGE,
+            ha="right",
+            va="top",
+        )
         axes.set_xlim(right=max(limit, longest) * 1.02)
+    axes.grid(axis="y", color=_LIGHT, linewidth=0.6)
     _set_title(axes, "Lengths of the rows", f"limit of the recipe: {limit:,} tokens; {above}")
     axes.set_xlabel("tokens in a row, with question and chat markers")
     axes.set_ylabel("rows")
@@ -61,6 +72,7 @@ def _write_bars(path: Path, names: Sequence[str], numbers: Sequence[int], title:
 
 def _bars(axes: Axes, names: Sequence[str], numbers: Sequence[int], title: str, label: str) -> None:
     places = range(len(names))
+    axes.grid(axis="x", color=_LIGHT, linewidth=0.6)
     axes.barh(places, numbers, color=_BLUE, height=0.72)
     axes.set_yticks(places, [name if len(name) <= _LONGEST_LABEL else f"{name[: _LONGEST_LABEL - 1]}…" for name in names])
     axes.invert_yaxis()
@@ -90,6 +102,5 @@ def _draw(path: Path, height_inches: float, fill: Callable[[Axes], None]) -> Non
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
         axes.set_axisbelow(True)
-        axes.grid(axis="x", color=_LIGHT, linewidth=0.6)
         fill(axes)
         figure.savefig(path, dpi=_DPI, metadata={"Software": None})
