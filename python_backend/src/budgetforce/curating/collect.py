@@ -42,13 +42,10 @@ class CollectSettings:
 
 
 def run(settings: CollectSettings, rng: random.Random, tokens: Tokens, limit: int | None = None) -> Outcome:
-    """Return the questions of all sources.
+    """Return the questions of all sources; of each at most ``limit`` rows, for a trial.
 
-    Raises BuildFailed naming the file and line of a bad row, or a source that cannot be read.
-
-    Args:
-        tokens: the recipe's tokenizer, whose control tokens no question may spell.
-        limit: the most rows of each source, for a trial.
+    No question may spell a control token of ``tokens``. Raises BuildFailed naming the file and line of a bad row, or a source
+    that cannot be read.
     """
     gathering = _Gathering(tokens=tokens)
     for source in settings.sources:

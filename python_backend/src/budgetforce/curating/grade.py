@@ -11,13 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from s1_client.evaluation.grading.graders import NEEDS, grade
-from s1_client.evaluation.grading.judge import JudgeFailed, Ungraded
-
 from budgetforce.building.stage import BuildFailed
 from budgetforce.curating.progress import progress
 from budgetforce.curating.rows import Drop, Outcome, Row
 from budgetforce.curating.verdicts import verdict_of
+from s1_client.evaluation.grading.graders import NEEDS, grade
+from s1_client.evaluation.grading.judge import JudgeFailed, Ungraded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +38,11 @@ def run(rows: Sequence[Row], settings: GradeSettings) -> Outcome:
     """Return the rows with ``is_correct``: null without an expected answer. Raises BuildFailed if nothing can be graded."""
     _check_needs({row["grading"] for row in rows if row["expected"] is not None} if not settings.column else set())
     verdicts = [_given(row, settings.column) if settings.column else _graded(row) for row in progress("grade", rows)]
-    dropped_for = {True: "", False: "wrong" if settings.on_wrong == "drop" else "", None: "ungraded" if settings.on_ungraded == "drop" else ""}
+    dropped_for = {
+        True: "",
+        False: "wrong" if settings.on_wrong == "drop" else "",
+        None: "ungraded" if settings.on_ungraded == "drop" else "",
+    }
     pairs = list(zip(rows, verdicts, strict=True))
     return Outcome(
         rows=[row | {"is_correct": verdict} for row, verdict in pairs if not dropped_for[verdict]],

@@ -7,7 +7,7 @@ A stage's settings live in the stage's own module; this module only puts them to
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -44,11 +44,11 @@ class Recipe:
     select: SelectSettings
     seed: int = 0
     tokenizer_revision: str = ""
-    grade: GradeSettings = GradeSettings()
-    features: FeaturesSettings = FeaturesSettings()
-    decontaminate: DecontaminateSettings = DecontaminateSettings()
-    render: RenderSettings = RenderSettings()
-    card: CardSettings = CardSettings()
+    grade: GradeSettings = field(default_factory=GradeSettings)
+    features: FeaturesSettings = field(default_factory=FeaturesSettings)
+    decontaminate: DecontaminateSettings = field(default_factory=DecontaminateSettings)
+    render: RenderSettings = field(default_factory=RenderSettings)
+    card: CardSettings = field(default_factory=CardSettings)
 
     def __post_init__(self) -> None:
         check("name", self.name, bool(self.name.strip()), "text")
@@ -95,4 +95,3 @@ def load_recipe(name: str) -> LoadedRecipe:
     folder = path.resolve().parent
     recipe = Reader(folder=folder, file=str(path)).settings(Recipe, data, "")
     return LoadedRecipe(recipe=recipe, data=data, folder=folder)
-

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Read settings from a TOML table into a frozen dataclass, strictly by its annotations.
 
-    bool, int, float, str, Literal      themselves; a whole number is accepted for a float
-    X | None                            X; TOML has no null, so a field that is left out keeps its default
-    Path                                a string; a relative path is relative to the recipe's folder
-    tuple[X, ...], dict[str, X]         an array, a table
-    a dataclass                         a table
-    a union of dataclasses              a table; the value of its first field, a Literal, chooses the dataclass
+bool, int, float, str, Literal      themselves; a whole number is accepted for a float
+X | None                            X; TOML has no null, so a field that is left out keeps its default
+Path                                a string; a relative path is relative to the recipe's folder
+tuple[X, ...], dict[str, X]         an array, a table
+a dataclass                         a table
+a union of dataclasses              a table; the value of its first field, a Literal, chooses the dataclass
 """
 
 from __future__ import annotations

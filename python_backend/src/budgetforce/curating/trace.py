@@ -15,15 +15,21 @@ from budgetforce.curating.progress import ProgressLine
 from budgetforce.curating.rows import Drop, Outcome, Row
 from budgetforce.curating.teachers.base import Teacher, Trace, each_whole
 from budgetforce.curating.teachers.columns import ColumnsSettings, ColumnsTeacher
+from budgetforce.curating.teachers.openai import OpenAISettings, OpenAITeacher
 from budgetforce.curating.teachers.rules import RulesSettings, RulesTeacher
+from budgetforce.curating.teachers.s1 import S1Settings, S1Teacher
 
-TraceSettings = RulesSettings | ColumnsSettings
+TraceSettings = RulesSettings | ColumnsSettings | OpenAISettings | S1Settings
 
 
 def teacher_of(settings: TraceSettings, rng: random.Random) -> Teacher:
     """Return the teacher that a recipe names."""
     if isinstance(settings, RulesSettings):
         return RulesTeacher(seed=rng.getrandbits(64))
+    if isinstance(settings, OpenAISettings):
+        return OpenAITeacher(settings=settings)
+    if isinstance(settings, S1Settings):
+        return S1Teacher(settings=settings)
     return ColumnsTeacher(settings=settings)
 
 

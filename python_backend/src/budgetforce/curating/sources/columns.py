@@ -14,11 +14,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from s1_client.evaluation.grading.graders import GRADERS, check_reference, grading_of
-from s1_client.evaluation.grading.statements import result_of, stated
-
 from budgetforce.curating.settings import check
 from budgetforce.curating.sources.raw import BadRow, Raw
+from s1_client.evaluation.grading.graders import GRADERS, check_reference, grading_of
+from s1_client.evaluation.grading.statements import result_of, stated
 
 FIELDS = ("question", "solution", "expected", "grading", "id", "source", "licence", "metadata")
 LAYOUTS = {"rows": {}, "s1": {"source": "source_type"}}

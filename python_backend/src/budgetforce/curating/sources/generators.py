@@ -9,11 +9,9 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Literal
 
-from s1_client.evaluation.tasks.puzzles import FAMILIES, puzzles
-
 from budgetforce.curating.settings import check
 from budgetforce.curating.sources.raw import Raw
-
+from s1_client.evaluation.tasks.puzzles import FAMILIES, puzzles
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Literal
 
@@ -29,14 +30,14 @@ class HubSource:
     Attributes:
         repo: its id, such as ``simplescaling/s1K``.
         revision: the full commit.
-        files: patterns of its data files, such as ``data/train-*.parquet``.
+        files: patterns of its data files, such as ``data/train-*.parquet``; a star also stands for slashes.
         name: name of the source; "" = the data set's id.
     """
 
     kind: Literal["hub"]
     repo: str
     revision: str
-    files: tuple[str, ...] = ("**/*.parquet",)
+    files: tuple[str, ...] = ("*.parquet",)
     name: str = ""
     licence: str | None = None
     layout: Literal["rows", "s1"] = "rows"
@@ -67,7 +68,7 @@ def read_hub_source(source: HubSource) -> Iterator[Raw | BadRow]:
         grading=source.grading,
     )
     folder = _download(source)
-    paths = sorted(path for path in folder.rglob("*") if path.name.endswith(SUFFIXES) and _is_chosen(path.relative_to(folder), source.files))
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and _is_chosen(path.relative_to(folder), source.files))
     if not paths:
         raise BuildFailed(f"{source.repo}: no file of revision {source.revision} matches {', '.join(source.files)}")
     for path in paths:
@@ -76,9 +77,7 @@ def read_hub_source(source: HubSource) -> Iterator[Raw | BadRow]:
 
 
 def _is_chosen(path: Path, patterns: tuple[str, ...]) -> bool:
-    from huggingface_hub.utils import filter_repo_objects
-
-    return bool(list(filter_repo_objects([str(path)], allow_patterns=list(patterns))))
+    return path.name.endswith(SUFFIXES) and any(fnmatch(str(path), pattern) for pattern in patterns)
 
 
 def _download(source: HubSource) -> Path:

@@ -47,15 +47,15 @@ def _line(line: bytes, where: str) -> dict[str, Any] | BadRow:
 
 
 def _parquet_rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
-    import pyarrow
+    import pyarrow as pa
     from pyarrow import parquet
 
     number = 0
     try:
-        with parquet.ParquetFile(path) as file:
+        with parquet.ParquetFile(path) as file:  # type: ignore[no-untyped-call]
             for batch in file.iter_batches(batch_size=_BATCH):
                 for row in batch.to_pylist():
                     number += 1
                     yield number, row
-    except (OSError, pyarrow.ArrowException) as error:
+    except (OSError, pa.ArrowException) as error:
         raise BuildFailed(f"{path}: not a parquet file that can be read: {str(error).splitlines()[0]}") from None

@@ -33,15 +33,17 @@ class Trace:
 
 
 class Teacher(Protocol):
-    """A source of traces.
+    """A source of traces."""
 
-    Attributes:
-        name: the kind of teacher, as in the recipe.
-        is_costly: whether its replies are kept for later runs.
-    """
+    @property
+    def name(self) -> str:
+        """The kind of teacher, as in the recipe."""
+        ...
 
-    name: str
-    is_costly: bool
+    @property
+    def is_costly(self) -> bool:
+        """Whether its replies are kept for later runs."""
+        ...
 
     def identity(self) -> dict[str, Any]:
         """Return the settings that a kept reply depends on, as JSON values."""

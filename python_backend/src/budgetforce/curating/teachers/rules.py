@@ -16,7 +16,7 @@ from budgetforce.curating.teachers.base import Trace
 class RulesSettings:
     """Settings of the teacher by rule: it has none."""
 
-    teacher: Literal["rules"] = "rules"
+    teacher: Literal["rules"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
