@@ -73,9 +73,10 @@ def chosen_domains(rows: Sequence[Row], model: DomainModel, answers: Answers) ->
 def _choice(row: Row, model: DomainModel, api: ChatApi) -> Trace:
     date, reply = time.strftime("%Y-%m-%d", time.gmtime()), ""
     messages = [{"role": "user", "content": domain_prompt(row["question"])}]
+    body = {"model": model.model, "messages": messages, "max_tokens": model.max_tokens}
     for _ in range(model.num_tries):
         try:
-            reply = _content(api.complete({"model": model.model, "messages": messages, "max_tokens": model.max_tokens}))
+            reply = _content(api.complete(body, f"question {row['id']}"))
         except Rejected as error:
             return Trace(id=row["id"], model=model.model, date=date, reason=error.reason, detail=error.detail)
         if code := code_in(reply):
