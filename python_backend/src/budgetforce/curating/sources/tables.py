@@ -41,7 +41,7 @@ def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
 
 def _line(line: bytes, where: str) -> dict[str, Any] | BadRow:
     try:
-        return parse_row(line.decode())
+        return parse_row(line.decode().rstrip("\r\n"))
     except ValueError as error:
         return BadRow(where=where, field="", reason="not-json", problem=str(error))
 
@@ -52,10 +52,15 @@ def _parquet_rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
 
     number = 0
     try:
-        with parquet.ParquetFile(path) as file:
+        with parquet.ParquetFile(path) as file:  # type: ignore[no-untyped-call]
             for batch in file.iter_batches(batch_size=_BATCH):
                 for row in batch.to_pylist():
                     number += 1
                     yield number, row
     except (OSError, pa.ArrowException) as error:
         raise BuildFailed(f"{path}: not a parquet file that can be read: {str(error).splitlines()[0]}") from None
+
+
+def count_rows(path: Path) -> int:
+    """Return the number of rows of a file. Raises BuildFailed if it cannot be read."""
+    return sum(1 for _ in table_rows(path))
