@@ -25,7 +25,7 @@ seed = 3
 [model]
 pad_token = "<|endoftext|>"
 [model.init]
-tokenizer = "s1-tiny"
+tokenizer = "set/tokenizer"
 hidden_size = 32
 intermediate_size = 64
 num_hidden_layers = 2

@@ -41,7 +41,6 @@ class TrainingPlan:
 
     Attributes:
         data: sizes of the training set.
-        num_tokens_longest: tokens of the longest sequence that is trained on.
     """
 
     recipe: TrainingRecipe

@@ -15,7 +15,16 @@ from budgetforce.errors import ConfigError
 from budgetforce.training.options import add_recipe_option
 from budgetforce.training.recipe import load_recipe
 
-DISK_FULL = ("No space left on device", "file write failed")  # of the system and safetensors, of torch.save
+_DISK_FULL = "the disk is full: free space for {work} (sub-command plan says how much), and start again"
+# text in an error's message: what to do
+ADVICE = {
+    "No space left on device": _DISK_FULL,  # of the system and of safetensors
+    "file write failed": _DISK_FULL,  # of torch.save
+    "CUDA out of memory": (
+        "the memory of a GPU is full: lower batch.per_device or loss.max_length, set parallel.activation_checkpointing, "
+        "or use more GPUs (sub-command plan says how many)"
+    ),
+}
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -52,17 +61,18 @@ def _run(options: argparse.Namespace) -> int:
             return 0
         if options.resume and last is None:
             raise ConfigError(f"{job.states} holds no state to continue from")
-        with nullcontext() if rank else locked(options.work), readable_disk_errors(options.work):
+        with nullcontext() if rank else locked(options.work), readable_errors(options.work):
             sft.train(job, restart=options.restart)
     return 0
 
 
 @contextmanager
-def readable_disk_errors(work: Path) -> Iterator[None]:
-    """Turn the many errors that PyTorch and safetensors raise on a full disk into BuildFailed."""
+def readable_errors(work: Path) -> Iterator[None]:
+    """Turn the many errors that PyTorch and safetensors raise on a full disk or full GPUs into BuildFailed."""
     try:
         yield
     except Exception as error:
-        if not any(text in str(error) for text in DISK_FULL):
+        advice = next((advice for text, advice in ADVICE.items() if text in str(error)), None)
+        if advice is None:
             raise
-        raise BuildFailed(f"the disk is full: free space for {work} (build/train.py plan says how much), and start again") from error
+        raise BuildFailed(advice.format(work=work)) from error
