@@ -104,8 +104,8 @@ def test_weights_that_are_there_are_not_installed_again(script, launched, monkey
     assert launched["installed"] == []
 
 
-def test_smollm2_has_one_version_everywhere(root, script):
-    assert script.SMOLLM2 == packaged_models.SMOLLM2_PACKAGE
+def test_smollm2_has_one_version_everywhere_and_s1_tiny_one_description(root, script):
+    assert (script.SMOLLM2, script.MODEL_HINT) == (packaged_models.SMOLLM2_PACKAGE, packaged_models.ABOUT_S1_TINY)
     assert f'"{script.SMOLLM2}"' in (root / "build/vllm_cpu.py").read_text()
 
 

