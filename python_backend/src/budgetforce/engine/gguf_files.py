@@ -84,7 +84,7 @@ def from_hf_folder(folder: Path, out: Path) -> ModelLimits:
     _add_vocabulary(writer, folder, config)
     names = gguf.get_tensor_name_map(_architecture_enum(_ARCHITECTURES[name]), config["num_hidden_layers"])
     found = set()
-    for hf_name, array in _safetensors(folder):
+    for hf_name, array in read_safetensors(folder):
         target = names.get_name(hf_name, try_suffixes=(".weight", ".bias"))
         if target is None:
             raise ConfigError(f"{folder}: tensor {hf_name} is unknown to architecture {name}")
@@ -148,7 +148,7 @@ def _architecture_enum(name: str) -> Any:
     return next(arch for arch, arch_name in gguf.MODEL_ARCH_NAMES.items() if arch_name == name)
 
 
-def _safetensors(folder: Path) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
+def read_safetensors(folder: Path) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
     """Yield all tensors of the folder as float32. Parses the files itself: numpy has no bfloat16, and torch is too large a dependency."""
     dtypes: dict[str, npt.DTypeLike] = {"F32": "<f4", "F16": "<f2", "BF16": "<u2"}
     for path in sorted(folder.glob("*.safetensors")):
