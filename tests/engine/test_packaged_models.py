@@ -18,7 +18,7 @@ from budgetforce.engine.token_engine import TokenCall
 from budgetforce.errors import ConfigError
 from budgetforce.presets import Preset
 
-TEXTS = ("How many r in raspberry", "Wait, spell: r1 a s p b e r2 r3 y. So 3.\n", "What is 17 * 23?", "Caf\u00e9 \U0001f600\n\n  x")
+TEXTS = ("How many r in raspberry", "Wait, spell: r1a1s1p1b1e1r2r3y3. So 3.\n", "What is 17 * 23?", "Caf\u00e9 \U0001f600\n\n  x")
 
 
 def openvino(files):
@@ -56,7 +56,7 @@ def test_s1_tiny_thinks_and_answers_with_each_library(build, s1_tiny, tiny_token
     start = tiny_tokenizer.encode_chat([{"role": "user", "content": "How many r in raspberry"}])
     prompt = (*start, *tiny_tokenizer.encode_marker("<|im_start|>think\nGlance: 2.\nWait"))
     said = tiny_tokenizer.decode(greedy(build(s1_tiny), s1_tiny, prompt, 40))
-    assert said.startswith(", spell: r1 a s p b e r2 r3 y. So 3.")
+    assert said.startswith(", spell: r1a1s1p1b1e1r2r3y3. So 3.")
 
 
 def test_plain_readers_of_its_tokenizer_get_the_same_ids(tiny_tokenizer):

