@@ -252,8 +252,9 @@ PIP = [str(PYTHON), "-m", "pip", "--disable-pip-version-check"]
 
 
 @cache
-def find_uv(env: Path = ENV) -> str | None:
-    """Return the path of uv, from PATH or installed into the environment; None if it cannot be had."""
+def find_uv(env: Path | None = None) -> str | None:
+    """Return the path of uv, from PATH or installed into an environment (default: ENV); None if it cannot be had."""
+    env = env or ENV
     own = env / "bin" / "uv"
     if (found := shutil.which("uv")) and uv_version(found) >= OLDEST_UV:
         return found
