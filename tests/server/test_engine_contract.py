@@ -209,10 +209,16 @@ def test_times_are_in_their_order(engine):
 
 def test_a_stop_request_ends_the_running_call_of_its_id_and_no_other(engine):
     """Both the stopped one and the stop are ended without an error."""
-    with engine.started(PROMPT, 1500, request_id="one") as one, engine.started(PROMPT, 60, request_id="other") as other:
+    tensors = {"input_ids": np.zeros((1, 1), np.int32), "input_lengths": 1, "request_output_len": 1, "streaming": True, "stop": True}
+    with (
+        engine.connected() as stopping,
+        engine.started(PROMPT, 60, request_id="other") as other,
+        engine.started(PROMPT, 1900, request_id="one") as one,
+    ):
         one.wait_for_ids()
-        assert engine.stop("one").error is None
-        assert len(one.finish().ids) < 1500
+        stopping.send(engine.name, "one", tensors)
+        assert stopping.finish().error is None
+        assert len(one.finish().ids) < 1900
         assert one.answer.error is None
         assert len(other.finish().ids) == 60
 
