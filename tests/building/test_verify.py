@@ -2,7 +2,6 @@
 """Every mismatch in a finished build is found and reported."""
 
 import json
-import re
 import shutil
 
 import pytest
@@ -134,11 +133,12 @@ def test_an_edited_config_is_reported(copy, old, new):
     assert "render it again" in found(copy)
 
 
-def test_a_tokenizer_with_other_ids_is_reported(copy, smollm2, monkeypatch):
-    """SmolLM2 has the same control tokens with other ids."""
-    other = ChatTokenizer(AutoTokenizer.from_pretrained(str(smollm2.tokenizer)))
+def test_a_tokenizer_with_other_ids_is_reported(copy, s1_tiny, monkeypatch):
+    """s1-tiny has the same control tokens with other ids. Not loaded by ``ChatTokenizer.load``, for which ``built`` has a stand-in."""
+    other = ChatTokenizer(AutoTokenizer.from_pretrained(str(s1_tiny.tokenizer)))
     monkeypatch.setattr(ChatTokenizer, "load", lambda folder: other)
-    assert re.search(r"<\|im_start\|> is token 1, expected 151644", found(copy))
+    (start,) = other.encode_marker("<|im_start|>")
+    assert f"<|im_start|> is token {start}, expected 151644" in found(copy)
 
 
 def test_a_tokenizer_that_cannot_be_loaded_is_one_problem_among_others(copy, monkeypatch):

@@ -170,6 +170,8 @@ def test_a_broken_pipeline_ends_its_calls_and_is_replaced():
     [
         ({"input_ids": (1, 100)}, "input_ids"),
         ({"sampling": Sampling(bad_words=((1,),)), "min_tokens": 1, "end_id": 2}, "min_tokens"),
+        ({"sampling": Sampling(bad_words=((1,), (2**30,)))}, "bad_words_list"),
+        ({"min_tokens": 1, "end_id": 100}, "end_id"),
     ],
 )
 def test_unsupported_values_are_refused_by_name(changes, field):

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The engine for CPUs that OpenVINO cannot use, with the real small model."""
+"""The engine for CPUs that OpenVINO cannot use, with s1-tiny."""
 
 import functools
 import random
 
 import pytest
+from padded_model import prepare_padded
 
 from budgetforce.engine.base import Sampling
 from budgetforce.engine.cpu.embedded import EmbeddedEngine
@@ -18,22 +19,29 @@ from budgetforce.engine.cpu.llamacpp_pipeline import CHUNK
 # On a machine whose cores have other work, threads that wait for each other take minutes for what one does in seconds.
 LlamaCppPipeline = functools.partial(llamacpp_pipeline.LlamaCppPipeline, num_threads=1)
 
-TERMINATORS = ((0,), (1,), (2,))
-THREE_IDS_OF_ONE_CHARACTER = (179, 227, 139)  # 艾
+NUM_BYTES = 256  # ids below it are single bytes
+NUM_ROWS = 1024
+THREE_IDS_OF_ONE_CHARACTER = (179, 227, 139)  # 艾, in SmolLM2's vocabulary
 
 
 @pytest.fixture(scope="module")
-def pipeline(smollm2):
-    return LlamaCppPipeline(smollm2.weights, num_kv_tokens=4096, num_slots=4)
+def pipeline(s1_tiny):
+    return LlamaCppPipeline(s1_tiny.weights, num_kv_tokens=4096, num_slots=4)
 
 
 @pytest.fixture
-def engine(pipeline, smollm2):
-    return EmbeddedEngine(lambda: pipeline, smollm2.limits)
+def engine(pipeline, s1_tiny):
+    return EmbeddedEngine(lambda: pipeline, s1_tiny.limits)
+
+
+@pytest.fixture(scope="module")
+def terminators(tiny_tokenizer):
+    """The control tokens, each as a stop word."""
+    return tuple((token_id,) for token_id in tiny_tokenizer.encode_marker("<|endoftext|><|im_start|><|im_end|>"))
 
 
 def prompt(seed, length=40):
-    return tuple(random.Random(seed).randrange(100, 40000) for _ in range(length))
+    return tuple(random.Random(seed).randrange(NUM_BYTES) for _ in range(length))
 
 
 def run(engine, *calls):
@@ -54,8 +62,10 @@ def call(ids, **changes):
 
 
 @pytest.fixture
-def short_question(tokenizer):
-    return tokenizer.encode_chat([{"role": "user", "content": "Say hi."}])
+def short_question(tiny_tokenizer):
+    """A question behind which a thought has been opened, which ends by itself."""
+    chat = tiny_tokenizer.encode_chat([{"role": "user", "content": "How many r in raspberry"}])
+    return (*chat, *tiny_tokenizer.encode_marker("<|im_start|>think\n"))
 
 
 def test_calls_of_different_lengths_each_get_their_number_of_ids(engine):
@@ -63,39 +73,42 @@ def test_calls_of_different_lengths_each_get_their_number_of_ids(engine):
     assert [len(ids) for ids in run(engine, *(call(prompt(n), max_new_tokens=n) for n in range(1, 12)))] == list(range(1, 12))
 
 
-def test_a_terminator_ends_a_call_and_is_returned(engine, short_question):
-    (said,) = run(engine, call(short_question, max_new_tokens=200, stop_words=TERMINATORS))
-    assert (said[-1],) in TERMINATORS
-    assert not any((token_id,) in TERMINATORS for token_id in said[:-1])
+def test_a_terminator_ends_a_call_and_is_returned(engine, short_question, terminators):
+    (said,) = run(engine, call(short_question, max_new_tokens=200, stop_words=terminators))
+    assert (said[-1],) in terminators
+    assert not any((token_id,) in terminators for token_id in said[:-1])
 
 
-def test_nothing_else_ends_a_call(engine, short_question):
+def test_nothing_else_ends_a_call(engine, short_question, terminators):
     """Without stop words the call runs on past the model's own end, which is one of its ids."""
     (said,) = run(engine, call(short_question, max_new_tokens=60))
     assert len(said) == 60
-    assert any((token_id,) in TERMINATORS for token_id in said[:-1])
+    assert any((token_id,) in terminators for token_id in said[:-1])
 
 
-def test_banned_terminators_do_not_come(engine, short_question):
+def test_banned_terminators_do_not_come(engine, short_question, terminators):
     """The first id of a continuation after a refused end; without the ban it is a terminator again."""
-    (said,) = run(engine, call(short_question, max_new_tokens=200, stop_words=TERMINATORS))
+    (said,) = run(engine, call(short_question, max_new_tokens=200, stop_words=terminators))
     context = (*short_question, *said[:-1])
     free, banned = run_alone(
         engine,
-        call(context, max_new_tokens=1, stop_words=TERMINATORS),
-        call(context, max_new_tokens=1, stop_words=TERMINATORS, sampling=Sampling(bad_words=TERMINATORS)),
+        call(context, max_new_tokens=1, stop_words=terminators),
+        call(context, max_new_tokens=1, stop_words=terminators, sampling=Sampling(bad_words=terminators)),
     )
-    assert (free[0],) in TERMINATORS
-    assert (banned[0],) not in TERMINATORS
+    assert (free[0],) in terminators
+    assert (banned[0],) not in terminators
 
 
-def test_as_many_ids_as_qwen_has_phantoms_are_kept_off_for_a_whole_call(engine):
+def test_as_many_ids_as_qwen_has_phantoms_are_kept_off_for_a_whole_call(tmp_path, short_question, terminators):
     """399, among them all ids that the model would sample."""
-    (free,) = run(engine, call(prompt(0), max_new_tokens=40))
-    mask = [*dict.fromkeys(i for i in (*free, *range(5000, 5500)) if (i,) not in TERMINATORS)][:399]
+    files = prepare_padded(tmp_path, NUM_ROWS)
+    pipeline = LlamaCppPipeline(files.weights, num_kv_tokens=1024, num_slots=1)
+    engine = EmbeddedEngine(lambda: pipeline, files.limits)
+    (free,) = run(engine, call(short_question, max_new_tokens=40))
+    mask = [*dict.fromkeys(i for i in (*free, *range(NUM_ROWS - 399, NUM_ROWS)) if (i,) not in terminators)][:399]
     bad_words = tuple((token_id,) for token_id in mask)
-    (masked,) = run(engine, call(prompt(0), max_new_tokens=40, stop_words=TERMINATORS, sampling=Sampling(bad_words=bad_words)))
-    assert set(free) & set(mask)
+    (masked,) = run(engine, call(short_question, max_new_tokens=40, stop_words=terminators, sampling=Sampling(bad_words=bad_words)))
+    assert len(mask) == 399 and set(free) & set(mask)
     assert not set(masked) & set(mask)
 
 
@@ -110,8 +123,10 @@ def test_the_end_id_is_suppressed_for_min_tokens_and_no_longer(engine, short_que
         assert len(held) > num
 
 
-def test_ids_that_are_parts_of_a_character_are_all_returned(engine):
-    """Also those after which the text ends within a character."""
+def test_ids_that_are_parts_of_a_character_are_all_returned(smollm2):
+    """Also those after which the text ends within a character. SmolLM2 repeats a prompt that repeats itself."""
+    pipeline = LlamaCppPipeline(smollm2.weights, num_kv_tokens=512, num_slots=1)
+    engine = EmbeddedEngine(lambda: pipeline, smollm2.limits)
     assert run(engine, call(THREE_IDS_OF_ONE_CHARACTER * 10, max_new_tokens=8)) == [[179, 227, 139, 179, 227, 139, 179, 227]]
 
 
@@ -141,7 +156,7 @@ def test_penalties_change_the_sampled_ids(engine, short_question):
 
 def test_a_cancelled_call_returns_no_more_ids_and_frees_its_slot(engine):
     """In prefill as well as in decode."""
-    for length in (10 * CHUNK, 40):
+    for length in (4 * CHUNK, 40):
         key, _ = engine.submit(call(prompt(1, length), max_new_tokens=1000))
         while length == 40 and not engine.step():
             pass
@@ -163,7 +178,7 @@ def test_a_continuation_finds_all_computed_ids(engine, pipeline):
     """By the server's own count, and a new prompt finds nothing."""
     ids = prompt(2, 100)
     said, fresh = run(engine, call(ids), call(prompt(3, 50)))
-    for context, least in (((*ids, *said, 33359), len(ids) + len(said) - 1), ((*prompt(4, 20), *fresh), 0)):
+    for context, least in (((*ids, *said, 33), len(ids) + len(said) - 1), ((*prompt(4, 20), *fresh), 0)):
         key, _ = engine.submit(call(context))
         while not engine.step():
             pass
@@ -171,10 +186,10 @@ def test_a_continuation_finds_all_computed_ids(engine, pipeline):
         engine.cancel(key)
 
 
-def test_the_fitting_slot_is_reused_beside_a_far_longer_one(smollm2):
+def test_the_fitting_slot_is_reused_beside_a_far_longer_one(s1_tiny):
     """A long context that begins with the same prompt does not hide the short one: greedy answers then depend on neither."""
-    pipeline = LlamaCppPipeline(smollm2.weights, num_kv_tokens=2048, num_slots=3)
-    engine = EmbeddedEngine(lambda: pipeline, smollm2.limits)
+    pipeline = LlamaCppPipeline(s1_tiny.weights, num_kv_tokens=2048, num_slots=3)
+    engine = EmbeddedEngine(lambda: pipeline, s1_tiny.limits)
     ids = prompt(7)
     run_alone(engine, call(ids, max_new_tokens=200), call(ids))
     for _ in range(3):
@@ -200,11 +215,11 @@ class Recording:
         return answer
 
 
-def test_a_full_cache_evicts_only_unused_contexts(smollm2):
+def test_a_full_cache_evicts_only_unused_contexts(s1_tiny):
     """Finished contexts make room for running ones: each prompt is computed once, then id by id."""
-    pipeline = LlamaCppPipeline(smollm2.weights, num_kv_tokens=512, num_slots=8)
+    pipeline = LlamaCppPipeline(s1_tiny.weights, num_kv_tokens=512, num_slots=8)
     pipeline._server = server = Recording(pipeline._server)
-    engine = EmbeddedEngine(lambda: pipeline, smollm2.limits)
+    engine = EmbeddedEngine(lambda: pipeline, s1_tiny.limits)
     said = run(engine, *(call(prompt(n, 60), max_new_tokens=10 + n) for n in range(12)))
     assert [len(ids) for ids in said] == [10 + n for n in range(12)]
     assert sum(server.slots.values()) <= 512 + 2 * 8
@@ -212,17 +227,17 @@ def test_a_full_cache_evicts_only_unused_contexts(smollm2):
     assert [num for num in computed if num > 1] == [60] * 12
 
 
-def test_ids_that_the_server_refuses_end_all_calls_with_an_error(smollm2):
+def test_ids_that_the_server_refuses_end_all_calls_with_an_error(s1_tiny):
     """``EmbeddedEngine`` refuses such a call; if it did not, the pipeline would fail and be built anew."""
     built = []
 
     def build():
-        built.append(LlamaCppPipeline(smollm2.weights, num_kv_tokens=1024, num_slots=1))
+        built.append(LlamaCppPipeline(s1_tiny.weights, num_kv_tokens=1024, num_slots=1))
         return built[-1]
 
-    engine = EmbeddedEngine(build, smollm2.limits)
+    engine = EmbeddedEngine(build, s1_tiny.limits)
     key, _ = engine.submit(call(prompt(0)))
-    engine._waiting[0][1].call = call((smollm2.limits.vocab_size,))
+    engine._waiting[0][1].call = call((s1_tiny.limits.vocab_size,))
     progress = [one for _ in range(2) if engine.has_work() for one in engine.step()]
     assert [(one.key, one.finished) for one in progress] == [(key, True)]
     assert "invalid tokens" in str(progress[0].error)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""OpenVINO with the real small model: ending rules, and reuse that is reported truthfully."""
+"""OpenVINO with s1-tiny: ending rules, and reuse that is reported truthfully."""
 
 import os
 import random
@@ -7,22 +7,41 @@ import subprocess
 import sys
 
 import pytest
+from padded_model import prepare_padded
 
 from budgetforce.engine.base import Sampling
 from budgetforce.engine.cpu.embedded import EmbeddedEngine
 from budgetforce.engine.cpu.openvino_pipeline import OpenVinoPipeline
 from budgetforce.engine.token_engine import TokenCall
 
-TERMINATORS = ((0,), (1,), (2,))
+NUM_BYTES = 256  # ids below it are single bytes
+NUM_ROWS = 1024
+
+
+def engine_over(files):
+    return EmbeddedEngine(lambda: OpenVinoPipeline(files.weights, num_kv_blocks=400), files.limits)
 
 
 @pytest.fixture(scope="module")
-def engine(smollm2):
-    return EmbeddedEngine(lambda: OpenVinoPipeline(smollm2.weights, num_kv_blocks=400), smollm2.limits)
+def engine(s1_tiny):
+    return engine_over(s1_tiny)
+
+
+@pytest.fixture(scope="module")
+def terminators(tiny_tokenizer):
+    """The control tokens, each as a stop word."""
+    return tuple((token_id,) for token_id in tiny_tokenizer.encode_marker("<|endoftext|><|im_start|><|im_end|>"))
+
+
+@pytest.fixture(scope="module")
+def question(tiny_tokenizer):
+    """A question behind which a thought has been opened, which ends by itself."""
+    chat = tiny_tokenizer.encode_chat([{"role": "user", "content": "How many r in raspberry"}])
+    return (*chat, *tiny_tokenizer.encode_marker("<|im_start|>think\n"))
 
 
 def prompt(seed, length=40):
-    return tuple(random.Random(seed).randrange(100, 40000) for _ in range(length))
+    return tuple(random.Random(seed).randrange(NUM_BYTES) for _ in range(length))
 
 
 def run(engine, *calls):
@@ -46,43 +65,40 @@ def test_calls_of_different_lengths_each_get_their_number_of_ids(engine):
     assert [len(ids) for ids, _ in results] == [1, 5, 20]
 
 
-def test_a_terminator_ends_a_call_and_is_returned(engine, tokenizer):
-    """A short question in the chat format ends by itself."""
-    ids = tokenizer.encode_chat([{"role": "user", "content": "Say hi."}])
-    ((said, _),), _ = run(engine, call(ids, max_new_tokens=200, stop_words=TERMINATORS))
-    assert (said[-1],) in TERMINATORS
-    assert not any((token_id,) in TERMINATORS for token_id in said[:-1])
+def test_a_terminator_ends_a_call_and_is_returned(engine, question, terminators):
+    ((said, _),), _ = run(engine, call(question, max_new_tokens=200, stop_words=terminators))
+    assert (said[-1],) in terminators
+    assert len(said) > 1 and not any((token_id,) in terminators for token_id in said[:-1])
 
 
-def test_banned_terminators_do_not_come(engine, tokenizer):
+def test_banned_terminators_do_not_come(engine, question, terminators):
     """The first id of a continuation after a refused end; without the ban it is a terminator again."""
-    ids = tokenizer.encode_chat([{"role": "user", "content": "Say hi."}])
-    ((said, _),), _ = run(engine, call(ids, max_new_tokens=200, stop_words=TERMINATORS))
-    context = (*ids, *said[:-1])
+    ((said, _),), _ = run(engine, call(question, max_new_tokens=200, stop_words=terminators))
+    context = (*question, *said[:-1])
     ((free, _), (banned, _)), _ = run(
         engine,
-        call(context, max_new_tokens=1, stop_words=TERMINATORS),
-        call(context, max_new_tokens=1, stop_words=TERMINATORS, sampling=Sampling(bad_words=TERMINATORS)),
+        call(context, max_new_tokens=1, stop_words=terminators),
+        call(context, max_new_tokens=1, stop_words=terminators, sampling=Sampling(bad_words=terminators)),
     )
-    assert (free[0],) in TERMINATORS
-    assert (banned[0],) not in TERMINATORS
+    assert (free[0],) in terminators
+    assert (banned[0],) not in terminators
 
 
-def test_as_many_ids_as_qwen_has_phantoms_are_kept_off_for_a_whole_call(engine):
+def test_as_many_ids_as_qwen_has_phantoms_are_kept_off_for_a_whole_call(tmp_path, question, terminators):
     """399, among them all ids that the model would sample; a terminator still ends the call."""
-    ((free, _),), _ = run(engine, call(prompt(0), max_new_tokens=80))
-    mask = [*dict.fromkeys(i for i in (*free, *range(5000, 5500)) if (i,) not in TERMINATORS)][:399]
+    engine = engine_over(prepare_padded(tmp_path, NUM_ROWS))
+    ((free, _),), _ = run(engine, call(question, max_new_tokens=80))
+    mask = [*dict.fromkeys(i for i in (*free, *range(NUM_ROWS - 399, NUM_ROWS)) if (i,) not in terminators)][:399]
     bad_words = tuple((token_id,) for token_id in mask)
-    ((masked, _),), _ = run(engine, call(prompt(0), max_new_tokens=80, stop_words=TERMINATORS, sampling=Sampling(bad_words=bad_words)))
-    assert set(free) & set(mask)
+    ((masked, _),), _ = run(engine, call(question, max_new_tokens=80, stop_words=terminators, sampling=Sampling(bad_words=bad_words)))
+    assert len(mask) == 399 and set(free) & set(mask)
     assert not set(masked) & set(mask)
-    assert len(masked) == 80 or (masked[-1],) in TERMINATORS
+    assert len(masked) == 80 or (masked[-1],) in terminators
 
 
-def test_nothing_else_ends_a_call(engine, tokenizer):
+def test_nothing_else_ends_a_call(engine, question):
     """Without stop words the call runs on past the model's own end."""
-    ids = tokenizer.encode_chat([{"role": "user", "content": "Say hi."}])
-    ((said, _),), _ = run(engine, call(ids, max_new_tokens=60))
+    ((said, _),), _ = run(engine, call(question, max_new_tokens=60))
     assert len(said) == 60
 
 
@@ -105,21 +121,21 @@ def test_a_continuation_recomputes_only_what_is_new(engine):
     """At most a block and the appended ids, by the engine's own report."""
     ids = prompt(2, 100)
     ((said, _),), _ = run(engine, call(ids, max_new_tokens=60))
-    ((_, usage),), _ = run(engine, call((*ids, *said, 33359)))
+    ((_, usage),), _ = run(engine, call((*ids, *said, 33)))
     assert len(ids) + len(said) + 1 - usage.num_reused_blocks * 32 <= 32 + 1
 
 
-def test_the_reported_reuse_equals_the_blocks_that_were_not_computed(smollm2):
+def test_the_reported_reuse_equals_the_blocks_that_were_not_computed(s1_tiny):
     """Ground truth: a pipeline that computes one id a step needs as many steps for a prompt as it computes ids.
 
     The report is in full blocks, the engine also reuses a part of the last one: so the truth
     lies between the report and one block more.
     """
-    pipeline = OpenVinoPipeline(smollm2.weights, num_kv_blocks=400, max_num_batched_tokens=1)
-    engine = EmbeddedEngine(lambda: pipeline, smollm2.limits)
+    pipeline = OpenVinoPipeline(s1_tiny.weights, num_kv_blocks=400, max_num_batched_tokens=1)
+    engine = EmbeddedEngine(lambda: pipeline, s1_tiny.limits)
     base = prompt(3, 70)
     ((said, _),), _ = run(engine, call(base, max_new_tokens=10))
-    continuation = (*base, *said, 33359)
+    continuation = (*base, *said, 33)
     for ids in (continuation, base, (*base[:40], *prompt(4, 20)), prompt(5, 33), base[:64], base[:65]):
         ((_, usage),), num_computed = run(engine, call(ids, max_new_tokens=1))
         num_reused = len(ids) - num_computed
@@ -133,7 +149,7 @@ def test_importing_the_engine_sends_no_telemetry_and_leaves_no_file(tmp_path):
     assert list(tmp_path.rglob("*")) == []
 
 
-def test_calls_cancelled_in_prefill_leave_no_wrong_blocks(engine):
+def test_calls_cancelled_in_prefill_leave_no_wrong_blocks(engine, s1_tiny):
     """Dropped at once, they would leave uncomputed blocks in the prefix cache: later calls would compute NaNs, which sample id 0."""
     draw, beginning = random.Random(0), prompt(77)
     prompts = [beginning + prompt(number, draw.choice((5, 20, 100, 400))) for number in range(12)]
@@ -147,5 +163,5 @@ def test_calls_cancelled_in_prefill_leave_no_wrong_blocks(engine):
         live = [key for key in live if key not in over]
         if live and draw.random() < 0.5:
             engine.cancel(live.pop(draw.randrange(len(live))))
-    results, _ = run(engine, *(call(ids, max_new_tokens=4) for ids in prompts))
-    assert not any(0 in said for said, _ in results)
+    after, anew = (run(one, *(call(ids, max_new_tokens=4) for ids in prompts))[0] for one in (engine, engine_over(s1_tiny)))
+    assert [0 in said for said, _ in after] == [0 in said for said, _ in anew]

@@ -42,11 +42,18 @@ class EngineModel:
 
     @contextmanager
     def started(self, prompt: Any, num_tokens: int, *, request_id: str = "", **values: Any) -> Iterator[Running]:
-        with tritonclient.InferenceServerClient(self.url) as client:
-            running = Running(client)
-            client.start_stream(running.take)
+        with self.connected() as running:
             tensors = {"streaming": True, "input_ids": np.array([prompt], np.int32), "input_lengths": len(prompt)}
             running.send(self.name, request_id, {**tensors, "request_output_len": num_tokens, **values})
+            yield running
+
+    @contextmanager
+    def connected(self) -> Iterator[Running]:
+        """A stream on a connection that is open, for a call that is sent later without delay."""
+        with tritonclient.InferenceServerClient(self.url) as client:
+            client.is_server_live()
+            running = Running(client)
+            client.start_stream(running.take)
             yield running
 
     def stop(self, request_id: str) -> Answer:

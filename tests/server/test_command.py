@@ -30,6 +30,15 @@ def asking(triton, scripts, a):
         terminal.__exit__(None, None, None)
 
 
+def test_the_readmes_question_is_answered_wrong_at_once_and_right_after_wait(triton):
+    """With the default model: a thought that is checked once corrects what the first look overlooks."""
+    question = ("ask", "How many r in raspberry", "--url", triton.grpc_url)
+    at_once, checked = call(*question, "--max-thinking-tokens", "0"), call(*question)
+    assert re.fullmatch(r"Final Answer: [12]", at_once.stdout.strip())
+    assert "[Wait]" in checked.stderr
+    assert checked.stdout.strip() == "Final Answer: 3"
+
+
 def test_ctrl_c_once_makes_the_model_answer_now(asking):
     terminal, script = asking(num_answered=3)
     terminal.press_ctrl_c()

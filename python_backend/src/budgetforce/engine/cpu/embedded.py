@@ -198,6 +198,9 @@ class EmbeddedEngine:
             raise InvalidRequest("request_output_len", call.max_new_tokens, allowed)
         if call.sampling.bad_words and call.min_tokens:
             raise InvalidRequest("min_tokens", call.min_tokens, "0 when bad_words_list is given (this engine has a single mask)")
+        if unknown := [token_id for token_id in call.masked_ids if not 0 <= token_id < self.limits.vocab_size]:
+            field = "bad_words_list" if call.sampling.bad_words else "end_id"  # OpenVINO would write outside of the logits, and crash
+            raise InvalidRequest(field, unknown[:5], f"ids from 0 to {self.limits.vocab_size - 1}")
 
 
 def _failure(error: RuntimeError) -> EngineFailed:
