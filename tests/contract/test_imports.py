@@ -77,15 +77,14 @@ RULES = {
         "budgetforce.processes",
     }
     | {"huggingface_hub"},
-    f"{SERVER}/curating": {  # runs before a model exists: puzzles and graders are the client's
+    f"{SERVER}/curating": {
         "budgetforce.curating",
-        "budgetforce.building.stage",
-        "budgetforce.errors",
+        "budgetforce.building",  # its stages, and the formatting of durations
         "budgetforce.text",
-        "s1_client",
-        "tokenizers",
-        "transformers",
-    },
+        "budgetforce.errors",
+        "s1_client",  # the generators of puzzles, the graders and our server as a teacher: all of them at build time
+    }
+    | {"tokenizers", "transformers", "huggingface_hub", "pyarrow", "sklearn", "matplotlib"},
     f"{SERVER}/launcher": {
         "budgetforce.launcher",
         "budgetforce.building",  # its preflight: checks of the machine before a start

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from budgetforce.curating.rows import Row
+from budgetforce.curating.rule_teacher import write_thinking
 from budgetforce.curating.teachers.base import Trace
 
 
@@ -34,10 +35,8 @@ class RulesTeacher:
         return map(self._trace, rows)
 
     def _trace(self, row: Row) -> Trace:
-        from budgetforce.curating.rule_teacher import thought
-
         facts = row["metadata"].get("facts")
         if facts is None:
             return Trace(id=row["id"], reason="no-rule", detail="metadata.facts: missing, the teacher by rule knows only puzzles")
-        thinking, result = thought(facts, random.Random(f"{self.seed}/{row['id']}"))  # noqa: S311  # reproducible, not a secret
+        thinking, result = write_thinking(facts, random.Random(f"{self.seed}/{row['id']}"))  # noqa: S311  # reproducible, not a secret
         return Trace(id=row["id"], thinking=thinking, attempt=f"Final Answer: {result}", model="rules")
