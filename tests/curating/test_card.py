@@ -89,7 +89,7 @@ def test_the_tables_of_sources_and_domains_sum_up(made):
 
 def test_the_funnel_has_a_line_for_each_filter_and_every_line_sums_up(made):
     lines = tables((made / "README.md").read_text())["Selection"]
-    names = ["collect", "decontaminate", "select: missing_feature", "select: bad_string", "select: too_easy", "select: s1k-paper", "render"]
+    names = ["collect", "decontaminate", "select: missing-feature", "select: bad-string", "select: too-easy", "select: s1k-paper", "render"]
     assert [line[0] for line in lines] == names
     rows_in, rows_out, left_out = (numbers(lines, column) for column in (1, 2, 3))
     assert [a - b for a, b in zip(rows_in, rows_out, strict=True)] == left_out

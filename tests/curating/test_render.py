@@ -113,7 +113,7 @@ def test_a_control_token_is_refused_or_dropped(tiny, field, control):
     assert f"control token {control} in '{field}'" in caught.value.args[0]
     outcome = run(rows, tiny, on_control="drop")
     assert [one["id"] for one in outcome.rows] == ["clean"]
-    assert [(drop.id, drop.reason, drop.detail) for drop in outcome.dropped] == [("bad", "control_token", f"{control} in '{field}'")]
+    assert [(drop.id, drop.reason, drop.detail) for drop in outcome.dropped] == [("bad", "control-token", f"{control} in '{field}'")]
 
 
 @pytest.mark.parametrize("field", ["question", "thinking", "attempt"])
@@ -152,7 +152,7 @@ def test_a_row_of_exactly_the_limit_is_kept(tiny):
 def test_rows_that_are_too_long_are_dropped_and_counted(tiny):
     outcome = run(LONG, tiny, max_tokens=300, on_too_long="drop")
     assert [one["id"] for one in outcome.rows] == ["short"]
-    assert [(drop.id, drop.reason) for drop in outcome.dropped] == [("long", "too_long"), ("longer", "too_long")]
+    assert [(drop.id, drop.reason) for drop in outcome.dropped] == [("long", "too-long"), ("longer", "too-long")]
     assert outcome.found["num_too_long"] == 2
     assert outcome.found["num_tokens"] == len(outcome.rows[0]["input_ids"])
 

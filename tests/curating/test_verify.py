@@ -133,7 +133,7 @@ def test_a_longer_row_than_the_recipe_allows_fails(made):
     [
         (0, "rows_out", 7, "stage collect: 8 rows in, but 7 out and 2 left out"),
         (1, "rows_in", 7, "stage render: 7 rows in, but 6 out and 0 left out"),
-        (1, "dropped", {"too_long": 1}, "stage render: 6 rows in, but 6 out and 1 left out"),
+        (1, "dropped", {"too-long": 1}, "stage render: 6 rows in, but 6 out and 1 left out"),
     ],
 )
 def test_a_funnel_that_does_not_sum_up_fails(made, stage, entry, value, message):

@@ -145,7 +145,7 @@ def _contamination(history: History) -> str:
         (line["source"], line["test_set"], f"{line['num_rows']:,}", f"{line['num_hits']:,}", _example(line["example"]))
         for line in found["table"]
     ]
-    sizes = ", ".join(f"{test['name']} ({test['num_questions']:,} questions, {test['origin']})" for test in tests)
+    sizes = ", ".join(f"{test['name']} ({test['num_questions']:,} rows of {test['origin']})" for test in tests)
     return (
         f"A row is left out if its {' or '.join(rule['fields'])} shares {rule['min_hits']} or more {rule['ngram']}-grams of words with a"
         f" question of {sizes}. Words are split by {' and by '.join(rule['normalisations'])}.\n\n"
