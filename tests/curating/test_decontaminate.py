@@ -124,7 +124,7 @@ def test_a_held_out_puzzle_is_dropped_in_any_wording():
     outcome = run(rows, tests=[])
     assert (ids(outcome.rows), [(drop.id, drop.reason, drop.detail) for drop in outcome.dropped]) == (
         ["kept"],
-        [("held", "held_out", held.core)],
+        [("held", "held-out", held.core)],
     )
 
 
