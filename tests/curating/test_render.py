@@ -183,9 +183,12 @@ def test_a_limit_below_one_is_refused():
         lambda template: template.replace("message.content", "message.content | trim"),
         lambda template: template.replace("<|im_start|>", "## ").replace("<|im_end|>", ""),
         lambda template: template.replace("message.content", "message.content | upper"),
+        lambda template: template.replace(
+            "+ message.content", "+ ('<think></think>' if message.role == 'assistant' else '') + message.content"
+        ),
     ],
 )
-def test_a_chat_template_that_changes_texts_or_has_no_markers_is_refused(tmp_path, harm):
+def test_a_chat_template_unlike_qwens_is_refused(tmp_path, harm):
     tiny_tokenizer.write_tokenizer(tmp_path)
     path = tmp_path / "tokenizer_config.json"
     config = json.loads(path.read_text())
