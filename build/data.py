@@ -26,7 +26,7 @@ def prepare() -> None:
         return
     if ENVIRONMENT.exists() and Path(sys.prefix) != ENVIRONMENT.parent.parent:
         os.execv(ENVIRONMENT, [str(ENVIRONMENT), *sys.argv])
-    packages = [f"{ROOT / 'client'}[eval]", f"{ROOT / 'python_backend'}[data]"]
+    packages = ["-e", f"{ROOT / 'client'}[eval]", "-e", f"{ROOT / 'python_backend'}[data]"]
     subprocess.check_call([sys.executable, "-m", "pip", "install", "--quiet", *packages])
     importlib.invalidate_caches()
 

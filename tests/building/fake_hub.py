@@ -91,6 +91,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         path = urlsplit(self.path).path
         self.server.requests.append(f"{self.command} {path}")
+        path = path.replace("/api/datasets/", "/api/models/").removeprefix("/datasets")  # a data set has the same files
         if re.fullmatch(rf"/api/models/{MODEL}(/revision/(main|{COMMIT}))?", path):
             return self._send(json.dumps(self.server.info()).encode(), {"Content-Type": "application/json"})
         if path == f"/api/models/{MODEL}/tree/{COMMIT}":

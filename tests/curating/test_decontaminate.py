@@ -75,6 +75,12 @@ def test_a_question_too_short_for_an_ngram_is_found_only_as_a_whole():
     assert dropped(run(rows)) == ["same"]
 
 
+def test_a_short_question_is_compared_with_its_punctuation():
+    """Without brackets "2*(3+4)" would be "2*3+4", another problem."""
+    tests = [TestSet(name="exam", questions={"1": "What is 2*(3+4)?"})]
+    assert dropped(run([row("same", question="What is 2*(3+4)?"), row("other", question="What is 2*3+4?")], tests)) == ["same"]
+
+
 def test_boilerplate_in_the_allow_list_does_not_count():
     lead = "Answer the following question and give only the letter:"
     tests = [TestSet(name="exam", questions={"1": f"{lead} Which of the four planets has the most moons?"})]
@@ -124,7 +130,7 @@ def test_a_held_out_puzzle_is_dropped_in_any_wording():
     outcome = run(rows, tests=[])
     assert (ids(outcome.rows), [(drop.id, drop.reason, drop.detail) for drop in outcome.dropped]) == (
         ["kept"],
-        [("held", "held_out", held.core)],
+        [("held", "held-out", held.core)],
     )
 
 

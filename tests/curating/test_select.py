@@ -94,7 +94,7 @@ def test_s1s_selection_is_hard_and_has_the_seed_set(method, seed):
     seeds = {one["id"] for one in outcome.rows if one["selected_by"] == "seed"}
     assert seeds == {one["id"] for one in outcome.rows if in_seed_set(one)}
     left_out = {drop.id: drop.reason for drop in outcome.dropped}
-    assert all(left_out.get(one["id"]) != "not_drawn" for one in world(seed) if in_seed_set(one))
+    assert all(left_out.get(one["id"]) != "not-drawn" for one in world(seed) if in_seed_set(one))
 
 
 def test_s1k_draws_uniformly_and_then_by_benchmark():
@@ -115,7 +115,7 @@ def test_selected_traces_are_longer_than_those_of_the_pool():
         outcome = run(world(seed), settings("s1k-paper"), seed)
         chosen += [one["num_thinking_tokens"] for one in outcome.rows]
         by_id = {one["id"]: one for one in world(seed)}
-        pool += [by_id[drop.id]["num_thinking_tokens"] for drop in outcome.dropped if drop.reason == "not_drawn"]
+        pool += [by_id[drop.id]["num_thinking_tokens"] for drop in outcome.dropped if drop.reason == "not-drawn"]
     assert fmean(chosen) > 1.1 * fmean(pool)
 
 

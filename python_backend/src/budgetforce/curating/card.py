@@ -19,6 +19,8 @@ from budgetforce.curating.rows import Row
 from budgetforce.curating.settings import check
 from budgetforce.text.tokenizer_files import TOKENIZER_FILES
 
+_FATES = {"refuse": "", "drop": "left out", "cut": "cut"}  # of rows above the limit, by ``render.on_too_long``
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CardSettings:
@@ -72,4 +74,6 @@ def _write_figures(folder: Path, rows: Sequence[Row], history: History) -> None:
     figures.write_funnel(folder / "funnel.png", [(name, rows_out) for name, _, rows_out, _ in funnel(history.stages)])
     figures.write_domains(folder / "domains.png", Counter(row.get("domain") or "unknown" for row in rows))
     lengths = [len(row["input_ids"]) for row in rows]
-    figures.write_lengths(folder / "lengths.png", lengths, rendered["max_tokens"], rendered["num_too_long"])
+    figures.write_lengths(
+        folder / "lengths.png", lengths, rendered["max_tokens"], rendered["num_too_long"], _FATES[rendered["on_too_long"]]
+    )

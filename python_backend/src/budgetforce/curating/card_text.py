@@ -90,7 +90,7 @@ def _sources(rows: Sequence[Row], stages: Sequence[StageReport]) -> str:
     selected = dict(_by(rows, "source"))
     lines = [_source(name, selected.get(name, []), num) for name, num in sorted(collected.items(), key=lambda entry: (-entry[1], entry[0]))]
     lines.append(("all", "", "", f"{collected.total():,}", f"{len(rows):,}", _right(rows), _mean_thinking(rows)))
-    return table(("source", "revision", "licence", "collected", "rows", "right", "thinking tokens (mean)"), lines, num_texts=3)
+    return table(("source", "revision", "licence", "collected", "rows", "right", "thinking tokens (mean)"), lines, align="lllrrrr")
 
 
 def _source(name: str, rows: Sequence[Row], num_collected: int) -> tuple[str, ...]:
@@ -101,7 +101,7 @@ def _source(name: str, rows: Sequence[Row], num_collected: int) -> tuple[str, ..
 def _domains(rows: Sequence[Row]) -> str:
     lines = [(name, f"{len(group):,}", _right(group), _mean_thinking(group)) for name, group in _by(rows, "domain")]
     lines.append(("all", f"{len(rows):,}", _right(rows), _mean_thinking(rows)))
-    return table(("domain", "rows", "right", "thinking tokens (mean)"), lines, num_texts=1)
+    return table(("domain", "rows", "right", "thinking tokens (mean)"), lines, align="lrrr")
 
 
 def _lengths(rows: Sequence[Row]) -> str:
@@ -110,7 +110,7 @@ def _lengths(rows: Sequence[Row]) -> str:
         "thinking": [row["num_thinking_tokens"] for row in rows if row.get("num_thinking_tokens") is not None],
     }
     lines = [(name, *(f"{number:,.0f}" for number in _summary(sorted(numbers)))) for name, numbers in measures.items() if numbers]
-    return table(("tokens of", "shortest", "median", "mean", "95th percentile", "longest", "sum"), lines, num_texts=1)
+    return table(("tokens of", "shortest", "median", "mean", "95th percentile", "longest", "sum"), lines, align="lrrrrrr")
 
 
 def _summary(numbers: Sequence[int]) -> tuple[float, ...]:
@@ -132,7 +132,7 @@ def _funnel(stages: Sequence[StageReport]) -> str:
     lines = [
         (step, f"{rows_in:,}", f"{rows_out:,}", f"{rows_in - rows_out:,}", reasons) for step, rows_in, rows_out, reasons in funnel(stages)
     ]
-    return table(("stage", "rows in", "rows out", "left out", "by reason"), lines, num_texts=1)
+    return table(("stage", "rows in", "rows out", "left out", "by reason"), lines, align="lrrrl")
 
 
 def _contamination(history: History) -> str:
@@ -145,11 +145,11 @@ def _contamination(history: History) -> str:
         (line["source"], line["test_set"], f"{line['num_rows']:,}", f"{line['num_hits']:,}", _example(line["example"]))
         for line in found["table"]
     ]
-    sizes = ", ".join(f"{test['name']} ({test['num_questions']:,} questions, {test['origin']})" for test in tests)
+    sizes = ", ".join(f"{test['name']} ({test['num_questions']:,} rows of {test['origin']})" for test in tests)
     return (
         f"A row is left out if its {' or '.join(rule['fields'])} shares {rule['min_hits']} or more {rule['ngram']}-grams of words with a"
         f" question of {sizes}. Words are split by {' and by '.join(rule['normalisations'])}.\n\n"
-        + table(("source", "test set", "rows compared", "left out", "example"), lines, num_texts=2)
+        + table(("source", "test set", "rows compared", "left out", "example"), lines, align="llrrl")
     )
 
 
@@ -178,11 +178,10 @@ def _teacher(row: Row) -> tuple[Any, ...]:
     return teacher.get("name"), teacher.get("model")
 
 
-def table(heads: Sequence[str], lines: Iterable[Sequence[str]], *, num_texts: int) -> str:
-    """Return a Markdown table; the columns behind the first ``num_texts`` are numbers, flush right, as far as the last number."""
-    kinds = ["---"] * num_texts + ["---:"] * (len(heads) - num_texts)
-    rows = [heads, kinds, *lines]
-    return "\n".join(f"| {' | '.join(_cell(cell) for cell in row)} |" for row in rows)
+def table(heads: Sequence[str], lines: Iterable[Sequence[str]], *, align: str) -> str:
+    """Return a Markdown table. ``align`` has a letter for each column: l for texts, r for numbers."""
+    rules = ["---:" if letter == "r" else "---" for letter in align]
+    return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in (heads, rules, *lines))
 
 
 def _cell(text: str) -> str:

@@ -124,7 +124,7 @@ class _Search:
     def reason_to_drop(self, row: Row) -> Drop | None:
         """Return why a row is left out; None if it is kept."""
         if is_held_out(row):
-            return Drop(id=row["id"], source=row["source"], reason="held_out", detail=str(row["metadata"]["core"]))
+            return Drop(id=row["id"], source=row["source"], reason="held-out", detail=str(row["metadata"]["core"]))
         found = list(self._found_in(row))
         for test_set in dict.fromkeys(example["test_set"] for example in found):
             self._num_hits[row["source"], test_set] += 1

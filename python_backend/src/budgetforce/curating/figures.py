@@ -36,15 +36,15 @@ def write_domains(path: Path, domains: Mapping[str, int]) -> None:
     _write_bars(path, [name for name, _ in shown], [num for _, num in shown], f"Domains ({len(ordered)})", "rows")
 
 
-def write_lengths(path: Path, lengths: Sequence[int], limit: int, num_too_long: int) -> None:
-    """Write a histogram of rows by length in tokens, with the recipe's limit where it is near."""
-    _draw(path, 3.4, lambda axes: _lengths(axes, lengths, limit, num_too_long))
+def write_lengths(path: Path, lengths: Sequence[int], limit: int, num_too_long: int, fate: str) -> None:
+    """Write a histogram of rows by length in tokens, with the recipe's limit where it is near. ``fate``: of longer rows."""
+    _draw(path, 3.4, lambda axes: _lengths(axes, lengths, limit, num_too_long, fate))
 
 
-def _lengths(axes: Axes, lengths: Sequence[int], limit: int, num_too_long: int) -> None:
+def _lengths(axes: Axes, lengths: Sequence[int], limit: int, num_too_long: int, fate: str) -> None:
     axes.hist(lengths, bins=_NUM_BINS, color=_BLUE, edgecolor="white", linewidth=0.4)
     longest = max(lengths)
-    above = f"{num_too_long:,} rows were longer" if num_too_long else "no row is longer"
+    above = f"{num_too_long:,} rows were longer: {fate}" if num_too_long else "no row is longer"
     if limit <= 2 * longest:  # a limit far away would squeeze the histogram
         axes.axvline(limit, color=_ORANGE, linewidth=1.5)
         axes.annotate(
@@ -75,7 +75,7 @@ def _bars(axes: Axes, names: Sequence[str], numbers: Sequence[int], title: str, 
     axes.grid(axis="x", color=_LIGHT, linewidth=0.6)
     axes.barh(places, numbers, color=_BLUE, height=0.72)
     axes.set_yticks(places, [name if len(name) <= _LONGEST_LABEL else f"{name[: _LONGEST_LABEL - 1]}…" for name in names])
-    axes.invert_yaxis()
+    axes.set_ylim(len(names) - 0.4, -0.6)
     for place, number in zip(places, numbers, strict=True):
         axes.annotate(f"{number:,}", (number, place), (4, 0), textcoords="offset points", va="center", fontsize=9, color=_GREY)
     axes.set_xlim(0, max(numbers, default=0) * 1.12 or 1)

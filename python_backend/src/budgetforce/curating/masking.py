@@ -33,13 +33,17 @@ class ChatFormat:
 
     @classmethod
     def of(cls, tokens: Tokens) -> ChatFormat:
-        """Return the format of a tokenizer. Raises BuildFailed if its template changes texts, or has no markers like Qwen2.5's."""
+        """Return the format of a tokenizer. Raises BuildFailed if its template is not like Qwen2.5's.
+
+        Such a template has markers that begin with ``<|``, changes no text, and writes before a reply what it writes at the
+        end of a prompt; Qwen3's, for instance, writes an empty thought in between.
+        """
         question, reply = " question \n", " reply \n"  # a template that strips texts does not keep these
-        whole = _render(tokens, question, reply)
+        whole, prompt = _render(tokens, question, reply), _render(tokens, question)
         opening, _, rest = whole.partition(question)
         between, _, closing = rest.partition(reply)
         user, marker = opening.rfind("<|"), between.rfind("<|")
-        if min(user, marker) < 0 or not closing:
+        if min(user, marker) < 0 or not closing or opening + question + between != prompt:  # a server renders the prompt
             raise BuildFailed(f"tokenizer {tokens.folder}: its chat template is not like Qwen2.5's, it renders {whole!r}")
         user_ids, marker_ids = tokens.encode_marked([opening[user:].rstrip(), between[marker:]])
         return cls(tokens=tokens, opening=opening, between=between, closing=closing, user_ids=tuple(user_ids), marker_ids=tuple(marker_ids))
@@ -79,6 +83,7 @@ def find_all(ids: Sequence[int], wanted: Sequence[int]) -> Iterator[int]:
             yield position
 
 
-def _render(tokens: Tokens, question: str, reply: str) -> str:
-    chat = [{"role": "user", "content": question}, {"role": "assistant", "content": reply}]
-    return str(tokens.chat_template.apply_chat_template(chat, tokenize=False))
+def _render(tokens: Tokens, question: str, reply: str | None = None) -> str:
+    """Return the text of a question and its reply; without a reply the prompt, which ends in the assistant marker."""
+    chat = [{"role": "user", "content": question}] + ([] if reply is None else [{"role": "assistant", "content": reply}])
+    return str(tokens.chat_template.apply_chat_template(chat, tokenize=False, add_generation_prompt=reply is None))

@@ -61,7 +61,7 @@ def run(
     clean = [row for row in _sorted(rows) if not spelt[row["id"]]]
     rendered = [row for start in range(0, len(clean), _BATCH) for row in _render(clean[start : start + _BATCH], settings, chat)]
     kept, too_long = _fit(rendered, settings)
-    dropped += [Drop(id=row["id"], source=row["source"], reason="too_long", detail=_num_tokens(row)) for row in too_long]
+    dropped += [Drop(id=row["id"], source=row["source"], reason="too-long", detail=_num_tokens(row)) for row in too_long]
     return Outcome(rows=kept, dropped=dropped, found=_facts(rendered, kept, settings))
 
 
@@ -87,7 +87,7 @@ def _controls(row: Row, tokens: Tokens) -> str:
 def _refuse_or_drop_control(row: Row, spelt: str, settings: RenderSettings) -> Drop:
     if settings.on_control == "refuse":
         raise BuildFailed(f"stage render: {_name(row)}: control token {spelt}: correct the text, or set render.on_control = 'drop'")
-    return Drop(id=row["id"], source=row["source"], reason="control_token", detail=spelt)
+    return Drop(id=row["id"], source=row["source"], reason="control-token", detail=spelt)
 
 
 def _render(rows: Sequence[Row], settings: RenderSettings, chat: ChatFormat) -> Iterator[Row]:

@@ -74,7 +74,7 @@ def run(rows: Sequence[Row], settings: SelectSettings, rng: random.Random) -> Ou
     """
     pool, dropped, funnel = _filter(_sorted_by_id(rows), settings)
     selected = _select(pool, settings, rng)
-    dropped += [_drop(row, "not_drawn", "") for row in pool if row["id"] not in selected]
+    dropped += [_drop(row, "not-drawn", "") for row in pool if row["id"] not in selected]
     funnel.append({"step": settings.method, "rows_in": len(pool), "rows_out": len(selected)})
     return Outcome(
         rows=[{**row, "selected_by": selected[row["id"]]} for row in pool if row["id"] in selected],
@@ -96,8 +96,8 @@ def _filters(settings: SelectSettings) -> dict[str, Filter]:
     """Return the filters of the method, in their order, by the reason that they give."""
     if settings.method == "full":
         return {}
-    quality = {"missing_feature": missing_feature(settings.weak_models), "bad_string": bad_string(settings.aime_sources)}
-    return quality | ({"too_easy": solved_by_weak_model(settings.weak_models)} if settings.method in BY_DIFFICULTY else {})
+    quality = {"missing-feature": missing_feature(settings.weak_models), "bad-string": bad_string(settings.aime_sources)}
+    return quality | ({"too-easy": solved_by_weak_model(settings.weak_models)} if settings.method in BY_DIFFICULTY else {})
 
 
 def _filter(rows: list[Row], settings: SelectSettings) -> tuple[list[Row], list[Drop], list[dict[str, Any]]]:

@@ -66,7 +66,8 @@ def whole(trace: Trace) -> Trace:
     reason = trace.reason or ("empty-thinking" if not trace.thinking.strip() else "empty-answer" if not trace.attempt.strip() else "")
     if reason == trace.reason:
         return trace
-    return Trace(id=trace.id, model=trace.model, date=trace.date, reason=reason, detail=(trace.thinking or trace.attempt)[:200])
+    detail = (trace.thinking.strip() or trace.attempt.strip())[:200]
+    return Trace(id=trace.id, model=trace.model, date=trace.date, reason=reason, detail=detail)
 
 
 def each_whole(traces: Iterable[Trace]) -> Iterator[Trace]:
