@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -98,12 +97,3 @@ def _inline_template(folder: Path) -> None:
     template, path = folder / "chat_template.jinja", folder / "tokenizer_config.json"
     if template.is_file() and "chat_template" not in (config := json.loads(path.read_text(encoding="utf-8"))):
         path.write_text(json.dumps(config | {"chat_template": template.read_text(encoding="utf-8")}, indent=2, ensure_ascii=False))
-
-
-def weights_sha256(folder: Path) -> str:
-    """Return one digest of all weight files of a folder, in the order of their names."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.safetensors")):
-        with path.open("rb") as file:
-            digest.update(f"{path.name}\n{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
-    return digest.hexdigest()

@@ -18,6 +18,7 @@ from typing import Any
 
 from budgetforce.building.stage import BuildFailed, Stage
 from budgetforce.curating import tokens
+from budgetforce.provenance import weights_sha256
 from budgetforce.training import models, states
 from budgetforce.training.code_version import code_commit
 from budgetforce.training.recipe import TrainingRecipe
@@ -155,7 +156,7 @@ def _write_checkpoint(job: Job, trainer: Any, weights: dict[str, Any], records: 
         shutil.copyfile(job.data.folder / CARD, result.folder / CARD)
         shutil.copyfile(job.work / LOG, result.folder / LOG)
         draw(records, result.folder / FIGURE)
-        training = _training(job, trainer, records) | {"weights_sha256": models.weights_sha256(result.folder)}
+        training = _training(job, trainer, records) | {"weights_sha256": weights_sha256(result.folder)}
         (result.folder / TRAINING).write_text(json.dumps(training, indent=1) + "\n", encoding="utf-8")
     shutil.rmtree(job.states, ignore_errors=True)
 
