@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import DistributedType, PartialState
 from trl import SFTConfig
 
 from budgetforce.training.recipe import TrainingRecipe
@@ -15,7 +16,7 @@ from budgetforce.training.schedule import accumulation
 
 def training_arguments(recipe: TrainingRecipe, states: Path, steps: int, num_processes: int) -> SFTConfig:
     """Return the arguments for a run of ``steps`` optimizer steps."""
-    return SFTConfig(
+    arguments = SFTConfig(
         output_dir=str(states),
         max_steps=steps,
         per_device_train_batch_size=recipe.batch.per_device,
@@ -33,9 +34,20 @@ def training_arguments(recipe: TrainingRecipe, states: Path, steps: int, num_pro
         save_total_limit=recipe.states.keep,
         dataloader_pin_memory=torch.cuda.is_available(),
         disable_tqdm=True,
+        log_level="error",  # its warnings are about settings that are made on purpose
+        log_level_replica="error",
         report_to=[],
         **_parallel(recipe, num_processes),
     )
+    _shard_on_cpus()
+    return arguments
+
+
+def _shard_on_cpus() -> None:
+    """Let accelerate use FSDP2 on CPUs, where it would silently give every process a copy of the model (DDP) instead."""
+    state = PartialState()
+    if state.distributed_type is DistributedType.MULTI_CPU:
+        state.distributed_type = DistributedType.MULTI_XPU  # read only to see whether FSDP2 is possible, and then replaced by FSDP
 
 
 def _parallel(recipe: TrainingRecipe, num_processes: int) -> dict[str, Any]:

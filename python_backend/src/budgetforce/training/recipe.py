@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -181,8 +182,26 @@ class StateSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExpectedSet:
+    """Sizes of the training set that a recipe is meant for: a plan uses them where no set is given.
+
+    Attributes:
+        num_tokens: of all sequences.
+        max_tokens: of the longest sequence.
+    """
+
+    num_rows: int
+    num_tokens: int
+    max_tokens: int
+
+    def __post_init__(self) -> None:
+        for name in ("num_rows", "num_tokens", "max_tokens"):
+            check(name, getattr(self, name), getattr(self, name) >= 1, "an integer >= 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingRecipe:
-    """All settings of a training run."""
+    """All settings of a training run, and the sizes of the set that it is meant for."""
 
     name: str
     seed: int = 42
@@ -193,11 +212,14 @@ class TrainingRecipe:
     precision: PrecisionSettings = field(default_factory=PrecisionSettings)
     parallel: ParallelSettings = field(default_factory=ParallelSettings)
     states: StateSettings = field(default_factory=StateSettings)
+    expected: ExpectedSet | None = None
 
     @property
     def values(self) -> dict[str, Any]:
-        """All settings as JSON values, defaults included."""
-        return asdict(self)
+        """All settings that a run depends on as JSON values, defaults included."""
+        values: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        del values["expected"]
+        return values
 
     @property
     def sha256(self) -> str:

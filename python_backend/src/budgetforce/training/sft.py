@@ -81,13 +81,15 @@ def summary(job: Job, last: Path | None) -> list[str]:
     batch, lengths = job.recipe.batch, job.data.lengths
     repeats, per_step = accumulation(batch, job.num_processes), batch.global_batch
     tokens_of_run = sum(lengths[row] for row in job.order())
-    return [
+    data = (
         f"{job.data.card['name']}: {len(lengths):,} sequences, {sum(lengths):,} tokens, longest {max(lengths):,}; "
-        f"longer than {job.recipe.loss.max_length:,}: {job.data.num_dropped:,} dropped, {job.data.num_cut:,} cut",
+        f"longer than {job.recipe.loss.max_length:,}: {job.data.num_dropped:,} dropped, {job.data.num_cut:,} cut"
+    )
+    steps = (
         f"{job.recipe.name}: {job.num_steps:,} steps of {per_step} sequences ({job.num_processes} x {batch.per_device} x {repeats}), "
-        f"{tokens_of_run:,} tokens; loss averaged by {job.recipe.loss.average}",
-        f"continues at step {states.step_of(last):,}" if last else "starts at step 0",
-    ]
+        f"{tokens_of_run:,} tokens; loss averaged by {job.recipe.loss.average}"
+    )
+    return [data, steps, f"continues at step {states.step_of(last):,}" if last else "starts at step 0"]
 
 
 def train(job: Job, *, restart: bool = False) -> None:
@@ -125,11 +127,13 @@ def _make_trainer(job: Job, order: list[int]) -> Any:
     from budgetforce.training.trainer import RecipeTrainer, collated, dataset_of
 
     tokenizer = AutoTokenizer.from_pretrained(str(job.tokenizer), local_files_only=True)
+    # Made before the model, which FSDP2's settings let load its weights in the first process alone.
+    arguments = training_arguments(job.recipe, job.states, job.num_steps, job.num_processes)
     trainer = RecipeTrainer(
         recipe=job.recipe,
         order=order,
         model=models.load_model(job.recipe.model, tokenizer, job.recipe.seed),
-        args=training_arguments(job.recipe, job.states, job.num_steps, job.num_processes),
+        args=arguments,
         train_dataset=dataset_of(job.data),
         data_collator=collated(models.pad_id(tokenizer, job.recipe.model)),
         processing_class=tokenizer,

@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 from datasets import Dataset
+from torch.distributed.fsdp import FSDPModule
 from torch.nn import functional
 from torch.utils.data import Sampler
 from trl import SFTTrainer
@@ -47,6 +48,13 @@ class RecipeTrainer(SFTTrainer):
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:  # noqa: ARG002
         return FixedOrder(self._order)
+
+    def _prepare_for_training(self, *args: Any, **options: Any) -> Any:
+        """Prepare as the base class does. Raises BuildFailed if several processes would not share the model."""
+        prepared = super()._prepare_for_training(*args, **options)
+        if self.accelerator.num_processes > 1 and not isinstance(self.model, FSDPModule):
+            raise BuildFailed("accelerate has not split the model over the processes by FSDP2")
+        return prepared
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """Make the recipe's optimizer."""
