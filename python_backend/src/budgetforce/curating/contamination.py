@@ -7,7 +7,7 @@ There are two ways to split a text into words:
               LaTeX stay, so "$k$" and "k" differ.
     letters   lower case, compatibility characters composed (NFKC), without punctuation, LaTeX's spacing and formatting
               commands. Letters, numbers and operators that stand alone are joined, so that a formula is one word however
-              it is spaced: "$x^{2} \\, + 1$" and "x^2+1" are both "x^2+1".
+              it is spaced: "$x^{2} + 1$" and "x^2+1" are both "x^2+1".
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ def split_letters(text: str) -> list[str]:
     plain = unicodedata.normalize("NFKC", text).lower()
     plain = _FORMATTING.sub(" ", _TIMES.sub("*", _FRACTION.sub(r"\\frac", plain)))
     words: list[str] = []
-    for is_formula, parts in groupby(_PARTS.findall(plain), _is_part_of_formula):
+    for is_formula, group in groupby(_PARTS.findall(plain), _is_part_of_formula):
+        parts = list(group)
         words += _formula("".join(parts)) if is_formula else parts
     return words
 

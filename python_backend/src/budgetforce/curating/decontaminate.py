@@ -12,34 +12,18 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
-from pathlib import Path
 from typing import Any, Literal
 
 from budgetforce.building.stage import BuildFailed
 from budgetforce.curating.contamination import NORMALISATIONS, Hit, NgramIndex, TestSet, build_indexes, split_words
 from budgetforce.curating.held_out import is_held_out
-from budgetforce.curating.rows import Drop, Outcome, Row, read_rows
+from budgetforce.curating.rows import Drop, Outcome, Row
 from budgetforce.curating.settings import check
+from budgetforce.curating.sources import BadRow, FileSource, HubSource
+from budgetforce.curating.sources import read as read_source
 
 _MOST_FREQUENT = 20  # n-grams in the report: boilerplate shows there
 Field = Literal["question", "solution", "thinking", "attempt"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TestFile:
-    """A JSON Lines file with the questions of a test set.
-
-    Attributes:
-        question: the key of the question's text.
-        id: the key of the question's id; without it, the number of the line is the id.
-    """
-
-    __test__ = False  # pytest: this is no class of tests
-
-    name: str
-    path: Path
-    question: str = "question"
-    id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,13 +31,14 @@ class DecontaminateSettings:
     """Which texts are compared with which test sets, and how.
 
     Attributes:
+        test_sets: files or data sets of the hub, read like the sources of stage collect; their column ``id`` names a question.
         ngram: number of words of an n-gram.
         min_hits: distinct n-grams that a field must share with one test set.
         allow: boilerplate whose n-grams do not count.
         as_published: the authors' rule; the other fields but ``test_sets`` and ``allow`` keep their defaults.
     """
 
-    test_sets: tuple[TestFile, ...] = ()
+    test_sets: tuple[FileSource | HubSource, ...] = ()
     ngram: int = 8
     min_hits: int = 1
     fields: tuple[Field, ...] = ("question", "solution")
@@ -66,7 +51,7 @@ class DecontaminateSettings:
         check("min_hits", self.min_hits, self.min_hits >= 1, "an integer >= 1")
         check("fields", self.fields, bool(self.fields), "at least one field")
         check("normalisations", self.normalisations, bool(self.normalisations), f"at least one of {', '.join(NORMALISATIONS)}")
-        names = [test.name for test in self.test_sets]
+        names = [test.label for test in self.test_sets]
         check("test_sets", names, len(set(names)) == len(names), "different names")
         for text in self.allow:
             check("allow", text, len(split_words(text)) >= self.ngram, f"texts of at least {self.ngram} words")
@@ -83,22 +68,22 @@ class DecontaminateSettings:
 
 def load_tests(settings: DecontaminateSettings) -> list[TestSet]:
     """Read the test sets. Raises BuildFailed naming the file and row that cannot be used."""
-    return [_load_file(test) for test in settings.test_sets]
+    return [_load_test(test) for test in settings.test_sets]
 
 
-def _load_file(test: TestFile) -> TestSet:
+def _load_test(source: FileSource | HubSource) -> TestSet:
     questions: dict[str, str] = {}
-    for number, row in enumerate(read_rows(test.path), 1):
-        test_id = str(number if test.id is None else row.get(test.id))
-        text = row.get(test.question)
-        if not isinstance(text, str):
-            raise BuildFailed(f"{test.path}: row {number} has no text in {test.question!r}, it has {', '.join(row)}")
+    for number, raw in enumerate(read_source(source, random.Random(0)), 1):  # noqa: S311  # files draw nothing
+        if isinstance(raw, BadRow):
+            raise BuildFailed(f"test set {source.label}: {raw}")
+        test_id = raw.source_id or f"row {number}"
         if test_id in questions:
-            raise BuildFailed(f"{test.path}: row {number} has the id {test_id!r} of an earlier row")
-        questions[test_id] = text
+            raise BuildFailed(f"test set {source.label}: {raw.where} has the id {test_id!r} of an earlier row")
+        questions[test_id] = raw.question
     if not questions:
-        raise BuildFailed(f"{test.path}: test set {test.name!r} has no question")
-    return TestSet(name=test.name, questions=questions, origin=test.path.name)
+        raise BuildFailed(f"test set {source.label} has no question")
+    origin = source.path.name if isinstance(source, FileSource) else f"{source.repo} at {source.revision[:12]}"
+    return TestSet(name=source.label, questions=questions, origin=origin)
 
 
 def run(
@@ -162,16 +147,25 @@ class _Search:
         sources = Counter(row["source"] for row in rows)
         short = sum(len(split_words(row["question"])) < self._settings.ngram for row in rows)
         return {
-            "rule": {"ngram": self._settings.ngram, "min_hits": self._settings.min_hits} | dict(zip(("fields", "normalisations"), map(list, self._settings.rule), strict=True)),
+            "rule": {"ngram": self._settings.ngram, "min_hits": self._settings.min_hits}
+            | dict(zip(("fields", "normalisations"), map(list, self._settings.rule), strict=True)),
             "test_sets": [{"name": test.name, "origin": test.origin, "num_questions": len(test.questions)} for test in self._tests],
             "num_short_questions": short,
             "table": [self._line(source, sources[source], test.name) for source in sorted(sources) for test in self._tests],
-            "frequent_ngrams": [{"ngram": ngram, "num_rows": num} for ngram, num in sorted(self._ngrams.items(), key=_most_first)[:_MOST_FREQUENT]],
+            "frequent_ngrams": [
+                {"ngram": ngram, "num_rows": num} for ngram, num in sorted(self._ngrams.items(), key=_most_first)[:_MOST_FREQUENT]
+            ],
         }
 
     def _line(self, source: str, num_rows: int, test_set: str) -> dict[str, Any]:
         key = (source, test_set)
-        return {"source": source, "test_set": test_set, "num_rows": num_rows, "num_hits": self._num_hits[key], "example": self._examples.get(key)}
+        return {
+            "source": source,
+            "test_set": test_set,
+            "num_rows": num_rows,
+            "num_hits": self._num_hits[key],
+            "example": self._examples.get(key),
+        }
 
 
 def _most_first(entry: tuple[str, int]) -> tuple[int, str]:

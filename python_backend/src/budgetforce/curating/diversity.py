@@ -57,9 +57,8 @@ def draw_diverse(
 ) -> Iterator[tuple[str, str]]:
     """Yield (id, phase) of each row drawn, until ``target`` rows are selected or no domain can be drawn any more.
 
-    Args:
-        seed: ids that are selected already. They stay in the pools, so drawing one uses it up and adds nothing, as in s1.
-        uniform_until: below this number of selected rows every domain has the same chance; from it on, ``weights`` decide.
+    The rows of ``seed`` are selected already. They stay in the pools, so drawing one uses it up and adds nothing, as in s1.
+    Below ``uniform_until`` selected rows every domain has the same chance; from there on ``weights`` decide.
     """
     pools, selected = Pools(rows), set(seed)
     while len(selected) < target:

@@ -42,9 +42,7 @@ class ChatFormat:
         if min(user, marker) < 0 or not closing:
             raise BuildFailed(f"tokenizer {tokens.folder}: its chat template is not like Qwen2.5's, it renders {whole!r}")
         user_ids, marker_ids = tokens.encode_marked([opening[user:].rstrip(), between[marker:]])
-        return cls(
-            tokens=tokens, opening=opening, between=between, closing=closing, user_ids=tuple(user_ids), marker_ids=tuple(marker_ids)
-        )
+        return cls(tokens=tokens, opening=opening, between=between, closing=closing, user_ids=tuple(user_ids), marker_ids=tuple(marker_ids))
 
     def texts(self, turns: Sequence[tuple[str, str]]) -> list[str]:
         """Return the text of each (question, reply).

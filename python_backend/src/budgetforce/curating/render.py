@@ -32,14 +32,14 @@ class RenderSettings:
         answer_prefix: put before an answer in which it does not occur: "Answer: " as the authors, "" for none.
         max_tokens: ids of a row, at most. Training refuses longer rows, so the pipeline counts them.
         on_too_long: what happens with a longer row. A row that is cut never shows its answer to the model.
-        on_control_token: what happens with a row whose question, trace or answer spells a control token.
+        on_control: what happens with a row whose question, trace or answer spells a control token.
     """
 
     variant: Literal["plain", "token", "step"] = "plain"
     answer_prefix: str = "Answer: "
     max_tokens: int = 32768
     on_too_long: Literal["refuse", "drop", "cut"] = "refuse"
-    on_control_token: Literal["refuse", "drop"] = "refuse"
+    on_control: Literal["refuse", "drop"] = "refuse"
 
     def __post_init__(self) -> None:
         check("max_tokens", self.max_tokens, self.max_tokens >= 1, "an integer >= 1")
@@ -85,10 +85,8 @@ def _controls(row: Row, tokens: Tokens) -> str:
 
 
 def _refuse_or_drop_control(row: Row, spelt: str, settings: RenderSettings) -> Drop:
-    if settings.on_control_token == "refuse":
-        raise BuildFailed(
-            f"stage render: {_name(row)}: control token {spelt}: correct the text, or set render.on_control_token = 'drop'"
-        )
+    if settings.on_control == "refuse":
+        raise BuildFailed(f"stage render: {_name(row)}: control token {spelt}: correct the text, or set render.on_control = 'drop'")
     return Drop(id=row["id"], source=row["source"], reason="control_token", detail=spelt)
 
 

@@ -62,7 +62,7 @@ class Pipeline:
     def _run_step(self, step: str) -> int:
         if step == "verify":
             self.needed("card")
-            return verify.main(self.work / "set")
+            return verify.main(self.work / "set", self.loaded.folder)
         self._make(step)
         return 0
 

@@ -19,6 +19,7 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from operator import itemgetter
 from typing import Any, Literal
 
@@ -85,7 +86,7 @@ def run(rows: Sequence[Row], settings: SelectSettings, rng: random.Random) -> Ou
 def _sorted_by_id(rows: Sequence[Row]) -> list[Row]:
     """Return the rows sorted by id. Raises BuildFailed if two rows have the same."""
     ordered = sorted(rows, key=itemgetter("id"))
-    for row, following in zip(ordered, ordered[1:], strict=False):
+    for row, following in pairwise(ordered):
         if row["id"] == following["id"]:
             raise BuildFailed(f"stage select: two rows have the id {row['id']!r}: remove duplicates first")
     return ordered
