@@ -36,7 +36,7 @@ def nearest_domains(questions: Sequence[str]) -> list[str]:
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, stop_words="english", token_pattern=r"[A-Za-z]{2,}")
+    vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, stop_words="english")
     described = vectorizer.fit_transform(f"{domain.title} {domain.description}" for domain in domains())
     codes = [domain.code for domain in domains()]
     found: list[str] = []

@@ -52,7 +52,7 @@ def _parquet_rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
 
     number = 0
     try:
-        with parquet.ParquetFile(path) as file:
+        with parquet.ParquetFile(path) as file:  # type: ignore[no-untyped-call]
             for batch in file.iter_batches(batch_size=_BATCH):
                 for row in batch.to_pylist():
                     number += 1

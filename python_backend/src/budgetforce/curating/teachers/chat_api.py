@@ -100,7 +100,7 @@ class ChatApi:
         return f"HTTP {error.code}: {text}"
 
     def _pause(self, attempt: int, headers: Message | None) -> float:
-        wanted = (headers or {}).get("Retry-After", "")
+        wanted = headers.get("Retry-After", "") if headers else ""
         pause = float(wanted) if wanted.isdecimal() else self.endpoint.pause_s * 2 ** (attempt - 1)
         return min(pause, _MAX_PAUSE_S) * random.uniform(0.5, 1.0)  # noqa: S311  # spreads retries, no secret
 

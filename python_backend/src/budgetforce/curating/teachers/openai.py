@@ -82,4 +82,10 @@ class OpenAITeacher:
         system = [{"role": "system", "content": self.settings.system}] if self.settings.system else []
         messages = [*system, {"role": "user", "content": question}]
         sampling = {} if self.settings.temperature is None else {"temperature": self.settings.temperature}
-        return {"model": self.settings.model, "messages": messages, "max_tokens": self.settings.max_tokens, **sampling, **self.settings.body}
+        return {
+            "model": self.settings.model,
+            "messages": messages,
+            "max_tokens": self.settings.max_tokens,
+            **sampling,
+            **self.settings.body,
+        }

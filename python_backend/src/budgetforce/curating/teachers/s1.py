@@ -8,12 +8,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from s1_client import Client, InvalidRequest, Reply, Request, S1Error
-
 from budgetforce.building.stage import BuildFailed
 from budgetforce.curating.rows import Row
 from budgetforce.curating.settings import check
 from budgetforce.curating.teachers.base import Trace
+from s1_client import Client, InvalidRequest, Reply, Request, S1Error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -54,7 +54,7 @@ def _work(
     ended.put((None, failure or _Finished()))
 
 
-class _Finished(Exception):  # noqa: N818  # no error: a thread has nothing left to do
+class _Finished(Exception):
     """The end of a thread."""
 
 
