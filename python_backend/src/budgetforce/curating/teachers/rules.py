@@ -34,10 +34,10 @@ class RulesTeacher:
         return map(self._trace, rows)
 
     def _trace(self, row: Row) -> Trace:
-        from budgetforce.curating.rule_teacher import thought
+        from budgetforce.curating.rule_teacher import write_thinking
 
         facts = row["metadata"].get("facts")
         if facts is None:
             return Trace(id=row["id"], reason="no-rule", detail="metadata.facts: missing, the teacher by rule knows only puzzles")
-        thinking, result = thought(facts, random.Random(f"{self.seed}/{row['id']}"))  # noqa: S311  # reproducible, not a secret
+        thinking, result = write_thinking(facts, random.Random(f"{self.seed}/{row['id']}"))  # noqa: S311  # reproducible, not a secret
         return Trace(id=row["id"], thinking=thinking, attempt=f"Final Answer: {result}", model="rules")
