@@ -18,7 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENT = ROOT / ".s1" / "env" / "bin" / "python"
-NEEDED = ("budgetforce", "s1_client", "pyarrow", "sklearn", "math_verify")
+NEEDED = ("budgetforce", "s1_client", "pyarrow", "sklearn", "math_verify", "matplotlib")
 
 
 def prepare() -> None:

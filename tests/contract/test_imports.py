@@ -91,6 +91,14 @@ RULES = {
         "tokenizers",
         "transformers",
     },
+    f"{SERVER}/curating": {
+        "budgetforce.curating",
+        "budgetforce.building",  # its stages, and the formatting of durations
+        "budgetforce.text",
+        "budgetforce.errors",
+        "s1_client",  # the generators of puzzles, the graders and our server as a teacher: all of them at build time
+    }
+    | {"tokenizers", "transformers", "huggingface_hub", "pyarrow", "sklearn", "matplotlib"},
     f"{SERVER}/launcher": {
         "budgetforce.launcher",
         "budgetforce.building",  # its preflight: checks of the machine before a start

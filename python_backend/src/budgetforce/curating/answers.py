@@ -35,7 +35,7 @@ class Answers:
         return {trace.id: trace for trace in (_trace(line, f"{path}:{number}") for number, line in enumerate(raw.splitlines(), 1))}
 
     def keep(self, teacher: Mapping[str, Any], trace: Trace) -> None:
-        """Append a reply."""
+        """Append a reply to those of its teacher."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with self._path(teacher).open("ab") as file:
             file.write(json.dumps(asdict(trace)).encode() + b"\n")

@@ -169,6 +169,10 @@ def _report(stage: Stage, rows_in: int, outcome: Outcome) -> StageReport:
         rows_in = rows_out + num_dropped
     assert rows_in == rows_out + num_dropped, f"{stage.name}: {rows_in} rows in, {rows_out} out, {num_dropped} dropped"
     dropped, by_source = count_drops(outcome.dropped)
+    if not outcome.rows:
+        reasons = ", ".join(f"{reason} {number}" for reason, number in dropped.items())
+        example = f"; the first: {outcome.dropped[0].detail}" if outcome.dropped and outcome.dropped[0].detail else ""
+        raise BuildFailed(f"stage {stage.name}: no row of {rows_in} is left (dropped: {reasons or 'none'}){example}")
     return StageReport(
         name=stage.name,
         digest=stage.digest,

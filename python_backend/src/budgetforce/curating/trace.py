@@ -49,7 +49,7 @@ def _traces(rows: Sequence[Row], teacher: Teacher, answers: Answers | None) -> I
     line = ProgressLine("trace", len(unknown))
     try:
         for trace in each_whole(teacher.traces(unknown)):
-            if answers:
+            if answers and trace.is_final:
                 answers.keep(teacher.identity(), trace)
             line.advance()
             yield trace

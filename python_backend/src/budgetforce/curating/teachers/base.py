@@ -10,6 +10,9 @@ from typing import Any, Protocol
 from budgetforce.curating.rows import Row
 
 
+NO_REPLY = "no-reply"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trace:
     """The reply of a teacher to one question.
@@ -31,9 +34,14 @@ class Trace:
     detail: str = ""
     num_tokens: int | None = None
 
+    @property
+    def is_final(self) -> bool:
+        """Whether the same question would get the same result; a question without a reply may get one in a later run."""
+        return self.reason != NO_REPLY
+
 
 class Teacher(Protocol):
-    """A source of traces."""
+    """A source of thoughts and answers."""
 
     @property
     def name(self) -> str:

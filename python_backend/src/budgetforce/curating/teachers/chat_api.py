@@ -17,6 +17,7 @@ from typing import Any
 
 from budgetforce.building.stage import BuildFailed
 from budgetforce.curating.settings import check
+from budgetforce.curating.teachers.base import NO_REPLY
 
 _REJECTED = (400, 413, 422)  # HTTP status: the server rejects this question, for example as too long
 _BUSY = (408, 409, 425, 429, 500, 502, 503, 504)  # a retry may succeed
@@ -107,7 +108,7 @@ class ChatApi:
     def _give_up(self, started: float, problem: str) -> bytes:
         """Raise for a question that got no reply: the server is away unless it replied to others meanwhile."""
         if self._answered > started:
-            raise Rejected("no-reply", problem)
+            raise Rejected(NO_REPLY, problem)
         attempts = f"{self.endpoint.num_retries + 1} attempts" if self.endpoint.num_retries else "1 attempt"
         raise BuildFailed(f"{self.endpoint.url}: {problem} ({attempts}); replies so far are kept: run it again")
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from budgetforce.curating.rows import Row
+from budgetforce.curating.rule_teacher import write_thinking
 from budgetforce.curating.teachers.base import Trace
 
 
@@ -34,8 +35,6 @@ class RulesTeacher:
         return map(self._trace, rows)
 
     def _trace(self, row: Row) -> Trace:
-        from budgetforce.curating.rule_teacher import write_thinking
-
         facts = row["metadata"].get("facts")
         if facts is None:
             return Trace(id=row["id"], reason="no-rule", detail="metadata.facts: missing, the teacher by rule knows only puzzles")

@@ -11,8 +11,8 @@ from typing import Any, Literal
 from budgetforce.building.stage import BuildFailed
 from budgetforce.curating.rows import Row
 from budgetforce.curating.settings import check
-from budgetforce.curating.teachers.base import Trace
-from s1_client import Client, InvalidRequest, Reply, Request, S1Error
+from budgetforce.curating.teachers.base import NO_REPLY, Trace
+from s1_client import Client, DeadlineExceeded, InvalidRequest, Reply, Request, S1Error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,11 +54,12 @@ class S1Teacher:
 
     def traces(self, rows: Sequence[Row]) -> Iterator[Trace]:
         requests = [Request(prompt=row["question"]) for row in rows]
+        has_replied = False
         try:
             with Client(self.settings.url or None, deadline_s=self.settings.deadline_s) as client:
-                outcomes = client.map(requests, concurrency=self.settings.concurrency, ordered=False, **self.settings.options)
-                for outcome in outcomes:
-                    if outcome.error is not None and _ends_all(outcome.error):
+                for outcome in client.map(requests, concurrency=self.settings.concurrency, ordered=False, **self.settings.options):
+                    has_replied = has_replied or outcome.error is None
+                    if outcome.error is not None and _ends_all(outcome.error, has_replied):
                         raise outcome.error
                     yield self._trace(rows[outcome.index]["id"], outcome.error or outcome.reply)
         except (S1Error, TypeError, ValueError) as error:
@@ -67,7 +68,7 @@ class S1Teacher:
     def _trace(self, key: str, reply: Reply | Exception) -> Trace:
         date = time.strftime("%Y-%m-%d", time.gmtime())
         if isinstance(reply, Exception):
-            return Trace(id=key, model=self.settings.model, date=date, reason="rejected", detail=str(reply))
+            return Trace(id=key, model=self.settings.model, date=date, reason=_reason(reply), detail=str(reply))
         is_cut = reply.thinking_end != "natural" and self.settings.on_cut_thinking == "drop"
         reason = "no-end" if is_cut else "cut" if reply.answer_end in ("length", "deadline") else ""
         return Trace(
@@ -82,6 +83,12 @@ class S1Teacher:
         )
 
 
-def _ends_all(error: Exception) -> bool:
-    """Return whether an error concerns every question: only a refused prompt is the question's own."""
+def _ends_all(error: Exception, has_replied: bool) -> bool:
+    """Return whether an error concerns every question: not if the prompt is refused, nor if a single one takes too long."""
+    if isinstance(error, DeadlineExceeded):
+        return not has_replied
     return not (isinstance(error, InvalidRequest) and error.field in ("text_input", "messages", "prompt"))
+
+
+def _reason(error: Exception) -> str:
+    return NO_REPLY if isinstance(error, DeadlineExceeded) else "rejected"
