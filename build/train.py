@@ -3,8 +3,8 @@
 """Fine-tune a reasoning model on a training set that build/data.py has made.
 
     python3 build/train.py plan --recipe s1-32b --gpus 16xH100      memory, steps and hours, before anything is installed
-    python3 build/train.py sft --recipe tiny --data SET --work DIR  train; again after a kill: it continues
-    python3 build/train.py eval --work DIR                          serve DIR/checkpoint, measure it by budget, draw the curve
+    python3 build/train.py sft --recipe tiny --data SET --work DIR  train; again after a kill: it continues; --eval: then eval
+    python3 build/train.py eval --work DIR [options of `s1 eval`]   serve DIR/checkpoint, measure it by budget, draw the curve
     python3 build/train.py setup                                    only make the environment
     python3 build/train.py lock                                     resolve its packages anew, into build/train.lock
 
@@ -16,6 +16,7 @@ Standard library only: this file runs before anything is installed.
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import importlib
 import importlib.util
@@ -23,7 +24,9 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import local  # build/local.py
 
@@ -45,21 +48,41 @@ def main(arguments: list[str]) -> int:
         local.use_supported_python()
         os.chdir(local.ROOT)
         return lock() if command == "lock" else setup()
+    if command == "eval":
+        return evaluate(arguments)
     if command == "sft" and importlib.util.find_spec("trl") is None:  # else this is an environment for training, as under torchrun
-        return in_environment(arguments)
+        return train(arguments)
     sys.path.insert(0, str(local.ROOT / "python_backend" / "src"))
     return int(importlib.import_module("budgetforce.training.__main__").main(prog="build/train.py"))
 
 
-def in_environment(arguments: list[str]) -> int:
-    """Continue in the environment for training, from the same folder: paths on the command line are relative to it."""
+def train(arguments: list[str]) -> int:
+    """Continue in the environment for training."""
+    prepare(setup)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # two threads on two busy cores take five times as long as one
+    command = [str(PYTHON), __file__, *(argument for argument in arguments if argument != "--eval")]
+    if "--eval" not in arguments:
+        local.become(command)
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--work", default="")
+    work = parser.parse_known_args(arguments)[0].work
+    return subprocess.call(command) or evaluate(["eval", "--work", work])
+
+
+def evaluate(arguments: list[str]) -> NoReturn:
+    """Continue in the environment of build/local.py, which has the engine and the client."""
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # about the missing PyTorch, which is not needed
+    prepare(local.make_environment)
+    local.become([str(local.PYTHON), "-m", "budgetforce.training", *arguments])
+
+
+def prepare(make: Callable[[], object]) -> None:
+    """Make an environment, and return to the folder that paths on the command line are relative to."""
     local.use_supported_python()
     folder = Path.cwd()
     os.chdir(local.ROOT)
-    setup()
+    make()
     os.chdir(folder)
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # two threads on two busy cores take five times as long as one
-    local.become([str(PYTHON), __file__, *arguments])
 
 
 def setup() -> int:
@@ -100,7 +123,7 @@ def has_gpu() -> bool:
 
 def fingerprint() -> str:
     digest = hashlib.sha256(f"{local.ROOT} {sys.version} {has_gpu()}".encode())
-    for file in (Path(__file__), local.ROOT / LOCK, local.ROOT / "python_backend/pyproject.toml"):
+    for file in (local.ROOT / LOCK, local.ROOT / "python_backend/pyproject.toml"):
         digest.update(file.read_bytes())
     return digest.hexdigest()
 

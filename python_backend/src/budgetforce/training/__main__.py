@@ -12,9 +12,9 @@ import sys
 from collections.abc import Sequence
 
 from budgetforce.errors import BudgetForceError
-from budgetforce.training import plan_command, sft_command
+from budgetforce.training import eval_command, plan_command, sft_command
 
-STEPS = (plan_command, sft_command)
+STEPS = (plan_command, sft_command, eval_command)
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "python -m budgetforce.training") -> int:

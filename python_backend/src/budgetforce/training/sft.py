@@ -18,14 +18,14 @@ from typing import Any
 
 from budgetforce.building.stage import BuildFailed, Stage
 from budgetforce.curating import tokens
-from budgetforce.provenance import weights_sha256
+from budgetforce.provenance import TRAINING, weights_sha256
 from budgetforce.training import models, states
 from budgetforce.training.code_version import code_commit
 from budgetforce.training.recipe import TrainingRecipe
 from budgetforce.training.schedule import accumulation, num_steps, run_order
 from budgetforce.training.training_set import CARD, TrainingSet
 
-LOG, TRAINING, FIGURE = "log.jsonl", "training.json", "training.png"
+LOG, FIGURE = "log.jsonl", "training.png"
 PACKAGES = ("torch", "transformers", "trl", "accelerate")
 
 
