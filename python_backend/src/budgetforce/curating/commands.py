@@ -55,6 +55,11 @@ def _run(options: argparse.Namespace) -> int:
         raise ConfigError(f"package {error.name} is missing: pip install './client[eval]' './python_backend[data]'") from None
     pipeline = Pipeline(load_recipe(options.recipe), options.work, options.limit)
     steps = STEPS[: STEPS.index(options.until) + 1] if options.step == "all" else (options.step,)
+    if options.dry_run:
+        from budgetforce.curating.dry_run import dry_run
+
+        print("\n".join(dry_run(pipeline, steps)))
+        return 0
     try:
         return pipeline.run(steps)
     except KeyboardInterrupt:

@@ -113,11 +113,15 @@ class Pipeline:
     def _context(self, name: str) -> stages.Context:
         return stages.Context(
             recipe=self.recipe,
-            rng=random.Random(f"{self.recipe.seed}/{name}"),  # noqa: S311  # reproducible, not a secret
+            rng=self.rng(name),
             tokens=self.tokens,
             answers=self.work / "answers",
             limit=self.limit,
         )
+
+    def rng(self, name: str) -> random.Random:
+        """Return a stage's own generator: a further stage changes no other stage's draws."""
+        return random.Random(f"{self.recipe.seed}/{name}")  # noqa: S311  # reproducible, not a secret
 
     def _publish(self, result: Result) -> str:
         rows = self._rows_before("card")
@@ -155,11 +159,19 @@ class Pipeline:
     @cached_property
     def tokens(self) -> Tokens:
         """The recipe's tokenizer, which is made or downloaded once. Raises BuildFailed."""
-        stage = tokenizer_stage(self.recipe.tokenizer, self.recipe.tokenizer_revision, self.loaded.folder, self.work)
+        stage = self._tokenizer
         if stage.stamp() is None:
             with stage.making() as result:
                 write_tokenizer_folder(self.recipe.tokenizer, self.recipe.tokenizer_revision, self.loaded.folder, result.folder)
         return load(str(stage.folder))
+
+    def has_tokenizer(self) -> bool:
+        """Return whether the recipe's tokenizer is in the work folder."""
+        return self._tokenizer.stamp() is not None
+
+    @property
+    def _tokenizer(self) -> Stage:
+        return tokenizer_stage(self.recipe.tokenizer, self.recipe.tokenizer_revision, self.loaded.folder, self.work)
 
 
 def _report(stage: Stage, rows_in: int, outcome: Outcome) -> StageReport:

@@ -10,8 +10,9 @@ from budgetforce.curating.sources.files import FileSource, read_file_source
 from budgetforce.curating.sources.generators import GeneratorSource, read_generator
 from budgetforce.curating.sources.hub import HubSource, read_hub_source
 from budgetforce.curating.sources.raw import BadRow, Raw
+from budgetforce.curating.sources.tables import count_rows
 
-__all__ = ["BadRow", "FileSource", "GeneratorSource", "HubSource", "Raw", "read"]
+__all__ = ["BadRow", "FileSource", "GeneratorSource", "HubSource", "Raw", "num_rows_of", "read"]
 
 
 def read(source: FileSource | HubSource | GeneratorSource, rng: random.Random) -> Iterator[Raw | BadRow]:
@@ -21,3 +22,10 @@ def read(source: FileSource | HubSource | GeneratorSource, rng: random.Random) -
     if isinstance(source, HubSource):
         return read_hub_source(source)
     return read_generator(source, rng)
+
+
+def num_rows_of(source: FileSource | HubSource | GeneratorSource) -> int | None:
+    """Return the number of rows of a source; None for a data set of the hub. Raises BuildFailed for an unreadable file."""
+    if isinstance(source, GeneratorSource):
+        return source.num_questions
+    return count_rows(source.path) if isinstance(source, FileSource) else None

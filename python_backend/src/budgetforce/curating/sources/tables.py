@@ -59,3 +59,8 @@ def _parquet_rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
                     yield number, row
     except (OSError, pa.ArrowException) as error:
         raise BuildFailed(f"{path}: not a parquet file that can be read: {str(error).splitlines()[0]}") from None
+
+
+def count_rows(path: Path) -> int:
+    """Return the number of rows of a file. Raises BuildFailed if it cannot be read."""
+    return sum(1 for _ in table_rows(path))

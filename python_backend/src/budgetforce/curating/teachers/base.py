@@ -9,7 +9,6 @@ from typing import Any, Protocol
 
 from budgetforce.curating.rows import Row
 
-
 NO_REPLY = "no-reply"
 
 
