@@ -101,7 +101,8 @@ def train(job: Job, *, restart: bool = False) -> None:
     logging.disable_progress_bar()
     everyone = PartialState(cpu=not _has_gpu())  # joins the processes that torchrun has started
     if job.rank == 0:
-        states.open_states(job.states, {"inputs": job.stage.digest[:12], "processes": job.num_processes}, restart=restart)
+        run = {"recipe": job.recipe.sha256[:12], "training set": job.data.card["sha256"][:12], "number of processes": job.num_processes}
+        states.open_states(job.states, run, restart=restart)
         states.remove_incomplete(job.states)
     everyone.wait_for_everyone()
     order, last = job.order(), states.last_state(job.states)

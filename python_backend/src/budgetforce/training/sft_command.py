@@ -6,12 +6,16 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-from budgetforce.building.stage import locked
+from budgetforce.building.stage import BuildFailed, locked
 from budgetforce.errors import ConfigError
 from budgetforce.training.options import add_recipe_option
 from budgetforce.training.recipe import load_recipe
+
+DISK_FULL = ("No space left on device", "file write failed")  # of the system and safetensors, of torch.save
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -47,9 +51,17 @@ def _run(options: argparse.Namespace) -> int:
             return 0
         if options.resume and last is None:
             raise ConfigError(f"{job.states} holds no state to continue from")
-        if rank:
-            sft.train(job)
-            return 0
-        with locked(options.work):
+        with nullcontext() if rank else locked(options.work), readable_disk_errors(options.work):
             sft.train(job, restart=options.restart)
     return 0
+
+
+@contextmanager
+def readable_disk_errors(work: Path) -> Iterator[None]:
+    """Turn the many errors that PyTorch and safetensors raise on a full disk into BuildFailed."""
+    try:
+        yield
+    except Exception as error:
+        if not any(text in str(error) for text in DISK_FULL):
+            raise
+        raise BuildFailed(f"the disk is full: free space for {work} (build/train.py plan says how much), and start again") from error

@@ -58,7 +58,7 @@ def open_states(states: Path, run: Mapping[str, Any], *, restart: bool) -> None:
     if before is not None and before != run:
         different = next(name for name in sorted({*before, *run}) if before.get(name) != run.get(name))
         raise BuildFailed(
-            f"{states} holds a run with another {different} ({before.get(different)}; now {run.get(different)}): "
+            f"{states} holds a run with another {different} ({before.get(different)}, now {run.get(different)}): "
             "choose another --work, or add --restart to give that run up"
         )
     states.mkdir(parents=True, exist_ok=True)
