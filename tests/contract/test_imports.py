@@ -82,15 +82,6 @@ RULES = {
         "budgetforce.processes",
     }
     | {"huggingface_hub"},
-    f"{SERVER}/curating": {  # runs before a model exists: puzzles and graders are the client's
-        "budgetforce.curating",
-        "budgetforce.building.stage",
-        "budgetforce.errors",
-        "budgetforce.text",
-        "s1_client",
-        "tokenizers",
-        "transformers",
-    },
     f"{SERVER}/curating": {
         "budgetforce.curating",
         "budgetforce.building",  # its stages, and the formatting of durations
