@@ -8,7 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from budgetforce.curating.answers import Answers
+from budgetforce.curating.domain_model import DomainModel, chosen_domains
+from budgetforce.curating.domains import nearest_domains
 from budgetforce.curating.rows import Outcome, Row
+from budgetforce.curating.settings import check
 from budgetforce.curating.tokens import Tokens
 from budgetforce.curating.weak import WeakColumn, WeakFile, verdicts
 
@@ -18,19 +22,26 @@ class FeaturesSettings:
     """Settings of the stage.
 
     Attributes:
-        domain: ``given`` by ``domain_column``, or by ``metadata.domain``.
+        domain: ``given`` by ``domain_column``, or by ``metadata.domain``; ``tfidf``, the nearest of ``domains.toml``, which costs
+            nothing; or ``llm``, chosen from ``domains.toml`` by a language model.
         domain_column: column of the data set; "" = ``metadata.domain``.
+        llm: the language model of domain ``llm``.
         weak: by name of a weak model, where to find whether its answers are right.
     """
 
-    domain: Literal["given", "tfidf"] = "given"
+    domain: Literal["given", "tfidf", "llm"] = "given"
     domain_column: str = ""
+    llm: DomainModel | None = None
     weak: dict[str, WeakColumn | WeakFile] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        check("llm", self.llm and self.llm.model, (self.llm is not None) == (self.domain == "llm"), "a table with domain = 'llm' alone")
+        check("domain_column", self.domain_column, not self.domain_column or self.domain == "given", "a column with domain = 'given' alone")
 
-def run(rows: Sequence[Row], settings: FeaturesSettings, tokens: Tokens) -> Outcome:
+
+def run(rows: Sequence[Row], settings: FeaturesSettings, tokens: Tokens, answers: Answers) -> Outcome:
     """Return the rows with ``domain``, ``weak_correct`` and ``num_thinking_tokens``, and without their further columns."""
-    domains = _domains(rows, settings)
+    domains = _domains(rows, settings, answers)
     weak = {name: verdicts(rows, source) for name, source in settings.weak.items()}
     lengths = tokens.count([row["thinking"] for row in rows])
     described = [
@@ -41,11 +52,11 @@ def run(rows: Sequence[Row], settings: FeaturesSettings, tokens: Tokens) -> Outc
     return Outcome(rows=described, found=_found(described, settings.weak))
 
 
-def _domains(rows: Sequence[Row], settings: FeaturesSettings) -> list[str | None]:
+def _domains(rows: Sequence[Row], settings: FeaturesSettings, answers: Answers) -> list[str | None]:
     if settings.domain == "tfidf":
-        from budgetforce.curating.domains import nearest_domains  # imports scikit-learn
-
         return list(nearest_domains([row["question"] for row in rows]))
+    if settings.llm is not None:
+        return chosen_domains(rows, settings.llm, answers)
     if settings.domain_column:
         return [_text(row.get("columns", {}).get(settings.domain_column)) for row in rows]
     return [_text(row["metadata"].get("domain")) for row in rows]

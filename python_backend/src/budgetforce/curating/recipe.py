@@ -81,17 +81,46 @@ def bundled_recipes() -> list[str]:
 def load_recipe(name: str) -> LoadedRecipe:
     """Read a recipe by the name of a bundled recipe, or by a path that ends in .toml.
 
+    A relative path in a recipe is relative to the recipe's folder; in a bundled recipe, to the working directory. The key
+    ``base`` names a recipe whose tables this one changes.
+
     Raises ConfigError naming the file, the key's path, its value and what is allowed.
     """
-    path = RECIPES / f"{name}.toml" if name in bundled_recipes() else Path(name)
-    if path.suffix != ".toml":
-        raise ConfigError(f"--recipe: got {name!r}, allowed: {', '.join(bundled_recipes())}, or a file that ends in .toml")
+    path = _path_of(name, "--recipe", Path())
+    data = _with_base(_read(path), path, ())
+    folder = Path.cwd() if path.parent == RECIPES else path.resolve().parent
+    recipe = Reader(folder=folder, file=str(path)).settings(Recipe, data, "")
+    return LoadedRecipe(recipe=recipe, data=data, folder=folder)
+
+
+def _path_of(name: object, field: str, folder: Path) -> Path:
+    if isinstance(name, str):
+        if name in bundled_recipes():
+            return RECIPES / f"{name}.toml"
+        if name.endswith(".toml"):
+            return folder / name
+    raise ConfigError(f"{field}: got {name!r}, allowed: {', '.join(bundled_recipes())}, or a file that ends in .toml")
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"recipe {path}: cannot be read: {error.strerror}") from None
     except ValueError as error:  # also of tomllib and of UTF-8
         raise ConfigError(f"recipe {path}: not TOML: {error}") from None
-    folder = path.resolve().parent
-    recipe = Reader(folder=folder, file=str(path)).settings(Recipe, data, "")
-    return LoadedRecipe(recipe=recipe, data=data, folder=folder)
+
+
+def _with_base(data: dict[str, Any], path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
+    """Return a recipe's data laid over that of its base: tables are merged, arrays and values replaced."""
+    if "base" not in data:
+        return data
+    base = _path_of(data["base"], f"{path}: base", path.parent)
+    if base in (*seen, path):
+        raise ConfigError(f"{path}: base: got {data['base']!r}, allowed: a recipe that is not based on this one")
+    return _merged(_with_base(_read(base), base, (*seen, path)), {key: value for key, value in data.items() if key != "base"})
+
+
+def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    both = {key: _merged(base[key], value) for key, value in changes.items() if isinstance(value, dict) and isinstance(base.get(key), dict)}
+    return base | changes | both

@@ -57,7 +57,8 @@ class Reader:
         try:
             return kind(**values)
         except ConfigError as error:  # of the dataclass's own check
-            raise ConfigError(f"{self.file}: [{where}] {error.args[0]}") from None
+            place = f"[{where}] " if where else ""
+            raise ConfigError(f"{self.file}: {place}{error.args[0]}") from None
 
     def _value(self, hint: Any, value: Any, where: str) -> Any:
         origin, arguments = typing.get_origin(hint), typing.get_args(hint)

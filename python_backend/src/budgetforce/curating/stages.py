@@ -34,15 +34,16 @@ class Context:
 def run(name: str, rows: list[Row], context: Context) -> Outcome:
     """Return the outcome of a stage. Raises BuildFailed."""
     recipe, rng, tokens = context.recipe, context.rng, context.tokens
+    answers = Answers(folder=context.answers)
     match name:
         case "collect":
             return collect.run(recipe.collect, rng, tokens, context.limit)
         case "trace":
-            return trace.run(rows, recipe.trace, rng, Answers(folder=context.answers))
+            return trace.run(rows, recipe.trace, rng, answers)
         case "grade":
             return grade.run(rows, recipe.grade)
         case "features":
-            return features.run(rows, recipe.features, tokens)
+            return features.run(rows, recipe.features, tokens, answers)
         case "decontaminate":
             return decontaminate.run(rows, recipe.decontaminate, rng, decontaminate.load_tests(recipe.decontaminate))
         case "select":

@@ -92,7 +92,7 @@ class Columns:
             source_id=texts["id"],
             licence=texts["licence"] or self.licence,
             metadata=_metadata(names["metadata"], values.get(names["metadata"])),
-            columns={key: value for key, value in values.items() if key not in names.values() and value is not None},
+            columns={key: _as_json(value) for key, value in values.items() if key not in names.values() and value is not None},
         )
 
     def _grading(self, column: str, own: str | None, expected: str | None) -> str | None:
@@ -105,7 +105,7 @@ class Columns:
         try:
             check_reference(grading, expected)
         except ValueError as error:
-            raise _BadValue(column, "bad-field", str(error)) from None
+            raise _BadValue(column, "bad-field", str(error).removeprefix("expected: ")) from None
         return grading
 
 
@@ -130,11 +130,16 @@ def _metadata(column: str, value: Any) -> dict[str, Any]:
         value = _literal(column, value)
     if not isinstance(value, dict):
         raise _BadValue(column, "bad-field", f"got {str(value)[:60]!r}, allowed: an object")
+    kept = _as_json(value)
+    return kept if isinstance(kept, dict) else {"repr": kept}
+
+
+def _as_json(value: Any) -> Any:
+    """Return a value as JSON has it; bytes, sets, dates, NaN and whatever contains them as the text of their repr."""
     try:
-        json.dumps(value, allow_nan=False)
+        return json.loads(json.dumps(value, allow_nan=False))
     except (TypeError, ValueError):
-        return {"repr": repr(value)}  # bytes, sets, NaN and the like are kept as text
-    return value
+        return repr(value)
 
 
 def _literal(column: str, text: str) -> Any:

@@ -41,7 +41,7 @@ def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
 
 def _line(line: bytes, where: str) -> dict[str, Any] | BadRow:
     try:
-        return parse_row(line.decode())
+        return parse_row(line.decode().rstrip("\r\n"))
     except ValueError as error:
         return BadRow(where=where, field="", reason="not-json", problem=str(error))
 

@@ -12,7 +12,6 @@ import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
-from email.message import Message
 from typing import Any
 
 from budgetforce.building.stage import BuildFailed
@@ -25,7 +24,7 @@ _MAX_PAUSE_S = 60.0
 
 
 class Rejected(Exception):
-    """The API rejects a question, or did not finish it in time while it finished others."""
+    """The API rejects a question, or has no reply to it while it replies to others."""
 
     def __init__(self, reason: str, detail: str) -> None:
         self.reason, self.detail = reason, detail
@@ -65,24 +64,29 @@ class ChatApi:
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _answered: float = -1.0  # time of the latest reply
 
-    def complete(self, body: dict[str, Any]) -> bytes:
-        """Return the body of the reply. Raises Rejected for this request, BuildFailed if the server is away or refuses us."""
-        started, problem, headers = time.monotonic(), "", None
+    def complete(self, body: dict[str, Any], name: str) -> bytes:
+        """Return the body of the reply to a question, which ``name`` names in messages.
+
+        Raises Rejected for this question alone, and BuildFailed if the server is away or refuses us.
+        """
+        failure = _Failure(problem="")
         for attempt in range(self.endpoint.num_retries + 1):
             if attempt:
-                time.sleep(self._pause(attempt, headers))
+                time.sleep(self._pause(attempt, failure.wanted_pause))
+            started = time.monotonic()
             try:
                 reply = self._post(body)
             except urllib.error.HTTPError as error:
-                problem, headers = self._http_problem(error), error.headers
-            except TimeoutError:
-                problem, headers = f"no reply within {self.endpoint.timeout_s:g} s", None
+                failure = self._http_failure(error)
             except (OSError, http.client.HTTPException) as error:
-                problem, headers = _told(error), None
+                failure = self._failure(error)
             else:
                 self._answered = time.monotonic()
                 return reply
-        return self._give_up(started, problem)
+        if failure.may_be_of_question and self._answered > started:
+            raise Rejected(NO_REPLY, failure.problem)
+        attempts = f"{self.endpoint.num_retries + 1} attempts" if self.endpoint.num_retries else "1 attempt"
+        raise BuildFailed(f"{self.endpoint.url}: {name}: {failure.problem} ({attempts}); replies so far are kept: run it again")
 
     def _post(self, body: dict[str, Any]) -> bytes:
         key = os.environ.get(self.endpoint.key_env, "")
@@ -92,29 +96,34 @@ class ChatApi:
         with urllib.request.urlopen(request, timeout=self.endpoint.timeout_s) as response:  # noqa: S310
             return bytes(response.read())
 
-    def _http_problem(self, error: urllib.error.HTTPError) -> str:
-        text = error.read(300).decode(errors="replace")
+    def _http_failure(self, error: urllib.error.HTTPError) -> _Failure:
+        text = f"HTTP {error.code}: {error.read(300).decode(errors='replace')}"
         if error.code in _REJECTED:
-            raise Rejected("rejected", f"HTTP {error.code}: {text}") from None
+            raise Rejected("rejected", text) from None
         if error.code not in _BUSY:
-            raise BuildFailed(f"{self.endpoint.url}: HTTP {error.code}: {text}") from None
-        return f"HTTP {error.code}: {text}"
+            raise BuildFailed(f"{self.endpoint.url}: {text}") from None
+        return _Failure(problem=text, may_be_of_question=True, wanted_pause=error.headers.get("Retry-After", ""))
 
-    def _pause(self, attempt: int, headers: Message | None) -> float:
-        wanted = headers.get("Retry-After", "") if headers else ""
+    def _failure(self, error: Exception) -> _Failure:
+        if isinstance(error, TimeoutError):
+            return _Failure(problem=f"no reply within {self.endpoint.timeout_s:g} s", may_be_of_question=True)
+        reason = getattr(error, "reason", error)
+        return _Failure(problem="connecting timed out" if isinstance(reason, TimeoutError) else f"{type(reason).__name__}: {reason}")
+
+    def _pause(self, attempt: int, wanted: str) -> float:
         pause = float(wanted) if wanted.isdecimal() else self.endpoint.pause_s * 2 ** (attempt - 1)
         return min(pause, _MAX_PAUSE_S) * random.uniform(0.5, 1.0)  # noqa: S311  # spreads retries, no secret
 
-    def _give_up(self, started: float, problem: str) -> bytes:
-        """Raise for a question that got no reply: the server is away unless it replied to others meanwhile."""
-        if self._answered > started:
-            raise Rejected(NO_REPLY, problem)
-        attempts = f"{self.endpoint.num_retries + 1} attempts" if self.endpoint.num_retries else "1 attempt"
-        raise BuildFailed(f"{self.endpoint.url}: {problem} ({attempts}); replies so far are kept: run it again")
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Failure:
+    """A failed attempt.
 
-def _told(error: Exception) -> str:
-    reason = getattr(error, "reason", error)
-    if isinstance(reason, TimeoutError):
-        return "connecting timed out"
-    return f"{type(reason).__name__}: {reason}" if not isinstance(reason, str) else reason
+    Attributes:
+        may_be_of_question: whether the question may be the cause: a server that replies to others meanwhile is not away.
+        wanted_pause: seconds after which the server wants the next attempt; "" if it says nothing.
+    """
+
+    problem: str
+    may_be_of_question: bool = False
+    wanted_pause: str = ""

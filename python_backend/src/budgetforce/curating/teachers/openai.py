@@ -73,7 +73,7 @@ class OpenAITeacher:
     def _trace(self, api: ChatApi, row: Row) -> Trace:
         date = time.strftime("%Y-%m-%d", time.gmtime())
         try:
-            reply = api.complete(self._body(row["question"]))
+            reply = api.complete(self._body(row["question"]), f"question {row['id']}")
         except Rejected as error:
             return Trace(id=row["id"], model=self.settings.model, date=date, reason=error.reason, detail=error.detail)
         return trace_of(row["id"], reply, self.settings.model, date)
