@@ -17,6 +17,8 @@ import pytest
 from budgetforce.provenance import record_of
 from s1_client.evaluation import report_of
 
+pytestmark = pytest.mark.xdist_group("chain")  # both tests in one process, which does the work once
+
 NATURAL = -1  # budget: as many tokens as the context allows
 # Points of accuracy. Measured: 41 and 44.
 LEAST_GAIN_BY_THINKING, LEAST_GAIN_BY_REFUSED_ENDS = 0.20, 0.15
