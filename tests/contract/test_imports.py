@@ -90,6 +90,29 @@ RULES = {
         "s1_client",  # the generators of puzzles, the graders and our server as a teacher: all of them at build time
     }
     | {"tokenizers", "transformers", "huggingface_hub", "pyarrow", "sklearn", "matplotlib"},
+    f"{SERVER}/training": {  # PyTorch and TRL are in an environment of their own
+        "budgetforce.training",
+        "budgetforce.building.gpus",
+        "budgetforce.building.spec",
+        "budgetforce.building.stage",
+        "budgetforce.building.toolrun",
+        "budgetforce.curating.settings",
+        "budgetforce.curating.tiny_tokenizer",
+        "budgetforce.curating.tokens",
+        "budgetforce.errors",
+        "budgetforce.processes",
+        "budgetforce.provenance",
+        "budgetforce.text.tokenizer_files",
+        "accelerate",
+        "datasets",
+        "huggingface_hub",
+        "matplotlib",
+        "numpy",
+        "pyarrow",
+        "torch",
+        "transformers",
+        "trl",
+    },
     f"{SERVER}/launcher": {
         "budgetforce.launcher",
         "budgetforce.building",  # its preflight: checks of the machine before a start
@@ -103,7 +126,7 @@ RULES = {
     },
     "model_repository": {"budgetforce.serving"},
     CLIENT: {"s1_client", "tritonclient", "numpy", "grpc"} | COMMANDS_OWN | GRADINGS_OWN,
-    "build": set(),
+    "build": {"local"},  # build/train.py takes steps of build/local.py
 }
 
 # package of the client -> what it must not import

@@ -7,6 +7,7 @@ import ast
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ from safetensors.numpy import load_file
 from training_sets import write_set
 
 from budgetforce.provenance import check_weights, record_of
+
+pytestmark = pytest.mark.xdist_group("training")  # all tests read the same runs
 
 RECIPE = """
 name = "{name}"
@@ -54,11 +57,9 @@ TOLERANCE = 1e-5
 
 @pytest.fixture(scope="module")
 def python(root: Path) -> Path:
-    """The environment for training, which `build/local.py test` has made."""
-    python = root / ".s1" / "train" / "bin" / "python"
-    if not python.exists():
-        subprocess.run(["python3", root / "build/train.py", "setup"], check=True)
-    return python
+    """The environment for training; made here by the first test that needs it."""
+    subprocess.run([sys.executable, root / "build/train.py", "setup"], check=True)
+    return root / ".s1" / "train" / "bin" / "python"
 
 
 @pytest.fixture(scope="module")

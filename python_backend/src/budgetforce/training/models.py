@@ -26,7 +26,7 @@ def load_model(model: ModelSettings, tokenizer: Any, seed: int) -> Any:
         except (OSError, ValueError) as error:
             raise BuildFailed(f"base {model.base} cannot be loaded: {str(error).splitlines()[0]}") from None
     torch.manual_seed(seed)
-    return AutoModelForCausalLM.from_config(_config(model.init, tokenizer), dtype=torch.float32)
+    return AutoModelForCausalLM.from_config(_config(model.init, tokenizer), dtype=torch.float32)  # type: ignore[no-untyped-call]
 
 
 def _config(init: InitSettings, tokenizer: Any) -> Any:
@@ -41,7 +41,7 @@ def _config(init: InitSettings, tokenizer: Any) -> Any:
         num_attention_heads=init.num_attention_heads,
         num_key_value_heads=init.num_key_value_heads,
         max_position_embeddings=init.max_position_embeddings,
-        rope_theta=init.rope_theta,
+        rope_parameters={"rope_type": "default", "rope_theta": init.rope_theta},
         tie_word_embeddings=init.tie_word_embeddings,
         initializer_range=init.initializer_range,
         bos_token_id=None,
@@ -82,12 +82,12 @@ def save_model(model: Any, weights: dict[str, Any], dtype: str, tokenizer: Path,
 
     kind = getattr(torch, dtype)
     tied = {"lm_head.weight"} if model.config.tie_word_embeddings else set()
-    model.config.dtype = kind
     model.save_pretrained(folder, state_dict={name: weights[name].to(kind) for name in weights if name not in tied})
     for name in TOKENIZER_FILES:
         if (tokenizer / name).is_file():
             shutil.copyfile(tokenizer / name, folder / name)
     _inline_template(folder)
+    _edit(folder / "config.json", {"dtype": dtype, "use_cache": True})  # not those of the training
     for path in folder.iterdir():
         path.chmod(0o644)  # safetensors makes files that only their owner can read; a server may run as another user
 
@@ -95,5 +95,10 @@ def save_model(model: Any, weights: dict[str, Any], dtype: str, tokenizer: Path,
 def _inline_template(folder: Path) -> None:
     """Put a chat template that lies in a file of its own, as transformers 5 writes it, into tokenizer_config.json too."""
     template, path = folder / "chat_template.jinja", folder / "tokenizer_config.json"
-    if template.is_file() and "chat_template" not in (config := json.loads(path.read_text(encoding="utf-8"))):
-        path.write_text(json.dumps(config | {"chat_template": template.read_text(encoding="utf-8")}, indent=2, ensure_ascii=False))
+    if template.is_file() and "chat_template" not in json.loads(path.read_text(encoding="utf-8")):
+        _edit(path, {"chat_template": template.read_text(encoding="utf-8")})
+
+
+def _edit(path: Path, changes: dict[str, Any]) -> None:
+    content = json.loads(path.read_text(encoding="utf-8")) | changes
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

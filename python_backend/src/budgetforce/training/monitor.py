@@ -35,7 +35,7 @@ class Monitor(TrainerCallback):
         self._started = self._shown = time.monotonic()
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:  # noqa: ARG002
-        """Record a step."""
+        """Append a finished step to the log."""
         if logs is None or "loss" not in logs:
             return
         record = {
@@ -92,5 +92,5 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 
 
 def write_log(path: Path, records: Sequence[dict[str, Any]]) -> None:
-    """Write a log anew."""
+    """Write the records as a new log."""
     path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")

@@ -24,11 +24,13 @@ NUM_ITERATIONS = 5
 class MuonAdamW(torch.optim.AdamW):
     """AdamW, except for parameter groups with ``is_muon``, whose matrices Muon updates."""
 
+    param_groups: list[dict[str, Any]]
+
     def __init__(self, groups: list[dict[str, Any]], **options: Any) -> None:
         super().__init__([{"is_muon": False, "momentum": 0.0, **group} for group in groups], **options)
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
+    def step(self, closure: None = None) -> None:
         """Update all parameters that have a gradient."""
         assert closure is None
         groups = self.param_groups

@@ -9,6 +9,6 @@ from budgetforce.training.recipe import recipe_names
 
 
 def add_recipe_option(parser: argparse.ArgumentParser) -> None:
-    """Add ``--recipe``."""
+    """Add option ``--recipe`` to a parser."""
     names = ", ".join(recipe_names())
     parser.add_argument("--recipe", required=True, metavar="RECIPE", help=f"bundled recipe ({names}), or the path of a TOML file")

@@ -124,7 +124,7 @@ class TrainingPlan:
 
     @property
     def num_steps(self) -> int:
-        """Optimizer steps."""
+        """Optimizer steps of the whole run."""
         return num_steps(self.data.num_rows, self.recipe.batch)
 
     @property

@@ -223,7 +223,7 @@ class TrainingRecipe:
 
     @property
     def sha256(self) -> str:
-        """Digest of ``values``."""
+        """SHA-256 of ``values``, which names the settings."""
         return digest_of(self.values)
 
 

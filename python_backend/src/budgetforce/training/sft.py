@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from budgetforce.building.stage import BuildFailed, Stage
-from budgetforce.curating import tokens
+from budgetforce.curating.tokens import load as load_tokens
 from budgetforce.provenance import TRAINING, weights_sha256
 from budgetforce.training import models, states
 from budgetforce.training.code_version import code_commit
@@ -53,12 +53,12 @@ class Job:
 
     @property
     def num_steps(self) -> int:
-        """Optimizer steps."""
+        """Optimizer steps of the whole run."""
         return num_steps(len(self.data.input_ids), self.recipe.batch)
 
     @property
     def states(self) -> Path:
-        """Folder of the states."""
+        """Folder of the states that a killed run continues from."""
         return self.work / "states"
 
     def order(self) -> list[int]:
@@ -68,7 +68,7 @@ class Job:
 
 def check_tokenizer(job: Job) -> None:
     """Raise BuildFailed if the set was made with another tokenizer than the model's."""
-    found, expected = tokens.load(str(job.tokenizer)).sha256, job.data.card["tokenizer_sha256"]
+    found, expected = load_tokens(str(job.tokenizer)).sha256, job.data.card["tokenizer_sha256"]
     if found != expected:
         raise BuildFailed(
             f"{job.data.folder} was made with another tokenizer (SHA-256 {expected[:12]}) than the recipe's model has ({found[:12]}): "
@@ -97,8 +97,8 @@ def train(job: Job, *, restart: bool = False) -> None:
     from accelerate import PartialState
     from transformers.utils import logging
 
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     everyone = PartialState(cpu=not _has_gpu())  # joins the processes that torchrun has started
     if job.rank == 0:
         run = {"recipe": job.recipe.sha256[:12], "training set": job.data.card["sha256"][:12], "number of processes": job.num_processes}
@@ -117,7 +117,7 @@ def train(job: Job, *, restart: bool = False) -> None:
 def _has_gpu() -> bool:
     import torch
 
-    return torch.cuda.is_available()
+    return bool(torch.cuda.is_available())
 
 
 def _make_trainer(job: Job, order: list[int]) -> Any:

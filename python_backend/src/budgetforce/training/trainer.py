@@ -57,19 +57,19 @@ class RecipeTrainer(SFTTrainer):
         return prepared
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
-        """Make the recipe's optimizer."""
+        """Return the recipe's optimizer, made once."""
         if self.optimizer is None:
-            self.optimizer = make_optimizer(self.model if model is None else model, self._recipe.optim)
+            self.optimizer: torch.optim.Optimizer = make_optimizer(self.model if model is None else model, self._recipe.optim)
         return self.optimizer
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> torch.optim.lr_scheduler.LRScheduler:
-        """Make the recipe's schedule."""
+        """Return the recipe's schedule, made once."""
         if self.lr_scheduler is None:
 
             def factor(step: int) -> float:
                 return lr_factor(step, num_training_steps, self._recipe.optim)
 
-            self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer or self.optimizer, factor)
+            self.lr_scheduler: torch.optim.lr_scheduler.LRScheduler = torch.optim.lr_scheduler.LambdaLR(optimizer or self.optimizer, factor)
             self._created_lr_scheduler = True
         return self.lr_scheduler
 

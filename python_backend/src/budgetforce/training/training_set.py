@@ -36,7 +36,7 @@ class TrainingSet:
 
     @property
     def lengths(self) -> list[int]:
-        """Tokens of each sequence."""
+        """Number of tokens of each sequence."""
         return [len(ids) for ids in self.input_ids]
 
 
@@ -99,7 +99,7 @@ def _columns(path: Path) -> tuple[list[Any], list[Any]]:
     from pyarrow import parquet
 
     try:
-        table = parquet.read_table(path, columns=["input_ids", "labels"]).combine_chunks()
+        table = parquet.read_table(path, columns=["input_ids", "labels"]).combine_chunks()  # type: ignore[no-untyped-call]
         columns = [table.column(name).combine_chunks() for name in ("input_ids", "labels")]
         flat = [np.asarray(column.flatten(), dtype=np.int64) for column in columns]
         ends = [np.cumsum(column.value_lengths().to_numpy(zero_copy_only=False))[:-1] for column in columns]
