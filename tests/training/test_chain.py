@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """From nothing to a served model whose accuracy rises with its budget: the commands of docs/training.md as they stand there.
 
-Data, training and evaluation are greedy or seeded. Another processor may round otherwise, so the margins are far below what was measured.
+Data and training are seeded, the evaluation is greedy. Another processor may round otherwise, which changes a model as another seed does:
+the margins are far below what was measured with any seed.
 """
 
 import hashlib
@@ -20,8 +21,8 @@ from s1_client.evaluation import report_of
 pytestmark = pytest.mark.xdist_group("chain")  # both tests in one process, which does the work once
 
 NATURAL = -1  # budget: as many tokens as the context allows
-# Points of accuracy. Measured: 41 and 44.
-LEAST_GAIN_BY_THINKING, LEAST_GAIN_BY_REFUSED_ENDS = 0.20, 0.15
+# Accuracy. Measured with the recipe's seed: 0.47 and 0.21; with two other seeds: 0.53 and 0.14, 0.60 and 0.11.
+LEAST_GAIN_BY_THINKING, LEAST_GAIN_BY_A_REFUSED_END = 0.25, 0.05
 
 
 @pytest.fixture(scope="module")
@@ -41,11 +42,11 @@ def work(root, tmp_path_factory):
 
 
 @pytest.mark.timeout(900)  # the training alone takes minutes
-def test_accuracy_rises_with_the_thinking_and_with_refused_ends(work):
+def test_accuracy_rises_with_the_thinking_and_with_a_refused_end(work):
     rows = report_of((work / "train/eval/summary.json").read_text()).rows
     accuracy = {(row.limit, row.num_ignore): row.accuracy.value for row in rows}
     assert accuracy[NATURAL, 0] >= accuracy[0, 0] + LEAST_GAIN_BY_THINKING, accuracy
-    assert accuracy[NATURAL, 2] >= accuracy[NATURAL, 0] + LEAST_GAIN_BY_REFUSED_ENDS, accuracy
+    assert accuracy[NATURAL, 1] >= accuracy[NATURAL, 0] + LEAST_GAIN_BY_A_REFUSED_END, accuracy
 
 
 def test_a_reply_tells_which_data_and_recipe_made_its_model(work):
