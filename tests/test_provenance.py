@@ -26,7 +26,6 @@ def test_a_record_tells_recipe_data_and_base_and_is_named_by_its_own_hash(model)
     assert record.id == hashlib.sha256(path.read_bytes()).hexdigest()[:12]
     assert (record.name, record.base_model, record.dataset) == ("tiny", "", "puzzles")
     assert (record.dataset_sha256, record.recipe_sha256) == (DATASET_SHA256, RECIPE_SHA256)
-    assert record.weights_sha256 == hashlib.sha256(b"weights").hexdigest()
     assert str(record) == f"{record.id}: tiny, from random weights, on puzzles ({'d' * 12}), recipe {'e' * 12}"
 
 
@@ -93,11 +92,15 @@ def test_a_record_of_other_weights_is_refused(model):
         check_weights(model)
 
 
-def test_several_files_of_weights_are_hashed_as_sha256sum_lists_them(tmp_path):
-    for name in ("b.safetensors", "a.safetensors"):
-        (tmp_path / name).write_bytes(name.encode())
-    listed = "".join(f"{hashlib.sha256(name.encode()).hexdigest()}  {name}\n" for name in ("a.safetensors", "b.safetensors"))
-    assert weights_sha256([tmp_path / "b.safetensors", tmp_path / "a.safetensors"]) == hashlib.sha256(listed.encode()).hexdigest()
+def test_the_digest_of_weights_covers_the_names_and_contents_of_all_files(tmp_path):
+    (tmp_path / "b.safetensors").write_bytes(b"1")
+    (tmp_path / "a.safetensors").write_bytes(b"2")
+    (tmp_path / "config.json").write_text("{}")
+    found = weights_sha256(tmp_path)
+    listed = "".join(f"{name}.safetensors\n{hashlib.sha256(content).hexdigest()}\n" for name, content in (("a", b"2"), ("b", b"1")))
+    assert found == hashlib.sha256(listed.encode()).hexdigest()
+    (tmp_path / "b.safetensors").rename(tmp_path / "c.safetensors")
+    assert weights_sha256(tmp_path) != found
 
 
 def test_a_copied_record_is_the_same_record(model, tmp_path):

@@ -231,6 +231,28 @@ def orchestration_figures() -> str:
     return orchestration.table(json.loads((ROOT / "tests/benchmarks/orchestration.json").read_text())["rows"])
 
 
+# Recipe and GPUs of each row of the table on training; those that do not fit are shown as well.
+_TRAINING_PLANS = ("s1-1.5b 1xH100", "s1-7b 1xH100", "s1-7b 2xH100", "s1-7b 8xH100", "s1-32b 8xH100", "s1-32b 8xH200", "s1-32b 16xH100")
+
+
+def training_plans() -> str:
+    """What `build/train.py plan` computes for some recipes and GPUs."""
+    from budgetforce.building.gpus import GB, GIB, parse_gpus
+    from budgetforce.building.toolrun import duration
+    from budgetforce.training.planner import TrainingPlan
+    from budgetforce.training.recipe import load_recipe
+    from budgetforce.training.shapes import shape_of
+
+    rows = []
+    for name, gpus in map(str.split, _TRAINING_PLANS):
+        recipe, (number, gpu) = load_recipe(name), parse_gpus(gpus)
+        plan = TrainingPlan(recipe=recipe, shape=shape_of(recipe.model), data=recipe.expected, num_gpus=number, gpu=gpu)  # type: ignore[arg-type]
+        memory = f"{plan.needed_bytes / GIB:.0f} of {gpu.memory_bytes / GIB:.0f} GiB"
+        time = duration(plan.seconds[1]) if plan.fits and plan.seconds else "does not fit"
+        rows.append(f"| `{name}` | {gpus} | {memory} | {sum(plan.disk_bytes.values()) / GB:,.0f} GB | {time} |")
+    return "\n".join(["| recipe | GPUs | memory of each | disk | time |", "|---|---|---|---|---|", *rows])
+
+
 # --- the code ------------------------------------------------------------------------------------
 
 
@@ -356,4 +378,5 @@ PARTS: dict[str, Callable[..., str]] = {
     "preset values": preset_values,
     "modules": modules,
     "result keys": result_keys,
+    "training plans": training_plans,
 }

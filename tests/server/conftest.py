@@ -85,6 +85,7 @@ def copy_of_s1(root: Path, repository: Path, name: str, engine: str, *, num_inst
         "preset": "smollm2",
         "max_context_tokens": str(MAX_CONTEXT_TOKENS),
         "vocab_rows": str(VOCAB_ROWS),
+        "training_record": "",
         **changes,
     }
     for parameter, value in changes.items():

@@ -14,7 +14,7 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path, PurePath
 from typing import Any
@@ -40,7 +40,7 @@ class TrainingRecord:
         dataset: name of the data set.
         dataset_sha256: SHA-256 of its data.parquet.
         recipe_sha256: SHA-256 of the training recipe.
-        weights_sha256: see ``weights_sha256``.
+        weights_sha256: digest of the weights, see function ``weights_sha256``.
     """
 
     id: str
@@ -100,23 +100,19 @@ def check_weights(model: Path) -> None:
     record = record_of(model)
     if record is None:
         return
-    found = weights_sha256(sorted(model.glob("*.safetensors")))
+    found = weights_sha256(model)
     if found != record.weights_sha256:
         text = f"the weights have SHA-256 {found[:12]}…, key 'weights_sha256' says {record.weights_sha256[:12]}…"
         raise ConfigError(f"{model / TRAINING}: {text}: {_REMOVE}")
 
 
-def weights_sha256(files: Sequence[Path]) -> str:
-    """Return the SHA-256 of a model's safetensors files: a single file's own, of several the SHA-256 of ``sha256sum``'s output."""
-    digests = {path.name: _file_sha256(path) for path in files}
-    if len(digests) == 1:
-        return next(iter(digests.values()))
-    return hashlib.sha256("".join(f"{digests[name]}  {name}\n" for name in sorted(digests)).encode()).hexdigest()
-
-
-def _file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def weights_sha256(model: Path) -> str:
+    """Return one digest of all safetensors files of a folder, in the order of their names."""
+    digest = hashlib.sha256()
+    for path in sorted(model.glob("*.safetensors")):
+        with path.open("rb") as file:
+            digest.update(f"{path.name}\n{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+    return digest.hexdigest()
 
 
 def _parse(path: Path, content: bytes) -> TrainingRecord:

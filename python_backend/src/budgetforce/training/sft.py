@@ -170,8 +170,7 @@ def _write_checkpoint(job: Job, trainer: Any, weights: dict[str, Any], records: 
         shutil.copyfile(job.data.folder / CARD, result.folder / CARD)
         shutil.copyfile(job.work / LOG, result.folder / LOG)
         draw(records, result.folder / FIGURE)
-        digest = weights_sha256(sorted(result.folder.glob("*.safetensors")))
-        training = _training(job, trainer, records) | {"weights_sha256": digest}
+        training = _training(job, trainer, records) | {"weights_sha256": weights_sha256(result.folder)}
         (result.folder / TRAINING).write_text(json.dumps(training, indent=1) + "\n", encoding="utf-8")
     shutil.rmtree(job.states, ignore_errors=True)
 
