@@ -250,7 +250,7 @@ def _row(setting: Setting, samples: Sequence[Sample], num_failed: int, questions
             str(k): fmean(pass_at(k, num_right=sum(sample.is_right for sample in found), number=len(found)) for found in votes.values())
             for k in counts
         },
-        num_ignore=setting.options.get("num_ignore", 0),
+        num_ignore=setting.num_ignore,
         median_s=_median([sample.duration_s for sample in samples if sample.duration_s is not None]),
     )
 

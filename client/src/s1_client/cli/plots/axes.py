@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import floor, log2
 from pathlib import Path
 from textwrap import wrap
 from typing import Any
@@ -67,6 +68,33 @@ def _scale_log(axes: Axes, least: float, most: float, label: str, *, has_zero: b
     axes.xaxis.set_minor_locator(NullLocator())
 
 
+def scale_log2(axes: Axes, xs: Sequence[float], label: str) -> None:
+    """Set a logarithmic x axis of base 2 with a tick at each power of two, and one at 0 if a value is 0."""
+    axes.set_xlabel(f"{label} (mean, log2 scale)")
+    positive = [x for x in xs if x > 0]
+    if not positive:
+        return
+    least, most = 2.0 ** floor(log2(min(positive))), max(positive)
+    factor = (most / least) ** PAD
+    if min(xs) == 0:
+        axes.set_xscale("symlog", base=2, linthresh=least, linscale=1)
+        axes.set_xlim(-PAD * 4 * least, most * factor)
+    else:
+        axes.set_xscale("log", base=2)
+        axes.set_xlim(least, most * factor)
+    powers = [2.0**power for power in range(int(log2(least)), int(log2(most)) + 1)]
+    axes.xaxis.set_major_locator(FixedLocator([0, *powers] if min(xs) == 0 else powers))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(NUMBERS)
+
+
+def scale_share(axes: Axes, label: str) -> None:
+    """Set a y axis of shares from 0% to 100%, whatever the data."""
+    axes.set_ylim(0, 1)
+    axes.set_yticks([tick / 5 for tick in range(6)])
+    _finish_y(axes, label, is_share=True)
+
+
 def scale_y(axes: Axes, points: Sequence[PlotPoint], label: str, *, is_share: bool) -> None:
     """Set the y axis; a share (0 to 1) is shown in percent, and its axis ends at 0% and 100%."""
     ys = [y for point in points for y in (point.y, point.low, point.high) if y is not None] or [0.0, 1.0]
@@ -75,10 +103,15 @@ def scale_y(axes: Axes, points: Sequence[PlotPoint], label: str, *, is_share: bo
     if is_share:
         low, high = max(low, 0.0), min(high, 1.0)
     axes.set_ylim(low, high)
-    axes.set_ylabel(label)
     if is_share:
         ticks = [round(tick, 9) for tick in axes.get_yticks()]  # 1.0000000000000002 counts as 100%
         axes.set_yticks([tick for tick in ticks if low <= tick <= high])
+    _finish_y(axes, label, is_share=is_share)
+
+
+def _finish_y(axes: Axes, label: str, *, is_share: bool) -> None:
+    axes.set_ylabel(label)
+    if is_share:
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.10g}"))
     axes.grid(color=LIGHT, linewidth=0.6)
     axes.set_axisbelow(True)
