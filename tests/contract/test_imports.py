@@ -77,6 +77,15 @@ RULES = {
         "budgetforce.processes",
     }
     | {"huggingface_hub"},
+    f"{SERVER}/curating": {  # runs before a model exists: puzzles and graders are the client's
+        "budgetforce.curating",
+        "budgetforce.building.stage",
+        "budgetforce.errors",
+        "budgetforce.text",
+        "s1_client",
+        "tokenizers",
+        "transformers",
+    },
     f"{SERVER}/launcher": {
         "budgetforce.launcher",
         "budgetforce.building",  # its preflight: checks of the machine before a start
