@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from s1_client.cli.evaluate.figure_parts import BUDGETS, line_figure, set_titles
+from s1_client.cli.evaluate.figure_parts import BUDGETS, set_titles
 from s1_client.cli.evaluate.figure_points import Point, joined, label_of, placed
 from s1_client.cli.plots.axes import SHARE, SIZE_INCHES, THINKING, scale_log2, scale_share
 from s1_client.cli.plots.lines import draw_lines, label_points
@@ -22,6 +22,7 @@ from s1_client.evaluation._report import Report, Row
 
 SPENT = "tokens per question, thinking and answers of all samples"
 REFUSED = "ends of thinking refused"
+_FIRST = 1  # refused ends have the same colour and marker in both figures
 _MAX_SETTINGS = 2  # more lines of votes could not be told apart in one figure
 
 
@@ -36,14 +37,20 @@ def curve(report: Report) -> Figure | None:
     found = forcing_curve([row for row in report.rows if row.accuracy and row.mean_thinking_tokens is not None])
     if found is None:
         return None
+    title = "Accuracy by thinking tokens, with budget forcing"
+    return _draw(report, title, _lines(found), THINKING, "labels: budget, or ends refused", baseline=found.budgets[0])
+
+
+def _draw(report: Report, title: str, lines: Sequence[Line[Point]], x_label: str, labels: str, baseline: Row | None = None) -> Figure:
+    """Return a figure with tokens on a log2 axis and the whole range of accuracies, 0% to 100%."""
     figure = new_figure(SIZE_INCHES)
     axes = figure.add_subplot()
-    lines = _lines(found)
-    draw_lines(figure, axes, lines[::-1])  # the budgets' marker is drawn over that of the line that begins there
-    scale_log2(axes, [point.x for line in lines for point in line.points], THINKING)
+    draw_lines(figure, axes, lines[::-1])  # the first line's markers are drawn over those of a line that begins on it
+    scale_log2(axes, [point.x for line in lines for point in line.points], x_label)
     scale_share(axes, SHARE)
-    _draw_baseline(axes, found.budgets[0])
-    set_titles(axes, report, "Accuracy by thinking tokens, with budget forcing", f" · labels: {BUDGETS}, or number of {REFUSED}")
+    if baseline is not None:
+        _draw_baseline(axes, baseline)
+    set_titles(axes, report, title, f" · {labels}")
     handles, names = axes.get_legend_handles_labels()
     figure.legend(handles[::-1], names[::-1], loc="outside lower center", ncols=2, frameon=False, fontsize=9)
     figure.draw_without_rendering()  # labels need the final layout
@@ -103,13 +110,14 @@ def parallel(report: Report) -> Figure | None:
     searched = [row for row in report.rows if row.kind == REBASE]
     if not (voted or (forced and searched)):
         return None
-    lines = {
+    found = {
         **_longer(forced, voted),
         **{f"majority vote, {row.setting}": _of_k(row, row.majority) for row in voted},
         **{f"best by reward, {row.setting}": _of_k(row, row.best_of) for row in voted if row.best_of},
         "REBASE": _spent(searched),
     }
-    return line_figure(report, "Longer thinking or more samples", lines, x_label=SPENT, is_log2=True)
+    lines = [_line(number, name, points) for number, (name, points) in enumerate(found.items(), _FIRST) if points]
+    return _draw(report, "Longer thinking or more samples", lines, SPENT, "labels: ends refused or budget, and samples")
 
 
 def _voted(report: Report) -> list[Row]:

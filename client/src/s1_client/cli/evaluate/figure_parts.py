@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from s1_client.cli.evaluate.figure_points import Point
-from s1_client.cli.plots.axes import SHARE, SIZE_INCHES, THINKING, scale_log2, scale_x, scale_y, set_title
+from s1_client.cli.plots.axes import SHARE, SIZE_INCHES, THINKING, scale_x, scale_y, set_title
 from s1_client.cli.plots.lines import draw_lines, label_points
 from s1_client.cli.plots.points import shifted_lines
 from s1_client.cli.plots.style import GREY, new_figure
@@ -28,7 +28,6 @@ def line_figure(
     *,
     x_label: str = THINKING,
     models: str | None = None,
-    is_log2: bool = False,
 ) -> Figure | None:
     """Return the figure of several lines, without those that have no point; None if no line has one."""
     drawn = {name: points for name, points in lines.items() if points}
@@ -39,7 +38,7 @@ def line_figure(
     plotted = shifted_lines(drawn)
     draw_lines(figure, axes, plotted)
     everything = [point for points in drawn.values() for point in points]
-    (scale_log2 if is_log2 else scale_x)(axes, [point.x for point in everything], x_label)
+    scale_x(axes, [point.x for point in everything], x_label)
     is_graded = any(row.accuracy for row in report.rows)
     scale_y(axes, everything, SHARE if is_graded else LENGTH, is_share=is_graded)
     if any(point.is_hollow for point in everything):

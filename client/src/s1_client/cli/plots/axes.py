@@ -20,6 +20,7 @@ from s1_client.cli.plots.style import DPI, GREY, LIGHT, NUMBERS, steps
 SIZE_INCHES = (7.2, 4.6)
 LOG_FROM = 10  # from this ratio of maximum to minimum the axis is logarithmic: a linear one crowds small budgets
 PAD, _ZERO_DECADES = 0.06, 0.3  # padding as a share of the axis; width in decades from 0 to the smallest value on a log axis
+_ZERO_OCTAVES, _LABEL_PAD = 0.4, 0.14  # as the two above, on an axis of base 2; the last label needs room beside its point
 _LETTERS_PER_LINE = 96  # of text of 9 points in a figure of 7.2 inches
 THINKING = "thinking, tokens per reply"
 SHARE = "right answers, % (bars: 95% interval)"
@@ -75,13 +76,13 @@ def scale_log2(axes: Axes, xs: Sequence[float], label: str) -> None:
     if not positive:
         return
     least, most = 2.0 ** floor(log2(min(positive))), max(positive)
-    factor = (most / least) ** PAD
+    right = most * (most / least) ** _LABEL_PAD
     if min(xs) == 0:
-        axes.set_xscale("symlog", base=2, linthresh=least, linscale=1)
-        axes.set_xlim(-PAD * 4 * least, most * factor)
+        axes.set_xscale("symlog", base=2, linthresh=least, linscale=_ZERO_OCTAVES)
+        axes.set_xlim(-least / 2, right)
     else:
         axes.set_xscale("log", base=2)
-        axes.set_xlim(least, most * factor)
+        axes.set_xlim(least, right)
     powers = [2.0**power for power in range(int(log2(least)), int(log2(most)) + 1)]
     axes.xaxis.set_major_locator(FixedLocator([0, *powers] if min(xs) == 0 else powers))
     axes.xaxis.set_minor_locator(NullLocator())
