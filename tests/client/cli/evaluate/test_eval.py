@@ -192,7 +192,7 @@ def test_a_misspelt_task_has_a_suggestion(name, meant):
         (("--show", ".", "--show", ".", "--show", "."), "the latter once or twice"),
         (("arithmetic", "--show", "."), "give one of TASK and --show"),
         (("arithmetic",), "no setting; give --max-thinking-tokens"),
-        (("nowhere", "--max-thinking-tokens", "1"), "task: got 'nowhere', allowed: arithmetic, s1_aime24"),
+        (("nowhere", "--max-thinking-tokens", "1"), "task: got 'nowhere', allowed: arithmetic, letters, chain, sums, puzzles, s1_aime24"),
         (("arithmetic", "--max-thinking-tokens", "1", "--capped"), "--capped is for --token-limits"),
         (("arithmetic", "--max-thinking-tokens", "1", "--ignore-str", "Hmm"), "--ignore-str is for --num-ignore of 1 or more"),
         (("arithmetic", "--rejection", "0"), "allowed: different integers >= 1"),

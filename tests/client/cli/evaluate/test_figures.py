@@ -51,8 +51,8 @@ def test_rejection_is_drawn_only_where_there_is_one():
 def test_votes_stand_where_all_their_samples_are_paid_for():
     assert figures.parallel(made("budget 16")) is None
     found = drawn(figures.parallel(made("budget 16", "budget 64", repeats=4)))
-    assert found["vote,_budget_16"] == [(20, 1), (40, 1), (80, 1)]
-    assert found["vote,_budget_64"] == [(52, 0.5), (104, 0.5), (208, 0.5)]
+    assert found["majority_vote,_budget_16"] == [(20, 1), (40, 1), (80, 1)]
+    assert found["majority_vote,_budget_64"] == [(52, 0.5), (104, 0.5), (208, 0.5)]
     assert found["longer_thinking_(none_refused)"] == [(20, 1), (52, 0.5)]
 
 
@@ -65,7 +65,7 @@ def test_searches_and_the_best_of_samples_stand_beside_them():
     found = report(TASK, protocol.settings(), [*answers, searched], model="s1", scores=scores)
     assert drawn(figures.parallel(found)) == {
         "longer_thinking_(budget_forcing)": [(16, 0.5)],
-        "vote,_budget_16": [(16, 0.5), (32, 1)],
+        "majority_vote,_budget_16": [(16, 0.5), (32, 1)],
         "best_by_reward,_budget_16": [(16, 0.5), (32, 0)],
         "REBASE": [(30, 1)],
     }

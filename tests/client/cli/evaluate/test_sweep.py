@@ -323,7 +323,7 @@ def test_a_bad_line_and_nothing_is_asked(sweep, server, questions):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "one of QUESTION, --file and --plot-only"),
+        ([], "one of QUESTION, --file, --task and --plot-only"),
         (["why", "--file", "{questions}"], "one of QUESTION"),
         (["why", "--num-ignore", "0"], "--max-thinking-tokens is missing"),
         (["why", "--max-thinking-tokens", "0,x", "--num-ignore", "0"], "got '0,x', allowed: different integers >= -1"),

@@ -12,7 +12,7 @@ import click
 from s1_client._suggest import suggestion
 from s1_client.cli.options import Function
 from s1_client.evaluation import BadTask, Task, load_task
-from s1_client.evaluation._puzzle_tasks import MAX_QUESTIONS, NUM_QUESTIONS, SEED
+from s1_client.evaluation._puzzle_tasks import MAX_QUESTIONS, NUM_QUESTIONS, SEED, families_of
 from s1_client.evaluation._recipes import NAMES as RECIPES
 from s1_client.evaluation._task_loader import BUNDLED
 from s1_client.runs import Refused
@@ -38,9 +38,10 @@ def puzzle_options(function: Function) -> Function:
 
 def task_named(name: str, parameters: Mapping[str, Any]) -> Task:
     """Return the task of a name or file, drawn as the options of ``puzzle_options`` say. Raises Refused."""
-    if name not in KNOWN and (near := suggestion(name, KNOWN)) and not Path(name).exists():
-        raise Refused(f"task: got {name!r}, which is neither a task nor a file; {near}")
     try:
+        is_known = name in KNOWN or families_of(name) or Path(name).exists()
+        if not is_known and (near := suggestion(name, KNOWN)):
+            raise BadTask(f"task: got {name!r}, which is neither a task nor a file; {near}")
         return load_task(name, num_questions=parameters["num_questions"], seed=parameters["question_seed"])
     except BadTask as error:
         raise Refused(_as_options(str(error))) from None
