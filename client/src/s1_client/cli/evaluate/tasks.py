@@ -39,12 +39,17 @@ def puzzle_options(function: Function) -> Function:
 def task_named(name: str, parameters: Mapping[str, Any]) -> Task:
     """Return the task of a name or file, drawn as the options of ``puzzle_options`` say. Raises Refused."""
     try:
-        is_known = name in KNOWN or families_of(name) or Path(name).exists()
-        if not is_known and (near := suggestion(name, KNOWN)):
-            raise BadTask(f"task: got {name!r}, which is neither a task nor a file; {near}")
+        _refuse_misspelt(name)
         return load_task(name, num_questions=parameters["num_questions"], seed=parameters["question_seed"])
     except BadTask as error:
         raise Refused(_as_options(str(error))) from None
+
+
+def _refuse_misspelt(name: str) -> None:
+    """Raise BadTask for a name that is almost a task's and no file's."""
+    is_known = name in KNOWN or families_of(name) or Path(name).exists()
+    if not is_known and (near := suggestion(name, KNOWN)):
+        raise BadTask(f"task: got {name!r}, which is neither a task nor a file; {near}")
 
 
 def _as_options(message: str) -> str:
