@@ -8,8 +8,8 @@ The flaw is systematic, because a model that answers greedily drops random slips
 * sums: the first pass forgets all carries; each later pass goes column by column, from the last digit, with two digits for each
   column: carry and digit.
 
-How many passes a thought has is drawn: an easy problem often ends with the hasty pass, a hard problem is usually checked once.
-Behind the second pass it is slightly more likely to end than to go on, so a greedy model ends there, yet has seen long thoughts.
+How many passes there are is drawn: an easy problem often ends with the hasty pass, a hard problem is usually checked once.
+Behind the second pass it is slightly more likely to end than to go on, so a greedy model ends there, yet has seen many passes.
 The answer repeats the last result, right or wrong.
 """
 
@@ -27,7 +27,7 @@ CHECKS_EASY, CHECKS_HARD, CHECKS_AGAIN = 0.35, 0.85, 0.42  # probability of a se
 LONG_WORD, MANY_OPERATIONS, LARGE = 11, 4, 100  # a problem is hard from here on
 
 
-def thought(facts: Mapping[str, Any], draw: random.Random) -> tuple[str, int]:
+def write_thinking(facts: Mapping[str, Any], draw: random.Random) -> tuple[str, int]:
     """Return the thinking on a puzzle, a line for each pass, and the result of its last pass. ``facts`` are the puzzle's."""
     write, is_hard = _of(facts)
     num_passes = _num_passes(draw, hard=is_hard)

@@ -3,7 +3,7 @@
 
 A tiny model must see the letters of a word and the digits of a number, so lower-case words and numbers stay single characters. Only
 words that begin with a capital letter, which puzzles do not contain, are single tokens, "Wait" among them, and so are a letter behind
-a space and the end of a line behind a full stop.
+a space and the end of a line behind a full stop. The default system prompt is a token too: spelt out it would be a third of all tokens.
 """
 
 from __future__ import annotations
@@ -14,18 +14,19 @@ from typing import Any
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 
-CONTROL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+SYSTEM_PROMPT = "You are Qwen, created by Alibaba Cloud. You are a helpful assistant."  # Qwen2.5's default
+CONTROL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", SYSTEM_PROMPT)
 MODEL_MAX_LENGTH = 2048
 # Words that are one token; the space is the letter in front that byte-level BPE writes as U+0120.
-_WORDS = ("You", "Qwen", "Wait", "Final", "Answer", "Glance", "So", "How", "What", "Start", "Count", "Result")
-_WORDS_BEHIND_SPACE = ("You", "Qwen", "Alibaba", "Cloud", "Answer", "So", "Result")
+_WORDS = ("Wait", "Final", "Answer", "Glance", "So", "How", "What", "Start", "Count", "Result")
+_WORDS_BEHIND_SPACE = ("Answer", "So", "Result")
 _SPACE, _LINE_BREAK = "\u0120", "\u010a"
 # Of Qwen2.5-32B-Instruct's tokenizer.json.
 _SPLIT = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 # Renders chats without tools as Qwen2.5's own template does, default system prompt included.
 CHAT_TEMPLATE = (
     "{%- if messages[0].role != 'system' %}"
-    "{{- '<|im_start|>system\\nYou are Qwen, created by Alibaba Cloud. You are a helpful assistant.<|im_end|>\\n' }}"
+    f"{{{{- '<|im_start|>system\\n{SYSTEM_PROMPT}<|im_end|>\\n' }}}}"
     "{%- endif %}"
     "{%- for message in messages %}{{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' }}{%- endfor %}"
     "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif %}"
