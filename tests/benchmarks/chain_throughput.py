@@ -169,7 +169,7 @@ def main() -> None:
     options = parser.parse_args()
     files = prepare("smollm2", ROOT / ".s1" / "models")
     ports = choose_ports(http=0, grpc=0, metrics=0)
-    serving = parse_options([f"--cache={ROOT / '.s1/models'}", "--library=openvino"])
+    serving = parse_options([f"--cache={ROOT / '.s1/models'}", "--model=smollm2", "--library=openvino"])
     server = TritonServer(
         repositories=[ROOT / "model_repository"],
         models=["s1", "embedded_llm"],

@@ -293,8 +293,8 @@ def make_server(work: Path, delays: Sequence[int], chosen: dict[str, Pattern]) -
 
 
 def embedded_options() -> argparse.Namespace:
-    """The small model's tokenizer, limits and preset; the model itself is not loaded."""
-    return parse_options([f"--cache={ROOT / '.s1/models'}"])
+    """SmolLM2's tokenizer, limits and preset; the model itself is not loaded."""
+    return parse_options([f"--cache={ROOT / '.s1/models'}", "--model=smollm2"])
 
 
 def read_markers(tokenizer: ChatTokenizer) -> Markers:

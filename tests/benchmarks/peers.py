@@ -107,7 +107,7 @@ def make_server(work: Path, names: Sequence[str]) -> TritonServer:
 
 def small_model(grpc_port: int = 0) -> dict[str, str]:
     """SmolLM2's environment; prepares its files where they are not."""
-    options = parse_options([f"--cache={ROOT / '.s1/models'}", "--library=openvino"])
+    options = parse_options([f"--cache={ROOT / '.s1/models'}", "--model=smollm2", "--library=openvino"])
     return serving_environment(options, grpc_port, lambda _: None)
 
 

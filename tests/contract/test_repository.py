@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The repository holds source, no models and no build outputs."""
+"""The repository holds source and a single model, s1-tiny, and no build outputs."""
 
 import subprocess
 
 MAX_BYTES = 1_000_000
+WEIGHTS, MAX_WEIGHTS_BYTES = "python_backend/src/budgetforce/models/s1_tiny/model.safetensors", 4_000_000
 
 
 def test_no_tracked_file_is_large(root):
@@ -11,4 +12,5 @@ def test_no_tracked_file_is_large(root):
     files = [root / name for name in listed.split("\0") if name]
     sizes = {str(path.relative_to(root)): path.lstat().st_size for path in files if path.exists()}
     assert len(sizes) > 100
+    assert sizes.pop(WEIGHTS) < MAX_WEIGHTS_BYTES
     assert {name: size for name, size in sizes.items() if size > MAX_BYTES} == {}

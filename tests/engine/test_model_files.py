@@ -18,7 +18,7 @@ from budgetforce.text.tokenizer_files import PREPARED_TOKENIZER_FILES
 
 TINY = {
     "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
-    "max_position_embeddings": 256, "vocab_size": 49152, "rms_norm_eps": 1e-5, "rope_theta": 10000.0,
+    "max_position_embeddings": 256, "vocab_size": 384, "rms_norm_eps": 1e-5, "rope_theta": 10000.0,
 }  # fmt: skip
 
 
@@ -26,7 +26,7 @@ def tensors(architecture):
     """Random weights of the tiny model under Hugging Face's names."""
     rng = np.random.default_rng(0)
     hidden, inner, kv = 64, 128, 32
-    shapes = {"model.embed_tokens.weight": (49152, hidden), "model.norm.weight": (hidden,), "lm_head.weight": (49152, hidden)}
+    shapes = {"model.embed_tokens.weight": (384, hidden), "model.norm.weight": (hidden,), "lm_head.weight": (384, hidden)}
     for n in range(2):
         layer = f"model.layers.{n}"
         shapes |= {
@@ -54,15 +54,15 @@ def write_safetensors(path, arrays, dtype):
 
 
 @pytest.fixture
-def hf_folder(tmp_path, smollm2):
-    """A tiny random checkpoint with a real tokenizer."""
+def hf_folder(tmp_path, s1_tiny):
+    """A random checkpoint with the tokenizer of s1-tiny."""
 
     def make(architecture="LlamaForCausalLM", dtype="BF16", **changes):
         folder = tmp_path / "checkpoint"
         folder.mkdir()
         (folder / "config.json").write_text(json.dumps({"architectures": [architecture], **TINY, **changes}))
         write_safetensors(folder / "model.safetensors", tensors(architecture), dtype)
-        for file in smollm2.tokenizer.iterdir():
+        for file in s1_tiny.tokenizer.iterdir():
             (folder / file.name).write_bytes(file.read_bytes())
         return folder
 
@@ -80,7 +80,7 @@ def generate(files):
     return ids
 
 
-def test_the_default_model_is_bit_for_bit_the_one_that_was_measured(smollm2):
+def test_smollm2_is_bit_for_bit_the_model_that_was_measured(smollm2):
     """The re-quantised file's checksum, from two separate conversions."""
     digest = hashlib.sha256(smollm2.weights.read_bytes()).hexdigest()
     assert digest == "0c1d3326cd9793cfb7296113c063dd5c24e2bd734b48ec1a3d01b7158eca9387"
@@ -90,16 +90,16 @@ def test_the_default_model_is_bit_for_bit_the_one_that_was_measured(smollm2):
 @pytest.mark.parametrize(
     ("architecture", "dtype"), [("LlamaForCausalLM", "F32"), ("LlamaForCausalLM", "BF16"), ("Qwen2ForCausalLM", "BF16")]
 )
-def test_a_hugging_face_folder_is_served(hf_folder, tmp_path, architecture, dtype):
+def test_a_hugging_face_folder_is_served(hf_folder, tiny_tokenizer, tmp_path, architecture, dtype):
     files = model_files.prepare(str(hf_folder(architecture, dtype)), tmp_path / "cache")
     assert len(generate(files)) == 4
-    assert ChatTokenizer.load(files.tokenizer).encode_marker("<|im_start|>") == (1,)
+    assert ChatTokenizer.load(files.tokenizer).encode_marker("<|im_start|>think") == tiny_tokenizer.encode_marker("<|im_start|>think")
 
 
 def test_a_prepared_tokenizer_is_tokenizer_json_alone(hf_folder, tmp_path):
     """An added_tokens.json with an id that tokenizer.json lacks would change the tokenizer."""
     folder = hf_folder()
-    for name, content in (("added_tokens.json", {"<|extra|>": 49152}), ("vocab.json", {"a": 0})):
+    for name, content in (("added_tokens.json", {"<|extra|>": 400}), ("vocab.json", {"a": 0})):
         (folder / name).write_text(json.dumps(content))
     (folder / "merges.txt").write_text("#version: 0.2\n")
     files = model_files.prepare(str(folder), tmp_path / "cache")
@@ -107,11 +107,11 @@ def test_a_prepared_tokenizer_is_tokenizer_json_alone(hf_folder, tmp_path):
     assert len(ChatTokenizer.load(files.tokenizer).encode("<|extra|>")) > 1
 
 
-def test_a_gguf_file_is_served_and_prepared_once(smollm2, tmp_path):
-    first = model_files.prepare(str(smollm2.weights), tmp_path)
+def test_a_gguf_file_is_served_and_prepared_once(s1_tiny, tmp_path):
+    first = model_files.prepare(str(s1_tiny.weights), tmp_path)
     assert len(generate(first)) == 4
     stamp = first.weights.stat().st_mtime_ns
-    assert model_files.prepare(str(smollm2.weights), tmp_path).weights.stat().st_mtime_ns == stamp
+    assert model_files.prepare(str(s1_tiny.weights), tmp_path).weights.stat().st_mtime_ns == stamp
     assert [path.name for path in tmp_path.iterdir()] == [first.weights.parent.name]
 
 
@@ -131,9 +131,19 @@ def test_two_processes_may_prepare_a_model_at_once(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["smollm2"]
 
 
-def test_requantising_keeps_names_and_metadata(smollm2, tmp_path):
-    again = model_files.prepare(str(smollm2.weights), tmp_path)
-    one, two = GGUFReader(smollm2.weights), GGUFReader(again.weights)
+def test_a_checkpoint_that_was_trained_further_is_prepared_anew(hf_folder, tmp_path):
+    """Its weights were written over in place, which leaves the folder's own time as it was."""
+    folder = hf_folder()
+    first = model_files.prepare(str(folder), tmp_path / "cache")
+    arrays = {name: array * 2 for name, array in tensors("LlamaForCausalLM").items()}
+    write_safetensors(folder / "model.safetensors", arrays, "BF16")
+    second = model_files.prepare(str(folder), tmp_path / "cache")
+    assert first.weights.read_bytes() != second.weights.read_bytes()
+
+
+def test_requantising_keeps_names_and_metadata(s1_tiny, tmp_path):
+    again = model_files.prepare(str(s1_tiny.weights), tmp_path)
+    one, two = GGUFReader(s1_tiny.weights), GGUFReader(again.weights)
     assert [t.name for t in one.tensors] == [t.name for t in two.tensors]
     assert one.fields.keys() == two.fields.keys()
 
@@ -152,6 +162,29 @@ def test_a_checkpoint_that_cannot_be_served_is_refused_and_leaves_nothing(hf_fol
     assert list((tmp_path / "cache").iterdir()) == []
 
 
+def test_a_vocabulary_without_merges_is_refused(hf_folder, tmp_path):
+    """OpenVINO fails on such a model with "map::at", llama.cpp without a reason."""
+    path = hf_folder() / "tokenizer.json"
+    spec = json.loads(path.read_text())
+    spec["model"]["merges"] = []
+    path.write_text(json.dumps(spec))
+    assert "tokenizer.json: the vocabulary has no merges" in refused(path.parent, tmp_path / "cache")
+
+
+def test_a_matrix_that_cannot_be_quantised_is_refused_by_name(hf_folder, tmp_path):
+    folder = hf_folder(hidden_size=48)
+    arrays = {name: array[..., :48] if array.shape[-1] == 64 else array for name, array in tensors("LlamaForCausalLM").items()}
+    write_safetensors(folder / "model.safetensors", arrays, "BF16")
+    assert "tensor token_embd.weight has rows of 48 values; a multiple of 32 is needed" in refused(folder, tmp_path / "cache")
+
+
+def test_the_number_of_embedding_rows_may_be_any(hf_folder, tmp_path):
+    folder = hf_folder(vocab_size=383)
+    arrays = {name: array[:383] if array.shape[0] == 384 else array for name, array in tensors("LlamaForCausalLM").items()}
+    write_safetensors(folder / "model.safetensors", arrays, "BF16")
+    assert len(generate(model_files.prepare(str(folder), tmp_path / "cache"))) == 4
+
+
 def test_a_gguf_of_an_unknown_architecture_is_refused(tmp_path):
     writer = GGUFWriter(tmp_path / "x.gguf", arch="mamba")
     writer.add_tensor("token_embd.weight", np.zeros((4, 32), np.float32))
@@ -165,7 +198,7 @@ def test_a_gguf_of_an_unknown_architecture_is_refused(tmp_path):
 def test_an_unknown_source_is_refused_without_a_request_to_the_hub(source, tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: pytest.fail("a hub was asked"))
     with pytest.raises(
-        ConfigError, match="no such file or folder; allowed: 'smollm2', a GGUF file, a folder with config.json, or a hub id"
+        ConfigError, match="no such file or folder; allowed: 's1-tiny', 'smollm2', a GGUF file, a folder with config.json, or a hub id"
     ):
         model_files.prepare(source, tmp_path)
 

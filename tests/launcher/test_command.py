@@ -107,5 +107,7 @@ def test_a_process_of_the_server_that_died_ends_the_launcher_with_a_reason_and_e
     ports = Ports(host="127.0.0.1", http=8000, grpc=8001, metrics=8002)
     urls = {"grpc_url": "g", "http_url": "h"}
     server = SimpleNamespace(ports=ports, security=Security(), wait=lambda: died, process=SimpleNamespace(returncode=None), **urls)
-    assert command._serve_until_ended(server) == 1
-    assert died in capsys.readouterr().err
+    assert command._serve_until_ended(server, "what the model can do") == 1
+    printed = capsys.readouterr()
+    assert died in printed.err
+    assert printed.out.splitlines()[-1] == "what the model can do"

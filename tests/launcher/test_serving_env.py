@@ -10,6 +10,7 @@ import pytest
 
 from budgetforce.building import render
 from budgetforce.config import OrchestratorConfig
+from budgetforce.engine import model_files
 from budgetforce.errors import ConfigError
 from budgetforce.launcher import serving_env
 from budgetforce.launcher.options import parse_options
@@ -45,11 +46,18 @@ def test_an_engine_folder_without_a_length_is_refused(tmp_path, text):
         engine_limits(tmp_path)
 
 
-def test_the_embedded_model_brings_its_own_context_and_preset(root):
-    environment = serving_environment(options(engine="embedded_llm", cache=root / ".s1/models"), 8001, lambda _: None)
-    assert environment["S1_MAX_CONTEXT_TOKENS"] == "8192"
-    assert environment["S1_VOCAB_ROWS"] == "49152"
-    assert environment["S1_PRESET"] == "smollm2"
+@pytest.mark.parametrize(("model", "context", "preset"), [("s1-tiny", "2048", "s1"), ("smollm2", "8192", "smollm2")])
+def test_an_embedded_model_brings_its_own_context_and_preset(root, model, context, preset):
+    environment = serving_environment(options(engine="embedded_llm", model=model, cache=root / ".s1/models"), 8001, lambda _: None)
+    prepared = model_files.prepare(model, root / ".s1/models")
+    assert environment["S1_MAX_CONTEXT_TOKENS"] == context
+    assert environment["S1_VOCAB_ROWS"] == str(prepared.limits.vocab_size)
+    assert environment["S1_PRESET"] == preset
+    assert environment["S1_MODEL_DIR"] == str(prepared.weights.parent)
+
+
+def test_the_default_model_is_s1_tiny():
+    assert options(engine="embedded_llm").model == "s1-tiny"
 
 
 @pytest.fixture
@@ -148,7 +156,7 @@ def test_a_folder_without_real_weights_is_refused(hf_folder, content, message):
     ("preset", "message"),
     [
         ("nope", "preset 'nope' is unknown; known: qwen3, s1"),
-        ("qwen3", "preset 'qwen3': terminator '</think>' is 3 tokens in this model, not 1"),
+        ("qwen3", "preset 'qwen3': terminator '</think>' is 8 tokens in this model, not 1"),
     ],
 )
 def test_a_model_preset_that_does_not_fit_the_model_is_refused_before_triton_starts(root, preset, message):

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """One real Triton for the whole server suite.
 
-It serves ``s1`` over ``embedded_llm`` as a user gets it, and beside it, from a repository made
+It serves ``s1`` over ``embedded_llm`` with ``s1-tiny`` as a user gets it, and beside it, from a repository made
 for the tests: ``scripted_llm``, an engine that says what a test's script tells it to;
 ``s1_scripted``, the same model ``s1`` over that engine; ``s1_bls``, that over BLS, in three
 processes; ``s1_small``, with room for two replies and one that waits, and a log in JSON; and ``s1_lost``, over an
-engine that is not loaded. ``toy_reward`` scores the steps of answers.
+engine that is not loaded. These have SmolLM2's tokenizer, model preset and context. ``toy_reward`` scores the steps of answers.
 """
 
 from __future__ import annotations
@@ -21,12 +21,15 @@ from typing import Any
 
 import pytest
 
+from budgetforce.engine import model_files
+from budgetforce.engine.packaged_models import SMOLLM2
 from budgetforce.launcher.options import parse_options
 from budgetforce.launcher.serving_env import serving_environment
 from budgetforce.launcher.triton_server import TritonServer, choose_ports
 from s1_client import Client
 
 VOCAB_ROWS = 49152 + 8  # of the scripted engine: more than there are tokens
+MAX_CONTEXT_TOKENS = 8192  # of SmolLM2, whose tokenizer it has
 HERE = Path(__file__).resolve().parent
 
 
@@ -71,16 +74,22 @@ class Script:
 
 
 def copy_of_s1(root: Path, repository: Path, name: str, engine: str, *, num_instances: int = 1, **changes: str) -> None:
-    """Model ``s1`` over another engine, with other values of some parameters."""
+    """Model ``s1`` over another engine, with SmolLM2's tokenizer and preset, and with other values of some parameters."""
     folder = repository / name
     shutil.copytree(root / "model_repository" / "s1", folder, ignore=shutil.ignore_patterns("__pycache__"))
     config = folder / "config.pbtxt"
     text = config.read_text().replace('name: "s1"', f'name: "{name}"').replace("${S1_ENGINE_MODEL}", engine)
+    changes = {
+        "tokenizer_dir": str(model_files.prepare(SMOLLM2, root / ".s1" / "models").tokenizer),
+        "preset": "smollm2",
+        "max_context_tokens": str(MAX_CONTEXT_TOKENS),
+        "vocab_rows": str(VOCAB_ROWS),
+        **changes,
+    }
     for parameter, value in changes.items():
         text, number = re.subn(rf'(key: "{parameter}".*\n.*string_value: )"[^"]*"', rf'\g<1>"{value}"', text)
         assert number == 1
-    text = text.replace("count: 1 ", f"count: {num_instances} ")
-    config.write_text(text.replace("${S1_VOCAB_ROWS}", str(VOCAB_ROWS)) if engine == "scripted_llm" else text)
+    config.write_text(text.replace("count: 1 ", f"count: {num_instances} "))
 
 
 def make_scripted_llm(root: Path, repository: Path, scripts: Path) -> None:
@@ -102,7 +111,7 @@ def add_toy_reward(repository: Path) -> None:
 
 
 def environment_of(root: Path, grpc_port: int) -> dict[str, str]:
-    """What the model configs name, for the small model."""
+    """What the model configs name, for the default model."""
     options = parse_options([f"--cache={root / '.s1/models'}"])
     return serving_environment(options, grpc_port, lambda _: None)
 
@@ -135,7 +144,7 @@ def a(tokenizer: Any) -> int:
 
 
 @pytest.fixture(scope="session")
-def triton(root: Path, smollm2: Any, scripts_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
+def triton(root: Path, scripts_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
     repository = tmp_path_factory.mktemp("repository")
     make_scripted_llm(root, repository, scripts_folder)
     copy_of_s1(root, repository, "s1_scripted", "scripted_llm")
@@ -162,7 +171,7 @@ def triton(root: Path, smollm2: Any, scripts_folder: Path, tmp_path_factory: pyt
 
 @pytest.fixture(scope="session")
 def client(triton: TritonServer) -> Iterator[Client]:
-    """A client of ``s1`` over the real small model."""
+    """A client of ``s1`` over ``s1-tiny``."""
     with Client(triton.grpc_url) as client:
         yield client
 

@@ -31,15 +31,15 @@ def scripted_server(root: Path, folder: Path) -> Iterator[TritonServer]:
     repository = folder / "repository"
     (folder / "scripts").mkdir()
     make_scripted_llm(root, repository, folder / "scripts")
-    copy_of_s1(root, repository, MODEL, "scripted_llm", max_replies=str(MAX_REPLIES))
+    limits = {"max_replies": str(MAX_REPLIES), "max_context_tokens": str(MAX_CONTEXT_TOKENS)}
+    copy_of_s1(root, repository, MODEL, "scripted_llm", **limits)
     ports = choose_ports(http=0, grpc=0, metrics=0)
-    environment = environment_of(root, ports.grpc) | {"S1_MAX_CONTEXT_TOKENS": str(MAX_CONTEXT_TOKENS)}
     server = TritonServer(
         repositories=[repository],
         models=["scripted_llm", MODEL],
         ports=ports,
         log=folder / "triton.log",
-        environment=environment,
+        environment=environment_of(root, ports.grpc),
         deadline_s=120,
     )
     with server:

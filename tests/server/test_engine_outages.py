@@ -41,7 +41,7 @@ def scripts(folder, tokenizer):
 
 
 @pytest.fixture(scope="module")
-def server_of(root, smollm2, tmp_path_factory):
+def server_of(root, tmp_path_factory):
     """A server for a repository."""
 
     def make(repository, models, ports):

@@ -32,10 +32,11 @@ def test_a_task_is_evaluated(triton, tmp_path):
 
 
 def test_first_words_of_a_thought_that_do_not_fit_are_told(client):
-    """Those of the small model's preset have five tokens."""
-    found = {budget: client.think("What is 2 + 3?", max_thinking_tokens=budget, num_ignore=0, max_tokens=4) for budget in (4, 12)}
+    """Those of preset smollm2 have sixteen tokens here."""
+    options = {"preset": "smollm2", "num_ignore": 0, "max_tokens": 4}
+    found = {budget: client.think("What is 2 + 3?", max_thinking_tokens=budget, **options) for budget in (8, 24)}
     assert [reply.result.effective["thinking_prefix"] for reply in found.values()] == [None, "I need to figure out"]
-    assert not found[4].thinking.startswith("I need to figure out") and found[12].thinking.startswith("I need to figure out")
+    assert not found[8].thinking.startswith("I need to figure out") and found[24].thinking.startswith("I need to figure out")
 
 
 def test_lm_evaluation_harness_asks_a_server(triton, tmp_path):

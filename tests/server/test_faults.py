@@ -168,7 +168,7 @@ def test_two_clients_with_the_same_request_id_are_two_requests(scripted, scripts
 
 
 @pytest.fixture
-def cramped(root, smollm2, scripts_folder, tmp_path, monkeypatch):
+def cramped(root, scripts_folder, tmp_path, monkeypatch):
     """A server whose shared memory cannot grow beyond 8 MB: files can not, and those that would do not kill it."""
     found = triton_files.find()
     binary = tmp_path / "tritonserver"

@@ -25,8 +25,8 @@ def test_generate_answers_with_one_json_object(post):
     kind, text = post("/v2/models/s1/generate", BODY)
     reply = json.loads(text)
     assert kind.startswith("application/json")
-    assert reply["text_output"].startswith("Final Answer:")
-    assert reply["thinking_output"].startswith("I need to figure out")
+    assert reply["text_output"].strip() == "Final Answer: 3"
+    assert "Wait" in reply["thinking_output"]
     result = json.loads(reply["result"])
     assert reply["event"] == "done"
     assert result["usage"]["num_thinking_tokens"] <= 40
@@ -38,20 +38,20 @@ def test_generate_stream_sends_server_sent_events(post):
     events = [json.loads(line.removeprefix("data: ")) for line in text.splitlines() if line.startswith("data: ")]
     assert [event["event"] for event in events].count("done") == 1
     assert events[-1]["event"] == "done"
-    assert "".join(event["text_output"] for event in events).startswith("Final Answer:")
+    assert "".join(event["text_output"] for event in events).strip() == "Final Answer: 3"
 
 
 def test_several_samples_are_lists_in_one_object(post):
     body = {**BODY, "num_samples": 3, "temperature": 1.0, "seed": 3, "max_thinking_tokens": 10}
     reply = json.loads(post("/v2/models/s1/generate", body)[1])
     assert reply["index"] == [0, 1, 2]
-    assert [text.startswith("Final Answer:") for text in reply["text_output"]] == [True] * 3
+    assert [text.strip().startswith("Final Answer:") for text in reply["text_output"]] == [True] * 3
     assert sum(json.loads(result)["usage"]["num_output_ids"] for result in reply["result"]) == len(reply["output_ids"])
 
 
 def test_answer_now_is_a_request_with_the_same_id(post):
     with ThreadPoolExecutor(1) as pool:
-        body = {"id": "over http", "text_input": "Tell me a long story.", "min_thinking_tokens": 3000, "max_tokens": 4}
+        body = {"id": "over http", "text_input": "Tell me a long story.", "min_thinking_tokens": 1500, "max_tokens": 4}
         running = pool.submit(post, "/v2/models/s1/generate", body)
         while True:
             try:

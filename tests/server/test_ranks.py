@@ -20,7 +20,7 @@ from server.traces import left_of, shared_memory_of
 
 
 @pytest.fixture
-def flags(root, tmp_path):
+def flags(root, s1_tiny, tmp_path):
     """Of a launcher that takes the embedded engine for an engine of two ranks."""
     folder = tmp_path / "repository" / "tensorrt_llm"
     (folder / "1").mkdir(parents=True)
@@ -32,24 +32,26 @@ def flags(root, tmp_path):
     (own / "s1").symlink_to(root / "model_repository" / "s1")
     engine = tmp_path / "engine"
     engine.mkdir()
-    config = {"pretrained_config": {"vocab_size": 49152, "mapping": {"world_size": 2}}, "build_config": {"max_seq_len": 8192}}
+    limits = s1_tiny.limits
+    pretrained = {"vocab_size": limits.vocab_size, "mapping": {"world_size": 2}}
+    config = {"pretrained_config": pretrained, "build_config": {"max_seq_len": limits.max_seq_len}}
     (engine / "config.json").write_text(json.dumps(config))
     for rank in range(2):
         (engine / f"rank{rank}.engine").touch()
     ports = [f"--{name}-port=0" for name in ("http", "grpc", "metrics")]
     repositories = [f"--model-repository={folder}" for folder in (own, tmp_path / "repository")]
     where = [*repositories, f"--log={tmp_path / 'triton.log'}", f"--engine-dir={engine}"]
-    return ["--engine=tensorrt_llm", "--skip-preflight", "--preset=smollm2", *where, *ports]
+    return ["--engine=tensorrt_llm", "--skip-preflight", *where, *ports]
 
 
 @pytest.fixture
-def launch(flags, smollm2):
+def launch(flags, s1_tiny):
     running = []
 
     def start():
-        model = {"S1_MODEL_DIR": str(smollm2.weights.parent), "S1_EMBEDDED_LIBRARY": "auto"}
+        model = {"S1_MODEL_DIR": str(s1_tiny.weights.parent), "S1_EMBEDDED_LIBRARY": "auto"}
         path = f"{Path(sys.prefix) / 'bin'}:{os.environ['PATH']}"  # package openmpi's mpirun
-        command = [sys.executable, "-m", "budgetforce.launcher", *flags, f"--tokenizer={smollm2.tokenizer}"]
+        command = [sys.executable, "-m", "budgetforce.launcher", *flags, f"--tokenizer={s1_tiny.tokenizer}"]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         env = {**os.environ, **model, "PATH": path}
         running.append(subprocess.Popen(command, env=env, start_new_session=True, **pipes))

@@ -61,7 +61,7 @@ def security(folder, clients, servers):
 
 
 @pytest.fixture(scope="module")
-def make_server(root, smollm2, scripts_folder, security):
+def make_server(root, scripts_folder, security):
     """A server with ``s1_scripted`` behind all of it; not started."""
 
     def make(folder):

