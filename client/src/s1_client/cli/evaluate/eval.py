@@ -126,14 +126,15 @@ def eval(context: click.Context, /, task: str | None, show: tuple[Path, ...], **
     if show:
         show_one(show[0])
         return
-    plan = _plan(str(task), parameters)
+    plan = plan_of(str(task), parameters)
     folder = parameters["out"] or Path(f"eval-{plan.identity()[:8]}")
     tally = send_missing(plan, folder, parameters)
     show_one(folder)
     context.exit(tally.exit_code)
 
 
-def _plan(name: str, parameters: Mapping[str, Any]) -> Plan:
+def plan_of(name: str, parameters: Mapping[str, Any]) -> Plan:
+    """Return the plan of a task's name and the command's parameters. Raises Refused and UsageError for what makes no sense."""
     options = given_options(parameters)
     check_values(options)
     task = _task(name, parameters)

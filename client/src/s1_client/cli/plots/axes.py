@@ -22,6 +22,7 @@ LOG_FROM = 10  # from this ratio of maximum to minimum the axis is logarithmic: 
 PAD, _ZERO_DECADES = 0.06, 0.3  # padding as a share of the axis; width in decades from 0 to the smallest value on a log axis
 _ZERO_OCTAVES, _LABEL_PAD = 0.4, 0.14  # as the two above, on an axis of base 2; the last label needs room beside its point
 _LETTERS_PER_LINE = 96  # of text of 9 points in a figure of 7.2 inches
+SVG_METADATA: dict[str, Any] = {"Date": None}  # equal figures are equal files
 THINKING = "thinking, tokens per reply"
 SHARE = "right answers, % (bars: 95% interval)"
 
@@ -30,7 +31,7 @@ def save(figure: Figure, stem: Path) -> tuple[Path, Path]:
     """Write a figure as ``stem``.png and ``stem``.svg, and return both paths."""
     png, svg = stem.with_suffix(".png"), stem.with_suffix(".svg")
     figure.savefig(png, dpi=DPI)
-    figure.savefig(svg, metadata={"Date": None})
+    figure.savefig(svg, metadata=SVG_METADATA)
     return png, svg
 
 
