@@ -153,14 +153,19 @@ def lock(_: list[str]) -> int:
     if uv is None:
         stop(f"{LOCK} needs uv, which is neither on PATH nor in the package index")
     ours = ["python_backend/pyproject.toml", "--extra=embedded", "--extra=test", "client/pyproject.toml", "--extra=cli", "--extra=lm-eval"]
+    return resolve(uv, ours, LOCK_LIMITS, LOCK, "python3 build/local.py lock")
+
+
+def resolve(uv: str, packages: list[str], limits: str, lock_file: str, made_by: str) -> int:
+    """Write a lock file for packages and their dependencies. Return uv's exit code."""
     settings = [
         "--python-platform=x86_64-manylinux_2_28",
         "--python-version=3.11",
         "--no-annotate",
-        "--custom-compile-command=python3 build/local.py lock",
+        f"--custom-compile-command={made_by}",
     ]
-    command = [uv, "pip", "compile", "--upgrade", "--quiet", *settings, *ours, "-", f"--output-file={LOCK}"]
-    return subprocess.run(command, input=LOCK_LIMITS, text=True, stdout=subprocess.DEVNULL, check=False).returncode
+    command = [uv, "pip", "compile", "--upgrade", "--quiet", *settings, *packages, "-", f"--output-file={lock_file}"]
+    return subprocess.run(command, input=limits, text=True, stdout=subprocess.DEVNULL, check=False).returncode
 
 
 def bench(arguments: list[str]) -> NoReturn:
@@ -247,13 +252,13 @@ PIP = [str(PYTHON), "-m", "pip", "--disable-pip-version-check"]
 
 
 @cache
-def find_uv() -> str | None:
+def find_uv(env: Path = ENV) -> str | None:
     """Return the path of uv, from PATH or installed into the environment; None if it cannot be had."""
-    own = ENV / "bin" / "uv"
+    own = env / "bin" / "uv"
     if (found := shutil.which("uv")) and uv_version(found) >= OLDEST_UV:
         return found
     if not own.exists():  # one retry: an index that drops packets should not delay pip, which comes next
-        step("uv", [*PIP, "install", "--retries", "1", "--quiet", UV], is_required=False)
+        step("uv", [str(env / "bin" / "python"), *PIP[1:], "install", "--retries", "1", "--quiet", UV], is_required=False)
     return str(own) if own.exists() else None
 
 

@@ -6,11 +6,13 @@ from dataclasses import fields, replace
 
 import pytest
 from built_engine import build, gpu, machine, manifest_of, write_config, write_files
+from training_record import write_record
 
 from budgetforce.building import manifest as manifests
 from budgetforce.building.manifest import BUILD_AGAIN, CONFIG_KEYS, NAME, Manifest, describe, read, summary, write
 from budgetforce.building.spec import EngineSpec
 from budgetforce.errors import ConfigError
+from budgetforce.provenance import record_of
 from budgetforce.text.tokenizer_files import TOKENIZER_FILES
 
 SPEC = EngineSpec(model="simplescaling/s1-32B", revision="0123456789abcdef")
@@ -111,6 +113,47 @@ def test_the_summary_is_a_line_that_distinguishes_engines(built):
     )
     assert "@" not in summary(replace(made, revision=""))
     assert "TensorRT (unknown)" in summary(replace(made, tensorrt=""))
+
+
+@pytest.fixture
+def record(tmp_path):
+    """The training record of some model."""
+    folder = tmp_path / "trained"
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(b"weights")
+    write_record(folder)
+    return record_of(folder)
+
+
+def test_a_manifest_has_the_training_record_of_its_model(built, record):
+    engine, _, made = built
+    assert made.training is None
+    write(replace(made, training=record), engine)
+    assert read(engine).training == record
+    assert summary(read(engine)).endswith(f", training {record.id}")
+
+
+def test_a_manifest_from_before_training_records_can_be_read(built):
+    engine, _, made = built
+    values = json.loads((engine / NAME).read_text())
+    del values["training"]
+    (engine / NAME).write_text(json.dumps(values))
+    assert read(engine) == made
+
+
+def test_a_manifest_with_a_broken_record_names_its_key(built):
+    engine = built[0]
+    values = json.loads((engine / NAME).read_text())
+    (engine / NAME).write_text(json.dumps({**values, "training": {"id": "x"}}))
+    with pytest.raises(ConfigError, match="manifest.json: key 'training': expected an object"):
+        read(engine)
+
+
+def test_another_record_beside_the_tokenizer_is_a_mismatch(built, record):
+    _, tokenizer, made = built
+    assert not texts(manifests.against_record(made, tokenizer))
+    (found,) = manifests.against_record(replace(made, training=record), tokenizer)
+    assert (found.subject, found.found, found.expected) == ("training", "no record", record)
 
 
 def texts(mismatches):

@@ -11,11 +11,13 @@ import subprocess
 import sys
 
 import pytest
+from training_record import write_record
 
 from budgetforce.building import manifest, pipeline, planner, weights
 from budgetforce.building.__main__ import main
 from budgetforce.building.step_commands import HELP
 from budgetforce.building.verify import config_parameters, read_config
+from budgetforce.provenance import record_of
 from server.waiting import wait_until
 
 CONVERT, BUILD = "convert_checkpoint.py", "trtllm-build"
@@ -52,6 +54,33 @@ def test_a_second_run_repeats_nothing(bench, stderr):
     assert bench.run("all") == 0
     assert bench.calls == [CONVERT, BUILD]
     assert "build: already done, " in stderr()
+
+
+@pytest.fixture
+def trained(bench, tmp_path, tiny_model):
+    """A copy of the tiny model with a training record; and the record."""
+    folder = tmp_path / "trained"
+    shutil.copytree(tiny_model, folder, copy_function=os.link)
+    write_record(folder)
+    return folder, record_of(folder)
+
+
+def test_the_training_record_of_a_model_is_in_its_plan_its_manifest_and_its_config(bench, trained, capfd):
+    model, record = trained
+    assert main(["plan", "--gpus", "2xH100", "--model", str(model)]) == 0
+    assert f"\ntraining {record}\n" in capfd.readouterr().out
+    assert bench.run("all", "--model", str(model)) == 0
+    assert f"; training {record}\n" in capfd.readouterr().err
+    assert manifest.read(bench.work / "engine").training == record
+    assert config_parameters(read_config(bench.config))["engine_manifest"].endswith(f", training {record.id}")
+
+
+def test_a_model_with_the_training_record_of_other_weights_is_not_converted(bench, trained, stderr):
+    model, _ = trained
+    write_record(model, weights_sha256="0" * 64)
+    assert bench.run("all", "--model", str(model)) == 1
+    assert "training.json: the weights have SHA-256" in stderr()
+    assert CONVERT not in bench.calls
 
 
 @pytest.mark.parametrize(("variant", "tp"), [("fp8", 1), ("int4-awq", 4), ("bf16", 1)])

@@ -24,6 +24,7 @@ PLANNING = {
     "budgetforce.presets",
     "budgetforce.engine.base",
     "budgetforce.engine.call_limits",
+    "budgetforce.provenance",
     "budgetforce.errors",
 }
 
@@ -35,9 +36,11 @@ RULES = {
     f"{SERVER}/errors.py": set(),
     f"{SERVER}/engine/cpu": {"budgetforce.engine", "budgetforce.errors", "budgetforce.config", "numpy"} | CPU_LIBRARIES,
     f"{SERVER}/config.py": {"budgetforce.errors"},
+    f"{SERVER}/provenance.py": {"budgetforce.errors"},
     f"{SERVER}/engine": {
         "budgetforce.engine",
         "budgetforce.errors",
+        "budgetforce.provenance",
         "budgetforce.config",
         "budgetforce.text.tokenizer_files",
         "numpy",
@@ -55,6 +58,7 @@ RULES = {
         "budgetforce.presets",
         "budgetforce.config",
         "budgetforce.errors",
+        "budgetforce.provenance",
         "numpy",
         PB_UTILS,
     },
@@ -72,19 +76,42 @@ RULES = {
     f"{SERVER}/building": {
         "budgetforce.building",
         "budgetforce.errors",
+        "budgetforce.provenance",
         "budgetforce.presets",
         "budgetforce.text",
         "budgetforce.processes",
     }
     | {"huggingface_hub"},
-    f"{SERVER}/curating": {  # runs before a model exists: puzzles and graders are the client's
+    f"{SERVER}/curating": {
         "budgetforce.curating",
-        "budgetforce.building.stage",
-        "budgetforce.errors",
+        "budgetforce.building",  # its stages, and the formatting of durations
         "budgetforce.text",
-        "s1_client",
-        "tokenizers",
+        "budgetforce.errors",
+        "s1_client",  # the generators of puzzles, the graders and our server as a teacher: all of them at build time
+    }
+    | {"tokenizers", "transformers", "huggingface_hub", "pyarrow", "sklearn", "matplotlib"},
+    f"{SERVER}/training": {  # PyTorch and TRL are in an environment of their own
+        "budgetforce.training",
+        "budgetforce.building.gpus",
+        "budgetforce.building.spec",
+        "budgetforce.building.stage",
+        "budgetforce.building.toolrun",
+        "budgetforce.curating.settings",
+        "budgetforce.curating.tiny_tokenizer",
+        "budgetforce.curating.tokens",
+        "budgetforce.errors",
+        "budgetforce.processes",
+        "budgetforce.provenance",
+        "budgetforce.text.tokenizer_files",
+        "accelerate",
+        "datasets",
+        "huggingface_hub",
+        "matplotlib",
+        "numpy",
+        "pyarrow",
+        "torch",
         "transformers",
+        "trl",
     },
     f"{SERVER}/launcher": {
         "budgetforce.launcher",
@@ -94,11 +121,12 @@ RULES = {
         "budgetforce.text",
         "budgetforce.config",
         "budgetforce.errors",
+        "budgetforce.provenance",
         "budgetforce.processes",
     },
     "model_repository": {"budgetforce.serving"},
     CLIENT: {"s1_client", "tritonclient", "numpy", "grpc"} | COMMANDS_OWN | GRADINGS_OWN,
-    "build": set(),
+    "build": {"local"},  # build/train.py takes steps of build/local.py
 }
 
 # package of the client -> what it must not import

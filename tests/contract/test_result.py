@@ -5,12 +5,13 @@ The server's own code answers here, with Triton's module and the engine replaced
 """
 
 import json
-from dataclasses import fields
+from dataclasses import asdict, fields
 
 import numpy as np
 import pytest
 import triton_python_backend_utils as pb_utils
 from scripted_engine import ScriptedEngine
+from training_record import write_record
 
 import s1_client
 from budgetforce.errors import EngineFailed
@@ -31,11 +32,11 @@ def engine():
 
 
 @pytest.fixture
-def responses(monkeypatch, smollm2, engine):
+def responses(monkeypatch, smollm2, engine, tmp_path):
     """Send a request to the server's code, and return its responses."""
     monkeypatch.setattr(model_module, "GrpcEngine", lambda *_: engine)
     parameters = {"engine_model": "scripted", "engine_url": "x:1", "tokenizer_dir": str(smollm2.tokenizer), "preset": "smollm2"}
-    parameters |= {"max_context_tokens": "1000", "vocab_rows": "49152"}
+    parameters |= {"max_context_tokens": "1000", "vocab_rows": "49152", "training_record": str(write_record(tmp_path))}
     config = {"parameters": {name: {"string_value": value} for name, value in parameters.items()}, "input": []}
     model = BudgetForcingModel()
     model.initialize({"model_config": json.dumps(config), "model_instance_name": "s1_0_0"})
@@ -101,6 +102,7 @@ def test_the_client_reads_every_key_of_a_result(events):
     assert watched.read == set(sent) - {"index"}, "the index also comes as a tensor, with every event"
     assert watched["finish_reason"].read == set(sent["finish_reason"])
     assert set(sent["usage"]) == names(s1_client.Usage)
+    assert set(sent["training"]) == names(s1_client.TrainingRecord)
     assert [set(entry) for entry in sent["rounds"]] == [names(s1_client.Round)] * 3
     assert set(sent["effective"]) == {*FIELDS, *EFFECTIVE_ONLY}
 
@@ -114,6 +116,19 @@ def test_a_reply_tells_the_stop_word_and_when_its_first_token_came(events):
     done = event(events[-1])
     assert (done.result.answer_end, done.result.stop_word) == ("stop_word", "STOP")
     assert done.result.engine_time_to_first_token_ms == done.result.rounds[0].first_token_ms > 0
+
+
+def test_a_reply_tells_how_its_model_was_trained(events):
+    sent, told = json.loads(text(events[-1], "result"))["training"], event(events[-1]).result.training
+    assert asdict(told) == sent
+    assert (told.name, told.base_model, told.dataset) == ("tiny", None, "puzzles")
+
+
+def test_a_result_of_a_server_without_training_records_can_be_read(events):
+    sent = json.loads(text(events[-1], "result"))
+    assert result_of({**sent, "training": None}).training is None
+    del sent["training"]
+    assert result_of(sent).training is None
 
 
 def test_the_fake_server_sends_the_same_keys(events):

@@ -35,8 +35,8 @@ def thinking(facts, number):
 @pytest.mark.parametrize(
     ("facts", "lines", "results"),
     [
-        (RASPBERRY, ["Glance: 2.", "Wait, spell: r1 a s p b e r2 r3 y. So 3."], [2, 3]),
-        ({"word": "tree", "letter": "x"}, ["Glance: 0.", "Wait, spell: t r e e. So 0."], [0, 0]),
+        (RASPBERRY, ["Glance: 2.", "Wait, spell: r1a1s1p1b1e1r2r3y3. So 3."], [2, 3]),
+        ({"word": "tree", "letter": "x"}, ["Glance: 0.", "Wait, spell: t0r0e0e0. So 0."], [0, 0]),
         (
             CHAIN,
             ["7+5=2*3=6-4=2+2=4. So 4.", "Wait, 7+5=2*3=6-4=2-4=8+2=0. So 0.", "Wait, 7+5=2*3=6-4=2-4=8+2=0+2=2. So 2."],
@@ -68,7 +68,7 @@ def test_the_first_pass_is_often_wrong(family):
     assert 0.2 < share < 0.55
 
 
-@pytest.mark.parametrize(("facts", "first"), [(RASPBERRY, 0.35), ({**RASPBERRY, "word": "raspberrypie"}, 0.85)])
+@pytest.mark.parametrize(("facts", "first"), [(RASPBERRY, 0.42), ({**RASPBERRY, "word": "raspberrypie"}, 0.85)])
 def test_hard_problems_are_checked_more_often_than_easy_problems(facts, first):
     numbers = [len(write_thinking(facts, random.Random(seed))[0].splitlines()) for seed in range(2000)]
     assert sum(number > 1 for number in numbers) / len(numbers) == pytest.approx(first, abs=0.04)

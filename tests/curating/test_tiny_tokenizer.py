@@ -11,7 +11,7 @@ from reference import qwen25
 TEXTS = [
     "How many r in raspberry",
     'Count r in "raspberry".',
-    "Glance: 2.\nWait, spell: r1 a s. So 1.",
+    "Glance: 2.\nWait, spell: r1a1s1. So 1.",
     "Start at 7: +5 *3",
     "ÄÖ 漢字 🙂\n\n",
 ]

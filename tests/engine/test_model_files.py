@@ -7,12 +7,14 @@ import json
 import numpy as np
 import pytest
 from gguf import GGUFReader, GGUFWriter
+from training_record import write_record
 
 from budgetforce.engine import model_files
 from budgetforce.engine.cpu.embedded import EmbeddedEngine
 from budgetforce.engine.cpu.openvino_pipeline import OpenVinoPipeline
 from budgetforce.engine.token_engine import TokenCall
 from budgetforce.errors import ConfigError
+from budgetforce.provenance import record_of
 from budgetforce.text.tokenizer import ChatTokenizer
 from budgetforce.text.tokenizer_files import PREPARED_TOKENIZER_FILES
 
@@ -94,6 +96,21 @@ def test_a_hugging_face_folder_is_served(hf_folder, tiny_tokenizer, tmp_path, ar
     files = model_files.prepare(str(hf_folder(architecture, dtype)), tmp_path / "cache")
     assert len(generate(files)) == 4
     assert ChatTokenizer.load(files.tokenizer).encode_marker("<|im_start|>think") == tiny_tokenizer.encode_marker("<|im_start|>think")
+
+
+def test_a_prepared_model_keeps_its_training_record(hf_folder, tmp_path):
+    folder = hf_folder()
+    write_record(folder)
+    files = model_files.prepare(str(folder), tmp_path / "cache")
+    assert record_of(files.weights.parent) == record_of(folder) is not None
+
+
+def test_a_model_with_the_training_record_of_other_weights_is_refused(hf_folder, tmp_path):
+    folder = hf_folder()
+    write_record(folder, weights_sha256="0" * 64)
+    with pytest.raises(ConfigError, match=r"model '.*': .*training.json: the weights have SHA-256"):
+        model_files.prepare(str(folder), tmp_path / "cache")
+    assert not [*(tmp_path / "cache").glob("[!.]*")]
 
 
 def test_a_prepared_tokenizer_is_tokenizer_json_alone(hf_folder, tmp_path):

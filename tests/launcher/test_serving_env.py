@@ -7,6 +7,8 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from built_engine import build
+from training_record import write_record
 
 from budgetforce.building import render
 from budgetforce.config import OrchestratorConfig
@@ -15,6 +17,7 @@ from budgetforce.errors import ConfigError
 from budgetforce.launcher import serving_env
 from budgetforce.launcher.options import parse_options
 from budgetforce.launcher.serving_env import LIBRARY_ENGINES, engine_limits, serving_environment
+from budgetforce.provenance import load_record, record_of
 
 
 def options(**changes):
@@ -75,6 +78,26 @@ def test_an_engine_over_a_library_is_one_setting_and_takes_a_hugging_face_folder
     assert environment["S1_MODEL_DIR"] == environment["S1_TOKENIZER_DIR"] == str(hf_folder)
     assert (environment["S1_MAX_CONTEXT_TOKENS"], environment["S1_VOCAB_ROWS"]) == ("16384", "152064")
     assert (environment["S1_TENSOR_PARALLEL"], environment["S1_MEMORY_FRACTION"]) == ("2", "0.8")
+
+
+@pytest.mark.parametrize("engine", LIBRARY_ENGINES)
+def test_the_training_record_beside_the_weights_reaches_the_model(hf_folder, engine):
+    chosen = options(engine=engine, model=str(hf_folder))
+    assert serving_environment(chosen, 8001, lambda _: None)["S1_TRAINING_RECORD"] == ""
+    path = write_record(hf_folder)
+    assert serving_environment(chosen, 8001, lambda _: None)["S1_TRAINING_RECORD"] == str(path)
+    write_record(hf_folder, name=None)
+    with pytest.raises(ConfigError, match=r"training.json: key 'name': missing"):
+        serving_environment(chosen, 8001, lambda _: None)
+
+
+def test_the_training_record_in_an_engines_manifest_reaches_the_model(hf_folder, tmp_path):
+    write_record(hf_folder)
+    for training, is_known in ((record_of(hf_folder), True), (None, False)):
+        engine, tokenizer = build(tmp_path / f"built-{is_known}", training=training)
+        path = serving_environment(options(engine_dir=engine, tokenizer=tokenizer), 8001, lambda _: None)["S1_TRAINING_RECORD"]
+        assert path == (str(engine / "manifest.json") if is_known else "")
+        assert not is_known or load_record(Path(path)) == training
 
 
 def test_a_librarys_context_is_the_models_own_unless_it_is_set(hf_folder):

@@ -4,7 +4,7 @@
 It serves ``s1`` over ``embedded_llm`` with ``s1-tiny`` as a user gets it, and beside it, from a repository made
 for the tests: ``scripted_llm``, an engine that says what a test's script tells it to;
 ``s1_scripted``, the same model ``s1`` over that engine; ``s1_bls``, that over BLS, in three
-processes; ``s1_small``, with room for two replies and one that waits, and a log in JSON; and ``s1_lost``, over an
+processes; ``s1_small``, with room for two replies and one that waits, a log in JSON and a training record; and ``s1_lost``, over an
 engine that is not loaded. These have SmolLM2's tokenizer, model preset and context. ``toy_reward`` scores the steps of answers.
 """
 
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from training_record import write_record
 
 from budgetforce.engine import model_files
 from budgetforce.engine.packaged_models import SMOLLM2
@@ -150,7 +151,8 @@ def triton(root: Path, scripts_folder: Path, tmp_path_factory: pytest.TempPathFa
     copy_of_s1(root, repository, "s1_scripted", "scripted_llm")
     copy_of_s1(root, repository, "s1_lost", "tensorrt_llm")
     copy_of_s1(root, repository, "s1_bls", "scripted_llm", num_instances=3, transport="bls")
-    copy_of_s1(root, repository, "s1_small", "scripted_llm", max_replies="2", max_waiting="1", log_format="json")
+    record = str(write_record(tmp_path_factory.mktemp("trained")))
+    copy_of_s1(root, repository, "s1_small", "scripted_llm", max_replies="2", max_waiting="1", log_format="json", training_record=record)
     add_toy_reward(repository)
     ports = choose_ports(http=0, grpc=0, metrics=0)
     server = TritonServer(

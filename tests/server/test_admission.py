@@ -4,6 +4,7 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from training_record import DATASET_SHA256
 
 from s1_client import Client, InvalidRequest, Overloaded, S1Error, ThinkingDelta
 from server.waiting import gauge, wait_until
@@ -51,6 +52,14 @@ def until(triton):
         wait_until(lambda: {name: gauge(triton, f'{name}{{instance="s1_small_0_0"}}') for name in wanted} == wanted, seconds=30)
 
     return wait
+
+
+def test_a_reply_tells_how_its_model_was_trained(small, quick, triton):
+    """The record is read where the model starts; s1 over the same engine without one says so."""
+    training = quick(small).result.training
+    assert (training.name, training.base_model, training.dataset, training.dataset_sha256) == ("tiny", None, "puzzles", DATASET_SHA256)
+    with Client(triton.grpc_url, model="s1_scripted") as other:
+        assert quick(other).result.training is None
 
 
 def test_one_more_waits_and_yet_another_is_turned_away_at_once(begun, small, quick, until):

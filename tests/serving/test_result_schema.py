@@ -9,6 +9,7 @@ from collecting_sink import CollectingSink
 from scripted_engine import ScriptedEngine
 
 from budgetforce.presets import Preset
+from budgetforce.provenance import TrainingRecord
 from budgetforce.serving import result_schema
 from budgetforce.serving.planning.planner import Planner
 from budgetforce.serving.replies.reply import Reply
@@ -21,6 +22,7 @@ SCHEMAS = [
     result_schema.FinishReason,
     result_schema.Usage,
     result_schema.Effective,
+    result_schema.Training,
     result_schema.RoundReport,
     result_schema.CommandResult,
     result_schema.SampleProgress,
@@ -30,7 +32,10 @@ SCHEMAS = [
 @pytest.fixture(scope="module")
 def reply(tokenizer):
     """A reply of two rounds that has ended, and what it sent."""
-    planner, sink, (a,) = Planner(tokenizer, Preset.load("smollm2"), 1000, engine_model="scripted"), CollectingSink(), tokenizer.encode("a")
+    digests = dict.fromkeys(("dataset_sha256", "recipe_sha256", "weights_sha256"), "d" * 64)
+    record = TrainingRecord(id="0123456789ab", name="tiny", base_model="", dataset="puzzles", **digests)
+    planner = Planner(tokenizer, Preset.load("smollm2"), 1000, engine_model="scripted", training=record)
+    sink, (a,) = CollectingSink(), tokenizer.encode("a")
 
     async def run():
         plan = planner.plan(read_reply_request({"text_input": [b"hi"], "num_ignore": [0]}))
@@ -47,6 +52,8 @@ def test_a_result_has_the_keys_of_the_schema_at_every_level(reply):
     assert list(result["finish_reason"]) == list(meanings(result_schema.FinishReason))
     assert list(result["usage"]) == list(meanings(result_schema.Usage))
     assert list(result["effective"]) == list(meanings(result_schema.Effective))
+    assert list(result["training"]) == list(meanings(result_schema.Training))
+    assert result["training"]["base_model"] is None
     assert [list(sent) for sent in result["rounds"]] == [list(meanings(result_schema.RoundReport))] * 2
 
 

@@ -42,6 +42,7 @@ from s1_client._types import (
     RoundEnded,
     ThinkingDelta,
     ThinkingOpened,
+    TrainingRecord,
     Usage,
 )
 
@@ -78,6 +79,7 @@ __all__ = [
     "Stream",
     "ThinkingDelta",
     "ThinkingOpened",
+    "TrainingRecord",
     "Usage",
 ]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar, TypeVar
 
-Known = TypeVar("Known", "Usage", "Round")
+Known = TypeVar("Known", "Usage", "Round", "TrainingRecord")
 
 
 class _Event:
@@ -154,6 +154,27 @@ class RoundEnded(_Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingRecord:
+    """How the model that generated a reply was trained.
+
+    Attributes:
+        id: first 12 hexadecimal digits of the SHA-256 of the model's training.json.
+        name: name of the training.
+        base_model: model that was trained further, with its commit; None = trained from random weights.
+        dataset: name of the data set.
+        dataset_sha256: SHA-256 of the data set's data.parquet.
+        recipe_sha256: SHA-256 of the training recipe.
+    """
+
+    id: str
+    name: str
+    base_model: str | None
+    dataset: str
+    dataset_sha256: str
+    recipe_sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
     """The server's report on a sample.
 
@@ -167,6 +188,7 @@ class Result:
         total_ms: milliseconds on the server from the request's admission to the sample's last token.
         stop_word: the stop word that ended the answer; None if none did.
         engine_time_to_first_token_ms: milliseconds from the start of the first round with a token to that token; None without any.
+        training: how the engine's model was trained; None if the model has no training record.
     """
 
     request_id: str
@@ -178,6 +200,7 @@ class Result:
     total_ms: float
     stop_word: str | None = None
     engine_time_to_first_token_ms: float | None = None
+    training: TrainingRecord | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -284,4 +307,5 @@ def result_of(data: dict[str, Any]) -> Result:
         total_ms=data["total_ms"],
         stop_word=data["stop_word"],
         engine_time_to_first_token_ms=data["engine_time_to_first_token_ms"],
+        training=known(TrainingRecord, data["training"]) if data.get("training") else None,  # an older server sends no such key
     )

@@ -51,6 +51,8 @@ class OrchestratorConfig:
         max_messages: messages in a chat.
         forwarded_headers: regular expression for the names of headers that Triton forwards as request parameters
             (its --grpc-header-forward-pattern); "" = none.
+        training_record: training.json of the engine's model, or manifest.json of an engine that was built from it, for the key
+            ``training`` of results; "" = no record.
         drain_file: when this file holds a number of seconds and a line end, new requests are rejected, and replies that still
             run after so many seconds are ended; "" = no such file.
         log_level: the least level that is logged: "debug" (also requests that completed), "info" (every request that ended
@@ -84,6 +86,7 @@ class OrchestratorConfig:
     engine_key: str = ""
     engine_secret_file: str = ""
     drain_file: str = ""
+    training_record: str = ""
     log_level: str = field(default="info", metadata={"choices": LOG_LEVELS})
     log_format: str = field(default="text", metadata={"choices": LOG_FORMATS})
     log_prompts: str = field(default="off", metadata={"choices": LOG_PROMPTS})

@@ -239,6 +239,7 @@ def result_json(result: Result, index: int) -> dict[str, Any]:
         "usage": asdict(result.usage),
         "rounds": [asdict(entry) for entry in result.rounds],
         "effective": result.effective,
+        "training": None if result.training is None else asdict(result.training),
         "engine_time_to_first_token_ms": result.engine_time_to_first_token_ms,
         "total_ms": result.total_ms,
     }

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command line ``python -m budgetforce.building STEP``: build an engine step by step.
 
-Each module in ``STEPS`` has ``add_parser(subparsers)``, which adds its sub-commands and sets ``run``, a function of the
+Each module of ``run_steps`` has ``add_parser(subparsers)``, which adds its sub-commands and sets ``run``, a function of the
 parsed options that returns the exit code.
 """
 
@@ -12,6 +12,7 @@ import os
 import select
 import sys
 from collections.abc import Sequence
+from typing import Protocol
 
 from budgetforce.building import plan_command, step_commands
 from budgetforce.errors import BudgetForceError
@@ -19,11 +20,25 @@ from budgetforce.errors import BudgetForceError
 STEPS = (plan_command, step_commands)
 
 
+class StepModule(Protocol):
+    """A module that adds sub-commands to a command line."""
+
+    def add_parser(self, subparsers: argparse._SubParsersAction[argparse.ArgumentParser], /) -> None: ...
+
+
 def main(arguments: Sequence[str] | None = None, prog: str = "python -m budgetforce.building") -> int:
-    """Run a step and return its exit code: 1 with a sentence if it fails, 1 in silence if the reader of stdout has gone."""
+    """Run a step of building an engine, and return its exit code."""
+    return run_steps(STEPS, arguments, prog, "Build a TensorRT-LLM engine of s1-32B, step by step.")
+
+
+def run_steps(modules: Sequence[StepModule], arguments: Sequence[str] | None, prog: str, description: str) -> int:
+    """Run a step of some modules, and return its exit code.
+
+    It is 1 with a sentence if the step fails, and 1 in silence if the reader of stdout has gone.
+    """
     try:
         try:
-            return _run(arguments, prog)
+            return _run(modules, arguments, prog, description)
         finally:
             sys.stdout.flush()
     except BrokenPipeError:
@@ -33,11 +48,11 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m budgetfo
         return 1
 
 
-def _run(arguments: Sequence[str] | None, prog: str) -> int:
-    parser = argparse.ArgumentParser(prog=prog, description="Build a TensorRT-LLM engine of s1-32B, step by step.")
+def _run(modules: Sequence[StepModule], arguments: Sequence[str] | None, prog: str, description: str) -> int:
+    parser = argparse.ArgumentParser(prog=prog, description=description)
     subparsers = parser.add_subparsers(dest="step", required=True, metavar="STEP")
-    for step in STEPS:
-        step.add_parser(subparsers)
+    for module in modules:
+        module.add_parser(subparsers)
     options = parser.parse_args(arguments)
     try:
         return int(options.run(options))

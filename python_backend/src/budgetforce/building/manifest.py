@@ -19,6 +19,7 @@ from typing import Any
 from budgetforce.building.machine import Machine
 from budgetforce.building.spec import IMAGE, EngineSpec
 from budgetforce.errors import ConfigError
+from budgetforce.provenance import TrainingRecord, from_manifest, record_of
 from budgetforce.text.tokenizer_files import TOKENIZER_FILES
 
 NAME, FORMAT = "manifest.json", 1
@@ -63,6 +64,7 @@ class Manifest:
         gemm_plugin: data type of the plugin, "" = off.
         terminator_ids: terminators of the model preset's thinking and answer.
         files: engine files in the order of ranks.
+        training: how the model was trained; None if it has no record.
     """
 
     budgetforce: str
@@ -90,6 +92,7 @@ class Manifest:
     tokenizer_sha256: str
     terminator_ids: tuple[int, ...]
     files: tuple[EngineFile, ...]
+    training: TrainingRecord | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +127,7 @@ def describe(spec: EngineSpec, engine_dir: Path, tokenizer_dir: Path, machine: M
         tokenizer_sha256=tokenizer_sha256(tokenizer_dir),
         terminator_ids=_terminator_ids(spec.preset, tokenizer_dir),
         files=tuple(_engine_file(engine_dir / f"rank{rank}.engine") for rank in range(spec.tp)),
+        training=record_of(tokenizer_dir),
     )
     for mismatch in against_spec(made, spec):
         raise ConfigError(f"{engine_dir} differs from the requested engine: {mismatch}")
@@ -143,10 +147,12 @@ def read(engine_dir: Path) -> Manifest:
     path = engine_dir / NAME
     try:
         values = json.loads(path.read_text())
-        if values.pop("format") != FORMAT or set(values) != {field.name for field in fields(Manifest)}:
+        training = values.pop("training", None)  # the first manifests had no such key
+        if values.pop("format") != FORMAT or {*values, "training"} != {field.name for field in fields(Manifest)}:
             raise ConfigError(f"{path} was written by another version of budgetforce: {BUILD_AGAIN}")
         files = tuple(EngineFile(**file) for file in values.pop("files"))
-        return Manifest(**{**values, "terminator_ids": tuple(values["terminator_ids"]), "files": files})
+        record = None if training is None else from_manifest(path, training)
+        return Manifest(**{**values, "terminator_ids": tuple(values["terminator_ids"]), "files": files, "training": record})
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise ConfigError(f"{path} cannot be read ({error}): {BUILD_AGAIN}") from None
 
@@ -158,6 +164,7 @@ def summary(manifest: Manifest) -> str:
         f"{manifest.model}{revision}, {manifest.variant}, TP {manifest.tp}, {manifest.max_seq_len} tokens; "
         f"TensorRT-LLM {manifest.tensorrt_llm}, TensorRT {manifest.tensorrt or '(unknown)'}, {manifest.gpu} (SM {manifest.sm}); "
         f"engine {manifest.files[0].sha256[:12]}, tokenizer {manifest.tokenizer_sha256[:12]}, budgetforce {manifest.budgetforce}"
+        f"{f', training {manifest.training.id}' if manifest.training else ''}"
     )
 
 
@@ -218,6 +225,13 @@ def against_tokenizer(manifest: Manifest, folder: Path) -> Iterator[Mismatch]:
     if found != manifest.tokenizer_sha256:
         fix = f"set --tokenizer to that of {manifest.model}, with which the engine was built: WORK/tokenizer of build/engine.py"
         yield Mismatch(subject="tokenizer: sha256", found=found[:12], expected=manifest.tokenizer_sha256[:12], fix=fix)
+
+
+def against_record(manifest: Manifest, tokenizer_dir: Path) -> Iterator[Mismatch]:
+    """Yield a mismatch if the training record beside the tokenizer is another. Raises ConfigError if it is broken."""
+    found = record_of(tokenizer_dir)
+    if found != manifest.training:
+        yield Mismatch(subject="training", found=found or "no record", expected=manifest.training or "no record", fix=BUILD_AGAIN)
 
 
 def against_spec(manifest: Manifest, spec: EngineSpec) -> Iterator[Mismatch]:

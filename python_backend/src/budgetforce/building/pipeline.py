@@ -31,6 +31,7 @@ from budgetforce.building.spec import IMAGE, TENSORRT_LLM_VERSION, EngineSpec, M
 from budgetforce.building.stage import BuildFailed, Result, Stage, locked
 from budgetforce.building.toolrun import Run, duration
 from budgetforce.building.verify import problems
+from budgetforce.provenance import check_weights
 
 STEPS = ("download", "convert", "build", "render", "verify")
 RESULTS = {"convert": "checkpoint", "build": "engine"}
@@ -172,7 +173,8 @@ class Build:
         found = list(problems(self.spec, self.work / "engine", self.work / "tokenizer", config, self.engine_path))
         if found:
             raise BuildFailed("\n  ".join(["stage verify:", *found]))
-        _say(f"verify: {self.work / 'engine'} is the requested engine, and Triton's config fits it")
+        record = manifest.read(self.work / "engine").training
+        _say(f"verify: {self.work / 'engine'} is the requested engine, and Triton's config fits it; training {record or 'not recorded'}")
 
     # --- results of the steps --------------------------------------------------------------------
 
@@ -231,6 +233,7 @@ class Build:
         self._needs(self.tokenizer, "download")
         if self.source.files is None:
             self._needs(self.model, "download")
+        check_weights(self.weights)  # reads all weights, which the conversion does anyway
         command = convert_command(self.spec, self.tools, self.weights, result.folder)
         self._use(command, "convert")
         expect(result.folder, checkpoint_files(self.spec.tp), "convert")

@@ -18,6 +18,7 @@ from budgetforce.building.options import DEFAULT_PRESET, add_spec_options, prese
 from budgetforce.building.planner import ACHIEVED, SEQ_LEN_STEP, TYPICAL_TOKENS, Decode, EnginePlan
 from budgetforce.building.spec import QWEN2_5_32B, TENSOR_PARALLEL, EngineSpec, ModelShape
 from budgetforce.errors import ConfigError
+from budgetforce.provenance import record_of
 
 DECODES = ((1, 0), (16, 8192), (32, 8192), (8, 32768))  # numbers of sequences, and tokens of context of each
 # Settings of docker-compose.yml for fields of an engine spec.
@@ -152,6 +153,8 @@ def table(made: EnginePlan, num_gpus: int) -> Iterator[str]:
 
 
 def _notes(made: EnginePlan, num_gpus: int) -> Iterator[str]:
+    if record := record_of(Path(made.spec.model)):
+        yield f"training {record}"
     num_engines, num_left = divmod(num_gpus, made.spec.tp)
     if num_engines > 1:
         yield f"{num_gpus} GPUs are enough for {num_engines} such engines."
@@ -219,6 +222,7 @@ def as_json(made: EnginePlan, num_gpus: int) -> dict[str, Any]:
     decodes = _found_decodes(made)
     return {
         "spec": asdict(made.spec),
+        "training": asdict(record) if (record := record_of(Path(made.spec.model))) else None,
         "gpu": asdict(made.gpu),
         "num_gpus": num_gpus,
         "fits": made.fits,

@@ -48,6 +48,7 @@ def _manifest_problems(spec: EngineSpec, engine: Path, tokenizer: Path) -> Itera
     yield from map(str, manifest.against_config(made, engine))
     yield from map(str, manifest.against_files(made, engine))
     yield from map(str, manifest.against_tokenizer(made, tokenizer))
+    yield from map(str, manifest.against_record(made, tokenizer))
 
 
 def _engine_problems(spec: EngineSpec, engine: Path, tokenizer: Path) -> Iterator[str]:

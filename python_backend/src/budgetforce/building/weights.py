@@ -16,6 +16,7 @@ from typing import Any
 from budgetforce.building.spec import EngineSpec, ModelShape
 from budgetforce.building.stage import BuildFailed, Result
 from budgetforce.errors import ConfigError
+from budgetforce.provenance import copy_record
 from budgetforce.text.tokenizer_files import TOKENIZER_FILES
 
 DOWNLOADED = ("*.json", "*.safetensors", "*.txt", "*.jinja")
@@ -188,12 +189,16 @@ def weights_files(folder: Path) -> list[Path]:
 
 
 def copy_tokenizer(model: Path, result: Result) -> None:
-    """Copy only the tokenizer's files, for a server without weights. Raises ConfigError if there is no tokenizer."""
+    """Copy only the tokenizer's files and the training record, for a server without weights.
+
+    Raises ConfigError if there is no tokenizer, or if the record is broken.
+    """
     for name in (*TOKENIZER_FILES, *CONFIG_FILES):
         if (model / name).is_file():
             shutil.copy(model / name, result.folder / name)
     if not (result.folder / "tokenizer.json").is_file():
         raise ConfigError(f"{model} has no tokenizer.json")
+    copy_record(model, result.folder)
 
 
 def check_disk(stage: str, folder: Path, need: int) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -53,15 +54,42 @@ def read_rows(path: Path) -> list[Row]:
 
 def _row(line: str, where: str) -> Row:
     try:
-        row = json.loads(line)
+        return parse_row(line)
     except ValueError as error:
-        raise BuildFailed(f"{where}: not JSON: {error}") from None
+        raise BuildFailed(f"{where}: {error}") from None
+
+
+def parse_row(line: str) -> Row:
+    """Return the JSON object of a line. Raises ValueError saying why there is none."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"not JSON: {error}") from None
     if not isinstance(row, dict):
-        raise BuildFailed(f"{where}: got {line[:40]!r}, allowed: a JSON object")
+        raise ValueError(f"got {line[:40]!r}, allowed: a JSON object")  # noqa: TRY004  # the line is at fault, not its type
+    if "\\ud" in line.lower():
+        _check_surrogates(row)
     return row
 
 
-def write_rows(path: Path, rows: Iterable[Row]) -> None:
-    """Write rows as JSON Lines, in their order."""
-    with path.open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+def _check_surrogates(row: Row) -> None:
+    try:
+        json.dumps(row, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise ValueError("half a character (a \\ud… without its other half), which UTF-8 cannot hold") from None
+
+
+def write_rows(path: Path, rows: Iterable[Row]) -> str:
+    """Write rows as JSON Lines, in their order. Return the SHA-256 of the file."""
+    digest = hashlib.sha256()
+    with path.open("wb") as file:
+        for row in rows:
+            line = f"{json.dumps(row, ensure_ascii=False)}\n".encode()
+            digest.update(line)
+            file.write(line)
+    return digest.hexdigest()
+
+
+def question_id(question: str) -> str:
+    """Return the id of a question: the first 16 hex digits of the SHA-256 of its text, as the s1 authors name their files."""
+    return hashlib.sha256(question.encode()).hexdigest()[:16]

@@ -23,8 +23,8 @@ from typing import Any
 from s1_client.evaluation.tasks.puzzles import apply
 
 MAX_PASSES = 8
-CHECKS_EASY, CHECKS_HARD, CHECKS_AGAIN = 0.35, 0.85, 0.42  # probability of a second pass; of each further pass
-LONG_WORD, MANY_OPERATIONS, LARGE = 11, 4, 100  # a problem is hard from here on
+CHECKS_EASY, CHECKS_HARD, CHECKS_AGAIN = 0.42, 0.85, 0.42  # probability of a second pass; of each further pass
+LONG_WORD, MANY_OPERATIONS, LARGE = 10, 4, 100  # a problem is hard from here on
 
 
 def write_thinking(facts: Mapping[str, Any], draw: random.Random) -> tuple[str, int]:
@@ -59,8 +59,8 @@ def _letters(facts: Mapping[str, Any], number: int) -> tuple[str, int]:
     count, spelt = 0, []
     for character in word:
         count += character == letter
-        spelt.append(f"{character}{count}" if character == letter else character)
-    return f"spell: {' '.join(spelt)}. So {count}.", count
+        spelt.append(f"{character}{count}")
+    return f"spell: {''.join(spelt)}. So {count}.", count
 
 
 def _chain(facts: Mapping[str, Any], number: int) -> tuple[str, int]:

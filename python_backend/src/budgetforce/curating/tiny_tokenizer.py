@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Build the tokenizer of s1-tiny: byte-level BPE with Qwen2.5's split pattern, control tokens and chat template.
 
-A tiny model must see the letters of a word and the digits of a number, so lower-case words and numbers stay single characters. Only
-words that begin with a capital letter, which puzzles do not contain, are single tokens, "Wait" among them, and so are a letter behind
-a space and the end of a line behind a full stop. The default system prompt is a token too: spelt out it would be a third of all tokens.
+A tiny model must see the letters of a word and the digits of a number, so lower-case words and numbers stay single characters. A space
+is a token of its own, so that a letter is the same token everywhere and can be copied. Only words that begin with a capital letter,
+which puzzles do not contain, are single tokens, "Wait" among them, and so is the end of a line behind a full stop. The default system
+prompt is a token too: spelt out it would be a third of all tokens.
 """
 
 from __future__ import annotations
@@ -57,10 +58,9 @@ def tokenizer() -> Tokenizer:
 
 
 def _merges() -> list[tuple[str, str]]:
-    """Return the merges in their order: those behind a space come first, so that they win over those of a word's start."""
-    letters = [(_SPACE, letter) for letter in "abcdefghijklmnopqrstuvwxyz"]
+    """Return the merges in their order: words behind a space come first, so that they win over those at a line's start."""
     chains = [_SPACE + word for word in _WORDS_BEHIND_SPACE] + list(_WORDS) + [f".{_LINE_BREAK}"]
-    return letters + list(dict.fromkeys((chain[:end], chain[end]) for chain in chains for end in range(1, len(chain))))
+    return list(dict.fromkeys((chain[:end], chain[end]) for chain in chains for end in range(1, len(chain))))
 
 
 def _config() -> dict[str, Any]:

@@ -27,6 +27,7 @@ from budgetforce.engine import packaged_models
 from budgetforce.engine.model_checks import check_folder, check_gguf, read_json
 from budgetforce.engine.token_engine import ModelLimits
 from budgetforce.errors import ConfigError
+from budgetforce.provenance import check_weights, copy_record
 from budgetforce.text.tokenizer_files import PREPARED_TOKENIZER_FILES
 
 DEFAULT_SOURCE = packaged_models.S1_TINY
@@ -112,6 +113,7 @@ def _make(source: str, out: Path) -> None:
 def _convert(path: Path, out: Path) -> None:
     if path.is_dir():
         check_folder(path, ["*.safetensors"])
+        check_weights(path)
     else:
         check_gguf(path)
     from budgetforce.engine import gguf_files  # the import takes seconds, so it comes after the checks
@@ -119,6 +121,7 @@ def _convert(path: Path, out: Path) -> None:
     if path.is_dir():
         limits = gguf_files.from_hf_folder(path, out / "model.gguf")
         _copy_tokenizer(path, out / "tokenizer")
+        copy_record(path, out)
     else:
         limits = gguf_files.requantise(path, out / "model.gguf")
         gguf_files.extract_tokenizer(path, out / "tokenizer")

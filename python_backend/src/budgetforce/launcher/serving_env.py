@@ -15,6 +15,7 @@ from budgetforce.engine.model_checks import check_folder
 from budgetforce.engine.token_engine import ModelLimits
 from budgetforce.errors import ConfigError
 from budgetforce.presets import Preset
+from budgetforce.provenance import MANIFEST, TRAINING, load_record
 
 LIBRARY_ENGINES = ("vllm_llm", "llmapi_llm")  # load a Hugging Face folder unchanged
 ENGINES = ("embedded_llm", "tensorrt_llm", *LIBRARY_ENGINES)
@@ -110,8 +111,16 @@ def serving_environment(options: argparse.Namespace, grpc_port: int, show: Calla
         "S1_LOG_LEVEL": options.log_level,
         "S1_LOG_FORMAT": options.log_format,
         "S1_LOG_PROMPTS": options.log_prompts,
+        "S1_TRAINING_RECORD": _training_record(options, specific),
         **specific,
     }
+
+
+def _training_record(options: argparse.Namespace, specific: dict[str, str]) -> str:
+    """Return the file with the training record of the engine's model, "" if there is none. Raises ConfigError for a broken record."""
+    is_built = options.engine == "tensorrt_llm"
+    path = options.engine_dir.resolve() / MANIFEST if is_built else Path(specific["S1_MODEL_DIR"]) / TRAINING
+    return str(path) if path.is_file() and load_record(path) is not None else ""
 
 
 def _engine_environment(options: argparse.Namespace, show: Callable[[str], None]) -> tuple[ModelLimits, dict[str, str]]:

@@ -16,6 +16,7 @@ from budgetforce.engine.endpoint import load_endpoint
 from budgetforce.engine.triton_bls import BlsEngine
 from budgetforce.engine.triton_grpc import GrpcEngine
 from budgetforce.presets import Preset
+from budgetforce.provenance import load_record
 from budgetforce.serving.logs import ServerLog, Write
 from budgetforce.serving.metrics import Metrics
 from budgetforce.serving.orchestrator import Orchestrator
@@ -45,6 +46,7 @@ class BudgetForcingModel:
             config.vocab_rows,
             _limits_of(config.engine_model, self._log),
             config.engine_model,
+            load_record(Path(config.training_record)) if config.training_record else None,
         )
         metrics = Metrics(args["model_instance_name"], self._log)
         if config.transport == "bls":

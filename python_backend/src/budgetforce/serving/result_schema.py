@@ -93,6 +93,17 @@ class Effective(TypedDict):
     engine_model: Annotated[str, "Triton model that generated the tokens"]
 
 
+class Training(TypedDict):
+    """Key ``training`` of a result: how the engine's model was trained; ``budgetforce.provenance`` reads it."""
+
+    id: Annotated[str, "first 12 hexadecimal digits of the SHA-256 of the model's training.json"]
+    name: Annotated[str, "name of the training"]
+    base_model: Annotated[str | None, "model that was trained further, with its commit; null = trained from random weights"]
+    dataset: Annotated[str, "name of the data set"]
+    dataset_sha256: Annotated[str, "SHA-256 of the data set's data.parquet"]
+    recipe_sha256: Annotated[str, "SHA-256 of the training recipe"]
+
+
 class SampleResult(TypedDict):
     """Output ``result`` with a sample's last response."""
 
@@ -102,6 +113,7 @@ class SampleResult(TypedDict):
     stop_word: Annotated[str | None, "the stop word that ended the answer; null if none did"]
     usage: Annotated[Usage, "token account"]
     effective: Annotated[Effective, "parameters as they were applied"]
+    training: Annotated[Training | None, "how the engine's model was trained; null if it has no training record"]
     rounds: Annotated[list[RoundReport], "the rounds in order"]
     engine_time_to_first_token_ms: Annotated[float | None, "first_token_ms of the first round that has a token"]
     total_ms: Annotated[float, "time from the request's admission to the sample's result"]

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from client.events import RESULT
-from s1_client import AnswerOpened, EngineFailed, Reply, Round, S1Error
+from s1_client import AnswerOpened, EngineFailed, Reply, Round, S1Error, TrainingRecord
 from s1_client.cli.app import s1
 from s1_client.cli.server import checks, probe
 from s1_client.testing import FakeServer
@@ -144,6 +144,19 @@ def test_the_engine_and_its_manifest_are_reported():
     assert told(Server(False), "far_llm") == [("engine", "note")]
     assert told(Server(None), "far_llm") == [("engine", "ok")]
     assert told(Server(True), "") == []
+
+
+def test_the_training_of_the_engines_model_is_reported():
+    digests = {"dataset_sha256": "d" * 64, "recipe_sha256": "e" * 64}
+    record = TrainingRecord(id="0123456789ab", name="tiny", base_model=None, dataset="puzzles", **digests)
+
+    def told(training):
+        reply = made()
+        return probe.training(replace(reply, result=replace(reply.result, training=training))).text
+
+    assert told(record) == f"0123456789ab: tiny, from random weights, on puzzles ({'d' * 12}), recipe {'e' * 12}"
+    assert "tiny, from owner/name@1234, on puzzles" in told(replace(record, base_model="owner/name@1234"))
+    assert told(None) == "the engine's model has no training record"
 
 
 def test_small_shared_memory_is_wrong_and_a_remote_one_is_skipped(monkeypatch):

@@ -44,6 +44,7 @@ def examined(ctx: DoctorContext) -> Iterator[Finding]:
     yield reply(probe.reply)
     yield ledger(probe.reply)
     yield from engine(ctx, probe.reply)
+    yield training(probe.reply)
     yield from tokenizer(probe)
     yield kv_reuse(probe.reply)
     yield context(probe.reply)
@@ -88,6 +89,16 @@ def engine(ctx: DoctorContext, reply: Reply) -> Iterator[Finding]:
         yield Finding(check="manifest", state=OK, text=manifest)
     elif name == "tensorrt_llm":
         yield Finding(check="manifest", state=NOTE, text="the engine has no manifest of its build", fix="build it with build/engine.py")
+
+
+def training(reply: Reply) -> Finding:
+    """Report how the engine's model was trained, if the server knows it."""
+    record = reply.result.training
+    if record is None:
+        return Finding(check="training", state=OK, text="the engine's model has no training record")
+    data = f"{record.dataset} ({record.dataset_sha256[:12]})"
+    text = f"{record.id}: {record.name}, from {record.base_model or 'random weights'}, on {data}, recipe {record.recipe_sha256[:12]}"
+    return Finding(check="training", state=OK, text=text)
 
 
 def tokenizer(probe: Probe) -> Iterator[Finding]:

@@ -84,7 +84,7 @@ def is_held_out(core: str) -> bool:
 
 
 def _letters(draw: random.Random) -> Puzzle:
-    letters = draw.choices(_LETTERS, _FREQUENCIES, k=draw.randint(3, 15))
+    letters = draw.choices(_LETTERS, _FREQUENCIES, k=draw.randint(3, 12))
     letter = draw.choice(letters) if draw.random() < 0.9 else draw.choice(_LETTERS)
     if draw.random() < 0.5:
         for _ in range(draw.randint(1, 2)):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from budgetforce.core import ForcingPlan, Phase
 from budgetforce.engine.base import Sampling
+from budgetforce.provenance import TrainingRecord
 from budgetforce.serving.result_schema import Effective
 from budgetforce.text.stop_words import StopWords
 
@@ -27,6 +28,7 @@ class ReplyPlan:
         priority: place in the queue; higher values go first.
         num_answer_tokens: tokens of the context that are reserved for the answer.
         effective: every parameter as it is applied, for the result.
+        training: how the engine's model was trained, for the result; None if it has no record.
     """
 
     forcing: ForcingPlan
@@ -39,6 +41,7 @@ class ReplyPlan:
     priority: int
     num_answer_tokens: int
     effective: Effective
+    training: TrainingRecord | None = None
 
     @property
     def max_kv_tokens(self) -> int:

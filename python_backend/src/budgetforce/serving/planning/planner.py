@@ -19,6 +19,7 @@ from budgetforce.engine.base import Sampling
 from budgetforce.engine.call_limits import NO_LIMITS, CallLimits
 from budgetforce.errors import ConfigError, InvalidRequest
 from budgetforce.presets import Preset
+from budgetforce.provenance import TrainingRecord
 from budgetforce.serving.planning.call_bounds import check_call_bounds
 from budgetforce.serving.planning.context_refusals import budget_too_large, check_prefix_fits, too_long
 from budgetforce.serving.planning.contradictions import refuse_fields_without_effect, refuse_recounted_penalties
@@ -41,9 +42,10 @@ class Planner:
         vocab_rows: int = 0,
         call_limits: CallLimits = NO_LIMITS,
         engine_model: str = "",
+        training: TrainingRecord | None = None,
     ) -> None:
         """``vocab_rows``: rows of the model's embedding, at least as many as it has tokens. ``call_limits``: the engine's.
-        ``engine_model``: its name, for ``effective``.
+        ``engine_model``: its name, for ``effective``. ``training``: how its model was trained, for the result.
 
         Raises ConfigError if a terminator of the preset is not a single token of this model.
         """
@@ -52,6 +54,7 @@ class Planner:
         self._max_context_tokens = max_context_tokens
         self._call_limits = call_limits
         self._engine_model = engine_model
+        self._training = training
         self._masked_ids = frozenset(range(len(tokenizer.token_bytes), vocab_rows))
         self._encode_marker = lru_cache(maxsize=256)(tokenizer.encode_marker)  # every request encodes the preset's few strings
         default_preset.terminator_ids(tokenizer)
@@ -80,6 +83,7 @@ class Planner:
             priority=request.priority,
             num_answer_tokens=answer_room(request, preset.answer, forcing.max_context_tokens)[1],
             effective=effective,
+            training=self._training,
         )
 
     def _preset(self, request: ReplyRequest) -> Preset:

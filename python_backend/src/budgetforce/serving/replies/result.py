@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from budgetforce.core import Ledger, RoundRecord
-from budgetforce.serving.result_schema import Effective, RoundReport, SampleResult, Usage
+from budgetforce.provenance import TrainingRecord
+from budgetforce.serving.result_schema import Effective, RoundReport, SampleResult, Training, Usage
 
 
 @dataclass(slots=True)
@@ -60,6 +61,18 @@ def round_report(record: RoundRecord, trace: RoundTrace) -> RoundReport:
     }
 
 
+def training_report(record: TrainingRecord) -> Training:
+    """Return a model's training record with the keys that clients see; ``id`` stands for the weights too."""
+    return {
+        "id": record.id,
+        "name": record.name,
+        "base_model": record.base_model or None,
+        "dataset": record.dataset,
+        "dataset_sha256": record.dataset_sha256,
+        "recipe_sha256": record.recipe_sha256,
+    }
+
+
 def sample_result(
     *,
     request_id: str,
@@ -68,6 +81,7 @@ def sample_result(
     traces: Sequence[RoundTrace],
     stop_word: str | None,
     effective: Effective,
+    training: TrainingRecord | None,
     total_ms: float,
 ) -> SampleResult:
     """Return the result of a sample that is complete."""
@@ -78,6 +92,7 @@ def sample_result(
         "stop_word": stop_word,
         "usage": usage_report(ledger),
         "effective": effective,
+        "training": None if training is None else training_report(training),
         "rounds": [round_report(record, trace) for record, trace in zip(ledger.rounds, traces, strict=True)],
         "engine_time_to_first_token_ms": next((trace.first_token_ms for trace in traces if trace.first_token_ms is not None), None),
         "total_ms": total_ms,

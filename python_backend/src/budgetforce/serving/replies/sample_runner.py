@@ -220,6 +220,7 @@ class SampleRunner:
             traces=self.rounds,
             stop_word=self._text.stop_word(Phase.ANSWER),
             effective=self.plan.effective,
+            training=self.plan.training,
             total_ms=ms_since(self.started),
         )
 

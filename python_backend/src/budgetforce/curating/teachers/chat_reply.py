@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Read thought and answer from the reply of an OpenAI-compatible chat API. Pure.
+
+The thought is in ``reasoning_content`` (DeepSeek, SGLang), in ``reasoning`` (vLLM, OpenRouter), or in the content between
+``<think>`` and ``</think>``; a template that opens the thought itself leaves only ``</think>`` in the content.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from budgetforce.curating.teachers.base import Trace
+from budgetforce.errors import shorten
+
+_OPEN, _CLOSE = "<think>", "</think>"
+
+
+def trace_of(key: str, body: bytes, model: str, date: str) -> Trace:
+    """Return the trace in a reply; one with a reason if there is none, or if the reply was cut."""
+    try:
+        data = json.loads(body)
+        choice = data["choices"][0]
+        message: dict[str, Any] = choice["message"]
+        content, thinking = _texts(message)
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return Trace(id=key, model=model, date=date, reason="garbage", detail=shorten(body.decode(errors="replace"), 200))
+    reason = _reason(choice.get("finish_reason"), thinking, content)
+    return Trace(
+        id=key,
+        thinking=thinking or "",
+        attempt=content.strip(),
+        model=_model(data, model),
+        date=date,
+        reason=reason,
+        detail=shorten(content, 200) if reason else "",
+        num_tokens=_num_tokens(data),
+    )
+
+
+def _texts(message: dict[str, Any]) -> tuple[str, str | None]:
+    """Return content without the thought, and the thought; None if it has no end."""
+    content = message.get("content") or ""
+    thinking = message.get("reasoning_content") or message.get("reasoning")
+    if not isinstance(content, str) or not isinstance(thinking, str | None):
+        raise TypeError("content is no text")
+    if thinking is not None:
+        return content, thinking.strip()
+    if _CLOSE in content:
+        thought, _, answer = content.partition(_CLOSE)
+        return answer, thought.strip().removeprefix(_OPEN).strip()
+    return (content, None) if _OPEN in content else (content, "")
+
+
+def _reason(finish: Any, thinking: str | None, content: str) -> str:
+    if finish == "length":
+        return "cut"
+    if thinking is None:
+        return "no-end"
+    if not thinking:
+        return "empty-thinking"
+    return "" if content.strip() else "empty-answer"
+
+
+def _model(data: dict[str, Any], requested: str) -> str:
+    named = data.get("model")
+    return named if isinstance(named, str) and named else requested
+
+
+def _num_tokens(data: dict[str, Any]) -> int | None:
+    usage = data.get("usage")
+    number = usage.get("completion_tokens") if isinstance(usage, dict) else None
+    return number if isinstance(number, int) else None
