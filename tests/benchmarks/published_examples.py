@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs the commands whose results the pages show, and puts those results into client/examples and the pages.
 
-    s1 serve &                                                    # or any server of the same model
+    s1 serve &                                                    # or any server of the model that the page names
     python tests/benchmarks/published_examples.py [--url HOST:PORT] [eval] [sweep] [loadtest]
 
 Without a name all three, some ten minutes on two idle cores; the load test wants a machine that does nothing else. The commands
@@ -28,7 +28,7 @@ from contract import refresh  # noqa: E402  # found by the line above
 
 EXAMPLES = ROOT / "client/examples"
 EXAMPLE = {  # name -> page, folder of the example, files that are kept
-    "eval": ("docs/evaluation.md", "evaluation", ("summary.json", "summary.csv", "settings.json", "scaling.svg")),
+    "eval": ("docs/evaluation.md", "evaluation", ("summary.json", "summary.csv", "settings.json")),  # refresh draws its figures
     "sweep": ("docs/cli/sweep.md", "arithmetic", ("summary.json", "sweep.svg")),
     "loadtest": ("docs/load-testing.md", "loadtest", ("report.html", "summary.json", "first-token.png")),
 }

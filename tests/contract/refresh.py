@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes what is generated: parts of the pages, the README's picture, the list of the public API, copies of model configs.
+"""Writes what is generated: parts of the pages, their pictures and figures, the list of the public API, copies of model configs.
 
     python tests/contract/refresh.py        # or: python3 build/local.py docs
 
@@ -17,13 +17,14 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests/benchmarks")]
 
 from budgetforce.building import model_configs  # noqa: E402  # the tests are found by the line above
 from client import test_exports  # noqa: E402
-from contract import generated, picture  # noqa: E402
+from contract import figures, generated, picture  # noqa: E402
 
 
 def stale() -> dict[Path, str]:
     """The files that are out of date, with their new contents."""
     expected = {path: generated.refreshed(path.read_text()) for path in generated.pages()}
     expected |= {picture.PICTURE: picture.svg(), test_exports.FROZEN: "\n".join([*test_exports.surface(), ""])}
+    expected |= figures.figures()
     expected |= model_configs.generated_configs(ROOT / "model_repository")
     return {path: text for path, text in expected.items() if not path.is_file() or path.read_text() != text}
 

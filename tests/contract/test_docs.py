@@ -12,6 +12,7 @@ import re
 import shlex
 import subprocess
 import tomllib
+from pathlib import Path
 
 import pytest
 from google.protobuf import text_format
@@ -24,12 +25,13 @@ from budgetforce.core.ledger import RoundEnd
 from budgetforce.launcher import serving_env
 from budgetforce.serving import engine_inputs, metrics
 from budgetforce.serving.requests import bounds, parameters
-from contract import generated, picture, refresh
+from contract import figures, generated, picture, refresh
 from s1_client import Result, Round, Usage
 from s1_client._fields import EFFECTIVE_ONLY, FIELDS
 from s1_client.cli.app import COMMANDS, EXIT_CODES
 from s1_client.cli.evaluate.eval import eval as evaluate
-from s1_client.evaluation import Protocol, load_task, report_of
+from s1_client.cli.evaluate.eval import plan_of
+from s1_client.evaluation import load_task
 from s1_client.evaluation._lm_eval_options import connection_of, option_values
 from s1_client.evaluation._recipes import NAMES as RECIPES
 from s1_client.loadtest._metric_definitions import TERMS
@@ -391,14 +393,26 @@ def test_the_settings_of_the_sweep_are_those_of_its_command(root, page):
 
 
 def test_the_settings_of_the_evaluation_are_those_of_its_command(root, page):
-    saved = report_of((root / "client/examples/evaluation/summary.json").read_text())
-    text = page("docs/evaluation.md")
-    budgets, ignores = re.search(r"s1 eval arithmetic --max-thinking-tokens (\S+) --num-ignore (\S+)", text).groups()
-    protocol = Protocol(budgets=tuple(map(int, budgets.split(","))), ignores=tuple(map(int, ignores.split(","))))
-    assert [setting.name for setting in protocol.settings()] == [row.setting for row in saved.rows]
-    assert len(protocol.budgets) >= 5
-    assert {row.num_samples for row in saved.rows} == {len(load_task("arithmetic").questions)}
+    """Task, budgets, refused ends and votes; the record has a row for each setting, in the same order."""
+    saved = generated.saved_report("evaluation")
+    command = re.search(r"<!-- command: eval -->\n```sh\ns1 eval (.*?)\n```", page("docs/evaluation.md"), re.S).group(1)
+    with evaluate.make_context("s1 eval", shlex.split(command.replace("$'\\n'", "'\n'"))) as context:
+        plan = plan_of(context.params["task"], context.params)
+        assert context.params["out"] == Path("evaluation"), "the folder from which the record is taken"
+    assert [setting.name for setting in plan.protocol.settings()] == [row.setting for row in saved.rows]
+    assert len(plan.protocol.budgets) >= 5
+    assert saved.task == plan.task.name
+    assert {row.num_questions for row in saved.rows} == {len(plan.task.questions)}
     assert {row.share_answers_cut for row in saved.rows} == {0}, "what is published would show the cap of the answers"
+
+
+def test_the_figures_are_drawn_from_the_record_and_small(page):
+    drawn = figures.figures()
+    shown = re.findall(r"images/((?:curve|sequential-parallel)\.svg)", page("README.md") + page("docs/evaluation.md"))
+    assert set(shown) <= {path.name for path in drawn}
+    for path, text in drawn.items():
+        assert path.read_text() == text, f"python3 build/local.py docs draws {path.name} again"
+        assert len(text.encode()) < figures.MAX_BYTES
 
 
 def test_the_readmes_range_of_the_chain_is_the_saved_one(root, page):

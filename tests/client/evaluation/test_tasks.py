@@ -141,5 +141,5 @@ def test_a_pipe_is_a_task():
 
 
 def test_a_task_that_is_not_there_is_refused_naming_those_that_are(tmp_path):
-    with pytest.raises(BadTask, match="allowed: arithmetic, s1_aime24, .*s1_math500, or a file"):
+    with pytest.raises(BadTask, match="allowed: arithmetic, letters, chain, sums, puzzles, s1_aime24, .*s1_math500, or a file"):
         load_task(str(tmp_path / "none"))

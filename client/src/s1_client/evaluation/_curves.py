@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from s1_client.evaluation._forcing_curve import forcing_curve
 from s1_client.evaluation._intervals import draws, interval
 from s1_client.evaluation._metrics import Run, control, performance, scaling
 from s1_client.evaluation._protocol import Setting
@@ -52,7 +53,15 @@ def curves(results: Sequence[SettingResults]) -> list[Curve]:
     """Return a curve for each curve name; settings without a sample have no point on it."""
     tables = _tables(results)
     names = dict.fromkeys(setting.curve for setting, _ in results)
-    return [_curve(name, [(setting, tables[setting.name]) for setting, _ in results if setting.curve == name], tables) for name in names]
+    found = {name: [setting for setting, _ in results if setting.curve == name] for name in names}
+    found |= _forcing([setting for setting, samples in results if samples])
+    return [_curve(name, [(setting, tables[setting.name]) for setting in settings], tables) for name, settings in found.items()]
+
+
+def _forcing(settings: Sequence[Setting]) -> dict[str, list[Setting]]:
+    """Return the curves of budget forcing by name, which run through the settings of several others."""
+    curve = forcing_curve(settings)
+    return {} if curve is None else {curve.names[string]: [*curve.budgets, *refused] for string, refused in curve.refused.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

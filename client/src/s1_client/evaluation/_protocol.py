@@ -6,6 +6,7 @@
     steps       the prompt says for up to how many steps to think         (step-conditional control)
     class       the prompt calls for long or for short thinking           (class-conditional control)
     rejection   the request is repeated until the thinking ends by itself within a budget, up to a number of attempts
+    sampled     several samples at a temperature, without a budget and without a refused end, for a majority vote
     rebase      tree search over steps of the answer, guided by a reward model; no thinking and no limit
 
 The kinds and the wording for tokens and steps are those of "s1: Simple test-time scaling", sections 3 and 4.
@@ -24,7 +25,8 @@ from s1_client.evaluation._tasks import VARIED, Question
 
 NO_LIMIT = -1
 REBASE = "rebase"
-SINGLE_REQUEST_KINDS = ("budget", "tokens", "steps", "class", "rejection")  # each slot is one request
+SAMPLED = "sampled"
+SINGLE_REQUEST_KINDS = ("budget", "tokens", "steps", "class", "rejection", SAMPLED)  # each slot is one request
 TOKENS_PER_STEP = 100  # converts a step limit to tokens for Control, the paper's proxy
 LONG = "Take much time to think. Where you believe that you are done, go over your work again until nothing is left to doubt."
 SHORT = "Think only briefly. Do not go over your work more than is needed."
@@ -43,6 +45,7 @@ class Setting:
         limit: the limit of the thinking, in tokens (budget, tokens, rejection) or in steps; -1 = no limit.
         options: request options; for ``rebase``, the fields of ``Search`` that differ from its defaults.
         suffix: text appended to the prompt after an empty line.
+        num_samples: samples of each question; None = as many as the evaluation has repeats.
     """
 
     name: str
@@ -51,6 +54,7 @@ class Setting:
     limit: int = NO_LIMIT
     options: Mapping[str, Any] = field(default_factory=dict)
     suffix: str = ""
+    num_samples: int | None = None
 
     def prompt(self, question: Question) -> Prompt:
         """Return the question's prompt with the suffix; in a chat the last message gets it."""
@@ -60,6 +64,11 @@ class Setting:
             return f"{question.prompt}\n\n{self.suffix}"
         *before, last = question.prompt
         return [*before, {**last, "content": f"{last['content']}\n\n{self.suffix}"}]
+
+    @property
+    def num_ignore(self) -> int:
+        """The number of ends of the thinking to refuse."""
+        return int(self.options.get("num_ignore", 0))
 
     @property
     def max_mean_tokens(self) -> float | None:
@@ -76,6 +85,7 @@ class Protocol:
     Attributes:
         budgets, ignores, ignore_strs: budget forcing with every combination of thinking budget, number of refused ends
             and ignore string; without strings the preset's.
+        ignore_at: the budgets at which ends are refused; empty = all.
         token_limits, step_limits: limits stated in the prompt.
         is_capped: repeat each token limit with a thinking budget of the same size.
         prompted_cap: thinking budget of settings whose limit is only stated in the prompt; it bounds models that ignore
@@ -84,6 +94,7 @@ class Protocol:
         rejection_budgets: thinking budgets of rejection sampling.
         widths: widths of the tree searches.
         search: further fields of ``Search``, by name.
+        num_votes, vote_temperatures: samples of each question for majority votes, and the temperatures at which they are drawn.
     """
 
     budgets: Sequence[int] = ()
@@ -97,6 +108,9 @@ class Protocol:
     rejection_budgets: Sequence[int] = ()
     widths: Sequence[int] = ()
     search: Mapping[str, int] = field(default_factory=dict)
+    ignore_at: Sequence[int] = ()
+    num_votes: int = 0
+    vote_temperatures: Sequence[float] = ()
 
     def merged_with(self, before: Mapping[str, Any]) -> Protocol:
         """Return this protocol extended by an earlier one (as ``to_dict`` returns it), so that a run can grow.
@@ -113,6 +127,9 @@ class Protocol:
             prompted_cap=self.prompted_cap,
             class_prompts={**old.class_prompts, **self.class_prompts},
             search=self.search if self.widths else old.search,
+            ignore_at=sorted({*old.ignore_at, *self.ignore_at}, key=_with_context_last) if old.ignore_at and self.ignore_at else (),
+            num_votes=max(old.num_votes, self.num_votes),
+            vote_temperatures=sorted({*old.vote_temperatures, *self.vote_temperatures}),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -121,7 +138,7 @@ class Protocol:
 
     def settings(self) -> list[Setting]:
         """Return every setting of the protocol once."""
-        return [*self._budgets(), *self._prompted_limits(), *self._class_prompts(), *self._rejections(), *self._searches()]
+        return [*self._budgets(), *self._prompted_limits(), *self._class_prompts(), *self._rejections(), *self._votes(), *self._searches()]
 
     def _budgets(self) -> Iterator[Setting]:
         for number in self.ignores:
@@ -129,7 +146,7 @@ class Protocol:
                 options: dict[str, Any] = {"num_ignore": number} | ({} if string is None else {"ignore_str": string})
                 refused = f"{number} refused{'' if string is None else f' by {string!r}'}" if number else "none refused"
                 curve = refused if len(self.budgets) > 1 else "budget forcing" + ("" if string is None else f" by {string!r}")
-                for budget in self.budgets:
+                for budget in self.ignore_at if number and self.ignore_at else self.budgets:
                     name = f"budget {limit_name(budget)}" + (f" + {refused}" if number else "")
                     yield _setting(name, "budget", curve, budget, budget, options=options)
 
@@ -150,6 +167,12 @@ class Protocol:
     def _rejections(self) -> Iterator[Setting]:
         for budget in self.rejection_budgets:
             yield _setting(f"rejection {budget}", "rejection", "rejection sampling", budget, budget)
+
+    def _votes(self) -> Iterator[Setting]:
+        for temperature in self.vote_temperatures:
+            options = {"max_thinking_tokens": NO_LIMIT, "num_ignore": 0, "temperature": temperature, "thinking_temperature": temperature}
+            name = f"sampled at temperature {temperature:g}"
+            yield Setting(name=name, kind=SAMPLED, curve=name, options=options, num_samples=self.num_votes)
 
     def _searches(self) -> Iterator[Setting]:
         for width in self.widths:
@@ -203,10 +226,12 @@ class Slot:
 
 def slots(questions: Sequence[Question], settings: Sequence[Setting], num_repeats: int) -> Iterator[Slot]:
     """Yield every slot, question by question: requests with the same prompt follow each other, so engines can reuse its prefix."""
+    numbers = [setting.num_samples or num_repeats for setting in settings]
     for question in questions:
-        for repeat in range(num_repeats):
-            for setting in settings:
-                yield Slot(question=question, setting=setting, repeat=repeat)
+        for repeat in range(max(numbers, default=0)):
+            for setting, number in zip(settings, numbers, strict=True):
+                if repeat < number:
+                    yield Slot(question=question, setting=setting, repeat=repeat)
 
 
 def is_accepted(kind: str, thinking_end: str) -> bool:

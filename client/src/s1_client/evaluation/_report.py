@@ -7,21 +7,22 @@ import csv
 import io
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from statistics import fmean, median
 from types import MappingProxyType
 from typing import Any
 
+from s1_client.evaluation._choices import accuracies_of, by_question, by_score, votes_of
 from s1_client.evaluation._curves import Curve, curves
 from s1_client.evaluation._effects import effects
 from s1_client.evaluation._intervals import Comparison, Estimate, compare, estimate
-from s1_client.evaluation._parallel import best_of, majority, pass_at, powers_up_to
+from s1_client.evaluation._parallel import pass_at, powers_up_to
 from s1_client.evaluation._protocol import Setting
 from s1_client.evaluation._samples import Collected, Sample, collect
 from s1_client.evaluation._tasks import Question, Task
-from s1_client.evaluation.grading.graders import vote_of
+from s1_client.evaluation._votes import votes_compared
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +100,7 @@ class Report:
 
     Attributes:
         effects: sentences about settings without the intended effect.
-        comparisons: pairs of settings that differ in one respect.
+        comparisons: refused ends against majority votes, then pairs of settings that differ in one respect.
     """
 
     task: str
@@ -206,20 +207,20 @@ def _graded(task: Task, settings: Sequence[Setting], collected: Collected, model
         rows=rows,
         curves=curves(graded_results),
         effects=effects(results),
-        comparisons=_comparisons(rows, shares),
+        comparisons=[*votes_compared(graded_results, questions, shares), *_comparisons(rows, shares)],
     )
     return Graded(report=found, shares=shares, task=task, settings=settings, collected=collected)
 
 
 def _scores(samples: Sequence[Sample]) -> dict[str, float]:
     """Return question -> share of its samples that are right, of the questions that are graded."""
-    by_question = _by_question([sample for sample in samples if sample.is_graded])
-    return {question: fmean(sample.is_right for sample in found) for question, found in by_question.items()}
+    graded_samples = by_question([sample for sample in samples if sample.is_graded])
+    return {question: fmean(sample.is_right for sample in found) for question, found in graded_samples.items()}
 
 
 def _row(setting: Setting, samples: Sequence[Sample], num_failed: int, questions: Mapping[str, Question]) -> Row:
     accepted = [sample for sample in samples if sample.is_accepted]
-    votes = _by_question([sample for sample in samples if sample.is_graded])
+    votes = by_question([sample for sample in samples if sample.is_graded])
     least = min((len(found) for found in votes.values()), default=0)
     counts = powers_up_to(least) if least > 1 else []
     is_scored = bool(accepted) and all(sample.score is not None for sample in accepted)
@@ -228,7 +229,7 @@ def _row(setting: Setting, samples: Sequence[Sample], num_failed: int, questions
         kind=setting.kind,
         curve=setting.curve,
         limit=setting.limit,
-        num_questions=len(_by_question(samples)),
+        num_questions=len(by_question(samples)),
         num_samples=len(samples),
         num_graded=sum(sample.is_graded for sample in samples),
         num_failed=num_failed,
@@ -244,41 +245,15 @@ def _row(setting: Setting, samples: Sequence[Sample], num_failed: int, questions
         max_tokens=max((sample.max_tokens for sample in accepted if sample.max_tokens is not None), default=None),
         accuracy=estimate(list(_scores(samples).values())),
         accuracy_of_accepted=estimate(list(_scores(accepted).values())),
-        majority=_first(counts, votes, lambda question, found: _vote(questions[question], found)),
-        best_of=_first(counts if is_scored else [], votes, _best),
+        majority=accuracies_of(counts, votes, votes_of(questions)),
+        best_of=accuracies_of(counts if is_scored else [], votes, by_score),
         pass_at={
             str(k): fmean(pass_at(k, num_right=sum(sample.is_right for sample in found), number=len(found)) for found in votes.values())
             for k in counts
         },
-        num_ignore=setting.options.get("num_ignore", 0),
+        num_ignore=setting.num_ignore,
         median_s=_median([sample.duration_s for sample in samples if sample.duration_s is not None]),
     )
-
-
-def _first(
-    counts: Sequence[int], votes: Mapping[str, Sequence[Sample]], choose: Callable[[str, Sequence[Sample]], bool]
-) -> dict[str, Estimate]:
-    """Return k -> accuracy of the sample that ``choose`` picks from the first k of each question."""
-    return {str(k): won for k in counts if (won := estimate([choose(question, found[:k]) for question, found in votes.items()]))}
-
-
-def _by_question(samples: Sequence[Sample]) -> dict[str, list[Sample]]:
-    found: dict[str, list[Sample]] = defaultdict(list)
-    for sample in samples:
-        found[sample.question].append(sample)
-    return found
-
-
-def _vote(question: Question, samples: Sequence[Sample]) -> bool:
-    answers = [sample.answer if sample.is_accepted else "" for sample in samples]
-    winner = majority(answers, vote_of(question.grading))
-    return winner is not None and samples[winner].is_right
-
-
-def _best(_: str, samples: Sequence[Sample]) -> bool:
-    """Return whether the accepted sample with the highest score is right."""
-    scored = [(sample.score, sample) for sample in samples if sample.is_accepted and sample.score is not None]
-    return bool(scored) and best_of(scored, lambda pair: pair[0])[1].is_right
 
 
 def _median(numbers: Sequence[float]) -> float | None:

@@ -5,6 +5,7 @@ import json
 import re
 import runpy
 import shutil
+from collections import Counter
 
 import pytest
 
@@ -70,6 +71,25 @@ def test_a_task_comes_with_the_command(server, folder, monkeypatch):
     monkeypatch.setattr("s1_client.cli.evaluate.figures.FIGURES", {})
     call("eval", "arithmetic", "--max-thinking-tokens", "4", "--out", folder, "--url", server.url)
     assert {str(one.prompt) for one in server.requests} == {question.prompt for question in load_task("arithmetic").questions}
+
+
+def test_the_papers_curve_and_votes_of_generated_questions(server, folder):
+    """As a user has it, figures and all: refused ends at the largest budget alone, and samples with a temperature of their own."""
+    protocol = ("--max-thinking-tokens", "0,2,-1", "--num-ignore", "0,1", "--ignore-at", "-1", "--votes", 4, "--vote-temperature", 0.5)
+    told = call("eval", "puzzles", "--num-questions", 6, *protocol, "--temperature", 0, "--seed", 5, "--out", folder, "--url", server.url)
+    assert {path.name for path in folder.iterdir()} == FILES | {"curve.png", "curve.svg", "parallel.png", "parallel.svg"}
+    asked = [(one.options["max_thinking_tokens"], one.options["num_ignore"], one.options["temperature"]) for one in server.requests]
+    assert Counter(asked) == {(0, 0, 0): 6, (2, 0, 0): 6, (-1, 0, 0): 6, (-1, 1, 0): 6, (-1, 0, 0.5): 24}
+    sampled = [one.options for one in server.requests if one.options["temperature"] == 0.5]
+    assert {one["seed"] for one in sampled} == {5, 6, 7, 8} and {one["thinking_temperature"] for one in sampled} == {0.5}
+    assert "natural end → 1 refused: +0.0 points" in told.stdout
+    assert "the vote of 4 sampled at temperature 0.5 and budget context + 1 refused cannot be told apart" in told.stdout
+    server.requests.clear()
+    more = ("--max-thinking-tokens", "0", "--votes", 6, "--vote-temperature", 0.5)
+    call("eval", "puzzles", "--num-questions", 6, *more, "--temperature", 0, "--seed", 5, "--out", folder, "--url", server.url)
+    assert len(server.requests) == 2 * 6, "votes may be added"
+    rows = {row["setting"]: row for row in json.loads((folder / "summary.json").read_text())["rows"]}
+    assert list(rows["sampled at temperature 0.5"]["majority"]) == ["1", "2", "4", "6"] and len(rows) == 5
 
 
 def test_it_goes_on_where_it_stopped_and_grows(evaluate, server, folder):
@@ -180,7 +200,9 @@ def test_a_single_attempt_of_a_rejection_needs_no_temperature(evaluate):
     assert rows["rejection 3"]["num_unaccepted"] == 2
 
 
-@pytest.mark.parametrize(("name", "meant"), [("aime24", "s1_aime24"), ("arithmatic", "arithmetic"), ("s1_math5000", "s1_math500")])
+@pytest.mark.parametrize(
+    ("name", "meant"), [("aime24", "s1_aime24"), ("arithmatic", "arithmetic"), ("s1_math5000", "s1_math500"), ("puzzle", "puzzles")]
+)
 def test_a_misspelt_task_has_a_suggestion(name, meant):
     assert f"did you mean '{meant}'" in call("eval", name, "--max-thinking-tokens", "4", code=2).stderr
 
@@ -192,10 +214,22 @@ def test_a_misspelt_task_has_a_suggestion(name, meant):
         (("--show", ".", "--show", ".", "--show", "."), "the latter once or twice"),
         (("arithmetic", "--show", "."), "give one of TASK and --show"),
         (("arithmetic",), "no setting; give --max-thinking-tokens"),
-        (("nowhere", "--max-thinking-tokens", "1"), "task: got 'nowhere', allowed: arithmetic, s1_aime24"),
+        (("nowhere", "--max-thinking-tokens", "1"), "task: got 'nowhere', allowed: arithmetic, letters, chain, sums, puzzles, s1_aime24"),
         (("arithmetic", "--max-thinking-tokens", "1", "--capped"), "--capped is for --token-limits"),
         (("arithmetic", "--max-thinking-tokens", "1", "--ignore-str", "Hmm"), "--ignore-str is for --num-ignore of 1 or more"),
         (("arithmetic", "--rejection", "0"), "allowed: different integers >= 1"),
+        (("arithmetic", "--max-thinking-tokens", "1", "--ignore-at", "1"), "--ignore-at is for --num-ignore of 1 or more"),
+        (
+            ("letters", "--max-thinking-tokens", "0,8", "--num-ignore", "1", "--ignore-at", "-1"),
+            "--ignore-at: got -1, allowed: the budgets of --max-thinking-tokens (0, 8)",
+        ),
+        (("arithmetic", "--max-thinking-tokens", "1", "--num-questions", "3"), "--num-questions: got 3 with task 'arithmetic', allowed"),
+        (("arithmetic", "--max-thinking-tokens", "1", "--question-seed", "3"), "--question-seed: got 3 with task 'arithmetic', allowed"),
+        (("letters", "--max-thinking-tokens", "1", "--num-questions", "10001"), "10001 is not in the range"),
+        (("letters", "--max-thinking-tokens", "1", "--vote-temperature", "1"), "--vote-temperature is for --votes"),
+        (("letters", "--votes", "4", "--vote-temperature", "0"), "0.0 is not in the range x>0"),
+        (("letters", "--votes", "4", "--repeat", "2"), "--repeat is for settings other than --votes"),
+        (("letters,letters", "--votes", "4"), "allowed: each of letters, chain, sums at most once"),
     ],
 )
 def test_what_makes_no_sense_is_refused(arguments, problem):

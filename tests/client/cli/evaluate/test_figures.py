@@ -51,9 +51,68 @@ def test_rejection_is_drawn_only_where_there_is_one():
 def test_votes_stand_where_all_their_samples_are_paid_for():
     assert figures.parallel(made("budget 16")) is None
     found = drawn(figures.parallel(made("budget 16", "budget 64", repeats=4)))
-    assert found["vote,_budget_16"] == [(20, 1), (40, 1), (80, 1)]
-    assert found["vote,_budget_64"] == [(52, 0.5), (104, 0.5), (208, 0.5)]
+    assert found["majority_vote,_budget_16"] == [(20, 1), (40, 1), (80, 1)]
+    assert found["majority_vote,_budget_64"] == [(52, 0.5), (104, 0.5), (208, 0.5)]
     assert found["longer_thinking_(none_refused)"] == [(20, 1), (52, 0.5)]
+
+
+CURVE = Protocol(budgets=(0, 16, -1), ignores=(0, 1, 2), ignore_at=(-1,), num_votes=4, vote_temperatures=(1.0,))
+
+
+def forced(protocol=CURVE, *, without=()):
+    """Return the report of a curve: one of eight is right at budget 0, and one more at each further setting."""
+    thought = {"budget 0": 0, "budget 16": 16, "budget context": 32, "budget context + 1 refused": 64, "budget context + 2 refused": 128}
+    kept = []
+    for right, (name, number) in enumerate(thought.items(), 1):
+        answers = [reply("7" if place < right else "8", thought=number, answered=4) for place in range(8)]
+        kept += entries(name, *answers) if name not in without else []
+    sampled = [
+        entry(f"q{place}", "sampled at temperature 1", reply(thought=12, answered=4), repeat=r) for place in range(8) for r in range(4)
+    ]
+    return report(TASK, protocol.settings(), [*kept, *sampled], model="s1")
+
+
+def labels(figure):
+    return [text.get_text() for text in figure.axes[0].texts]
+
+
+def test_the_curve_goes_on_with_refused_ends_where_the_budgets_end():
+    figure = figures.curve(forced())
+    assert drawn(figure) == {
+        "budget_(max_thinking_tokens)": [(0, 0.125), (16, 0.25), (32, 0.375)],
+        "ends_of_thinking_refused_(num_ignore)": [(32, 0.375), (64, 0.5), (128, 0.625)],
+    }
+    assert {"0", "16", "natural end", "1 refused", "2 refused", "without thinking: 12%"} <= set(labels(figure))
+    assert labels(figure).count("natural end") == 1
+    axes = figure.axes[0]
+    assert axes.get_ylim() == (0, 1) and axes.get_xscale() == "symlog"
+    assert list(axes.get_xticks()) == [0, 16, 32, 64, 128]
+
+
+def test_the_curve_has_the_interval_of_each_point():
+    found = forced()
+    bars = {(line.get_xdata()[0], *line.get_ydata()) for line in figures.curve(found).axes[0].get_lines() if not line.get_gid()}
+    rows = [row for row in found.rows if row.kind == "budget"]
+    assert {(row.mean_thinking_tokens, row.accuracy.low, row.accuracy.high) for row in rows} <= bars
+
+
+def test_without_budget_0_the_curve_is_logarithmic_and_has_no_line_without_thinking():
+    figure = figures.curve(forced(without=("budget 0",)))
+    assert figure.axes[0].get_xscale() == "log"
+    assert not any("without thinking" in label for label in labels(figure))
+
+
+@pytest.mark.parametrize("without", [("budget 0", "budget 16"), ("budget context + 1 refused", "budget context + 2 refused")])
+def test_half_a_curve_is_not_drawn(without):
+    assert figures.curve(forced(without=without)) is None
+
+
+def test_refused_ends_stand_beside_votes_by_all_their_tokens():
+    assert drawn(figures.parallel(forced())) == {
+        "ends_of_thinking_refused": [(36, 0.375), (68, 0.5), (132, 0.625)],
+        "majority_vote,_sampled_at_temperature_1": [(16, 1), (32, 1), (64, 1)],
+    }
+    assert "sampled_at_temperature_1" not in drawn(figures.scaling(forced()))
 
 
 def test_searches_and_the_best_of_samples_stand_beside_them():
@@ -65,7 +124,7 @@ def test_searches_and_the_best_of_samples_stand_beside_them():
     found = report(TASK, protocol.settings(), [*answers, searched], model="s1", scores=scores)
     assert drawn(figures.parallel(found)) == {
         "longer_thinking_(budget_forcing)": [(16, 0.5)],
-        "vote,_budget_16": [(16, 0.5), (32, 1)],
+        "majority_vote,_budget_16": [(16, 0.5), (32, 1)],
         "best_by_reward,_budget_16": [(16, 0.5), (32, 0)],
         "REBASE": [(30, 1)],
     }

@@ -11,6 +11,7 @@ import pytest
 
 from client.cli.running import by_id, call, write_lines
 from s1_client import EngineFailed
+from s1_client.evaluation import load_task
 from s1_client.evaluation._intervals import estimate
 from s1_client.testing import FakeServer
 
@@ -146,6 +147,13 @@ def test_a_question_alone_is_a_sweep_without_grades(sweep, folder):
         "sweep.png",
         "sweep.svg",
     }
+
+
+def test_a_task_of_evaluations_is_swept(sweep, server, folder):
+    sweep("--task", "letters", "--num-questions", 3, "--question-seed", 7)
+    expected = load_task("letters", num_questions=3, seed=7)
+    assert {str(one.prompt) for one in server.requests} == {question.prompt for question in expected.questions}
+    assert {row["num_graded"] for row in rows(folder).values()} == {3}
 
 
 def test_no_end_is_refused_if_nothing_is_said_of_it(sweep, folder):
@@ -323,9 +331,12 @@ def test_a_bad_line_and_nothing_is_asked(sweep, server, questions):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "one of QUESTION, --file and --plot-only"),
+        ([], "one of QUESTION, --file, --task and --plot-only"),
         (["why", "--file", "{questions}"], "one of QUESTION"),
         (["why", "--num-ignore", "0"], "--max-thinking-tokens is missing"),
+        (["why", "--task", "letters"], "one of QUESTION, --file, --task and --plot-only"),
+        (["why", "--num-questions", "3"], "--num-questions and --question-seed are for --task, which is not given"),
+        (["--task", "leters", "--max-thinking-tokens", "0"], "did you mean 'letters'?"),
         (["why", "--max-thinking-tokens", "0,x", "--num-ignore", "0"], "got '0,x', allowed: different integers >= -1"),
         (["why", "--max-thinking-tokens", "0,0", "--num-ignore", "0"], "got '0,0', allowed: different"),
         (["why", "--max-thinking-tokens", "0", "--num-ignore", "-1"], "allowed: different integers >= 0"),

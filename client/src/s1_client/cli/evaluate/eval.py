@@ -10,10 +10,10 @@ from typing import Any
 
 import click
 
-from s1_client._suggest import suggestion
 from s1_client.cli.evaluate.plan import Plan, budget_options, check_gradings, folder_options, send_missing
 from s1_client.cli.evaluate.searches import search_fields
 from s1_client.cli.evaluate.show import COMPARISON, show_one, show_two
+from s1_client.cli.evaluate.tasks import KNOWN, puzzle_options, task_named
 from s1_client.cli.options import (
     SectionedCommand,
     complete_from,
@@ -23,20 +23,20 @@ from s1_client.cli.options import (
     refuse_greedy,
     request_options,
 )
-from s1_client.evaluation import GRADERS, Protocol, Task, load_task
+from s1_client.evaluation import GRADERS, Protocol, Setting, Task
 from s1_client.evaluation._protocol import LONG, OWN, SHORT, SINGLE_REQUEST_KINDS
 from s1_client.evaluation._questions import check_values
-from s1_client.evaluation._recipes import NAMES as RECIPES
-from s1_client.evaluation._task_loader import BUNDLED
 from s1_client.evaluation.grading.graders import check_reference
 from s1_client.runs import Refused
 
-MAX_ATTEMPTS = 16
+MAX_ATTEMPTS, VOTE_TEMPERATURE = 16, 1.0
 
 
 @click.command(cls=SectionedCommand)
-@click.argument("task", required=False, shell_complete=complete_from((*BUNDLED, *RECIPES)))
+@click.argument("task", required=False, shell_complete=complete_from(KNOWN))
+@puzzle_options
 @budget_options
+@click.option("--ignore-at", metavar="N,N,…", callback=integer_list(-1), help="budgets at which ends are refused  [default: all]")
 @click.option(
     "--ignore-str",
     "ignore_strs",
@@ -63,6 +63,19 @@ MAX_ATTEMPTS = 16
 @click.option(
     "--max-attempts", metavar="N", type=click.IntRange(min=1), default=MAX_ATTEMPTS, show_default=True, help="attempts of --rejection"
 )
+@click.option(
+    "--votes",
+    "num_votes",
+    metavar="N",
+    type=click.IntRange(min=2),
+    help="sample each question N times without a budget, for majority votes of 1, 2, 4, … N samples",
+)
+@click.option(
+    "--vote-temperature",
+    metavar="X",
+    type=click.FloatRange(min=0, min_open=True),
+    help=f"temperature of --votes, of thinking and answer  [default: {VOTE_TEMPERATURE:g}]",
+)
 @click.option("--rebase", "widths", metavar="N,N,…", callback=integer_list(1), help="search a tree of N answers, guided by --reward-model")
 @click.option("--rebase-tokens", metavar="N", type=click.IntRange(min=1), help="tokens of a whole tree  [default: 16384]")
 @click.option("--rebase-step-tokens", metavar="N", type=click.IntRange(min=1), help="tokens of a step of a tree  [default: 256]")
@@ -84,14 +97,17 @@ def eval(context: click.Context, /, task: str | None, show: tuple[Path, ...], **
     """Ask the questions of TASK at every setting of a protocol, and print accuracy, Control, Scaling and Performance
     as the s1 paper defines them, with 95% intervals (paired bootstrap over questions).
 
-    TASK is "arithmetic", 40 questions that come with the command; s1_aime24, s1_aime25, s1_math500 or s1_gpqa_diamond
-    (read by package lm-eval, which downloads their data); or a file of questions as s1 batch reads it, each with
-    "expected" and optionally "grading": integer, letter, text, math (needs package math-verify), or judge (a language
-    model: $S1_JUDGE_MODEL, $S1_JUDGE_URL, $S1_JUDGE_CACHE, $OPENAI_API_KEY).
+    TASK is "letters", "chain" or "sums", several of them separated by commas, or "puzzles" (all three): generated problems
+    that model s1-tiny was not trained on; "arithmetic", 40 questions that come with the command; s1_aime24, s1_aime25,
+    s1_math500 or s1_gpqa_diamond (read by package lm-eval, which downloads their data); or a file of questions as s1 batch
+    reads it, each with "expected" and optionally "grading": integer, letter, text, math (needs package math-verify), or
+    judge (a language model: $S1_JUDGE_MODEL, $S1_JUDGE_URL, $S1_JUDGE_CACHE, $OPENAI_API_KEY).
 
     Settings are all combinations of --max-thinking-tokens, --num-ignore and --ignore-str, and one for each value of
-    --token-limits, --step-limits, --class-prompts, --rejection and --rebase. Repeat r (from 0) uses --seed + r. A search
-    takes the sampling options; its steps are answers without thinking.
+    --token-limits, --step-limits, --class-prompts, --rejection and --rebase; --votes adds one. --ignore-at leaves out
+    combinations with refused ends: "--ignore-at -1" makes the curve of the paper's figure 1, on which refused ends follow
+    the largest budget. Repeat r (from 0) uses --seed + r. A search takes the sampling options; its steps are answers
+    without thinking.
 
     Sentences say which settings had no effect and which cannot be told apart. DIR gets settings.json, samples.jsonl (as
     s1 batch writes it), trees.jsonl, scores.json, summary.json, summary.csv and figures (PNG, SVG). The same command
@@ -110,17 +126,18 @@ def eval(context: click.Context, /, task: str | None, show: tuple[Path, ...], **
     if show:
         show_one(show[0])
         return
-    plan = _plan(str(task), parameters)
+    plan = plan_of(str(task), parameters)
     folder = parameters["out"] or Path(f"eval-{plan.identity()[:8]}")
     tally = send_missing(plan, folder, parameters)
     show_one(folder)
     context.exit(tally.exit_code)
 
 
-def _plan(name: str, parameters: Mapping[str, Any]) -> Plan:
+def plan_of(name: str, parameters: Mapping[str, Any]) -> Plan:
+    """Return the plan of a task's name and the command's parameters. Raises Refused and UsageError for what makes no sense."""
     options = given_options(parameters)
     check_values(options)
-    task = _task(name, parameters["grading"])
+    task = _task(name, parameters)
     chat = next((question.id for question in task.questions if not isinstance(question.prompt, str)), None)
     if chat is not None and parameters["reward_model"]:
         raise Refused(f"--reward-model: question {chat} is a chat ('messages'), allowed: questions with 'prompt'")
@@ -142,7 +159,7 @@ def _refuse_equal_replies(
 ) -> None:
     """Raise UsageError if requests that differ only in their repeat or attempt would get equal replies."""
     repeats = {
-        "--repeat": parameters["num_repeats"] > 1 and any(setting.kind in SINGLE_REQUEST_KINDS for setting in protocol.settings()),
+        "--repeat": parameters["num_repeats"] > 1 and any(map(_is_repeated, protocol.settings())),
         "--rejection": bool(protocol.rejection_budgets) and parameters["max_attempts"] > 1,
     }
     for flag, is_given in repeats.items():
@@ -154,13 +171,16 @@ def _refuse_equal_replies(
             refuse_greedy("--rebase", {}, {key: {"temperature": 1.0 if temperature is None else temperature}})
 
 
-def _task(name: str, grading: str | None) -> Task:
+def _is_repeated(setting: Setting) -> bool:
+    """Return whether --repeat sends the requests of a setting several times."""
+    return setting.kind in SINGLE_REQUEST_KINDS and setting.num_samples is None
+
+
+def _task(name: str, parameters: Mapping[str, Any]) -> Task:
     """Return the task with its grading. Raises Refused if it cannot be read or graded."""
-    known = (*BUNDLED, *RECIPES)
-    if name not in known and (near := suggestion(name, known)) and not Path(name).exists():
-        raise Refused(f"task: got {name!r}, which is neither a task nor a file; {near}")
+    task = task_named(name, parameters)
+    grading = parameters["grading"]
     try:
-        task = load_task(name)
         if grading is not None:
             for question in task.questions:
                 if question.expected is not None:
@@ -186,12 +206,38 @@ def _protocol(parameters: Mapping[str, Any]) -> Protocol:
         rejection_budgets=parameters["rejection"] or (),
         widths=parameters["widths"] or (),
         search=search_fields(parameters),
+        ignore_at=parameters["ignore_at"] or (),
+        num_votes=parameters["num_votes"] or 0,
+        vote_temperatures=_vote_temperatures(parameters),
     )
+    _check(protocol, parameters)
+    return protocol
+
+
+def _vote_temperatures(parameters: Mapping[str, Any]) -> tuple[float, ...]:
+    """Return the temperature of --votes, if it is given. Raises UsageError for one without votes."""
+    temperature = parameters["vote_temperature"]
+    if parameters["num_votes"] is None:
+        if temperature is not None:
+            raise click.UsageError("--vote-temperature is for --votes, which is not given")
+        return ()
+    return (VOTE_TEMPERATURE if temperature is None else temperature,)
+
+
+def _check(protocol: Protocol, parameters: Mapping[str, Any]) -> None:
+    """Raise UsageError for a protocol without a setting, or with an option that none of its settings uses."""
     if not protocol.settings():
-        known = "--max-thinking-tokens, --token-limits, --step-limits, --class-prompts, --rejection or --rebase"
+        known = "--max-thinking-tokens, --token-limits, --step-limits, --class-prompts, --rejection, --votes or --rebase"
         raise click.UsageError(f"no setting; give {known}")
     if parameters["capped"] and not protocol.token_limits:
         raise click.UsageError("--capped is for --token-limits, which are not given")
     if protocol.ignore_strs and not any(protocol.ignores):
         raise click.UsageError("--ignore-str is for --num-ignore of 1 or more, which is not given")
-    return protocol
+    if protocol.ignore_at and not any(protocol.ignores):
+        raise click.UsageError("--ignore-at is for --num-ignore of 1 or more, which is not given")
+    unknown = [budget for budget in protocol.ignore_at if budget not in protocol.budgets]
+    if unknown:
+        allowed = ", ".join(map(str, protocol.budgets)) or "none is given"
+        raise click.UsageError(f"--ignore-at: got {unknown[0]}, allowed: the budgets of --max-thinking-tokens ({allowed})")
+    if parameters["num_repeats"] > 1 and all(setting.num_samples for setting in protocol.settings()):
+        raise click.UsageError("--repeat is for settings other than --votes, and none is given")

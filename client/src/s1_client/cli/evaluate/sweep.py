@@ -11,7 +11,8 @@ import click
 
 from s1_client.cli.evaluate.plan import Plan, budget_options, check_gradings, folder_options, send_missing
 from s1_client.cli.evaluate.show import check_version, show_sweep
-from s1_client.cli.options import SectionedCommand, connection_options, given_options, refuse_greedy, request_options
+from s1_client.cli.evaluate.tasks import KNOWN, puzzle_options, task_named
+from s1_client.cli.options import SectionedCommand, complete_from, connection_options, given_options, refuse_greedy, request_options
 from s1_client.cli.request_file import open_input
 from s1_client.evaluation import BadTask, Protocol, Question, Task
 from s1_client.evaluation._questions import check_values
@@ -29,6 +30,8 @@ VARIED = ("max_thinking_tokens", "num_ignore", "num_samples")  # options that a 
     type=click.Path(exists=True, dir_okay=False, allow_dash=True),
     help="questions as JSON Lines or a JSON array; - reads stdin",
 )
+@click.option("--task", "task", metavar="NAME", shell_complete=complete_from(KNOWN), help="questions of a task of s1 eval, such as letters")
+@puzzle_options
 @budget_options
 @folder_options("sweep")
 @click.option(
@@ -40,8 +43,10 @@ VARIED = ("max_thinking_tokens", "num_ignore", "num_samples")  # options that a 
 @request_options(leave_out=VARIED)
 @connection_options
 @click.pass_context
-def sweep(context: click.Context, /, question: str | None, file: str | None, plot_only: Path | None, **parameters: Any) -> None:
-    """Ask QUESTION, or every question of FILE, at every combination of budget (--max-thinking-tokens) and number of
+def sweep(
+    context: click.Context, /, question: str | None, file: str | None, task: str | None, plot_only: Path | None, **parameters: Any
+) -> None:
+    """Ask QUESTION, or every question of FILE or of a task, at every combination of budget (--max-thinking-tokens) and number of
     refused ends (--num-ignore), and show how that changes the answers.
 
     FILE has questions as s1 batch reads them, optionally with "expected", the right answer, and "grading", how answers
@@ -53,17 +58,29 @@ def sweep(context: click.Context, /, question: str | None, file: str | None, plo
 
     Exit codes: as s1 batch, but if a line of FILE is bad no request is sent.
     """
-    if [question, file, plot_only].count(None) != 2:
-        raise click.UsageError("give one of QUESTION, --file and --plot-only")
+    if [question, file, task, plot_only].count(None) != 3:
+        raise click.UsageError("give one of QUESTION, --file, --task and --plot-only")
+    if task is None and (parameters["num_questions"] is not None or parameters["question_seed"] is not None):
+        raise click.UsageError("--num-questions and --question-seed are for --task, which is not given")
     if plot_only is not None:
         show_sweep(plot_only)
         return
-    plan = _plan(_read(file) if file else Task(name="question", questions=(Question(id="question", prompt=str(question)),)), parameters)
+    plan = _plan(_questions(question, file, task, parameters), parameters)
     folder = parameters["out"] or Path(f"sweep-{plan.identity()[:8]}")
     check_version(folder)
     tally = send_missing(plan, folder, parameters)
     show_sweep(folder)
     context.exit(tally.exit_code)
+
+
+def _questions(question: str | None, file: str | None, task: str | None, parameters: Mapping[str, Any]) -> Task:
+    if file:
+        return _read(file)
+    if task is None:
+        return Task(name="question", questions=(Question(id="question", prompt=str(question)),))
+    found = task_named(task, parameters)
+    check_gradings(found)
+    return found
 
 
 def _read(file: str) -> Task:

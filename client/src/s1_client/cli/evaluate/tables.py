@@ -11,9 +11,11 @@ from rich import box
 from rich.table import Table
 
 from s1_client.cli.tables import number, percent
+from s1_client.evaluation._curves import Curve
 from s1_client.evaluation._intervals import Comparison, Estimate
 from s1_client.evaluation._protocol import REBASE, limit_name
 from s1_client.evaluation._report import Report, Row
+from s1_client.evaluation._steps import steps
 from s1_client.evaluation._versus import Versus
 
 VOTE, BEST, _FAILED = attrgetter("majority"), attrgetter("best_of"), attrgetter("num_failed")
@@ -113,7 +115,7 @@ def metrics(report: Report) -> Table:
     shown = _table("curve\n(95%)")
     for header in ("settings", "Control\n%", "Scaling,\na doubling", "Scaling,\na token", "Perform-\nance %"):
         shown.add_column(header, justify="right", no_wrap=True)
-    for curve in report.curves:
+    for curve in _shown(report.curves):
         figures = (
             _figure(curve.control, curve.control_interval, ".0f"),
             _figure(curve.scaling_log2, curve.scaling_log2_interval, "+.1f"),
@@ -122,6 +124,11 @@ def metrics(report: Report) -> Table:
         )
         shown.add_row(curve.name, str(curve.num_settings), *figures)
     return shown
+
+
+def _shown(curves: Sequence[Curve]) -> list[Curve]:
+    """Return the curves without those of a single setting, whose only figure is in the table of settings; else all."""
+    return [curve for curve in curves if curve.num_settings > 1 or curve.control is not None] or list(curves)
 
 
 def _figure(value: float | None, bounds: tuple[float, float] | None, form: str) -> str:
@@ -154,19 +161,23 @@ def _points(pair: Comparison) -> str:
 
 
 def sentences(report: Report) -> Iterator[str]:
-    """Yield the sentences below the tables: settings without effect, missing metrics, and pairs of settings."""
+    """Yield the sentences below the tables: settings without effect, missing metrics, steps of the curve, pairs of settings."""
     yield from report.effects
     thoughtless = [row.setting for row in report.rows if row.mean_thinking_tokens == 0 and row.kind != REBASE]
     if thoughtless:
         yield f"Scaling a doubling leaves out settings without thinking: {'; '.join(thoughtless)}"
     if any(row.kind == "class" for row in report.rows) and all(row.setting != "budget context" for row in report.rows):
         yield "class prompts: no Control without --max-thinking-tokens -1, the run without a limit"
-    yield from _pairs(report.comparisons)
+    found = list(steps(report))
+    yield from (step.sentence() for step in found)
+    yield from _pairs(report.comparisons, [step.comparison for step in found])
 
 
-def _pairs(comparisons: Sequence[Comparison]) -> Iterator[str]:
-    apart = [pair for pair in comparisons if pair.can_be_told_apart]
-    alike = [pair for pair in comparisons if not pair.can_be_told_apart]
+def _pairs(comparisons: Sequence[Comparison], steps_of_curve: Sequence[Comparison] = ()) -> Iterator[str]:
+    """Yield sentences about pairs of settings, without those of ``comparisons`` that are steps of a curve."""
+    others = [pair for pair in comparisons if pair not in steps_of_curve]
+    apart = [pair for pair in others if pair.can_be_told_apart]
+    alike = [pair for pair in others if not pair.can_be_told_apart]
     for pairs in (apart, alike):
         yield from (pair.sentence() for pair in pairs[:_MAX_PAIRS])
         if len(pairs) > _MAX_PAIRS:
