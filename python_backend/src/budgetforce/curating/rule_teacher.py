@@ -5,8 +5,8 @@ The flaw is systematic, because a model that answers greedily drops random slips
 
 * letters: the first pass counts letters that stand twice in a row once; each later pass spells the word;
 * chain: the first pass does an operation that stands twice in a row once; each later pass notices one more of them;
-* sums: the first pass forgets all carries; each later pass goes column by column, from the last digit, with two digits for each
-  column: carry and digit.
+* sums: the first pass goes column by column, from the last digit, and forgets all carries; each later pass adds to each column the
+  carry of the column before. Two digits stand for carry and digit: 7*9=63+3=66, and 3-8=15 for a borrowed ten.
 
 How many passes there are is drawn: an easy problem often ends with the hasty pass, a hard problem is usually checked once.
 Behind the second pass it is slightly more likely to end than to go on, so a greedy model ends there, yet has seen many passes.
@@ -83,16 +83,19 @@ def _sums(facts: Mapping[str, Any], number: int) -> tuple[str, int]:
     for place in places:
         x = a // 10**place % 10
         y = b if operator == "*" else b // 10**place % 10
-        text = f"{x}{operator}{y}{'-' if operator == '-' else '+'}{carry}"
-        carry, digit = _column(x, operator, y, carry if number > 1 else 0)
-        columns.append(f"{text}={carry}{digit}")
+        text, next_carry, digit = _column(x, operator, y, carry if number > 1 else 0)
+        columns.append(text if number > 1 else f"{x}{operator}{y}={digit}")
         digits.append(digit)
+        carry = next_carry
     lead = carry if number > 1 and operator != "-" else 0
     result = int("".join(map(str, [lead, *reversed(digits)])))
-    return (f"Glance: {result}." if number == 1 else f"{' '.join(columns)}. So {result}."), result
+    return f"{' '.join(columns)}. So {result}.", result
 
 
-def _column(x: int, operator: str, y: int, carry: int) -> tuple[int, int]:
-    """Return carry (or borrow) and digit of a column."""
-    value = {"+": x + y + carry, "-": x - y - carry, "*": x * y + carry}[operator]
-    return abs(value // 10), value % 10
+def _column(x: int, operator: str, y: int, carried: int) -> tuple[str, int, int]:
+    """Return the text, carry (or borrow) and digit of a column. The text takes two steps: a tiny model knows tables of two digits."""
+    sign = "-" if operator == "-" else "+"
+    value = {"+": x + y, "-": x - y, "*": x * y}[operator]
+    total = value - carried if operator == "-" else value + carried
+    carry, digit = abs(total // 10), total % 10
+    return f"{x}{operator}{y}={abs(value // 10)}{value % 10}{sign}{carried}={carry}{digit}", carry, digit
