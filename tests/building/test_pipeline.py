@@ -345,7 +345,7 @@ def test_a_dry_run_prints_the_exact_commands_and_changes_nothing(bench, capsys):
 
 def test_the_readme_shows_the_true_commands_and_names_every_step(root, capsys):
     text = (root / "docs/gpu-engine.md").read_text()
-    places = ["--work", "/work", "--model-repository", "/s1/model_repository", "--engine-path", "/engine"]
+    places = ["--work", "/data", "--model-repository", "/s1/model_repository", "--engine-path", "/engine"]
     assert main(["all", *places, "--dry-run"]) == 0
     shown = capsys.readouterr().out.replace(sys.executable, "python3")
     assert f"<!-- output of: all --dry-run -->\n```text\n{shown}```\n" in text

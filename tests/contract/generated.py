@@ -61,7 +61,7 @@ def printed(kind: str, arguments: str) -> str:
     """What ``build/engine.py`` prints with these arguments, or why it refuses; commands as they are inside the image."""
     from budgetforce.building.__main__ import main
 
-    places = ["--work", "/work", "--model-repository", "/s1/model_repository", "--engine-path", "/engine"]
+    places = ["--work", "/data", "--model-repository", "/s1/model_repository", "--engine-path", "/engine"]
     command, *options = arguments.split()
     with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as error:
         main([command, *(places if command == "all" else []), *options])

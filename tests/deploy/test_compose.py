@@ -31,7 +31,7 @@ EVERY_OPTION = {
     "S1_MAX_SEQ_LEN": "16384",
     "S1_MAX_BATCH_SIZE": "8",
     "S1_MAX_NUM_TOKENS": "4096",
-    "S1_CALIBRATION": "/work/texts",
+    "S1_CALIBRATION": "/data/texts",
     "S1_MAX_REPLIES": "32",
     "S1_MAX_WAITING": "8",
     "S1_LOG_LEVEL": "debug",
@@ -187,7 +187,7 @@ def test_the_build_takes_its_command(resolved, settings, capsys):
     assert settings.get("S1_MODEL", "simplescaling/s1-32B") in printed
     assert f"--max_batch_size {settings.get('S1_MAX_BATCH_SIZE', 32)}" in printed
     assert f"--max_num_tokens {settings.get('S1_MAX_NUM_TOKENS', 8192)}" in printed
-    assert ("--calib_dataset /work/texts" in printed) == bool(settings)
+    assert ("--calib_dataset /data/texts" in printed) == bool(settings)
 
 
 def test_the_server_finds_what_the_build_leaves(services, capsys):
@@ -199,7 +199,7 @@ def test_the_server_finds_what_the_build_leaves(services, capsys):
     assert f"# verify: {options.engine_dir}" in printed
     assert f"# render: {options.model_repository[-1]}/tensorrt_llm/config.pbtxt, engine at {options.engine_dir}" in printed
     places = [[(volume["source"], volume["target"]) for volume in service["volumes"]] for service in (build, triton)]
-    assert places == [[("work", "/work")], [("work", "/work")]]
+    assert places == [[("work", "/data")], [("work", "/data")]]
     assert triton["volumes"][0]["read_only"]
 
 
