@@ -43,6 +43,7 @@ def test_a_handful_of_differences_is_never_enough():
     """Three differences of the same sign: every draw agrees, but chance gives that in a quarter of cases."""
     found = compare("a", "b", scores(a=[0.0] * 3, b=[1.0] * 3))
     assert found.low > 0 and not found.can_be_told_apart
+    assert found.sentence().endswith(", from 3 different questions"), "the interval alone would contradict the words"
 
 
 def test_only_shared_questions_are_compared():

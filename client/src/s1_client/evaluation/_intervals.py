@@ -51,12 +51,18 @@ class Comparison:
         """Whether the interval excludes 0, with at least ``MIN_DIFFERENT`` different questions."""
         return self.num_different >= MIN_DIFFERENT and not self.low <= 0 <= self.high
 
+    @property
+    def figures(self) -> str:
+        """The difference in percentage points with its interval, and the number of different questions where it decides."""
+        text = f"{100 * self.difference:+.1f} points, 95% interval {100 * self.low:+.1f} to {100 * self.high:+.1f}"
+        too_few = self.num_different < MIN_DIFFERENT and not self.low <= 0 <= self.high
+        return f"{text}, from {self.num_different} different questions" if too_few else text
+
     def sentence(self) -> str:
-        """Return the comparison as a sentence, in percentage points."""
-        figures = f"{100 * self.difference:+.1f} points, 95% interval {100 * self.low:+.1f} to {100 * self.high:+.1f}"
+        """Return the comparison as a sentence."""
         if self.can_be_told_apart:
-            return f"{self.second} is {'better' if self.difference > 0 else 'worse'} than {self.first}: {figures}"
-        return f"{self.first} and {self.second} cannot be told apart with these {self.num_questions} questions: {figures}"
+            return f"{self.second} is {'better' if self.difference > 0 else 'worse'} than {self.first}: {self.figures}"
+        return f"{self.first} and {self.second} cannot be told apart with these {self.num_questions} questions: {self.figures}"
 
 
 def interval(scores: Sequence[float], *, seed: int = SEED) -> tuple[float, float]:

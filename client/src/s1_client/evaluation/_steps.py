@@ -22,11 +22,10 @@ class Step:
     comparison: Comparison
 
     def sentence(self) -> str:
-        """Return the step with its effect in percentage points, and whether the questions are enough to see one."""
+        """Return the step with its effect, and whether the questions are enough to see one."""
         pair = self.comparison
-        points = f"{100 * pair.difference:+.1f} points, 95% interval {100 * pair.low:+.1f} to {100 * pair.high:+.1f}"
         verdict = "" if pair.can_be_told_apart else f"; no effect can be seen with these {pair.num_questions} questions"
-        return f"{_place(self.first)} → {_place(self.second)}: {points}{verdict}"
+        return f"{_place(self.first)} → {_place(self.second)}: {pair.figures}{verdict}"
 
 
 def steps(report: Report) -> Iterator[Step]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 # Above, below, right, left, then the diagonals.
 _DIRECTIONS = ((0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (-1, 1), (1, -1), (-1, -1))
-_DISTANCES = (1.0, 2.0, 3.0)  # in gaps
+_DISTANCES = (1.0, 2.0, 3.0, 5.0, 7.0)  # in gaps
 _STEP = 4.0  # pixels between the squares that represent a line
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.textpath import TextPath
 from matplotlib.transforms import ScaledTranslation, Transform
 
 from s1_client.cli.output import clean
@@ -18,7 +19,7 @@ from s1_client.cli.plots.points import Line, PlotPoint
 from s1_client.cli.plots.style import GREY
 
 _MARKER_POINTS = 7.0
-_LABEL_SIZE, _LETTER, _GAP_POINTS = 8.5, (5.6, 8.5), 1.5  # _LETTER: width and height of a digit, in points
+_LABEL_SIZE, _GAP_POINTS = 8.5, 1.5
 _MARGIN_POINTS = 2.0  # around a label, so that two adjacent labels do not read as a single one
 
 
@@ -71,8 +72,8 @@ def label_points(axes: Axes, lines: Sequence[Line[Any]]) -> None:
     pixels = axes.figure.dpi / 72  # of a typographic point
     marked = [_marked(axes, line, point, pixels) for line in lines for point in line.points]
     labelled = [marker for number, marker in enumerate(marked) if not any(map(marker.is_beside, marked[:number]))]
-    height = (_LETTER[1] + _MARGIN_POINTS) * pixels
-    sizes = [((len(marker.point.label) * _LETTER[0] + _MARGIN_POINTS) * pixels, height) for marker in labelled]
+    height = (_LABEL_SIZE + _MARGIN_POINTS) * pixels
+    sizes = [((_width_points(marker.point.label) + _MARGIN_POINTS) * pixels, height) for marker in labelled]
     obstacles = [marker.box for marker in marked] + _line_boxes(axes, lines, pixels)
     places = place([marker.box for marker in labelled], sizes, obstacles, _frame(axes), _GAP_POINTS * pixels)
     for marker, box in zip(labelled, places, strict=True):
@@ -80,6 +81,10 @@ def label_points(axes: Axes, lines: Sequence[Line[Any]]) -> None:
         offset = ((box.x - marker.box.x + marker.shift) / pixels, (box.y - marker.box.y) / pixels)
         text: dict[str, Any] = {"color": GREY if is_shared else marker.line.colour, "fontsize": _LABEL_SIZE, "ha": "center", "va": "center"}
         axes.annotate(clean(point.label), (point.x, point.y), offset, textcoords="offset points", annotation_clip=False, **text)
+
+
+def _width_points(label: str) -> float:
+    return float(TextPath((0, 0), clean(label) or " ", size=_LABEL_SIZE).get_extents().width)
 
 
 def _frame(axes: Axes) -> Box:
