@@ -65,6 +65,7 @@ class RoundRecord:
         num_prompt_tokens: ids sent to the engine.
         num_sampled_tokens: ids that the engine sampled, consumed terminator and dropped ids included.
         num_dropped_tokens: sampled ids that entered neither text nor context.
+        num_redone: ids that the engine sampled besides: terminators at the round's start, thrown away and sampled again.
         ended_by: why the round stopped; None while it runs.
         terminator_id: the consumed terminator; None if none ended the round.
         refused_for: why that terminator was refused; None if it was not.
@@ -76,6 +77,7 @@ class RoundRecord:
     num_prompt_tokens: int
     num_sampled_tokens: int = 0
     num_dropped_tokens: int = 0
+    num_redone: int = 0
     ended_by: RoundEnd | None = None
     terminator_id: int | None = None
     refused_for: RefusedFor | None = None
@@ -92,7 +94,7 @@ class RoundRecord:
 class Ledger:
     """Token account of a sample. Two laws hold at every moment (``check``):
 
-    * sampled by the engine == thinking_sampled + answer_sampled + terminators + dropped;
+    * sampled by the engine, redone ids aside == thinking_sampled + answer_sampled + terminators + dropped;
     * context == prompt + thinking_sampled + thinking_injected + answer_injected + answer_sampled + reencoded.
 
     Attributes:
@@ -126,6 +128,11 @@ class Ledger:
     def grace(self) -> int:
         """Return how many of ``thinking_sampled`` came in grace, beyond the budget."""
         return sum(record.num_kept_tokens for record in self.rounds if record.in_grace)
+
+    @property
+    def redone(self) -> int:
+        """Return how many ids were thrown away and sampled again; they are in no other count."""
+        return sum(record.num_redone for record in self.rounds)
 
     @property
     def reply(self) -> int:

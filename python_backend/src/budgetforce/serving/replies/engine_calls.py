@@ -47,13 +47,14 @@ class EngineCalls:
     async def stream_round(self, generate: Generate, forcer: BudgetForcer, trace: RoundTrace) -> AsyncGenerator[tuple[int, ...], None]:
         """Yield the sampled ids of a round as they come. The caller must pass them to ``forcer`` before it asks for the next.
 
-        An engine cannot ban terminators for a call's first ids only. So a round that must not begin with a terminator is two calls:
-        the protected ids with the terminators banned, then the rest. A call that an outage cuts is continued from the ids that came.
+        An engine cannot ban terminators for a call's first ids only. So a round that must not begin with a terminator is two calls,
+        the protected ids with the terminators banned, then the rest; or one without a ban, if the round ``may_redo``. A call that an
+        outage cuts is continued from the ids that came.
         Raises the errors of ``Engine.stream``.
         """
         num_ids, is_over = 0, False
         while not is_over:
-            num_protected = max(generate.min_tokens - num_ids, 0)
+            num_protected = 0 if generate.may_redo else max(generate.min_tokens - num_ids, 0)
             num_requested = num_protected or generate.max_new_tokens - num_ids
             call = self._call(generate, forcer.context_ids, num_requested, generate.stop_ids if num_protected else frozenset())
             try:
