@@ -32,6 +32,8 @@ def call_tensors(call: EngineCall) -> dict[str, Array]:
         "streaming": _scalar(True, np.bool_),
         "return_perf_metrics": _scalar(True, np.bool_),
     }
+    if call.min_tokens:
+        tensors["min_tokens"] = _scalar(call.min_tokens, np.int32)
     banned = [*call.sampling.bad_words, *((token_id,) for token_id in sorted(call.banned_ids))]
     if banned:
         tensors["bad_words_list"] = word_list(banned)
