@@ -19,7 +19,7 @@ class CollectingSink:
     def put(self, chunk: OutputChunk) -> None:
         self.chunks.append(chunk)
 
-    async def ready(self) -> None:
+    def ready(self) -> None:
         pass
 
     async def close(self) -> None:

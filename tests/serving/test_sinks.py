@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from budgetforce.serving.replies import sinks
+from budgetforce.serving.replies.send_queue import SendQueue
 from budgetforce.serving.replies.sinks import LEAST_SHARE, JoiningSink, OutputChunk, StreamSink, merge
 
 DONE = OutputChunk(event="done", result="{}")
@@ -37,6 +38,11 @@ def wire():
     return Wire()
 
 
+async def until_ready(sink):
+    if (waiter := sink.ready()) is not None:
+        await waiter
+
+
 def run(scenario):
     async def wrapped():
         with ThreadPoolExecutor(2) as pool:
@@ -47,7 +53,7 @@ def run(scenario):
 
 def test_a_stream_sends_the_first_chunk_at_once_and_later_ones_together(wire):
     async def scenario(pool):
-        sink = StreamSink(wire.send, pool)
+        sink = StreamSink(wire.send, SendQueue(pool))
         wire.gate.clear()
         sink.put(think("a", 1))
         await asyncio.get_running_loop().run_in_executor(None, wire.begun.acquire)
@@ -69,7 +75,7 @@ def test_settling_sends_held_chunks_behind_the_running_send_and_nothing_more(wir
     """The client gets what the error's account says has come."""
 
     async def scenario(pool):
-        sink = StreamSink(wire.send, pool)
+        sink = StreamSink(wire.send, SendQueue(pool))
         wire.gate.clear()
         sink.put(think("many", *range(1000)))
         await asyncio.get_running_loop().run_in_executor(None, wire.begun.acquire)
@@ -89,7 +95,7 @@ def test_a_send_that_fails_raises_in_the_next_call(wire):
         raise OSError("shared memory is full")
 
     async def scenario(pool):
-        sink = StreamSink(fail, pool)
+        sink = StreamSink(fail, SendQueue(pool))
         sink.put(DONE)
         with pytest.raises(OSError, match="shared memory is full"):
             await sink.close()
@@ -102,7 +108,7 @@ def test_a_send_that_fails_raises_in_the_next_call(wire):
 
 def test_many_chunks_from_a_fast_engine_arrive_whole_and_in_order(wire):
     async def scenario(pool):
-        sink = StreamSink(wire.send, pool)
+        sink = StreamSink(wire.send, SendQueue(pool))
         for n in range(2000):
             sink.put(think(".", n))
             if n % 7 == 0:
@@ -121,10 +127,10 @@ def test_the_longer_a_reply_the_more_is_in_a_message(wire, monkeypatch):
     monkeypatch.setattr(sinks, "MAX_HELD_S", math.inf)
 
     async def scenario(pool):
-        sink = StreamSink(wire.send, pool)
+        sink = StreamSink(wire.send, SendQueue(pool))
         for n in range(32_000):
             sink.put(think(".", n))
-            await sink.ready()
+            await until_ready(sink)
         sink.put(DONE)
         await sink.close()
 
@@ -140,12 +146,12 @@ def test_held_chunks_leave_with_the_end_of_a_round_and_after_a_while(wire, monke
     monkeypatch.setattr(sinks, "MAX_HELD_S", 600.0)
 
     async def scenario(pool):
-        sink = StreamSink(wire.send, pool)
+        sink = StreamSink(wire.send, SendQueue(pool))
 
         async def put(*chunks):
             for chunk in chunks:
                 sink.put(chunk)
-            await sink.ready()
+            await until_ready(sink)
 
         await put(think("many", *range(1000)))
         await put(think("a", 1))
@@ -176,15 +182,15 @@ def test_held_chunks_leave_though_the_engine_goes_silent(wire, monkeypatch):
                 await asyncio.sleep(0.005)
 
     async def scenario(pool):
-        sink = StreamSink(wire.send, pool)
+        sink = StreamSink(wire.send, SendQueue(pool))
         sink.put(think("many", *range(1000)))
-        await sink.ready()
+        await until_ready(sink)
         sink.put(think("a", 1))
         await until_sent("a")
         sink.put(think("b", 2))
         sink.put(OutputChunk(event="round_ended", round="1"))
         sink.put(think("c", 3))
-        await sink.ready()
+        await until_ready(sink)
         sink.put(think("d", 4))
         await until_sent("abcd")
 
@@ -195,10 +201,10 @@ def test_held_chunks_leave_before_an_error(wire):
     """The client gets what the error's account says has come."""
 
     async def scenario(pool):
-        sink = StreamSink(wire.send, pool)
+        sink = StreamSink(wire.send, SendQueue(pool))
         for chunk in (think("many", *range(1000)), think("a", 1)):
             sink.put(chunk)
-            await sink.ready()
+            await until_ready(sink)
         await sink.settle()
 
     run(scenario)
@@ -209,14 +215,14 @@ def test_samples_side_by_side_go_in_a_message_each(wire):
     """Not in one for every id, because their ids come in turn."""
 
     async def scenario(pool):
-        sink = StreamSink(wire.send, pool, num_samples=3)
+        sink = StreamSink(wire.send, SendQueue(pool), num_samples=3)
         wire.gate.clear()
         sink.put(think("x"))
         await asyncio.get_running_loop().run_in_executor(None, wire.begun.acquire)
         for n in range(9):
             sink.put(think("abc"[n % 3], n, index=n % 3))
         wire.gate.set()
-        await sink.ready()
+        await until_ready(sink)
 
     run(scenario)
     assert wire.sent[1][0] == [think("aaa", 0, 3, 6), think("bbb", 1, 4, 7, index=1), think("ccc", 2, 5, 8, index=2)]
@@ -236,7 +242,7 @@ def test_joining_sends_one_response_with_everything(wire):
 
 def test_a_stream_of_several_samples_ends_with_the_last_ones_result(wire):
     async def scenario(pool):
-        sink = StreamSink(wire.send, pool, num_samples=2)
+        sink = StreamSink(wire.send, SendQueue(pool), num_samples=2)
         for index in (1, 0):
             sink.put(think("a", index=index))
             sink.put(OutputChunk(event="done", index=index, result=str(index)))

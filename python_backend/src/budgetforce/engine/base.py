@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+import asyncio
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -41,7 +42,8 @@ class EngineCall:
         stop_ids: the call ends with the first of them, which is returned as its last id; never empty.
         banned_ids: ids that are never sampled in this call.
         min_tokens: number of ids at the call's start that are no stop ids; 0 unless the engine ``keeps_min_tokens``.
-        ready: awaited before each delta is delivered; ids that arrive meanwhile are delivered together.
+        ready: called before each delta but the first is delivered; returns a future to wait for, or None. Ids that arrive meanwhile
+            are delivered together, and the end of the call ends the wait.
     """
 
     request_id: str
@@ -51,7 +53,7 @@ class EngineCall:
     banned_ids: frozenset[int] = frozenset()
     min_tokens: int = 0
     sampling: Sampling = field(default_factory=Sampling)
-    ready: Callable[[], Awaitable[None]] | None = None
+    ready: Callable[[], asyncio.Future[None] | None] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -93,9 +93,11 @@ class GrpcEngine:
         running.ended.add_done_callback(buffer.close)
         self._buffers.add(buffer)
         try:
+            is_first = True  # a round's first ids wait for nothing
             while await buffer.wait_for_ids():
-                if call.ready is not None:
-                    await call.ready()
+                if call.ready is not None and not is_first:
+                    await buffer.wait_for(call.ready())
+                is_first = False
                 yield buffer.take_ids()
             await self._raise_failure(buffer, running)
         finally:
@@ -189,6 +191,7 @@ class _ResponseBuffer:
         self._reused_blocks: int | None = None
         self._is_over = False
         self._waiter: asyncio.Future[None] | None = None
+        self._ready: asyncio.Future[None] | None = None
 
     def receive(self, message: bytes) -> None:
         """Process a message of the stream."""
@@ -223,6 +226,13 @@ class _ResponseBuffer:
         """Mark the stream as over and wake the consumer."""
         self._is_over = True
         self._wake()
+        _set_result(self._ready)
+
+    async def wait_for(self, ready: asyncio.Future[None] | None) -> None:
+        """Wait for ``ready`` or the end of the stream."""
+        if ready is not None and not self._is_over:
+            self._ready = ready
+            await ready
 
     async def wait_for_ids(self) -> bool:
         """Wait for ids; return False if the stream is over and all are taken."""
@@ -238,8 +248,12 @@ class _ResponseBuffer:
         return delta
 
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        _set_result(self._waiter)
+
+
+def _set_result(future: asyncio.Future[None] | None) -> None:
+    if future is not None and not future.done():
+        future.set_result(None)
 
 
 def _int32(raw: bytes) -> int:

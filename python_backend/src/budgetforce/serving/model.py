@@ -22,11 +22,13 @@ from budgetforce.serving.metrics import Metrics
 from budgetforce.serving.orchestrator import Orchestrator
 from budgetforce.serving.planning.planner import Planner
 from budgetforce.serving.ports import constants
+from budgetforce.serving.replies.send_pace import SendPace
+from budgetforce.serving.replies.send_queue import SendQueue
 from budgetforce.serving.request_reader import RequestReader
 from budgetforce.serving.runtime import ConcurrentRuntime, InlineExecutor, Runtime, SerialRuntime
 from budgetforce.text.tokenizer import ChatTokenizer
 
-NUM_SENDERS = 4  # a sender waits for the server most of its time; more of them make smaller messages, not earlier ones
+NUM_SENDERS = 4  # of whole replies, errors and answers to commands; a sender waits for the server most of its time
 NUM_WORKERS = 2  # so that a short prompt need not wait behind a long prompt
 
 
@@ -68,19 +70,23 @@ class BudgetForcingModel:
 
     def _over_grpc(self, config: OrchestratorConfig) -> Orchestrator:
         engine = GrpcEngine(load_endpoint(config), config.engine_model, config.max_silence_s)
+        stream_queue = SendQueue(ThreadPoolExecutor(1, thread_name_prefix="s1-stream"), SendPace())
         senders = ThreadPoolExecutor(NUM_SENDERS, thread_name_prefix="s1-send")
-        return self._orchestrator(config, engine, senders, ThreadPoolExecutor(NUM_WORKERS, thread_name_prefix="s1-text"))
+        return self._orchestrator(config, engine, stream_queue, senders, ThreadPoolExecutor(NUM_WORKERS, thread_name_prefix="s1-text"))
 
     def _over_bls(self, config: OrchestratorConfig) -> Orchestrator:
         executor = InlineExecutor()
-        return self._orchestrator(config, BlsEngine(config.engine_model), executor, executor)
+        return self._orchestrator(config, BlsEngine(config.engine_model), SendQueue(executor), executor, executor)
 
-    def _orchestrator(self, config: OrchestratorConfig, engine: Engine, senders: Executor, workers: Executor) -> Orchestrator:
+    def _orchestrator(
+        self, config: OrchestratorConfig, engine: Engine, stream_queue: SendQueue, senders: Executor, workers: Executor
+    ) -> Orchestrator:
         return Orchestrator(
             config=config,
             tokenizer=self._tokenizer,
             planner=self._planner,
             engine=engine,
+            stream_queue=stream_queue,
             senders=senders,
             workers=workers,
             log=self._log,

@@ -28,6 +28,7 @@ from budgetforce.serving.planning.planner import Planner
 from budgetforce.serving.replies.deadline import NEVER, Deadline
 from budgetforce.serving.replies.reply import Reply
 from budgetforce.serving.replies.result import ms_since
+from budgetforce.serving.replies.send_queue import SendQueue
 from budgetforce.serving.replies.sinks import JoiningSink, OutputChunk, Sink, StreamSink
 from budgetforce.serving.requests.request import ReplyRequest, read_command, read_reply_request
 from budgetforce.serving.result_schema import CommandResult
@@ -41,7 +42,8 @@ class Orchestrator:
     """Serves requests over an engine.
 
     Attributes:
-        senders: threads that send responses.
+        stream_queue: sends the messages of streams.
+        senders: threads that send any other responses.
         workers: threads that check requests, render chats and tokenise them.
         log: takes a line for each request that ended.
         num_open: requests that have arrived and not ended.
@@ -54,6 +56,7 @@ class Orchestrator:
     tokenizer: ChatTokenizer
     planner: Planner
     engine: Engine
+    stream_queue: SendQueue
     senders: Executor
     workers: Executor
     log: ServerLog
@@ -170,7 +173,7 @@ class Orchestrator:
     async def _run(self, incoming: IncomingRequest, plan: ReplyPlan, deadline: Deadline, admitted: Admitted, *, stream: bool) -> None:
         writer = incoming.writer
         sink: Sink = (
-            StreamSink(writer.send_each, self.senders, plan.num_samples) if stream else JoiningSink(writer.send_together, self.senders)
+            StreamSink(writer.send_each, self.stream_queue, plan.num_samples) if stream else JoiningSink(writer.send_together, self.senders)
         )
         incoming.reply = Reply(
             incoming.name,

@@ -93,6 +93,7 @@ class ConcurrentRuntime:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+        self.orchestrator.stream_queue.close()
         self.orchestrator.senders.shutdown()
         self.orchestrator.workers.shutdown()
 

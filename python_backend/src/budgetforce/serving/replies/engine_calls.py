@@ -7,7 +7,7 @@ import asyncio
 import hashlib
 import time
 import uuid
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
@@ -37,7 +37,7 @@ class EngineCalls:
     engine: Engine
     plan: ReplyPlan
     index: int = 0
-    ready: Callable[[], Awaitable[None]] | None = None
+    ready: Callable[[], asyncio.Future[None] | None] | None = None
     max_outage_s: float = 0.0
     prefix: str = field(default_factory=lambda: uuid.uuid4().hex)
     num_calls: int = 0

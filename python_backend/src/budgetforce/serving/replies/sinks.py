@@ -13,13 +13,15 @@ t seconds is at most 256 (1 + ln(n / 256)) + 4 t messages, and three for each of
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from typing import Protocol
+
+from budgetforce.serving.replies.send_queue import SendQueue
 
 LEAST_SHARE = 256  # a message carries at least a 256th of the ids that were sent before it ...
 MAX_HELD_S = 0.25  # ... or leaves after this time, since a person may be watching
@@ -58,8 +60,8 @@ class Sink(Protocol):
         """Take a chunk; never blocks. Raises the error of an earlier send."""
         ...
 
-    async def ready(self) -> None:
-        """Wait until a chunk would leave at once. Until then the caller may collect more."""
+    def ready(self) -> asyncio.Future[None] | None:
+        """Return a future that is done when a chunk would leave at once; None if it would now. Until then the caller may collect more."""
         ...
 
     async def close(self) -> None:
@@ -72,40 +74,34 @@ class Sink(Protocol):
 
 
 class StreamSink:
-    """Sends chunks as they come, as the module describes, in the threads of ``executor``.
+    """Sends chunks as they come, as the module describes, through ``queue``."""
 
-    A sending thread continues as long as there are chunks to send. It wakes the event loop only if somebody waits, because waking
-    it is expensive.
-    """
-
-    def __init__(self, send: Send, executor: Executor, num_samples: int = 1) -> None:
+    def __init__(self, send: Send, queue: SendQueue, num_samples: int = 1) -> None:
         self._send = send
-        self._executor = executor
-        self._loop = asyncio.get_running_loop()
-        self._lock = threading.Lock()  # guards all of the following
+        self._queue = queue
         self._unsent: list[OutputChunk] = []
         self._num_unsent_ids = self._num_sent_ids = 0
         self._events: dict[int, str] = {}  # the last event of each sample
         self._is_due = False  # the unsent chunks may leave
+        self._is_sending = False
+        self._has_turn = False  # the next message is charged already
         self._sent_at = time.monotonic()
-        self._timer_runs = False  # used by the event loop only
+        self._timer_runs = False
         self._num_results_left = num_samples
-        self._is_idle = True
-        self._waiters: list[asyncio.Future[None]] = []
+        self._is_queued = False  # for a turn
+        self._for_turn: list[asyncio.Future[None]] = []
+        self._for_idleness: list[asyncio.Future[None]] = []
         self._failure: Exception | None = None
 
     def put(self, chunk: OutputChunk) -> None:
-        with self._lock:
-            if self._failure is not None:
-                raise self._failure
-            self._unsent.append(chunk)
-            self._num_unsent_ids += len(chunk.ids)
-            begins = self._makes_due(chunk) and self._become_due()
-            held_s = 0.0 if self._is_due else self._held_s
-        if begins:
-            self._executor.submit(self._drain)
-        if held_s > 0:
-            self._send_after(held_s)
+        if self._failure is not None:
+            raise self._failure
+        self._unsent.append(chunk)
+        self._num_unsent_ids += len(chunk.ids)
+        if self._makes_due(chunk):
+            self._become_due()
+        elif not self._is_due:
+            self._send_after(self._held_s)
 
     def _makes_due(self, chunk: OutputChunk) -> bool:
         is_beginning = self._events.get(chunk.index) != chunk.event
@@ -113,11 +109,12 @@ class StreamSink:
         is_enough = self._num_unsent_ids * LEAST_SHARE >= self._num_sent_ids
         return is_beginning or is_enough or self._held_s <= 0
 
-    def _become_due(self) -> bool:
-        """Let all unsent chunks leave; return whether the caller must start a drain for them."""
-        begins = self._is_idle
-        self._is_due, self._is_idle = True, False
-        return begins
+    def _become_due(self) -> None:
+        """Let all unsent chunks leave, behind the send that is running."""
+        self._is_due = True
+        if not self._is_sending:
+            self._is_sending = True
+            self._queue.add(self)
 
     @property
     def _held_s(self) -> float:
@@ -128,68 +125,93 @@ class StreamSink:
         """Schedule the sending of held chunks: an engine that falls silent brings no further chunk to send them with."""
         if not self._timer_runs:
             self._timer_runs = True
-            self._loop.call_later(seconds, self._send_held)
+            asyncio.get_running_loop().call_later(seconds, self._send_held)
 
     def _send_held(self) -> None:
         self._timer_runs = False
-        with self._lock:
-            is_held = bool(self._unsent) and not self._is_due
-            held_s = self._held_s if is_held else 0.0  # another message may have left since
-            begins = is_held and held_s <= 0 and self._become_due()
-        if begins:
-            self._executor.submit(self._drain)
-        if held_s > 0:
-            self._send_after(held_s)
+        if not self._unsent or self._is_due:
+            return
+        if self._held_s <= 0:
+            self._become_due()
+        else:  # another message has left since
+            self._send_after(self._held_s)
 
-    async def ready(self) -> None:
-        with self._lock:
-            if self._is_idle:
-                return
-            waiter = self._loop.create_future()
-            self._waiters.append(waiter)
-        await waiter
+    # --- turns ----------------------------------------------------------------------------
 
-    def _drain(self) -> None:
-        try:
-            while chunks := self._next_batch():
-                self._num_results_left -= sum(chunk.result is not None for chunk in chunks)
-                self._send(chunks, self._num_results_left == 0)
-        except Exception as error:  # noqa: BLE001  # raised to the reply by its next ``put`` or ``close``
-            with self._lock:
-                self._failure = error
-                self._unsent.clear()
-            self._next_batch()
+    def ready(self) -> asyncio.Future[None] | None:
+        if not self._is_sending and self._may_go():
+            return None
+        waiter = asyncio.get_running_loop().create_future()
+        self._for_turn.append(waiter)
+        if not self._is_sending:
+            self._wait_for_turn()
+        return waiter
 
-    def _next_batch(self) -> list[OutputChunk]:
-        """Return the chunks that may leave now; without any, become idle and wake the waiters."""
-        with self._lock:
-            chunks, self._unsent = (self._unsent, []) if self._is_due else ([], self._unsent)
-            self._is_idle, self._is_due = not chunks, False
-            if chunks:
-                self._num_sent_ids += self._num_unsent_ids
-                self._num_unsent_ids, self._sent_at = 0, time.monotonic()
-            waiters, self._waiters = ([], self._waiters) if chunks else (self._waiters, [])
-        if waiters:
-            self._loop.call_soon_threadsafe(_wake, waiters)
-        return merge(sorted(chunks, key=lambda chunk: chunk.index))  # sorted, because interleaved samples would not merge
+    def _may_go(self) -> bool:
+        self._has_turn = self._has_turn or self._queue.has_room()
+        return self._has_turn
+
+    def _wait_for_turn(self) -> None:
+        if not self._is_queued:
+            self._is_queued = True
+            self._queue.wait_for_turn(self)
+
+    def take_turn(self) -> bool:
+        self._is_queued = False
+        is_wanted = not self._has_turn and not all(waiter.done() for waiter in self._for_turn)  # the waiting calls may be over
+        self._has_turn = self._has_turn or is_wanted
+        _wake(self._for_turn)
+        return is_wanted
+
+    # --- sending ----------------------------------------------------------------------------
+
+    def next_send(self) -> tuple[Callable[[], None], int]:
+        chunks = merge(sorted(self._unsent, key=lambda chunk: chunk.index))  # sorted, because interleaved samples would not merge
+        self._queue.charge(len(chunks) - self._has_turn)
+        self._num_results_left -= sum(chunk.result is not None for chunk in chunks)
+        self._num_sent_ids += self._num_unsent_ids
+        self._num_unsent_ids, self._sent_at = 0, time.monotonic()
+        self._unsent, self._is_due, self._has_turn = [], False, False
+        return partial(self._send, chunks, self._num_results_left == 0), len(chunks)
+
+    def was_sent(self, failure: Exception | None) -> None:
+        self._is_sending = False
+        self._failure = self._failure or failure
+        if failure is not None:
+            self._unsent.clear()
+            self._is_due = False
+        if self._is_due:
+            self._become_due()
+            return
+        _wake(self._for_idleness)
+        if not self._for_turn:
+            return
+        if self._may_go():
+            _wake(self._for_turn)
+        else:
+            self._wait_for_turn()
+
+    async def _idle(self) -> None:
+        if self._is_sending:
+            self._for_idleness.append(waiter := asyncio.get_running_loop().create_future())
+            await waiter
 
     async def close(self) -> None:
-        await self.ready()
+        await self._idle()
         if self._failure is not None:
             raise self._failure
 
     async def settle(self) -> None:
-        with self._lock:
-            begins = bool(self._unsent) and self._become_due()  # the client gets everything that arrived
-        if begins:
-            self._executor.submit(self._drain)
-        await self.ready()
+        if self._unsent:
+            self._become_due()  # the client gets everything that arrived
+        await self._idle()
 
 
-def _wake(waiters: Iterable[asyncio.Future[None]]) -> None:
+def _wake(waiters: list[asyncio.Future[None]]) -> None:
     for waiter in waiters:
         if not waiter.done():
             waiter.set_result(None)
+    waiters.clear()
 
 
 class JoiningSink:
@@ -203,8 +225,8 @@ class JoiningSink:
     def put(self, chunk: OutputChunk) -> None:
         self._chunks.append(chunk)
 
-    async def ready(self) -> None:
-        """Return at once: nothing leaves before the end."""
+    def ready(self) -> None:
+        """Return None: nothing leaves before the end, so that nothing is gained by waiting."""
 
     async def close(self) -> None:
         in_order = sorted(self._chunks, key=lambda chunk: chunk.index)

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sends the messages of all streams in one thread, and gives the streams their turns. Independent of Triton; belongs to an event loop.
+
+What becomes due in one pass of the event loop goes to the thread together. Waking a thread costs more than sending a message, and
+messages that follow each other cost half as much as messages far apart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future
+from typing import Any, Protocol
+
+from budgetforce.serving.replies.send_pace import SendPace
+
+MIN_WAIT_S = 0.002  # between two passes over the waiting streams
+
+
+class Stream(Protocol):
+    """A stream as the queue sees it."""
+
+    def next_send(self) -> tuple[Callable[[], None], int]:
+        """Return a function that sends what is due, blocking, and the number of its messages."""
+        ...
+
+    def was_sent(self, failure: Exception | None) -> None:
+        """Learn that the function has returned, or what it raised."""
+        ...
+
+    def take_turn(self) -> bool:
+        """Take a turn that was waited for; return whether the stream still wants it."""
+        ...
+
+
+class SendQueue:
+    """Sends in the threads of ``executor``, one batch at a time."""
+
+    def __init__(self, executor: Executor, pace: SendPace | None = None) -> None:
+        """Without ``pace`` no stream waits for its turn."""
+        self._executor = executor
+        self._pace = pace
+        self._due: list[Stream] = []
+        self._is_busy = False  # a batch is being sent, or will be handed over in this pass of the loop
+        self._waiting: deque[Stream] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def close(self) -> None:
+        """Release the threads; no stream may be open."""
+        self._executor.shutdown()
+
+    def add(self, stream: Stream) -> None:
+        """Send what is due of ``stream``: with the next batch."""
+        self._due.append(stream)
+        if not self._is_busy:
+            self._is_busy = True
+            asyncio.get_running_loop().call_soon(self._hand_over)
+
+    def has_room(self) -> bool:
+        """Return whether a message that nobody waits for may leave at once; it is then charged."""
+        if self._pace is None:
+            return True
+        if self._waiting or self._pace.wait_s():
+            return False
+        self._pace.charge(1)
+        return True
+
+    def wait_for_turn(self, stream: Stream) -> None:
+        """Call ``stream.take_turn`` when its turn comes."""
+        self._waiting.append(stream)
+        if self._timer is None:
+            self._set_timer()
+
+    def charge(self, num_messages: int) -> None:
+        """Charge messages for which no turn was taken."""
+        if self._pace is not None:
+            self._pace.charge(num_messages)
+
+    def _set_timer(self) -> None:
+        assert self._pace is not None
+        delay_s = max(self._pace.wait_s(), MIN_WAIT_S)
+        self._timer = asyncio.get_running_loop().call_later(delay_s, self._give_turns)
+
+    def _give_turns(self) -> None:
+        assert self._pace is not None
+        self._timer = None
+        while self._waiting and not self._pace.wait_s():
+            if self._waiting.popleft().take_turn():
+                self._pace.charge(1)
+        if self._waiting:
+            self._set_timer()
+
+    def _hand_over(self) -> None:
+        streams, self._due = self._due, []
+        sends = [stream.next_send() for stream in streams]
+        loop = asyncio.get_running_loop()
+        future = self._executor.submit(_send_all, [send for send, _ in sends])
+
+        def finish(sent: Future[Any]) -> None:
+            self._was_sent(streams, *sent.result(), sum(number for _, number in sends))
+
+        if future.done():
+            finish(future)
+        else:
+            future.add_done_callback(lambda sent: loop.call_soon_threadsafe(finish, sent))
+
+    def _was_sent(self, streams: Sequence[Stream], failures: Sequence[Exception | None], seconds: float, num_messages: int) -> None:
+        if self._pace is not None:
+            self._pace.measured(seconds, num_messages)
+        self._is_busy = False
+        for stream, failure in zip(streams, failures, strict=True):
+            stream.was_sent(failure)
+        if self._due and not self._is_busy:
+            self._is_busy = True
+            self._hand_over()
+
+
+def _send_all(sends: Sequence[Callable[[], None]]) -> tuple[list[Exception | None], float]:
+    """Call the functions; return what each raised, and how long all took."""
+    began = time.monotonic()
+    failures = [_failure_of(send) for send in sends]
+    return failures, time.monotonic() - began
+
+
+def _failure_of(send: Callable[[], None]) -> Exception | None:
+    try:
+        send()
+    except Exception as error:  # noqa: BLE001  # it belongs to the stream, and must not stop the others
+        return error
+    return None
