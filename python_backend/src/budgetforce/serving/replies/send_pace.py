@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 TARGET_SHARE = 0.5  # of the sender's time: the rest of a full machine is for the engine and for the clients
 BURST_S = 0.005  # unused sending time that is kept: messages of several streams leave together
+_NEGLIGIBLE_S = 1e-6  # rounding errors are smaller
 _MEMORY = 256  # messages over which the mean cost is taken
 
 
@@ -42,7 +43,8 @@ class SendPace:
     def wait_s(self) -> float:
         """Return the seconds until a message may leave; 0 = now."""
         self._fill()
-        return max(0.0, (self.cost_s - self._left_s) / TARGET_SHARE) if self._left_s < self.cost_s else 0.0
+        missing_s = self.cost_s - self._left_s
+        return missing_s / TARGET_SHARE if missing_s > _NEGLIGIBLE_S else 0.0
 
     def _fill(self) -> None:
         now = self._clock()

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Messages may leave at once as long as sending them takes less than the sender's share of the time; then at that rate."""
+
+import pytest
+
+from budgetforce.serving.replies.send_pace import BURST_S, TARGET_SHARE, SendPace
+
+
+class Clock:
+    """A clock that a test moves."""
+
+    def __init__(self):
+        self.now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def pace(clock):
+    return SendPace(clock)
+
+
+def sent_within(pace, clock, seconds, cost_s):
+    """How many messages leave if there are always some to send, each of which costs ``cost_s``."""
+    end, number = clock.now + seconds, 0
+    while clock.now < end:
+        wait_s = pace.wait_s()
+        clock.now += wait_s
+        if not wait_s:
+            pace.charge(1)
+            pace.measured(cost_s, 1)
+            number += 1
+    return number
+
+
+def test_until_a_message_was_measured_all_leave_at_once(pace):
+    for _ in range(10_000):
+        assert pace.wait_s() == 0
+        pace.charge(1)
+
+
+@pytest.mark.parametrize("cost_s", [0.0001, 0.001, 0.02])
+def test_under_load_messages_take_the_target_share_of_the_time(pace, clock, cost_s):
+    """Also if a single message costs more than what is kept for a burst."""
+    sent_within(pace, clock, 1, cost_s)
+    assert sent_within(pace, clock, 100, cost_s) * cost_s == pytest.approx(100 * TARGET_SHARE, rel=0.01)
+
+
+def test_streams_whose_messages_come_together_wait_for_nothing_while_there_is_room(pace, clock):
+    """16 streams, a message of 0.2 ms of each every 10 ms: 0.32 of the time."""
+    pace.measured(0.0002, 1)
+    for _ in range(1000):
+        for _ in range(16):
+            assert pace.wait_s() == 0
+            pace.charge(1)
+        clock.now += 0.01
+
+
+def test_what_was_charged_without_a_turn_is_worked_off_and_a_burst_at_most(pace, clock):
+    """Beginnings and ends are not held back, however many come; the others must not wait for long after them."""
+    pace.measured(0.001, 1)
+    pace.charge(1_000_000)
+    wait_s = pace.wait_s()
+    assert wait_s == pytest.approx((BURST_S + 0.001) / TARGET_SHARE)
+    clock.now += wait_s
+    assert pace.wait_s() == 0
+
+
+def test_unused_time_is_kept_for_a_burst_and_no_longer(pace, clock):
+    pace.measured(0.001, 1)
+    clock.now += 3600
+    number = 0
+    while not pace.wait_s():
+        pace.charge(1)
+        number += 1
+    assert number == pytest.approx(BURST_S / 0.001, abs=1)
+
+
+def test_the_cost_follows_the_machine_and_forgets_a_single_hiccup(pace):
+    """The mean is over the last few hundred messages."""
+    for _ in range(100):
+        pace.measured(0.001, 10)
+    assert pace.cost_s == pytest.approx(0.0001)
+    pace.measured(0.05, 1)
+    assert pace.cost_s == pytest.approx(0.0003, rel=0.05)
+    for _ in range(200):
+        pace.measured(0.001, 10)
+    assert pace.cost_s == pytest.approx(0.0001, rel=0.01)
