@@ -11,6 +11,7 @@ import pytest
 from budgetforce.serving.replies import sinks
 from budgetforce.serving.replies.send_queue import SendQueue
 from budgetforce.serving.replies.sinks import LEAST_SHARE, JoiningSink, OutputChunk, StreamSink, merge
+from budgetforce.serving.runtime import InlineExecutor
 
 DONE = OutputChunk(event="done", result="{}")
 
@@ -226,6 +227,77 @@ def test_samples_side_by_side_go_in_a_message_each(wire):
 
     run(scenario)
     assert wire.sent[1][0] == [think("aaa", 0, 3, 6), think("bbb", 1, 4, 7, index=1), think("ccc", 2, 5, 8, index=2)]
+
+
+class Turns(SendQueue):
+    """A queue that is full: streams get their turns from the test."""
+
+    waiting = ()
+    num_charged = 0
+
+    def has_room(self):
+        return False
+
+    def wait_for_turn(self, stream):
+        self.waiting = (*self.waiting, stream)
+
+    def charge(self, num_messages):
+        self.num_charged += num_messages
+
+    def give_turn(self):
+        stream, *waiting = self.waiting
+        self.waiting = tuple(waiting)
+        return stream.take_turn()
+
+
+def turns(scenario):
+    async def wrapped():
+        queue = Turns(InlineExecutor())
+        await scenario(queue)
+
+    asyncio.run(wrapped())
+
+
+def test_who_is_ready_waits_for_a_turn_once_and_keeps_it_until_a_message_leaves(wire):
+    async def scenario(queue):
+        sink = StreamSink(wire.send, queue)
+        waiters = [sink.ready(), sink.ready()]  # two samples
+        assert queue.waiting == (sink,)
+        assert queue.give_turn()
+        assert all(waiter.done() for waiter in waiters)
+        assert sink.ready() is None
+        sink.put(think("a", 1))
+        await asyncio.sleep(0)
+        assert queue.num_charged == 0  # the turn paid for it
+        assert sink.ready() is not None
+
+    turns(scenario)
+    assert [chunks for chunks, _ in wire.sent] == [[think("a", 1)]]
+
+
+def test_what_is_put_without_a_turn_leaves_at_once_and_is_charged(wire):
+    """First ids, beginnings and ends, results: nobody waits for a turn with those."""
+
+    async def scenario(queue):
+        sink = StreamSink(wire.send, queue)
+        sink.put(think("a", 1))
+        sink.put(DONE)
+        await sink.close()
+        assert queue.num_charged == 2
+
+    turns(scenario)
+    assert wire.sent == [([think("a", 1), DONE], True)]
+
+
+def test_a_turn_of_calls_that_are_over_is_declined(wire):
+    async def scenario(queue):
+        sink = StreamSink(wire.send, queue)
+        sink.ready().cancel()
+        assert not queue.give_turn()
+        assert sink.ready() is not None
+        assert queue.waiting == (sink,)
+
+    turns(scenario)
 
 
 def test_joining_sends_one_response_with_everything(wire):

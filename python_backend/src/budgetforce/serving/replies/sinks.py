@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sinks that send the chunks of a reply: as they come, or joined at the end. Independent of Triton.
 
-A stream sends its first chunk at once. Then a single send runs at a time, and the chunks that arrive meanwhile leave together with the
-next. So a message holds more when the machine is behind.
+A stream sends its first chunk at once, and so the beginnings and ends of phases and rounds, and results. Any other ids are collected
+until the stream's last message is sent and until its turn has come (``send_queue``); then they leave together. So a message holds more
+when the machine is behind.
 
 We cannot see whether the client reads: Triton accepts every message and keeps it, some 2.5 kB each, until the client does (24.10:
 until the stream ends, read or not). So the number of messages bounds the memory of a reply there: a message carries a 256th of the
