@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from budgetforce.serving.replies.send_pace import BURST_S, SendPace
+from budgetforce.serving.replies.send_pace import BURST_S, TARGET_SHARE, SendPace
 from budgetforce.serving.replies.send_queue import SendQueue
 from budgetforce.serving.runtime import InlineExecutor
 
@@ -142,7 +142,7 @@ def now():
 def full(now):
     """A pace whose kept time is used up; a message takes 1 ms. Its clock stands still."""
     pace = SendPace(lambda: now[0])
-    pace.measured(0.001, 1)
+    pace.measured([0.001])
     pace.charge(1000)
     return pace
 
@@ -178,7 +178,7 @@ def test_a_turn_that_is_no_longer_wanted_costs_nothing(full, now):
             queue.wait_for_turn(stream)
         last = Stream("a", log, queue)
         queue.wait_for_turn(last)
-        now[0] += 2 * BURST_S + 0.002  # room for just one message
+        now[0] += (BURST_S + 0.001) / TARGET_SHARE  # room for just one message
         async with asyncio.timeout(10):
             while not last.learnt:
                 await asyncio.sleep(0.001)

@@ -4,36 +4,37 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-TARGET_SHARE = 0.5  # of the sender's time: the rest of a full machine is for the engine and for the clients
-BURST_S = 0.005  # unused sending time that is kept: messages of several streams leave together
+TARGET_SHARE = 0.25  # of a thread's time; a message takes as long again in Triton, in the client and behind the engine's own message
+BURST_S = 0.005  # unused sending time that is kept: the streams of an engine that steps them together may send together
+_STEP = 0.02  # by which the cost follows each message
 _NEGLIGIBLE_S = 1e-6  # rounding errors are smaller
-_MEMORY = 256  # messages over which the mean cost is taken
 
 
 class SendPace:
-    """A bucket of sending time: it fills with ``TARGET_SHARE`` of a second each second, and each message takes the mean cost of one.
+    """A bucket of sending time: it fills with ``TARGET_SHARE`` of a second each second, and each message takes the cost of one.
 
-    So where sending is cheap or streams are few every message may leave at once, and where the sender would be busy for more than its
-    share the messages that wait for it leave one after the other, at the rate that the share allows.
+    So where sending is cheap or streams are few every message may leave at once, and where sending would take more than its share the
+    messages that wait for it leave one after the other, at the rate that the share allows.
 
     Attributes:
-        cost_s: mean time to send a message, in seconds; 0 until the first was measured.
+        cost_s: median time to send a message, in seconds; 0 until the first was measured. The mean would follow the moments in which
+            other programs have the processor, and then hold back messages although that helps nobody.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.cost_s = 0.0
         self._clock = clock
-        self._weight = 0.0
         self._left_s = BURST_S
         self._filled_at = clock()
 
-    def measured(self, seconds: float, num_messages: int) -> None:
-        """Take into account that ``num_messages`` (>= 1) took ``seconds`` to send."""
-        kept = self._weight * (1 - 1 / _MEMORY) ** num_messages
-        self._weight = kept + num_messages
-        self.cost_s = (self.cost_s * kept + seconds) / self._weight
+    def measured(self, seconds: Iterable[float]) -> None:
+        """Take into account how long each of some messages took to send."""
+        for took_s in seconds:
+            if not self.cost_s:
+                self.cost_s = took_s
+            self.cost_s *= 1 + _STEP if took_s > self.cost_s else 1 - _STEP
 
     def charge(self, num_messages: int) -> None:
         """Take the cost of messages out of the bucket, also more than it holds, but never more than ``BURST_S`` more."""

@@ -11,8 +11,9 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, Future
-from typing import Any, Protocol
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Protocol
 
 from budgetforce.serving.replies.send_pace import SendPace
 
@@ -94,39 +95,40 @@ class SendQueue:
 
     def _hand_over(self) -> None:
         streams, self._due = self._due, []
-        sends = [stream.next_send() for stream in streams]
-        loop = asyncio.get_running_loop()
-        future = self._executor.submit(_send_all, [send for send, _ in sends])
-
-        def finish(sent: Future[Any]) -> None:
-            self._was_sent(streams, *sent.result(), sum(number for _, number in sends))
-
+        future = self._executor.submit(_send_all, [stream.next_send() for stream in streams])
         if future.done():
-            finish(future)
+            self._was_sent(streams, future.result())
         else:
-            future.add_done_callback(lambda sent: loop.call_soon_threadsafe(finish, sent))
+            loop = asyncio.get_running_loop()
+            future.add_done_callback(lambda sent: loop.call_soon_threadsafe(self._was_sent, streams, sent.result()))
 
-    def _was_sent(self, streams: Sequence[Stream], failures: Sequence[Exception | None], seconds: float, num_messages: int) -> None:
+    def _was_sent(self, streams: Sequence[Stream], outcomes: Sequence[_Outcome]) -> None:
         if self._pace is not None:
-            self._pace.measured(seconds, num_messages)
+            self._pace.measured(outcome.took_s for outcome in outcomes)
         self._is_busy = False
-        for stream, failure in zip(streams, failures, strict=True):
-            stream.was_sent(failure)
+        for stream, outcome in zip(streams, outcomes, strict=True):
+            stream.was_sent(outcome.failure)
         if self._due and not self._is_busy:
             self._is_busy = True
             self._hand_over()
 
 
-def _send_all(sends: Sequence[Callable[[], None]]) -> tuple[list[Exception | None], float]:
-    """Call the functions; return what each raised, and how long all took."""
-    began = time.monotonic()
-    failures = [_failure_of(send) for send in sends]
-    return failures, time.monotonic() - began
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What came of a send: the error that it raised, and how long each of its messages took."""
+
+    failure: Exception | None
+    took_s: float
 
 
-def _failure_of(send: Callable[[], None]) -> Exception | None:
+def _send_all(sends: Sequence[tuple[Callable[[], None], int]]) -> list[_Outcome]:
+    return [_send(send, num_messages) for send, num_messages in sends]
+
+
+def _send(send: Callable[[], None], num_messages: int) -> _Outcome:
+    began, failure = time.monotonic(), None
     try:
         send()
     except Exception as error:  # noqa: BLE001  # it belongs to the stream, and must not stop the others
-        return error
-    return None
+        failure = error
+    return _Outcome(failure, (time.monotonic() - began) / num_messages)
