@@ -243,6 +243,16 @@ def test_as_many_sequences_as_s1_runs_replies_fit_into_a_library(steps):
         assert source._llm.arguments["max_batch_size"] == 256
 
 
+@pytest.mark.parametrize("load_format", ["auto", "dummy"])
+@pytest.mark.parametrize("library", SOURCES)
+def test_a_library_may_load_random_weights(tmp_path, library, load_format):
+    """Of the model's shape, to measure a machine with."""
+    (tmp_path / "config.json").write_text(json.dumps({"vocab_size": 100, "max_position_embeddings": 50}))
+    source = asyncio.run(SOURCES[library].start(LibraryConfig(model_dir=str(tmp_path), max_seq_len=50, load_format=load_format)))
+    used = source._engine.args.load_format if library == "vllm" else source._llm.arguments["load_format"].name.lower()
+    assert used == load_format
+
+
 @pytest.mark.parametrize("chosen", [None, "forkserver"])
 def test_vllm_spawns_its_processes_unless_the_operator_says_otherwise(monkeypatch, tmp_path, chosen):
     """A fork of Triton's process would have its locks and its CUDA state, but none of its threads."""

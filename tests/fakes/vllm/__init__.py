@@ -66,6 +66,7 @@ class AsyncEngineArgs:
     enforce_eager: bool = False
     disable_log_stats: bool = False
     max_num_seqs: int | None = None
+    load_format: str = "auto"
 
 
 @dataclass

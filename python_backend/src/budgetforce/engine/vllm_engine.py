@@ -63,6 +63,7 @@ class VllmSource:
             gpu_memory_utilization=config.memory_fraction,
             block_size=config.block_size,
             max_num_seqs=config.max_replies,
+            load_format=config.load_format,
             enable_prefix_caching=True,
             skip_tokenizer_init=True,
             generation_config="vllm",
