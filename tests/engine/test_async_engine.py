@@ -230,6 +230,8 @@ def test_as_many_stop_words_with_min_tokens_as_vllm_takes_and_no_more(vllm_steps
         return call(stop_words=tuple((token_id,) for token_id in range(100, 100 + number)), **changes)
 
     assert vllm_steps.run(stopping(128, min_tokens=1), stopping(129))[0] == [[10, 11, 12, 13, 14]] * 2
+    many = call(stop_words=tuple((token_id,) for token_id in (12, *range(100, 300))))
+    assert vllm_steps.run(many)[0] == [[10, 11, 12]]  # more than the library takes: the shell ends the call
     with pytest.raises(InvalidRequest, match="stop_words_list.*129 ids.*allowed: at most 128 with min_tokens"):
         vllm_steps.engine.submit(stopping(129, min_tokens=1))
 
