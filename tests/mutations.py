@@ -74,6 +74,7 @@ MUTATIONS = [
     Mutation(
         "ids behind a redone one pass", "rounds", "        if self._is_rejected:\n            raise", "        if False:\n            raise"
     ),
+    Mutation("a sampled id is missing in its round", "transcript", "        self.round.num_sampled_tokens += 1\n", ""),
     Mutation("a cut round is redone", "rounds", "        self._is_rejected = False\n        self._transcript", "        self._transcript"),
     Mutation("an end without a string is redone", "forcer", " and bool(self._transcript.round.injected_ids)", ""),
     Mutation("audits redo", "forcer", "self._plan.budget_rule is BudgetRule.EXACT and bool(", "bool("),

@@ -78,7 +78,7 @@ class Rounds:
         stops = token_id in request.stop_ids
         if stops and record.num_sampled_tokens < request.min_tokens:
             raise EngineProtocolError(f"terminator {token_id} was sampled first although it was forbidden there")
-        record.num_sampled_tokens += 1
+        self._transcript.count_sampled()
         return record, stops
 
     def end(self, when_full: RoundEnd) -> RoundRecord:
