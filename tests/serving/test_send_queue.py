@@ -105,6 +105,8 @@ def test_a_stream_whose_send_fails_learns_it_and_the_others_are_sent():
         streams = [Stream("a", log, queue), Stream("b", log, queue, failure=error), Stream("c", log, queue)]
         for stream in streams:
             queue.add(stream)
+        await passes()
+        queue.notify()
         async with asyncio.timeout(10):
             while not all(stream.learnt for stream in streams):
                 await asyncio.sleep(0)

@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -44,7 +44,9 @@ class SendQueue:
         self._executor = executor
         self._pace = pace
         self._due: list[Stream] = []
-        self._is_busy = False  # a batch is being sent, or will be handed over in this pass of the loop
+        self._is_scheduled = False  # what is due will be handed over in this pass of the loop
+        self._batch: tuple[Future[list[_Outcome]], list[Stream]] | None = None  # is being sent
+        self._wakes_loop = False  # when the batch is sent, or the next one if none is being sent
         self._waiting: deque[Stream] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -55,9 +57,35 @@ class SendQueue:
     def add(self, stream: Stream) -> None:
         """Send what is due of ``stream``: with the next batch."""
         self._due.append(stream)
-        if not self._is_busy:
-            self._is_busy = True
-            asyncio.get_running_loop().call_soon(self._hand_over)
+        self.collect()
+        if self._batch is None:
+            self._schedule()
+        else:
+            self.notify()
+
+    def collect(self) -> None:
+        """Tell the streams of the last batch that it was sent, if it was."""
+        if self._batch is None or not self._batch[0].done():
+            return
+        (sent, streams), self._batch, self._wakes_loop = self._batch, None, False
+        outcomes = sent.result()
+        if self._pace is not None:
+            self._pace.measured(outcome.took_s for outcome in outcomes)
+        for stream, outcome in zip(streams, outcomes, strict=True):
+            stream.was_sent(outcome.failure)
+        if self._due:
+            self._schedule()
+
+    def notify(self) -> None:
+        """Collect as soon as the batch is sent. Without that it is collected at the next occasion: waking the loop is expensive."""
+        if not self._wakes_loop:
+            self._wakes_loop = True
+            self._wake_loop_when_sent()
+
+    def _wake_loop_when_sent(self) -> None:
+        if self._batch is not None:
+            loop = asyncio.get_running_loop()
+            self._batch[0].add_done_callback(lambda _: loop.call_soon_threadsafe(self.collect))
 
     def has_room(self) -> bool:
         """Return whether a message that nobody waits for may leave at once; it is then charged."""
@@ -93,24 +121,18 @@ class SendQueue:
         if self._waiting:
             self._set_timer()
 
+    def _schedule(self) -> None:
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            asyncio.get_running_loop().call_soon(self._hand_over)
+
     def _hand_over(self) -> None:
         streams, self._due = self._due, []
-        future = self._executor.submit(_send_all, [stream.next_send() for stream in streams])
-        if future.done():
-            self._was_sent(streams, future.result())
-        else:
-            loop = asyncio.get_running_loop()
-            future.add_done_callback(lambda sent: loop.call_soon_threadsafe(self._was_sent, streams, sent.result()))
-
-    def _was_sent(self, streams: Sequence[Stream], outcomes: Sequence[_Outcome]) -> None:
-        if self._pace is not None:
-            self._pace.measured(outcome.took_s for outcome in outcomes)
-        self._is_busy = False
-        for stream, outcome in zip(streams, outcomes, strict=True):
-            stream.was_sent(outcome.failure)
-        if self._due and not self._is_busy:
-            self._is_busy = True
-            self._hand_over()
+        self._is_scheduled = False
+        self._batch = self._executor.submit(_send_all, [stream.next_send() for stream in streams]), streams
+        if self._wakes_loop:
+            self._wake_loop_when_sent()
+        self.collect()  # an executor that sends at once has sent
 
 
 @dataclass(frozen=True, slots=True)

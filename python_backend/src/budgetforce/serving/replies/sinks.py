@@ -95,6 +95,7 @@ class StreamSink:
         self._failure: Exception | None = None
 
     def put(self, chunk: OutputChunk) -> None:
+        self._collect()
         if self._failure is not None:
             raise self._failure
         self._unsent.append(chunk)
@@ -113,7 +114,9 @@ class StreamSink:
     def _become_due(self) -> None:
         """Let all unsent chunks leave, behind the send that is running."""
         self._is_due = True
-        if not self._is_sending:
+        if self._is_sending:
+            self._queue.notify()
+        else:
             self._is_sending = True
             self._queue.add(self)
 
@@ -140,11 +143,14 @@ class StreamSink:
     # --- turns ----------------------------------------------------------------------------
 
     def ready(self) -> asyncio.Future[None] | None:
+        self._collect()
         if not self._is_sending and self._may_go():
             return None
         waiter = asyncio.get_running_loop().create_future()
         self._for_turn.append(waiter)
-        if not self._is_sending:
+        if self._is_sending:
+            self._queue.notify()
+        else:
             self._wait_for_turn()
         return waiter
 
@@ -183,6 +189,8 @@ class StreamSink:
             self._is_due = False
         if self._is_due:
             self._become_due()
+            if self._for_turn or self._for_idleness:
+                self._queue.notify()
             return
         _wake(self._for_idleness)
         if not self._for_turn:
@@ -192,8 +200,14 @@ class StreamSink:
         else:
             self._wait_for_turn()
 
-    async def _idle(self) -> None:
+    def _collect(self) -> None:
         if self._is_sending:
+            self._queue.collect()
+
+    async def _idle(self) -> None:
+        self._collect()
+        if self._is_sending:
+            self._queue.notify()
             self._for_idleness.append(waiter := asyncio.get_running_loop().create_future())
             await waiter
 
