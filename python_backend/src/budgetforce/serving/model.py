@@ -70,7 +70,7 @@ class BudgetForcingModel:
 
     def _over_grpc(self, config: OrchestratorConfig) -> Orchestrator:
         engine = GrpcEngine(load_endpoint(config), config.engine_model, config.max_silence_s)
-        stream_queue = SendQueue(InlineExecutor(), SendPace())
+        stream_queue = SendQueue(InlineExecutor(), SendPace())  # a thread of its own costs half as much again a message
         senders = ThreadPoolExecutor(NUM_SENDERS, thread_name_prefix="s1-send")
         return self._orchestrator(config, engine, stream_queue, senders, ThreadPoolExecutor(NUM_WORKERS, thread_name_prefix="s1-text"))
 

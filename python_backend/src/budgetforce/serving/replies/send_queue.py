@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sends the messages of all streams in one thread, and gives the streams their turns. Independent of Triton; belongs to an event loop.
+"""Sends the messages of all streams, and gives the streams their turns. Independent of Triton; belongs to an event loop.
 
-What becomes due in one pass of the event loop goes to the thread together. Waking a thread costs more than sending a message, and
-messages that follow each other cost half as much as messages far apart.
+What becomes due in one pass of the event loop is sent together: messages that follow each other cost half as much as messages far
+apart. The executor may send on the loop's own thread, which then does nothing else meanwhile: handing over to a sending thread, and
+its wait for Python's lock after each message, cost more than the send.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Stream(Protocol):
 
 
 class SendQueue:
-    """Sends in the threads of ``executor``, one batch at a time."""
+    """Sends by ``executor``, one batch at a time."""
 
     def __init__(self, executor: Executor, pace: SendPace | None = None) -> None:
         """Without ``pace`` no stream waits for its turn."""
