@@ -18,7 +18,6 @@ from typing import Protocol
 
 from budgetforce.serving.replies.send_pace import SendPace
 
-MAX_BATCH = 8  # streams that send before the loop looks at what the engine has sent: a round may have ended
 MIN_WAIT_S = 0.002  # between two passes over the waiting streams
 
 
@@ -129,7 +128,7 @@ class SendQueue:
             asyncio.get_running_loop().call_soon(self._hand_over)
 
     def _hand_over(self) -> None:
-        streams, self._due = self._due[:MAX_BATCH], self._due[MAX_BATCH:]
+        streams, self._due = self._due, []
         self._is_scheduled = False
         self._batch = self._executor.submit(_send_all, [stream.next_send() for stream in streams]), streams
         if self._wakes_loop:
