@@ -109,14 +109,16 @@ def installs(build: str) -> list[tuple[str, list[str]]]:
     if uv is None:
         return [with_pip]
     with_uv = [uv, "pip", *packages, "--python", str(PYTHON)]
-    for_cpu = [] if build == "cuda" else [("PyTorch for CPU and TRL", [*with_uv, *cpu_options()])]
-    return [*for_cpu, ("PyTorch and TRL", with_uv), with_pip]
+    if build == "cuda":
+        return [("PyTorch and TRL", with_uv), with_pip]
+    return [("PyTorch for CPU and TRL", [*with_uv, *cpu_options()]), ("PyTorch with CUDA's libraries (5 GB) and TRL", with_uv), with_pip]
 
 
 def cpu_options() -> list[str]:
     """Return uv's options for PyTorch's CPU build: from the wheels that pip is set up with, which uv ignores, or PyTorch's own index."""
-    links = subprocess.run([str(PYTHON), "-m", "pip", "config", "get", "global.find-links"], capture_output=True, text=True, check=False)
-    folders = [link for link in links.stdout.split() if any(Path(link).glob("torch-*+cpu-*.whl"))]
+    config = subprocess.run([str(PYTHON), "-m", "pip", "config", "get", "global.find-links"], capture_output=True, text=True, check=False)
+    links = [*os.environ.get("PIP_FIND_LINKS", "").split(), *config.stdout.split()]
+    folders = [link for link in links if any(Path(link).glob("torch-*+cpu-*.whl"))]
     return [part for folder in folders for part in ("--find-links", folder)] or ["--torch-backend=cpu"]
 
 

@@ -94,9 +94,13 @@ def test_only_the_first_bad_rows_are_listed(gather):
 def test_a_question_that_is_there_twice_stays_once_by_the_earlier_source(gather):
     outcome = gather([question(1, source="first"), question(2)], [question(1, source="second"), question(1, source="second")])
     assert sorted(row["source"] for row in outcome.rows) == ["first", "source0.jsonl"]
-    assert [(drop.reason, drop.source, drop.detail) for drop in outcome.dropped] == [
-        ("duplicate-question", "source1.jsonl", "also in first")
-    ] * 2
+    assert {(drop.reason, drop.source) for drop in outcome.dropped} == {("duplicate-question", "source1.jsonl")}
+    assert [drop.detail.rpartition("source1.jsonl")[2] for drop in outcome.dropped] == [":1: also in first", ":2: also in first"]
+
+
+def test_a_source_without_a_row_is_named(gather):
+    with pytest.raises(BuildFailed, match=r"source source1.jsonl: no row"):
+        gather([question(1)], [])
 
 
 def test_the_order_of_rows_changes_nothing(gather):

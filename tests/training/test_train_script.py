@@ -78,7 +78,11 @@ def test_the_next_way_is_tried_when_an_install_fails(script, monkeypatch):
         script.local, "step", lambda title, command, **options: step(title, command) and "--torch-backend=cpu" not in command
     )
     script.setup()
-    assert [title for title, _ in script.steps] == ["Python environment", "PyTorch for CPU and TRL", "PyTorch and TRL"]
+    assert [title for title, _ in script.steps] == [
+        "Python environment",
+        "PyTorch for CPU and TRL",
+        "PyTorch with CUDA's libraries (5 GB) and TRL",
+    ]
 
 
 def test_the_lock_satisfies_the_extra(root):

@@ -177,6 +177,8 @@ def _write_checkpoint(job: Job, trainer: Any, weights: dict[str, Any], records: 
 
 def _training(job: Job, trainer: Any, records: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the record of the run, but for the weights' digest."""
+    import torch
+
     recipe, card, last = job.recipe, job.data.card, records[-1]
     base = {"init": recipe.values["model"]["init"]}
     if recipe.model.init is None:
@@ -189,7 +191,7 @@ def _training(job: Job, trainer: Any, records: list[dict[str, Any]]) -> dict[str
         "num_dropped": job.data.num_dropped,
         "num_cut": job.data.num_cut,
         "base": base,
-        "versions": {name: version(name) for name in PACKAGES},
+        "versions": {name: version(name) for name in PACKAGES} | {"torch": torch.__version__},  # which names its build
         "world_size": job.num_processes,
         "accumulation": accumulation(recipe.batch, job.num_processes),
         "loss_average": recipe.loss.average,

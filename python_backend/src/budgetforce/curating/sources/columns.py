@@ -79,7 +79,9 @@ class Columns:
         texts = {field: _text(names[field], values.get(names[field])) for field in _TEXTS}
         question = texts["question"]
         if question is None:
-            raise _BadValue(names["question"], "missing-field", "missing, allowed: text")
+            raise _BadValue(names["question"], "missing-field", f"missing, allowed: text; the row has {', '.join(values) or 'no field'}")
+        if not isinstance(values[names["question"]], str):
+            raise _BadValue(names["question"], "bad-field", f"got the number {question}, allowed: text")
         expected = texts["expected"] if self.expected_from == "column" else _stated_in(texts["solution"])
         return Raw(
             where=where,
