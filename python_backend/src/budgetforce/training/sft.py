@@ -157,7 +157,7 @@ def _watch(job: Job, trainer: Any, order: list[int], last: Path | None) -> Any:
 
     size, lengths = job.recipe.batch.global_batch, job.data.lengths
     step_tokens = [sum(lengths[row] for row in order[start : start + size]) for start in range(0, len(order), size)]
-    monitor = Monitor(job.work / LOG, step_tokens, states.step_of(last) if last else 0)
+    monitor = Monitor(job.work / LOG, step_tokens, states.step_of(last) if last else 0, job.recipe.states.keep)
     trainer.add_callback(monitor)
     return monitor
 

@@ -99,6 +99,11 @@ class RecipeTrainer(SFTTrainer):
             raise BuildFailed(f"step {self.state.global_step}: the loss is {logs['loss']}: lower the learning rate")
         super().log(logs, start_time)
 
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """Save a state. It returns when every process has written its files: the first then marks them as complete."""
+        super()._save_checkpoint(model, trial)
+        self.accelerator.wait_for_everyone()
+
     def create_model_card(self, **_: Any) -> None:
         """Write no card: training.json says more."""
 
