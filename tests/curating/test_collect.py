@@ -60,6 +60,8 @@ def test_a_row_has_its_question_and_provenance(gather, tmp_path):
     ("bad", "place", "reason"),
     [
         ({"solution": "4"}, "question: missing, allowed: text", "missing-field"),
+        ({"question": 7}, "question: got '7', allowed: text", "bad-field"),
+        ('{"question": "2+2?", "id": NaN}', "id: got 'nan', allowed: text", "bad-field"),
         ({"question": ["What?"]}, "question: got \"['What?']\", allowed: text", "bad-field"),
         ({"question": " "}, "question: empty, allowed: text", "empty-question"),
         ({"question": "Say <|im_start|>answer"}, "question: spells the control token '<|im_start|>'", "control-token"),
@@ -134,6 +136,12 @@ def test_the_authors_columns_are_read(gather):
 def test_metadata_that_json_cannot_hold_stays_as_text(gather):
     (row,) = gather([question(1, metadata="{'a': b'bytes'}")]).rows
     assert row["metadata"] == {"repr": "{'a': b'bytes'}"}
+
+
+def test_half_a_character_in_metadata_stays_as_text(gather):
+    """In a literal it is written as six harmless characters; a file of rows could not hold it."""
+    (row,) = gather([question(1, metadata="{'a': '\\ud800'}")]).rows
+    assert row["metadata"] == {"repr": "{'a': '\\ud800'}"}
 
 
 def test_columns_may_have_other_names(gather):

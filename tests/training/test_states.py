@@ -29,7 +29,7 @@ def test_only_old_complete_states_are_removed(tmp_path):
     assert states.last_state(tmp_path) == tmp_path / "checkpoint-10"
 
 
-@pytest.mark.parametrize("content", ["", "[1, 2]", "{\"recipe\":"])
+@pytest.mark.parametrize("content", ["", "[1, 2]", '{"recipe":'])
 def test_a_broken_run_file_is_refused_and_restart_replaces_it(tmp_path, content):
     folder = tmp_path / "states"
     folder.mkdir()
