@@ -16,11 +16,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from budgetforce.building.code_version import code_commit
 from budgetforce.building.stage import BuildFailed, Stage
 from budgetforce.curating.tokens import load as load_tokens
 from budgetforce.provenance import TRAINING, weights_sha256
 from budgetforce.training import models, states
-from budgetforce.training.code_version import code_commit
 from budgetforce.training.recipe import TrainingRecipe
 from budgetforce.training.schedule import accumulation, num_steps, run_order
 from budgetforce.training.training_set import CARD, TrainingSet

@@ -64,7 +64,8 @@ def _num_rows(tokenizer: str) -> int:
     try:
         spec = json.loads(path.read_text(encoding="utf-8"))
         ids = [*spec["model"]["vocab"].values(), *(token["id"] for token in spec["added_tokens"])]
-        return -(-(max(ids) + 1) // VOCABULARY_STEP) * VOCABULARY_STEP
+        largest: int = max(ids)
+        return -(-(largest + 1) // VOCABULARY_STEP) * VOCABULARY_STEP
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         text = f"the vocabulary of {tokenizer!r} is not known here: name a folder that holds its tokenizer.json"
         raise ConfigError(f"model.init.tokenizer: {text}") from None

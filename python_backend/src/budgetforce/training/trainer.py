@@ -26,10 +26,11 @@ from trl import SFTTrainer
 from trl.trainer.utils import add_fused_lm_head
 
 from budgetforce.building.stage import BuildFailed
+from budgetforce.curating.masking import NO_LOSS
 from budgetforce.training.muon import make_optimizer
 from budgetforce.training.recipe import TrainingRecipe
 from budgetforce.training.schedule import lr_factor
-from budgetforce.training.training_set import NO_LOSS, TrainingSet
+from budgetforce.training.training_set import TrainingSet
 
 FULL_LOGITS = 4096  # vocabularies up to it get plain logits: on a CPU that is faster than TRL's head, which works in chunks
 
