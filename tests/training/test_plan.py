@@ -38,6 +38,12 @@ def test_weights_gradients_and_adamw_are_16_bytes_a_parameter():
     assert states == pytest.approx(16 * 32.76e9, rel=1e-3)
 
 
+def test_float32_computation_needs_twice_the_memory_for_gathered_layers():
+    made = plan("16xH100")
+    in_float32 = replace(made, recipe=replace(made.recipe, precision=replace(made.recipe.precision, compute="float32")))
+    assert in_float32.memory_bytes["gathered layers"] == 2 * made.memory_bytes["gathered layers"]
+
+
 def test_sizes_of_the_models():
     sizes = {name: shape_of(load_recipe(name).model).num_parameters / 1e9 for name in ("s1-32b", "s1-7b", "s1-1.5b")}
     assert sizes == pytest.approx({"s1-32b": 32.764, "s1-7b": 7.616, "s1-1.5b": 1.544}, abs=1e-3)
