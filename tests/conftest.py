@@ -24,11 +24,6 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The training of a model, which takes minutes on one core, begins first: at the end the other process would wait for it."""
-    items.sort(key=lambda item: item.path.name != "test_chain.py" or item.path.parent.name != "training")
-
-
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("engines")
     group.addoption("--engine-url", help="host:port of a running Triton whose engine model is to be held to the contract")
