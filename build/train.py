@@ -61,7 +61,7 @@ def train(arguments: list[str]) -> int:
     prepare(setup)
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # two threads on two busy cores take five times as long as one
     command = [str(PYTHON), __file__, *(argument for argument in arguments if argument != "--eval")]
-    if "--eval" not in arguments:
+    if "--eval" not in arguments or "--dry-run" in arguments:
         local.become(command)
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--work", default="")

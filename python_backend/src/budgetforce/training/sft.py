@@ -16,11 +16,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from budgetforce.building.code_version import code_commit
 from budgetforce.building.stage import BuildFailed, Stage
 from budgetforce.curating.tokens import load as load_tokens
 from budgetforce.provenance import TRAINING, weights_sha256
 from budgetforce.training import models, states
-from budgetforce.training.code_version import code_commit
 from budgetforce.training.recipe import TrainingRecipe
 from budgetforce.training.schedule import accumulation, num_steps, run_order
 from budgetforce.training.training_set import CARD, TrainingSet
@@ -157,7 +157,7 @@ def _watch(job: Job, trainer: Any, order: list[int], last: Path | None) -> Any:
 
     size, lengths = job.recipe.batch.global_batch, job.data.lengths
     step_tokens = [sum(lengths[row] for row in order[start : start + size]) for start in range(0, len(order), size)]
-    monitor = Monitor(job.work / LOG, step_tokens, states.step_of(last) if last else 0)
+    monitor = Monitor(job.work / LOG, step_tokens, states.step_of(last) if last else 0, job.recipe.states.keep)
     trainer.add_callback(monitor)
     return monitor
 
