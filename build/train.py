@@ -4,7 +4,7 @@
 
     python3 build/train.py plan --recipe s1-32b --gpus 16xH100      memory, steps and hours, before anything is installed
     python3 build/train.py sft --recipe tiny --data SET --work DIR  train; again after a kill: it continues; --eval: then eval
-    python3 build/train.py eval --work DIR [options of `s1 eval`]   serve DIR/checkpoint, measure it by budget, draw the curve
+    python3 build/train.py eval --work DIR [TASK OPTION…]           serve DIR/checkpoint, measure it by budget, draw the curve
     python3 build/train.py setup [--cuda]                           only make the environment; --cuda: on a machine without a GPU
     python3 build/train.py lock                                     resolve its packages anew, into build/train.lock
 
