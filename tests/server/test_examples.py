@@ -152,7 +152,7 @@ def test_the_pictures_command_prints_what_the_picture_shows(root, triton):
 
     assert account(done.stderr) == account(picture.text())
     assert "[Wait]" in done.stderr
-    assert done.stdout.startswith("Final Answer:")
+    assert done.stdout.strip() == "Final Answer: 3"
 
 
 def test_the_first_command_of_the_readme_is_answered(root, triton):
