@@ -63,6 +63,21 @@ MUTATIONS = [
     ),
     Mutation("a refused end may come back first", "forcer", "min_tokens = 1 if self.ledger.num_ignored else 0", "min_tokens = 0"),
     Mutation("the first round may not end at once", "forcer", "min_tokens = 1 if self.ledger.num_ignored else 0", "min_tokens = 1"),
+    Mutation("a round runs again without the ban", "rounds", "replace(self._running()[1], may_redo=False)", "self._running()[1]"),
+    Mutation(
+        "every end of a round that may run again is thrown away",
+        "rounds",
+        "request.may_redo or record.num_sampled_tokens or",
+        "request.may_redo or",
+    ),
+    Mutation("a redone id is not counted", "rounds", "        record.num_redone += 1\n", ""),
+    Mutation(
+        "ids behind a redone one pass", "rounds", "        if self._is_rejected:\n            raise", "        if False:\n            raise"
+    ),
+    Mutation("a sampled id is missing in its round", "transcript", "        self.round.num_sampled_tokens += 1\n", ""),
+    Mutation("a cut round is redone", "rounds", "        self._is_rejected = False\n        self._transcript", "        self._transcript"),
+    Mutation("an end without a string is redone", "forcer", " and bool(self._transcript.round.injected_ids)", ""),
+    Mutation("audits redo", "forcer", "self._plan.budget_rule is BudgetRule.EXACT and bool(", "bool("),
     Mutation("a forbidden terminator passes", "rounds", "if stops and record.num_sampled_tokens < request.min_tokens:", "if False:"),
     Mutation(
         "the ignore strings are not used in turn",

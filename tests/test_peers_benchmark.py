@@ -106,7 +106,7 @@ def test_unequal_work_is_refused(tokenizer, num_sampled, num_injected, is_equal)
     if is_equal:
         work.check(PROMPTS, counts)
     else:
-        with pytest.raises(ValueError, match="not 226 ids sampled and 24 put in"):
+        with pytest.raises(ValueError, match="not 224 ids sampled and 24 put in"):
             work.check(PROMPTS, counts)
 
 

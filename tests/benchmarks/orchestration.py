@@ -6,10 +6,10 @@
 The engine (paced_engine/) says ids and computes nothing; every id tells when it was said. With a
 delay it steps all its calls together every so many milliseconds, as in-flight batching does;
 with delay 0 it is as fast as it can be, and everything over it is overloaded. A reply is three
-rounds of thinking, two of whose ends are refused, and an answer: six engine calls.
+rounds of thinking, two of whose ends are refused, and an answer: four engine calls.
 
 * *engine alone*: one engine call with as many ids as a reply has; the limit of server and client;
-* *client loop*: the six calls, made by the client;
+* *client loop*: the four calls, made by the client;
 * *s1, grpc*: the model as it is shipped;
 * *s1, bls*: the same with the other transport, 16 instances, each of which runs one reply at a time;
 * *serial BLS*: our own minimal re-creation of how NVIDIA's stock tensorrt_llm_bls works
@@ -19,13 +19,13 @@ One asyncio client, closed loop: so many streams, each asks again when its reply
 shares the machine with the server and limits what can be seen: compare rows of one run.
 
 * *tok/s*: sampled ids that reach the client, consumed terminators left out. A loop's four
-  terminators take a step each, so with a delay of 10 ms its most is 202/206 of the engine's;
+  terminators take a step each, so with a delay of 10 ms its most is 200/204 of the engine's;
 * *first token*: from sending the request to the first sampled id, median;
 * *added*: from when the engine said an id to when the client has it, of the oldest id in each
   message. With delay 0 it is the length of queues and says nothing (known only up to 0.65 s);
-* *round gap*: from a refused round's last id to the first of the next round, and from there to
-  the second one, which is another engine call; less the ticks that the engine takes for it (two,
-  the terminator being an id as well, and one);
+* *round gap*: from a refused round's last id to the first of the next round, less the two ticks that
+  the engine takes for it, the terminator being an id as well. (Figures saved before 2026-11-30 have
+  two gaps: then the first id was an engine call of its own.)
 * *CPU*: seconds for 1,000 tokens: the server and those stubs that the row needs, and the client;
 * *memory*: of the same processes behind the load (proportional set size). The server is one for
   all rows and gives little back;
@@ -226,14 +226,11 @@ def _first_tokens_ms(cell: Cell) -> list[float]:
 def _gaps(cell: Cell, stamps: Stamps) -> dict[str, Any]:
     """Medians over the refused ends of all replies."""
     if not cell.pattern.has_rounds:
-        return {"gap_first_ms": None, "gap_second_ms": None}
+        return {"gap_first_ms": None}
     complete = [reply.ids for reply in cell.replies if reply.is_complete]
-    seams = [(ids[at - 1], ids[at], ids[at + 1]) for ids in complete for at in round_seams(cell.num_ids)]
-    last, first, second = np.array(seams, np.int32).T
-    return {
-        "gap_first_ms": _median(stamps.gap_us(last, first) / 1e3) - 2 * cell.delay_ms,
-        "gap_second_ms": _median(stamps.gap_us(first, second) / 1e3) - cell.delay_ms,
-    }
+    seams = [(ids[at - 1], ids[at]) for ids in complete for at in round_seams(cell.num_ids)]
+    last, first = np.array(seams, np.int32).T
+    return {"gap_first_ms": _median(stamps.gap_us(last, first) / 1e3) - 2 * cell.delay_ms}
 
 
 def _median(values: Any) -> float | None:
@@ -320,7 +317,7 @@ def shown(value: float | None, num_digits: int) -> str:
 def line(row: dict[str, Any], engine: dict[str, Any] | None) -> str:
     """A row of the table, in Markdown; ``engine`` is the row of the engine alone."""
     share = "–" if engine is None else f"{row['tokens_per_s'] / engine['tokens_per_s']:.2f}"
-    gap = "–" if row["gap_first_ms"] is None else f"{shown(row['gap_first_ms'], 1)} + {shown(row['gap_second_ms'], 1)}"
+    gap = shown(row["gap_first_ms"], 1) + (f" + {shown(row['gap_second_ms'], 1)}" if row.get("gap_second_ms") is not None else "")
     first = shown(row["first_token_ms"], 1)
     added = f"{shown(row['added_p50_ms'], 2)} / {shown(row['added_p99_ms'], 1)}"
     cpu = f"{row['server_cpu_s_per_1k']:.3f} + {row['client_cpu_s_per_1k']:.3f}"

@@ -75,9 +75,7 @@ class FixedWork:
         prefix, wait = tokenizer.encode(thinking.prefix), tokenizer.encode(thinking.ignore_str[0])
         opening = tokenizer.encode_marker("\n") + tokenizer.encode_marker(answer.cut_start) + tokenizer.encode(answer.prefix)
         self._tokenizer, self._start = tokenizer, tokenizer.encode_marker(thinking.start) + prefix
-        # Behind a refused end s1 makes a call of one id, which must not be an end, and one that runs to END_AFTER.
-        refused = (Round(END_AFTER, True, wait), Round(1 + END_AFTER, True, wait))
-        self.rounds = (*refused, Round(END_AFTER, False, opening), Round(ANSWER_IDS))
+        self.rounds = (*[Round(END_AFTER, True, wait)] * NUM_IGNORE, Round(END_AFTER, False, opening), Round(ANSWER_IDS))
         budget = len(prefix) + sum(one.num_ids - one.drops_last for one in self.rounds[:-1]) + NUM_IGNORE * len(wait)
         self.options = {"max_thinking_tokens": budget, "num_ignore": NUM_IGNORE, "max_tokens": ANSWER_IDS}
         self.told = {"question": QUESTION, **self.options, "calls": [one.num_ids for one in self.rounds]}

@@ -18,7 +18,6 @@ import numpy.typing as npt
 from tritonclient.grpc import service_pb2
 
 NUM_IGNORE = 2  # ends of thinking that are refused
-NUM_CALLS = 2 + 2 * NUM_IGNORE  # a refused end costs a call of one id, then the rest
 NUM_PROMPT_IDS = 64
 SAMPLED = (b"thinking", b"answer")  # events of s1 that bring sampled ids
 _DATATYPES = {np.dtype(np.int32): "INT32", np.dtype(np.bool_): "BOOL", np.dtype(np.object_): "BYTES"}
@@ -26,7 +25,7 @@ _DATATYPES = {np.dtype(np.int32): "INT32", np.dtype(np.bool_): "BOOL", np.dtype(
 
 def num_reply_ids(num_ids: int) -> int:
     """Sampled ids of a reply, consumed terminators left out, over an engine that says ``num_ids`` a call."""
-    return (NUM_IGNORE + 2) * num_ids + NUM_IGNORE
+    return (NUM_IGNORE + 2) * num_ids
 
 
 @dataclass(slots=True)
@@ -147,8 +146,7 @@ class ClientLoop:
         context = int32(*range(1, NUM_PROMPT_IDS + 1)).tobytes()
         context = await self._call(reply, context, 4000)
         for _ in range(NUM_IGNORE):
-            context = await self._call(reply, context + self._markers.ignored, 1)
-            context = await self._call(reply, context, 4000)
+            context = await self._call(reply, context + self._markers.ignored, 4000)
         await self._call(reply, context + self._markers.answer, 1000)
 
     async def _call(self, reply: Reply, context: bytes, num_ids: int) -> bytes:
@@ -212,4 +210,4 @@ class SerialCall:
 
 def round_seams(num_ids: int) -> Iterator[int]:
     """Where in a reply's ids a round begins behind a refused end."""
-    return (num_ids + number * (num_ids + 1) for number in range(NUM_IGNORE))
+    return (num_ids * (number + 1) for number in range(NUM_IGNORE))

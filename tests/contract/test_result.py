@@ -57,7 +57,7 @@ def responses(monkeypatch, smollm2, engine, tmp_path):
 def events(responses, engine, tokenizer):
     """The outputs of each response to a request whose first end of thinking is refused and whose answer ends with a stop word."""
     word = tokenizer.encode(" one")
-    engine.enqueue([*word, END], [*word], [*word, END], [*tokenizer.encode(" yes STOP"), EOS])
+    engine.enqueue([*word, END], [*word, *word, END], [*tokenizer.encode(" yes STOP"), EOS])
     sent = responses(num_ignore=[[1]], max_thinking_tokens=[[40]], stop_words=[[b"STOP"]])
     return [{tensor.name(): tensor.as_numpy() for tensor in response.output_tensors} for response in sent]
 
@@ -129,6 +129,15 @@ def test_a_result_of_a_server_without_training_records_can_be_read(events):
     assert result_of({**sent, "training": None}).training is None
     del sent["training"]
     assert result_of(sent).training is None
+
+
+def test_a_result_of_a_server_that_redoes_nothing_can_be_read(events):
+    """Servers that ban terminators at once send no count of redone tokens."""
+    sent = json.loads(text(events[-1], "result"))
+    for part in (sent["usage"], *sent["rounds"]):
+        del part["num_redone"]
+    result = result_of(sent)
+    assert [result.usage.num_redone, *(entry.num_redone for entry in result.rounds)] == [0] * 4
 
 
 def test_the_fake_server_sends_the_same_keys(events):

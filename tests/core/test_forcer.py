@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Budget forcing, rule by rule, on ids that are easy to read."""
 
+from dataclasses import replace
+
 import pytest
 from forcing_plan import ANSWER, CUT, DOT, END, EOS, HEAD, HMM, NL, OPEN, PHANTOM, PREFIX, PROMPT, TAIL, THINK, WAIT, A, B, make_plan
 
@@ -102,11 +104,50 @@ def test_a_refused_end_becomes_the_ignore_string_and_may_not_come_back_first():
     assert (ledger.num_ignored, ledger.thinking_sampled, ledger.thinking_injected) == (1, 2, 1)
 
 
+def test_a_terminator_right_behind_an_ignore_string_is_thrown_away_and_its_round_runs_again():
+    """It is neither shown nor counted against the budget; the second time the engine must not sample it."""
+    driver = Driver(num_ignore=1).round(A, END)
+    assert driver.rounds[1].may_redo
+    driver.round(EOS)
+    assert driver.rounds[2] == replace(driver.rounds[1], may_redo=False)
+    assert len(driver.forcer.ledger.rounds) == 2
+    ledger = driver.round(B, END).round(A, END).ledger
+    assert [record.num_redone for record in ledger.rounds] == [0, 1, 0]
+    assert (ledger.redone, ledger.terminators, ledger.thinking, ledger.thinking_end) == (1, 3, 3, ThinkingEnd.NATURAL)
+    assert driver.shown(Phase.THINKING) == [A, WAIT, B]
+
+
+def test_a_round_is_thrown_away_only_for_its_first_id():
+    driver = Driver(num_ignore=1).round(A, END).round(B, EOS)
+    assert driver.rounds[-1].phase is Phase.ANSWER
+    assert driver.round(A, END).ledger.redone == 0
+
+
+def test_nothing_may_follow_a_terminator_that_is_thrown_away():
+    driver = Driver(num_ignore=1).round(A, END)
+    with pytest.raises(EngineProtocolError, match=f"id {A} was sampled after a terminator"):
+        driver.round(END, A)
+
+
+@pytest.mark.parametrize("event", [AnswerNow(), TimeIsUp(), Cancelled()])
+def test_a_sample_may_be_cut_between_a_terminator_that_is_thrown_away_and_its_round(event):
+    """Before and after the end of the engine's call; the round counts what it threw away."""
+    for ends in ([], [RoundEnded()]):
+        driver = Driver(num_ignore=1).round(A, END)
+        for happened in (TokensSampled((END,)), *ends, event):
+            driver.actions += driver.forcer.receive(happened)
+        ledger = driver.forcer.ledger
+        assert (ledger.rounds[1].num_redone, ledger.rounds[1].num_sampled_tokens, ledger.thinking) == (1, 0, 2)
+        if not isinstance(event, Cancelled):
+            assert driver.rounds[-1].context_ids == (*PROMPT, A, WAIT, NL, OPEN, CUT, PREFIX)
+            assert driver.round(B, END).ledger.redone == 1
+
+
 def test_an_empty_ignore_string_only_refuses():
-    """Nothing is injected, but the next id still must not be a terminator."""
+    """Nothing is injected, but the next id still must not be a terminator: the model would sample the same again."""
     driver = Driver(num_ignore=1, ignore_ids=((),)).round(A, END)
     assert driver.rounds[1].context_ids == (*PROMPT, A)
-    assert driver.rounds[1].min_tokens == 1
+    assert (driver.rounds[1].min_tokens, driver.rounds[1].may_redo) == (1, False)
 
 
 @pytest.mark.parametrize(("budget", "next_phase"), [(3, Phase.ANSWER), (4, Phase.THINKING)])
@@ -423,7 +464,14 @@ def test_per_round_gives_every_round_the_whole_cap_and_cuts_afterwards():
 def test_per_round_masks_up_to_its_floor_or_after_a_refused_end(num_ignore, floor, min_tokens):
     """The authors' code overrides its floor where ends are refused."""
     driver = Driver(budget_rule=BudgetRule.PER_ROUND, num_ignore=num_ignore, min_thinking_tokens=floor)
-    assert driver.rounds[0].min_tokens == min_tokens
+    assert (driver.rounds[0].min_tokens, driver.rounds[0].may_redo) == (min_tokens, False)
+
+
+@pytest.mark.parametrize("rule", [BudgetRule.PER_ROUND, BudgetRule.SAMPLED])
+def test_the_authors_rules_keep_their_ban(rule):
+    """Their programs never throw an id away."""
+    driver = Driver(budget_rule=rule, num_ignore=1, max_thinking_tokens=8).round(A, END)
+    assert (driver.rounds[1].min_tokens, driver.rounds[1].may_redo) == (1, False)
 
 
 def test_sampled_counts_terminators_but_not_injected_ids():
@@ -526,7 +574,7 @@ def test_ids_between_two_rounds_are_the_shells_mistake():
 def test_a_forbidden_terminator_that_comes_first_is_caught():
     """Otherwise a refused end could come back at once, unnoticed."""
     with pytest.raises(EngineProtocolError, match="forbidden"):
-        Driver(num_ignore=2).round(A, END).round(END)
+        Driver(num_ignore=2).round(A, END).round(END).round(END)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@
 import pytest
 from forcing_plan import HEAD, PHANTOM, TAIL, A, make_plan
 
-from budgetforce.core import BudgetRule, Emit, Phase
+from budgetforce.core import AnswerEnd, BudgetRule, Emit, Phase
 from budgetforce.core.transcript import Transcript
 
 TEXT, THINKING, ANSWER = A, Phase.THINKING, Phase.ANSWER
@@ -17,8 +17,10 @@ def make_transcript(**changes):
 
 
 def sample(transcript, *ids, phase=THINKING):
-    transcript.round.num_sampled_tokens += len(ids)
-    actions = [action for token_id in ids for action in transcript.add_sampled(phase, token_id)]
+    actions = []
+    for token_id in ids:
+        transcript.count_sampled()
+        actions += transcript.add_sampled(phase, token_id)
     transcript.check()
     return [action.ids for action in actions]
 
@@ -56,7 +58,7 @@ def test_an_id_without_a_token_leaves_only_a_count():
 def test_ids_that_turn_out_to_be_a_marker_count_for_the_other_phase():
     transcript = make_transcript()
     transcript.hold(ANSWER, TEXT)
-    transcript.round.num_sampled_tokens += 1
+    transcript.count_sampled()
     assert transcript.release_as_marker(THINKING) == [Emit(phase=THINKING, ids=(TEXT,), hidden=True)]
     transcript.check()
     assert (transcript.ledger.answer_sampled, transcript.ledger.thinking_sampled) == (0, 1)
@@ -86,6 +88,17 @@ def test_a_ledger_that_disagrees_with_the_context_is_caught():
     with pytest.raises(AssertionError, match="the context has 2 ids"):
         transcript.check()
     transcript = make_transcript()
+    transcript.count_sampled()
+    with pytest.raises(AssertionError, match="the engine sampled 1 ids, the phases hold"):
+        transcript.check()
+
+
+def test_rounds_that_do_not_add_up_are_caught_at_the_end():
+    """Not before: they may be thousands, and the laws are checked for every id."""
+    transcript = make_transcript()
+    sample(transcript, TEXT)
     transcript.round.num_sampled_tokens += 1
-    with pytest.raises(AssertionError, match="the engine sampled 1 ids"):
+    transcript.check()
+    transcript.ledger.answer_end = AnswerEnd.STOP
+    with pytest.raises(AssertionError, match="the engine sampled 1 ids, the rounds hold"):
         transcript.check()

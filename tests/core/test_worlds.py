@@ -5,6 +5,7 @@ Worlds are walked as a tree: a branch is taken only where the core requests an i
 plays are equal and none is left out.
 """
 
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -65,13 +66,16 @@ def every_world(play, length, alphabet=ALPHABET):
         digits[used:] = [0] * (length - used)
 
 
-def next_ids(world, position, generate):
-    """Return the ids that an engine with script ``world`` samples in a round from ``position`` on, and the new position."""
-    ids = []
+def next_ids(world, position, generate, bans):
+    """Return the ids that an engine with script ``world`` samples in a round from ``position`` on, and the new position.
+
+    ``bans``: the engine never makes a call without the ban, also where it may.
+    """
+    ids, num_banned = [], generate.min_tokens if bans or not generate.may_redo else 0
     while len(ids) < generate.max_new_tokens:
         token_id = world[position] if position < len(world) else EOS
         position += 1
-        if len(ids) < generate.min_tokens and token_id in generate.stop_ids:
+        if len(ids) < num_banned and token_id in generate.stop_ids:
             token_id = ORDINARY
         ids.append(token_id)
         if token_id in generate.stop_ids:
@@ -79,7 +83,7 @@ def next_ids(world, position, generate):
     return ids, position
 
 
-def play(plan, world, *, burst, interrupt=None):
+def play(plan, world, *, burst, interrupt=None, bans=False):
     """Play a whole sample; return the forcer, its actions, the sampled ids and the number of the world's ids used.
 
     ``interrupt`` = (event, n): the event follows the n-th id, and the rest of that round is discarded.
@@ -87,7 +91,7 @@ def play(plan, world, *, burst, interrupt=None):
     forcer = BudgetForcer(plan)
     actions, sampled, position = list(forcer.receive(Started())), [], 0
     while not isinstance(actions[-1], Finish):
-        ids, position = next_ids(world, position, actions[-1])
+        ids, position = next_ids(world, position, actions[-1], bans)
         for chunk in [ids] if burst else [[token_id] for token_id in ids]:
             if interrupt and len(sampled) == interrupt[1] and (interrupted := forcer.receive(interrupt[0])):
                 actions += interrupted
@@ -108,7 +112,7 @@ def check_ledger(plan, forcer, actions, sampled):
     ledger, shown = forcer.ledger, emitted(actions)
     assert sum(isinstance(action, Finish) for action in actions) == 1
     assert (*plan.prompt_ids, *(i for _, _, i in shown)) == forcer.context_ids
-    assert len(sampled) == ledger.thinking_sampled + ledger.answer_sampled + ledger.terminators + ledger.dropped
+    assert len(sampled) == ledger.thinking_sampled + ledger.answer_sampled + ledger.terminators + ledger.dropped + ledger.redone
     assert PHANTOM not in forcer.context_ids
     phases = [phase for phase, _, _ in shown]
     assert phases == sorted(phases, key=[Phase.THINKING, Phase.ANSWER].index)
@@ -138,10 +142,28 @@ def check_forcing(plan, forcer, actions):
         assert ledger.thinking >= plan.min_thinking_tokens or room <= 0
 
 
+def check_redone(plan, forcer, actions, sampled):
+    """Check that the sample is the same, redone ids aside, with an engine that bans terminators at once."""
+    redone, position, may_redo = [], 0, False
+    for record in forcer.ledger.rounds:
+        assert record.num_redone <= may_redo
+        redone += range(position, position + record.num_redone)
+        position += record.num_redone + record.num_sampled_tokens
+        may_redo = bool(record.refused_for and record.injected_ids)
+    assert TERMINATORS.issuperset(sampled[place] for place in redone)
+    world = [token_id for place, token_id in enumerate(sampled) if place not in redone]
+    banning, banning_actions, _, _ = play(plan, world, burst=True, bans=True)
+    assert emitted(banning_actions) == emitted(actions)
+    assert replace(banning.ledger, rounds=[]) == replace(forcer.ledger, rounds=[])
+    assert banning.ledger.rounds == [replace(record, num_redone=0) for record in forcer.ledger.rounds]
+
+
 def check_world(plan, world, check):
     forcer, actions, sampled, used = play(plan, world, burst=True)
     check_ledger(plan, forcer, actions, sampled)
     check(plan, forcer, actions)
+    if forcer.ledger.redone:
+        check_redone(plan, forcer, actions, sampled)
     one_by_one = play(plan, world, burst=False)
     assert emitted(one_by_one[1]) == emitted(actions)
     assert [a for a in one_by_one[1] if isinstance(a, Generate)] == [a for a in actions if isinstance(a, Generate)]
@@ -157,7 +179,7 @@ def all_plans(**changes):
 
 
 @pytest.mark.parametrize(
-    ("alphabet", "length", "num_worlds"), [(ALPHABET, 4, 190_476), ((ORDINARY, LINE_BREAK, END), 7, 59_718)], ids=["wide", "deep"]
+    ("alphabet", "length", "num_worlds"), [(ALPHABET, 4, 191_286), ((ORDINARY, LINE_BREAK, END), 7, 63_608)], ids=["wide", "deep"]
 )
 def test_every_short_world_obeys_the_laws(alphabet, length, num_worlds):
     """All outputs of up to 4 ids of 7 kinds, and of up to 7 of 3 kinds, under 108 settings of budget,
@@ -188,6 +210,7 @@ def test_every_short_world_under_the_authors_rules(rule):
     def check(plan, forcer, actions):
         cap = plan.max_thinking_tokens
         ledger = forcer.ledger
+        assert not ledger.redone
         assert (ledger.thinking if rule is BudgetRule.PER_ROUND else ledger.thinking_sampled) <= cap
         assert ledger.num_ignored <= plan.num_ignore
 

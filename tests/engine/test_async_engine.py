@@ -18,6 +18,7 @@ from budgetforce.config import LibraryConfig
 from budgetforce.engine import async_engine
 from budgetforce.engine.async_engine import AsyncEngine
 from budgetforce.engine.base import Sampling
+from budgetforce.engine.call_limits import limits_of
 from budgetforce.engine.llmapi_engine import LlmApiSource, sampling_params
 from budgetforce.engine.token_engine import ModelLimits, TokenCall
 from budgetforce.engine.vllm_engine import VllmSource
@@ -211,6 +212,26 @@ def test_as_many_banned_ids_as_vllm_takes_and_no_more(vllm_steps, monkeypatch):
     with pytest.raises(InvalidRequest, match="bad_words_list.*1025 ids.*allowed: at most 1024"):
         vllm_steps.engine.submit(banning(1025))
     assert vllm_steps.run(call())[0] == [[10, 11, 12, 13, 14]]
+
+
+def test_min_tokens_without_an_end_id_keep_stop_words_off_the_first_ids_of_vllm(vllm_steps):
+    """As ``EngineCall.min_tokens`` promises; ``call_limits`` says so by the model's name."""
+    assert limits_of("vllm_llm").keeps_min_tokens
+    stops = ((10,), (12,))
+    assert vllm_steps.run(call(stop_words=stops, min_tokens=1), call(stop_words=stops))[0] == [[11, 12], [10]]
+
+
+def test_as_many_stop_words_with_min_tokens_as_vllm_takes_and_no_more(vllm_steps, monkeypatch):
+    source = vllm_steps.engine._source
+    monkeypatch.setattr(source, "limits", ModelLimits(vocab_size=3000, max_seq_len=50))
+    monkeypatch.setattr(source._engine.model_config, "get_vocab_size", lambda: 3000)
+
+    def stopping(number, **changes):
+        return call(stop_words=tuple((token_id,) for token_id in range(100, 100 + number)), **changes)
+
+    assert vllm_steps.run(stopping(128, min_tokens=1), stopping(129))[0] == [[10, 11, 12, 13, 14]] * 2
+    with pytest.raises(InvalidRequest, match="stop_words_list.*129 ids.*allowed: at most 128 with min_tokens"):
+        vllm_steps.engine.submit(stopping(129, min_tokens=1))
 
 
 def test_as_many_sequences_as_s1_runs_replies_fit_into_a_library(steps):

@@ -45,7 +45,7 @@ def test_word_lists_with_ends_that_do_not_rise_or_lie_outside_are_refused(rows):
 
 def test_every_tensor_has_the_contracts_type_and_shape(contract):
     inputs = {entry["name"]: entry for entry in contract["inputs"]}
-    tensors = call_tensors(call(sampling=EVERYTHING, banned_ids=frozenset({1})))
+    tensors = call_tensors(call(sampling=EVERYTHING, banned_ids=frozenset({1}), min_tokens=1))
     for name, array in tensors.items():
         shape = inputs[name]["wire_shape_batch1"]
         assert array.dtype == NUMPY_TYPES[inputs[name]["data_type"]]
@@ -58,6 +58,11 @@ def test_terminators_are_stop_words_and_end_id_stays_unset():
     tensors = call_tensors(call())
     assert "end_id" not in tensors
     assert read_word_list(tensors["stop_words_list"]) == ((1,), (2,))
+
+
+def test_min_tokens_are_sent_only_where_a_call_has_them():
+    assert call_tensors(call(min_tokens=2))["min_tokens"].tolist() == [[2]]
+    assert "min_tokens" not in call_tensors(call())
 
 
 def test_a_mask_of_qwens_phantom_rows_is_a_list_of_399_words():

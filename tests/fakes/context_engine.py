@@ -51,9 +51,11 @@ class ContextEngine:
 
     Attributes:
         calls: all calls and the ids that each returned.
+        keeps_min_tokens: whether a call's ``min_tokens`` are kept.
     """
 
-    def __init__(self, model: ContextModel) -> None:
+    def __init__(self, model: ContextModel, *, keeps_min_tokens: bool = False) -> None:
+        self.keeps_min_tokens = keeps_min_tokens
         self.calls: list[tuple[EngineCall, list[int]]] = []
         self._model = model
 
@@ -61,7 +63,8 @@ class ContextEngine:
         ids: list[int] = []
         self.calls.append((call, ids))
         while len(ids) < call.max_new_tokens and not (ids and ids[-1] in call.stop_ids):
-            ids.append(self._model.next_id([*call.input_ids, *ids], call.banned_ids))
+            banned = call.banned_ids | (call.stop_ids if len(ids) < call.min_tokens else frozenset())
+            ids.append(self._model.next_id([*call.input_ids, *ids], banned))
             yield EngineDelta(ids=(ids[-1],))
 
 

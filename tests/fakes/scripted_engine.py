@@ -22,6 +22,7 @@ class ScriptedEngine:
         fail_with: raised at the end of every call, or of the calls with the numbers in ``failing``.
         hanging: numbers of the calls that never end by themselves.
         ready: the result of ``is_ready``.
+        keeps_min_tokens: whether a call's ``min_tokens`` are kept: stop ids among its first ids are skipped.
         given_up: ``begun_only`` of each call of ``give_up_silent_calls``.
     """
 
@@ -36,6 +37,7 @@ class ScriptedEngine:
         self.hanging: set[int] = set()
         self.last_ids_at = 0.0
         self.ready = True
+        self.keeps_min_tokens = False
         self.given_up: list[bool] = []
 
     async def is_ready(self) -> bool:
@@ -70,7 +72,7 @@ def scripted_ids(script: Iterable[int], call: EngineCall) -> tuple[int, ...]:
     """Return the ids of ``script`` that an engine samples in ``call`` by the rules."""
     sampled: list[int] = []
     for token_id in script:
-        if token_id in call.banned_ids:
+        if token_id in call.banned_ids or (token_id in call.stop_ids and len(sampled) < call.min_tokens):
             continue
         sampled.append(token_id)
         if token_id in call.stop_ids or len(sampled) == call.max_new_tokens:

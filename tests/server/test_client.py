@@ -20,17 +20,13 @@ class Served:
         self._written = {}
 
     def says(self, *, thinking=" one two three", answer=" four", num_ends=1, delay_ms=0, error_after=None):
-        """Behind a refused end the engine is asked for one id, and then for the rest."""
         faults = {} if error_after is None else {"error_after": error_after}
         script = self._scripts.write(*self._thoughts(thinking, num_ends), [*self._ids(answer), EOS], delay_ms=delay_ms, **faults)
         self._written[script.question] = script
         return script.question
 
     def _thoughts(self, thinking, num_ends):
-        if thinking is None:
-            return []
-        first, *rest = self._ids(thinking)
-        return [[first, *rest, END], *[[first], [*rest, END]] * (num_ends - 1)]
+        return [] if thinking is None else [[*self._ids(thinking), END]] * num_ends
 
     def _ids(self, text):
         return self._tokenizer.encode(text)

@@ -157,7 +157,7 @@ def test_many_bad_words_may_be_given(engine):
 
 
 def test_the_first_id_of_a_continuation_can_be_kept_from_ending_it(engine, said):
-    """As ``s1`` does it: one id with the terminators as bad words, then a free call."""
+    """As ``s1`` does it where one came first: one id with the terminators as bad words, then a free call."""
     terminators = set(said[:8])
     first = engine.run((*PROMPT, *said[:8]), 1, bad_words_list=words(*terminators), stop_words_list=words(*terminators)).ids
     assert len(first) == 1

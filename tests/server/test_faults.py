@@ -44,7 +44,7 @@ def goes_on(scripts, a):
 
 
 def test_an_engine_that_refuses_a_later_round_ends_the_request_there(over_grpc, scripts, a, goes_on):
-    script = scripts.write([a, a, END], [a], [a, END], [a, EOS], fail_calls={"1": "out of blocks"})
+    script = scripts.write([a, a, END], [a, END], [a, EOS], fail_calls={"1": "out of blocks"})
     with pytest.raises(EngineFailed, match="out of blocks") as failed:
         over_grpc.think(script.question, num_ignore=1, request_id="mine")
     error = failed.value
@@ -145,7 +145,7 @@ def test_a_client_that_goes_in_any_phase_stops_the_engine(scripted, over_bls, tr
     num_ignore = int(phase == "between rounds")
     before, delays = num_ended(triton, scripted._settings.model, "CANCELLED"), []
     for _ in range(5):
-        script = scripts.write([a] * LINES[phase] + [END], *[[a]] * num_ignore, [a] * 3000, **fault)
+        script = scripts.write([a] * LINES[phase] + [END], [a] * 3000, **fault)
         stream = scripted.stream(script.question, num_ignore=num_ignore, max_thinking_tokens=3500, max_tokens=3000)
         while not has_come(next(stream)):
             pass

@@ -194,3 +194,14 @@ def test_the_benchmark_counts_right_in_every_pattern(root: Path, tmp_path: Path)
     assert rows == [(delay, name) for delay in (0, 2) for name in ("engine alone", "client loop", "s1, grpc", "s1, bls", "serial BLS")]
     assert all(row["num_replies"] > 0 and row["tokens_per_s"] > 0 for row in figures["rows"])
     assert run.stdout.count("\n| ") == 1 + len(rows)
+
+
+def test_the_benchmark_of_long_contexts_counts_what_is_sent(root: Path, tmp_path: Path) -> None:
+    """Four bytes for each id of the context, and as many more for each row."""
+    small = ["--lengths", "100,1100", "--calls", "2", "--work", tmp_path / "work", "--save", tmp_path / "figures.json"]
+    command = [sys.executable, root / "tests" / "benchmarks" / "long_contexts.py", *small]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert run.returncode == 0, run.stderr[-3000:]
+    short, long = json.loads((tmp_path / "figures.json").read_text())["rows"]
+    assert 4000 <= long["num_bytes"] - short["num_bytes"] <= 4010
+    assert run.stdout.count("\n| ") == 3

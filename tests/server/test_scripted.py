@@ -44,7 +44,8 @@ def by_the_core_alone(tokenizer, question, script, options):
             case Reencode(context_ids=ids, start=start):
                 told = []
                 actions = forcer.receive(Reencoded(tokenizer.encode_marker(tokenizer.decode(ids[start:]))))
-            case Generate(min_tokens=protected, max_new_tokens=left, stop_ids=stops):
+            case Generate(min_tokens=num_first, may_redo=may_redo, max_new_tokens=left, stop_ids=stops):
+                protected = 0 if may_redo else num_first
                 ids = said(next(calls), protected, stops, plan.masked_ids | stops) if protected else ()
                 if left > len(ids):
                     ids += said(next(calls), left - len(ids), stops, plan.masked_ids)
@@ -80,20 +81,36 @@ def test_the_same_script_gives_the_same_ids_as_the_core_alone(scripted, scripts,
     assert streamed == emitted
     usage = events[-1].result.usage
     assert (usage.num_output_ids, usage.num_dropped, usage.num_grace_tokens) == (ledger.reply, ledger.dropped, ledger.grace)
-    assert sum(note["said"] for note in script.notes("ended")) == sum(r.num_sampled_tokens for r in events[-1].result.rounds)
+    assert usage.num_redone == ledger.redone
+    num_sampled = sum(entry.num_sampled_tokens + entry.num_redone for entry in events[-1].result.rounds)
+    assert sum(note["said"] for note in script.notes("ended")) == num_sampled
 
 
 def test_the_engine_is_asked_for_what_the_budget_leaves(scripted, scripts, tokenizer):
     """The prompts grow by what was sampled and injected; ids are never re-tokenised."""
     (a,) = tokenizer.encode("a")
-    script = scripts.write([a, a, END], [a], [a, END], [a, END])
+    script = scripts.write([a, a, END], [a, a, END], [a, END])
     scripted.think(script.question, max_thinking_tokens=20, num_ignore=1, max_tokens=5)
     begun = script.notes("begun")
     prefix = len(tokenizer.encode("I need to figure out"))
-    assert [note["max_new_tokens"] for note in begun] == [20 - prefix, 1, 20 - prefix - 4, 5]
-    first, second, third, _ = (note["prompt"] for note in begun)
+    assert [note["max_new_tokens"] for note in begun] == [20 - prefix, 20 - prefix - 3, 5]
+    first, second, third = (note["prompt"] for note in begun)
     assert second == [*first, a, a, *tokenizer.encode("Wait")]
-    assert third == [*second, a]
+    assert third[: len(second) + 2] == [*second, a, a]
+
+
+def test_a_terminator_right_behind_wait_is_thrown_away_and_its_round_runs_again(scripted, scripts, tokenizer):
+    """The engine is called without a ban, with it for one id, and for the rest; the stream has nothing of the first."""
+    (a,) = tokenizer.encode("a")
+    script = scripts.write([a, END], [END], [END, a], [a, a, END], [a, EOS])
+    stream = scripted.stream(script.question, max_thinking_tokens=20, num_ignore=1, max_tokens=5)
+    events = list(stream)
+    begun, result = script.notes("begun"), events[-1].result
+    assert [END in note["banned"] for note in begun] == [False, False, True, False, False]
+    assert begun[1]["prompt"] == begun[2]["prompt"]
+    assert [entry.num_redone for entry in result.rounds] == [0, 1, 0]
+    assert (result.usage.num_redone, result.usage.num_terminators) == (1, 3)
+    assert [i for event in events if isinstance(event, ThinkingDelta) for i in event.ids] == [a, a, a, a]
 
 
 def test_an_emoji_split_across_tokens_arrives_whole(scripted, scripts, tokenizer):

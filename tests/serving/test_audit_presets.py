@@ -33,9 +33,9 @@ def plan(qwen, preset, **fields):
     return Planner(qwen, Preset.load("s1"), CONTEXT).plan(request)
 
 
-def ours(qwen, model, preset, *, budget, num_ignore, ignore_str):
+def ours(qwen, model, preset, *, budget, num_ignore, ignore_str, keeps_min_tokens=False):
     """What the server does: the context of every round, and all ids at the end."""
-    engine = ContextEngine(model)
+    engine = ContextEngine(model, keeps_min_tokens=keeps_min_tokens)
     one = plan(qwen, preset, max_thinking_tokens=budget, num_ignore=num_ignore, ignore_str=(ignore_str,))
     exchange = SampleRunner(request_id="r", plan=one, calls=EngineCalls(engine=engine, plan=one), tokenizer=qwen, sink=CollectingSink())
     asyncio.run(exchange.run())
@@ -64,9 +64,9 @@ def theirs(qwen, qwen_as_published, model, preset, *, budget, num_ignore, ignore
 
 @pytest.fixture
 def compare(qwen, qwen_as_published):
-    def check(make_model, preset, **settings):
+    def check(make_model, preset, *, keeps_min_tokens=False, **settings):
         contexts, final = theirs(qwen, qwen_as_published, make_model(), preset, **settings)
-        our_contexts, our_final = ours(qwen, make_model(), preset, **settings)
+        our_contexts, our_final = ours(qwen, make_model(), preset, keeps_min_tokens=keeps_min_tokens, **settings)
         assert our_contexts[: len(contexts)] == contexts  # a README answer that opens itself takes us more rounds
         assert our_final == final
         return contexts
@@ -101,11 +101,14 @@ CASES = {  # name: (script, budget, ignores, string)
 }
 
 
+@pytest.mark.parametrize("keeps_min_tokens", [False, True])
 @pytest.mark.parametrize("preset", ["s1-eval", "s1-readme"])
 @pytest.mark.parametrize("case", CASES)
-def test_the_cases_that_matter_come_out_id_for_id(compare, preset, case):
+def test_the_cases_that_matter_come_out_id_for_id(compare, preset, case, keeps_min_tokens):
+    """With an engine that bans terminators for whole calls alone, and with one that can for the first ids of a call."""
     script, budget, num_ignore, ignore_str = CASES[case]
-    compare(lambda: ScriptModel(script, then=IM_END, instead=COMMA), preset, budget=budget, num_ignore=num_ignore, ignore_str=ignore_str)
+    settings = {"budget": budget, "num_ignore": num_ignore, "ignore_str": ignore_str}
+    compare(lambda: ScriptModel(script, then=IM_END, instead=COMMA), preset, keeps_min_tokens=keeps_min_tokens, **settings)
 
 
 def test_the_seam_is_two_ids_in_the_evaluation_and_one_in_the_readme(compare):

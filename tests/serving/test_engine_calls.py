@@ -50,10 +50,11 @@ def no_waiting(monkeypatch):
 
 @pytest.fixture
 def round_of(tokenizer):
-    """Run the first round of a reply, or the second, which must not begin with a terminator."""
+    """Run the first round of a reply, or the second, which must not begin with a terminator (nothing is injected before it)."""
 
     def run(engine, *, second=False, max_outage_s=5.0):
-        request = ReplyRequest(messages=({"role": "user", "content": "hi"},), prompt_field="text_input", num_ignore=3)
+        fields = {"messages": ({"role": "user", "content": "hi"},), "num_ignore": 3, "ignore_str": ("",) if second else ("Wait",)}
+        request = ReplyRequest(prompt_field="text_input", **fields)
         plan = Planner(tokenizer, Preset.load("smollm2"), 1000).plan(request)
         forcer, calls, trace = BudgetForcer(plan.forcing), EngineCalls(engine=engine, plan=plan, max_outage_s=max_outage_s), RoundTrace()
         (*_, generate) = forcer.receive(Started())

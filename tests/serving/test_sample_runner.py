@@ -62,23 +62,14 @@ def word(tokenizer):
     return list(tokenizer.encode(" one two three"))
 
 
-def test_a_round_that_must_not_begin_with_a_terminator_is_two_calls(collect, word):
-    """One id with the terminators banned, then the rest, numbered."""
-    engine = ScriptedEngine([*word, END], [END, word[0]], [word[1], END], [EOS])
+def test_every_round_is_an_engine_call_that_continues_the_ids_before(collect, word, tokenizer):
+    """Also behind a refused end; the calls are numbered."""
+    engine = ScriptedEngine([*word, END], [word[1], END], [EOS])
     run(collect(engine, num_ignore=1))
-    first, banned, rest, answer = engine.calls
-    assert [call.request_id.rpartition("-")[2] for call in engine.calls] == ["0", "1", "2", "3"]
-    assert (banned.max_new_tokens, banned.banned_ids) == (1, banned.stop_ids)
-    assert rest.input_ids == (*banned.input_ids, word[0])
-    assert not (first.banned_ids or rest.banned_ids or answer.banned_ids)
-
-
-def test_a_budget_of_one_more_id_needs_no_second_call(collect, word, tokenizer):
-    prefix = len(tokenizer.encode("I need to figure out"))
-    engine = ScriptedEngine([word[0], END], [word[1]], [EOS])
-    run(collect(engine, num_ignore=1, max_thinking_tokens=prefix + 3))
-    assert [call.max_new_tokens for call in engine.calls[:2]] == [3, 1]
-    assert len(engine.calls) == 3
+    first, second, _ = engine.calls
+    assert [call.request_id.rpartition("-")[2] for call in engine.calls] == ["0", "1", "2"]
+    assert second.input_ids == (*first.input_ids, *word, *tokenizer.encode("Wait"))
+    assert not any(call.banned_ids for call in engine.calls)
 
 
 def test_the_result_accounts_for_every_round(collect, word):
@@ -332,15 +323,15 @@ def test_each_phase_has_its_sampling_parameters(collect, word):
 
 
 def test_rows_without_a_token_are_masked_in_every_call_and_dropped_if_they_come_all_the_same(collect, word, tokenizer):
-    """The second call of the first round goes on without the one that came."""
+    """The answer goes on without those that came."""
     num_tokens = len(tokenizer.token_bytes)
     phantoms = frozenset(range(num_tokens, num_tokens + 8))
-    engine = ScriptedEngine([word[0], END], [num_tokens + 100], [*word, num_tokens + 100, END], [EOS])
+    engine = ScriptedEngine([word[0], END], [END], [num_tokens + 100], [*word, num_tokens + 100, END], [EOS])
     collected = collect(engine, vocab_rows=num_tokens + 8, num_ignore=1)
     run(collected)
-    first, banned, rest, answer = engine.calls
-    assert [call.banned_ids for call in engine.calls] == [phantoms, phantoms | first.stop_ids, phantoms, phantoms]
-    assert rest.input_ids == banned.input_ids
+    first, free, banned, rest, answer = engine.calls
+    assert [call.banned_ids for call in engine.calls] == [phantoms, phantoms, phantoms | first.stop_ids, phantoms, phantoms]
+    assert rest.input_ids == banned.input_ids == free.input_ids
     assert num_tokens + 100 not in answer.input_ids
     assert collected.result["usage"]["num_dropped"] == 2
     assert collected.result["effective"]["num_masked_ids"] == 8
@@ -350,7 +341,7 @@ def test_rows_without_a_token_are_masked_in_every_call_and_dropped_if_they_come_
 def test_each_rounds_report_follows_its_text(collect, word):
     """Before what is put in behind it; all of them together are the result's trace."""
     a = word[0]
-    collected = collect(ScriptedEngine([a, END], [a], [a, END], [a, EOS]), num_ignore=1)
+    collected = collect(ScriptedEngine([a, END], [a, a, END], [a, EOS]), num_ignore=1)
     run(collected)
     think = ["injected", "thinking", "round_ended"]
     answer = ["answer_opened", "injected", "answer", "round_ended", "done"]

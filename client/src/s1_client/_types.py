@@ -6,7 +6,7 @@ All counts are tokens, all ids are token ids, and ``index`` numbers the samples 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any, ClassVar, TypeVar
 
 Known = TypeVar("Known", "Usage", "Round", "TrainingRecord")
@@ -89,6 +89,7 @@ class Usage:
         num_answer_injected: ids injected for the answer: its marker and its prefix.
         num_terminators: terminators that were sampled; they are not part of either text.
         num_dropped: sampled ids that became neither text nor context: ids without a token, half characters at a cut.
+        num_redone: terminators sampled right behind an ignore string, thrown away and sampled again; in no other count.
         num_ignored: refused ends of thinking. The only count that is not of tokens.
     """
 
@@ -102,18 +103,20 @@ class Usage:
     num_answer_injected: int
     num_terminators: int
     num_dropped: int
+    num_redone: int = 0
     num_ignored: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Round:
-    """A round: a span of a phase, made by one or two engine calls.
+    """A round: a span of a phase, made by one to three engine calls.
 
     Attributes:
         phase: "thinking" or "answer".
         num_prompt_tokens: context that the round's first engine call began with.
         num_sampled_tokens: tokens that the engine sampled, the terminator included.
         num_dropped_tokens: those of them that became neither text nor context.
+        num_redone: tokens sampled besides: a terminator at the round's start, thrown away and sampled again.
         ended_by: "terminator", "budget", "boundary", "grace", "length", "marker", "stop_word", "answer_now" or "deadline".
         terminator_id: the id that ended the round; None if it ended otherwise.
         refused_for: "num_ignore" or "min_thinking_tokens" if the end was refused; None if it was not.
@@ -130,6 +133,7 @@ class Round:
     num_prompt_tokens: int
     num_sampled_tokens: int
     num_dropped_tokens: int
+    num_redone: int = 0
     ended_by: str
     terminator_id: int | None
     refused_for: str | None
@@ -291,8 +295,8 @@ class Reply:
 
 
 def known(kind: type[Known], data: dict[str, Any]) -> Known:
-    """Return ``kind`` made of the keys that this client knows; a newer server may send more of them."""
-    return kind(**{field.name: data[field.name] for field in fields(kind)})
+    """Return ``kind`` made of the keys that this client knows; a newer server may send more of them, an older one none with a default."""
+    return kind(**{field.name: data[field.name] for field in fields(kind) if field.name in data or field.default is MISSING})
 
 
 def result_of(data: dict[str, Any]) -> Result:

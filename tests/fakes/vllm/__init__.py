@@ -4,7 +4,7 @@
 Signatures: tests/fakes/library_signatures.json. Behaviour observed in the original: a stop id is
 returned; ``min_tokens`` suppresses all stop ids; an id outside the vocabulary kills the engine;
 ``max_tokens`` beyond the context is cut; ids biased by minus infinity are never sampled. From its
-source: more than 1,024 biased ids, or a seed that is no int64, kill the engine on GPUs.
+source: more than 1,024 biased ids, more than 128 stop ids with ``min_tokens``, or a seed that is no int64, kill the engine on GPUs.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from vllm.v1.engine.exceptions import EngineDeadError
 
 VOCAB_SIZE = 100
 MAX_NUM_LOGIT_BIAS_TOKENS = 1024
+MAX_NUM_STOP_TOKEN_IDS = 128
 
 
 class TokensPrompt(TypedDict):
@@ -97,7 +98,9 @@ class AsyncLLMEngine:
 
     async def generate(self, prompt: TokensPrompt, sampling_params: SamplingParams, request_id: str) -> AsyncGenerator[RequestOutput, None]:
         self.params.append(sampling_params)
-        is_too_much = len(sampling_params.logit_bias or ()) > MAX_NUM_LOGIT_BIAS_TOKENS or (sampling_params.seed or 0) >= 1 << 63
+        num_held = len(sampling_params.stop_token_ids or ()) if sampling_params.min_tokens else 0
+        is_too_much = len(sampling_params.logit_bias or ()) > MAX_NUM_LOGIT_BIAS_TOKENS or num_held > MAX_NUM_STOP_TOKEN_IDS
+        is_too_much = is_too_much or (sampling_params.seed or 0) >= 1 << 63
         if is_too_much or max(prompt["prompt_token_ids"]) >= self.model_config.get_vocab_size():
             script.died = True
         script.running.add(request_id)

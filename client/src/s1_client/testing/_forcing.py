@@ -214,6 +214,7 @@ class Sample:
             num_prompt_tokens=self._num_sent_in,
             num_sampled_tokens=num_sampled - sum(earlier.num_sampled_tokens for earlier in self._rounds),
             num_dropped_tokens=0,
+            num_redone=0,
             ended_by="length" if (phase, ended_by) == ("answer", "budget") else ended_by,
             terminator_id=TERMINATOR if is_over else None,
             refused_for=refused_for,

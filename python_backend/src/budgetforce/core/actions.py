@@ -20,6 +20,8 @@ from budgetforce.core.states import Phase
 class Generate:
     """Let the engine continue ``context_ids``; report its ids with ``TokensSampled``, then ``RoundEnded``.
 
+    The core may answer ``RoundEnded`` with the same round again (``may_redo`` false): its only id, a stop id, was thrown away.
+
     Attributes:
         phase: the phase that the sampled ids belong to.
         context_ids: the whole prompt of the round.
@@ -27,6 +29,7 @@ class Generate:
         stop_ids: the round ends with the first of them, which is returned; never empty.
         min_tokens: number of ids at the round's start that must not be stop ids (1 after a refused
             end: the authors' evaluation has ``min_tokens=1`` there).
+        may_redo: the engine may be called without a ban on the stop ids, although ``min_tokens`` is 1.
     """
 
     phase: Phase
@@ -34,6 +37,7 @@ class Generate:
     max_new_tokens: int
     stop_ids: frozenset[int]
     min_tokens: int = 0
+    may_redo: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,8 @@ SAMPLED restore the quirks, for audits):
 1. A terminator ends the round that samples it. It is consumed: not emitted, not part of the
    next context, not counted against the budget.
 2. While ``num_ignore`` is not used up, or the floor is not reached, an end of thinking is refused:
-   an ignore string is injected, if the budget has room for it and one more id, and thinking goes on.
+   an ignore string is injected, if the budget has room for it and one more id, and thinking goes on
+   with an id that is no terminator (``rounds``).
 3. Otherwise the answer opens. After a natural end the answer marker is injected; after a cut, a
    line break (unless the text ends in one), the marker and the answer prefix.
 4. A cut waits for the end of a line or sentence within ``grace_tokens``. A cut removes half a
@@ -132,6 +133,8 @@ class BudgetForcer:
 
     def _receive_id(self, token_id: int) -> list[Action]:
         """Count a sampled id and return the Emits that it completes."""
+        if self._rounds.reject(token_id):
+            return []
         record, stops = self._rounds.count(token_id)
         if self.state is State.UNFORCED:
             return self._add_unforced(record, token_id, stops=stops)
@@ -174,6 +177,8 @@ class BudgetForcer:
     # --- ends of rounds and phases ----------------------------------------------------
 
     def _end_round(self) -> list[Action]:
+        if (again := self._rounds.redo()) is not None:
+            return [again]
         record = self._rounds.end(_END_WHEN_FULL.get(self.state, RoundEnd.LENGTH))
         match self.state:
             case State.THINKING:
@@ -351,7 +356,16 @@ class BudgetForcer:
         left = min(self._budget.left, self._context_left)
         if left < 1:  # possible only if re-encoding lengthened the context
             return self._close_thinking(Cause.BUDGET_SPENT, ThinkingEnd.BUDGET, cut=True)
-        return [self._rounds.begin(Phase.THINKING, left, plan.thinking_terminators, min_tokens)]
+        may_redo = bool(min_tokens) and self._is_end_unlikely
+        return [self._rounds.begin(Phase.THINKING, left, plan.thinking_terminators, min_tokens, may_redo=may_redo)]
+
+    @property
+    def _is_end_unlikely(self) -> bool:
+        """Return whether to try the round behind a refused end without a ban on terminators.
+
+        Not where nothing was injected: the engine would sample the same terminator again. Audits keep the authors' ban.
+        """
+        return self._plan.budget_rule is BudgetRule.EXACT and bool(self._transcript.round.injected_ids)
 
     def _answer(self) -> list[Action]:
         if self._answer_left < 1:

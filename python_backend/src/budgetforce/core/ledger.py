@@ -65,6 +65,7 @@ class RoundRecord:
         num_prompt_tokens: ids sent to the engine.
         num_sampled_tokens: ids that the engine sampled, consumed terminator and dropped ids included.
         num_dropped_tokens: sampled ids that entered neither text nor context.
+        num_redone: ids that the engine sampled besides: terminators at the round's start, thrown away and sampled again.
         ended_by: why the round stopped; None while it runs.
         terminator_id: the consumed terminator; None if none ended the round.
         refused_for: why that terminator was refused; None if it was not.
@@ -76,6 +77,7 @@ class RoundRecord:
     num_prompt_tokens: int
     num_sampled_tokens: int = 0
     num_dropped_tokens: int = 0
+    num_redone: int = 0
     ended_by: RoundEnd | None = None
     terminator_id: int | None = None
     refused_for: RefusedFor | None = None
@@ -92,11 +94,12 @@ class RoundRecord:
 class Ledger:
     """Token account of a sample. Two laws hold at every moment (``check``):
 
-    * sampled by the engine == thinking_sampled + answer_sampled + terminators + dropped;
+    * sampled == thinking_sampled + answer_sampled + terminators + dropped;
     * context == prompt + thinking_sampled + thinking_injected + answer_injected + answer_sampled + reencoded.
 
     Attributes:
         prompt: ids of the prompt.
+        sampled: ids that the engine sampled, redone ids aside: the sum over the rounds.
         terminators: consumed terminators.
         dropped: sampled ids that entered neither text nor context: ids without a token, half
             characters at a cut, and ids that the evaluation preset cuts off afterwards.
@@ -105,6 +108,7 @@ class Ledger:
     """
 
     prompt: int
+    sampled: int = 0
     thinking_sampled: int = 0
     thinking_injected: int = 0
     answer_sampled: int = 0
@@ -128,14 +132,23 @@ class Ledger:
         return sum(record.num_kept_tokens for record in self.rounds if record.in_grace)
 
     @property
+    def redone(self) -> int:
+        """Return how many ids were thrown away and sampled again; they are in no other count."""
+        return sum(record.num_redone for record in self.rounds)
+
+    @property
     def reply(self) -> int:
         """Return how many ids follow the prompt, thought and answer together."""
         return self.thinking + self.answer_injected + self.answer_sampled
 
     def check(self, context_len: int) -> None:
-        """Raise AssertionError if a law does not hold for a context of ``context_len`` ids: a bug in the core."""
-        sampled = sum(record.num_sampled_tokens for record in self.rounds)
-        if sampled != self.thinking_sampled + self.answer_sampled + self.terminators + self.dropped:
-            raise AssertionError(f"ledger: the engine sampled {sampled} ids, the phases hold {self}")
+        """Raise AssertionError if a law does not hold for a context of ``context_len`` ids: a bug in the core.
+
+        The rounds are added up only when the sample is over: a floor may refuse thousands of ends, and this is called for every id.
+        """
+        if self.sampled != self.thinking_sampled + self.answer_sampled + self.terminators + self.dropped:
+            raise AssertionError(f"ledger: the engine sampled {self.sampled} ids, the phases hold {self}")
+        if self.answer_end is not None and self.sampled != sum(record.num_sampled_tokens for record in self.rounds):
+            raise AssertionError(f"ledger: the engine sampled {self.sampled} ids, the rounds hold {self}")
         if context_len != self.prompt + self.reply + self.reencoded:
             raise AssertionError(f"ledger: the context has {context_len} ids, the phases hold {self}")

@@ -9,8 +9,8 @@ injects the marker that opens the answer. The model itself is not changed.
 
 The engine only continues a list of ids until a stop id or a maximum length. The core therefore
 runs a sample as a sequence of rounds. A round is a span of a phase, ended by a terminator, the
-budget or a command; a shell makes one or two engine calls of it. How the round ended decides the
-next state:
+budget or a command; a shell makes one engine call of it, or up to three. How the round ended
+decides the next state:
 
 * a terminator in THINKING: refused (another round of THINKING) or accepted (ANSWERING);
 * a spent budget: ANSWERING, or first GRACE, a short round up to the end of the line or sentence;

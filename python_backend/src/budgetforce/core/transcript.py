@@ -41,6 +41,11 @@ class Transcript:
         """Open the record of a new round."""
         self.ledger.rounds.append(RoundRecord(phase=phase, num_prompt_tokens=len(self.context)))
 
+    def count_sampled(self) -> None:
+        """Count an id that the engine sampled, whatever becomes of it."""
+        self.round.num_sampled_tokens += 1
+        self.ledger.sampled += 1
+
     def consume_terminator(self) -> None:
         """Count a terminator, which enters neither text nor context."""
         self.ledger.terminators += 1

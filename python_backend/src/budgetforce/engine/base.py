@@ -40,6 +40,7 @@ class EngineCall:
         max_new_tokens: maximum number of ids to sample, >= 1.
         stop_ids: the call ends with the first of them, which is returned as its last id; never empty.
         banned_ids: ids that are never sampled in this call.
+        min_tokens: number of ids at the call's start that are no stop ids; 0 unless the engine ``keeps_min_tokens``.
         ready: awaited before each delta is delivered; ids that arrive meanwhile are delivered together.
     """
 
@@ -48,6 +49,7 @@ class EngineCall:
     max_new_tokens: int
     stop_ids: frozenset[int]
     banned_ids: frozenset[int] = frozenset()
+    min_tokens: int = 0
     sampling: Sampling = field(default_factory=Sampling)
     ready: Callable[[], Awaitable[None]] | None = None
 
@@ -80,9 +82,11 @@ class Engine(Protocol):
     Attributes:
         last_ids_at: when ids last arrived from the engine, on ``time.monotonic()``'s clock. Errors and empty messages do
             not count: Triton sends them also for an engine whose process is dead.
+        keeps_min_tokens: whether the engine keeps to ``EngineCall.min_tokens``; if not, it can ban stop ids only for a whole call.
     """
 
     last_ids_at: float
+    keeps_min_tokens: bool
 
     def stream(self, call: EngineCall) -> AsyncGenerator[EngineDelta, None]:
         """Run a call and yield its ids as they arrive.

@@ -9,6 +9,7 @@ engine returns a stop word that ends a call, but not an ``end_id``.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -28,13 +29,14 @@ def call_tensors(call: EngineCall) -> dict[str, Array]:
         "input_ids": np.array([call.input_ids], np.int32),  # [1, n]
         "input_lengths": _scalar(len(call.input_ids), np.int32),
         "request_output_len": _scalar(call.max_new_tokens, np.int32),
-        "stop_words_list": word_list((token_id,) for token_id in sorted(call.stop_ids)),
+        "stop_words_list": _words((), call.stop_ids),
         "streaming": _scalar(True, np.bool_),
         "return_perf_metrics": _scalar(True, np.bool_),
     }
-    banned = [*call.sampling.bad_words, *((token_id,) for token_id in sorted(call.banned_ids))]
-    if banned:
-        tensors["bad_words_list"] = word_list(banned)
+    if call.min_tokens:
+        tensors["min_tokens"] = _scalar(call.min_tokens, np.int32)
+    if call.sampling.bad_words or call.banned_ids:
+        tensors["bad_words_list"] = _words(call.sampling.bad_words, call.banned_ids)
     return tensors | _sampling_tensors(call)
 
 
@@ -96,6 +98,11 @@ def read_word_list(rows: Array) -> tuple[tuple[int, ...], ...]:
     if any(end <= start for start, end in zip(starts, ends, strict=False)) or (ends and ends[-1] > len(ids)):
         raise ValueError("row 1 must hold rising ends within row 0, then -1")
     return tuple(tuple(ids[start:end]) for start, end in zip(starts, ends, strict=False))
+
+
+@lru_cache(maxsize=64)  # the same few sets in every call: 399 rows without a token, thousands of ids that end a sentence
+def _words(words: tuple[tuple[int, ...], ...], ids: frozenset[int]) -> Array:
+    return word_list([*words, *((token_id,) for token_id in sorted(ids))])
 
 
 def _scalar(value: object, dtype: npt.DTypeLike) -> Array:

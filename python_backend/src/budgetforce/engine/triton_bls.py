@@ -18,6 +18,7 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from budgetforce.engine.base import EngineCall, EngineDelta, parse_engine_error
+from budgetforce.engine.call_limits import limits_of
 from budgetforce.engine.tensors import OUTPUTS, Array, call_tensors, read_delta, stop_tensors
 from budgetforce.errors import EngineUnavailable
 
@@ -29,6 +30,7 @@ class BlsEngine:
 
     def __init__(self, model_name: str) -> None:
         self.last_ids_at = 0.0
+        self.keeps_min_tokens = limits_of(model_name).keeps_min_tokens
         self._model_name = model_name
         self._finished: deque[tuple[float, Any]] = deque()
         self._one_at_a_time = asyncio.Lock()  # a request's samples would otherwise run concurrently

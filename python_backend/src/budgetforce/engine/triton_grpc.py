@@ -16,6 +16,7 @@ from typing import Any
 
 from budgetforce.engine import kserve
 from budgetforce.engine.base import EngineCall, EngineDelta, parse_engine_error
+from budgetforce.engine.call_limits import limits_of
 from budgetforce.engine.endpoint import Endpoint
 from budgetforce.engine.grpc_calls import CallFailed, GrpcCall, GrpcCalls
 from budgetforce.engine.tensors import OUTPUTS, Array, call_tensors, stop_tensors
@@ -37,6 +38,7 @@ class GrpcEngine:
     def __init__(self, endpoint: Endpoint, model_name: str, max_silence_s: float) -> None:
         self.model_name = model_name
         self.last_ids_at = 0.0
+        self.keeps_min_tokens = limits_of(model_name).keeps_min_tokens
         self._address = endpoint.address
         self._max_silence_s = max_silence_s
         self._calls = GrpcCalls(endpoint)

@@ -11,7 +11,7 @@ import triton_python_backend_utils as pb_utils
 
 from budgetforce.config import OrchestratorConfig, from_parameters
 from budgetforce.engine.base import Engine
-from budgetforce.engine.call_limits import LIMITS_OF_MODEL, NO_LIMITS, CallLimits
+from budgetforce.engine.call_limits import LIMITS_OF_MODEL, CallLimits, limits_of
 from budgetforce.engine.endpoint import load_endpoint
 from budgetforce.engine.triton_bls import BlsEngine
 from budgetforce.engine.triton_grpc import GrpcEngine
@@ -100,4 +100,4 @@ def _limits_of(engine_model: str, log: ServerLog) -> CallLimits:
             f"engine model '{engine_model}' is none of {', '.join(LIMITS_OF_MODEL)}: values that its library does not support in a call "
             "(top_k, number of bad_words) are not refused, see docs/engines.md"
         )
-    return LIMITS_OF_MODEL.get(engine_model, NO_LIMITS)
+    return limits_of(engine_model)

@@ -31,6 +31,7 @@ class Usage(TypedDict):
     num_answer_injected: Annotated[int, "injected to open the answer: markers, line break, answer prefix"]
     num_terminators: Annotated[int, "sampled terminators, consumed and never shown"]
     num_dropped: Annotated[int, "sampled and kept out of text and context: rows without a token, half characters at a cut, audit cuts"]
+    num_redone: Annotated[int, "terminators sampled right behind an ignore string, thrown away and sampled again; in no other count"]
     num_ignored: Annotated[int, "refused ends of thinking"]
 
 
@@ -41,6 +42,7 @@ class RoundReport(TypedDict):
     num_prompt_tokens: Annotated[int, "context that the round's first engine call began with"]
     num_sampled_tokens: Annotated[int, "tokens that the engine sampled, a consumed terminator and dropped tokens included"]
     num_dropped_tokens: Annotated[int, "of num_sampled_tokens: kept out of text and context"]
+    num_redone: Annotated[int, "tokens that the engine sampled besides: a terminator at the round's start, thrown away and sampled again"]
     ended_by: Annotated[str | None, "why the round ended, a value of core.RoundEnd"]
     terminator_id: Annotated[int | None, "token id of the consumed terminator; null if none ended the round"]
     refused_for: Annotated[str | None, "why that terminator was refused: num_ignore or min_thinking_tokens; null if it was not"]

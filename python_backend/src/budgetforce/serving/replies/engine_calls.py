@@ -47,15 +47,12 @@ class EngineCalls:
     async def stream_round(self, generate: Generate, forcer: BudgetForcer, trace: RoundTrace) -> AsyncGenerator[tuple[int, ...], None]:
         """Yield the sampled ids of a round as they come. The caller must pass them to ``forcer`` before it asks for the next.
 
-        An engine cannot ban terminators for a call's first ids only. So a round that must not begin with a terminator is two calls:
-        the protected ids with the terminators banned, then the rest. A call that an outage cuts is continued from the ids that came.
-        Raises the errors of ``Engine.stream``.
+        A call that an outage cuts is continued from the ids that came. Raises the errors of ``Engine.stream``.
         """
         num_ids, is_over = 0, False
         while not is_over:
-            num_protected = max(generate.min_tokens - num_ids, 0)
-            num_requested = num_protected or generate.max_new_tokens - num_ids
-            call = self._call(generate, forcer.context_ids, num_requested, generate.stop_ids if num_protected else frozenset())
+            call = self._next_call(generate, forcer.context_ids, num_ids)
+            num_expected = num_ids + call.max_new_tokens
             try:
                 async with aclosing(self._stream_call(call, trace)) as sampled:
                     async for ids in sampled:
@@ -69,7 +66,7 @@ class EngineCalls:
                     trace.num_outages += 1
                     await self._wait_for_engine(error)
             else:
-                is_over = is_over or not num_protected or num_ids < generate.min_tokens
+                is_over = is_over or num_ids < num_expected
 
     async def _stream_call(self, call: EngineCall, trace: RoundTrace) -> AsyncGenerator[tuple[int, ...], None]:
         trace.num_engine_calls += 1
@@ -82,7 +79,22 @@ class EngineCalls:
                     self._gone_since = None
                     yield delta.ids
 
-    def _call(self, generate: Generate, context: tuple[int, ...], num_requested: int, banned: frozenset[int]) -> EngineCall:
+    def _next_call(self, generate: Generate, context: tuple[int, ...], num_ids: int) -> EngineCall:
+        """Return the call that continues a round behind ``num_ids`` ids.
+
+        Most engines can ban stop ids only for a whole call. With them a round that must not begin with a stop id is two calls, the
+        protected ids with the stop ids banned and then the rest; or a single one without a ban, if the round may be redone.
+        """
+        num_left, num_protected = generate.max_new_tokens - num_ids, max(generate.min_tokens - num_ids, 0)
+        if self.engine.keeps_min_tokens:
+            return self._call(generate, context, num_left, min_tokens=num_protected)
+        if not num_protected or generate.may_redo:
+            return self._call(generate, context, num_left)
+        return self._call(generate, context, num_protected, banned=generate.stop_ids)
+
+    def _call(
+        self, generate: Generate, context: tuple[int, ...], num_requested: int, *, banned: frozenset[int] = frozenset(), min_tokens: int = 0
+    ) -> EngineCall:
         sampling, number = self.plan.sampling[generate.phase], self.num_calls
         self.num_calls += 1
         return EngineCall(
@@ -91,6 +103,7 @@ class EngineCalls:
             max_new_tokens=num_requested,
             stop_ids=generate.stop_ids,
             banned_ids=self.plan.masked_ids | banned,
+            min_tokens=min_tokens,
             sampling=replace(sampling, seed=call_seed(sampling.seed, self.index, number)),
             ready=self.ready,
         )

@@ -37,6 +37,7 @@ def usage_report(ledger: Ledger) -> Usage:
         "num_answer_injected": ledger.answer_injected,
         "num_terminators": ledger.terminators,
         "num_dropped": ledger.dropped,
+        "num_redone": ledger.redone,
         "num_ignored": ledger.num_ignored,
     }
 
@@ -48,6 +49,7 @@ def round_report(record: RoundRecord, trace: RoundTrace) -> RoundReport:
         "num_prompt_tokens": record.num_prompt_tokens,
         "num_sampled_tokens": record.num_sampled_tokens,
         "num_dropped_tokens": record.num_dropped_tokens,
+        "num_redone": record.num_redone,
         "ended_by": record.ended_by,
         "terminator_id": record.terminator_id,
         "refused_for": record.refused_for,

@@ -25,6 +25,7 @@ from budgetforce.core import (
     Reencode,
     Reencoded,
     RoundEnded,
+    RoundRecord,
     Started,
     StopWordFound,
     TimeIsUp,
@@ -137,14 +138,17 @@ class SampleRunner:
         return actions[-1] if actions else None
 
     def _round_ended(self) -> OutputChunk:
-        record = self._forcer.ledger.rounds[len(self.rounds) - 1]  # not [-1]: the core may have opened the next round
-        return self._text.round_ended(round_report(record, self.rounds[-1]))
+        return self._text.round_ended(round_report(self._record, self.rounds[-1]))
 
     def _reencode(self, action: Reencode) -> list[Action]:
         text = self.tokenizer.decode(action.context_ids[action.start :])
         return self._forcer.receive(Reencoded(self.tokenizer.encode_marker(text)))
 
     # --- a round --------------------------------------------------------------------------
+
+    @property
+    def _record(self) -> RoundRecord:
+        return self._forcer.ledger.rounds[len(self.rounds) - 1]  # not [-1]: the core may have opened the next round
 
     async def _round(self, generate: Generate) -> list[Action]:
         trace = RoundTrace(gap_ms=ms_since(self._idle_since))
@@ -156,7 +160,11 @@ class SampleRunner:
         try:
             async with asyncio.timeout(None) as timer:
                 self._running_round = (generate.phase, timer)
-                actions = await self._sample(generate, trace)
+                actions = await self._sample(generate, trace, started)
+                while self._record.ended_by is None and isinstance(
+                    again := actions[-1], Generate
+                ):  # see ``Generate``: the round runs again
+                    actions = await self._sample(again, trace, started)
         except TimeoutError:  # from ``timer``: nothing else here has a time limit
             assert self._cut_by is not None
             # No actions mean that there is nothing to cut: the round's last id was the answer's marker, or thinking was ending.
@@ -167,14 +175,15 @@ class SampleRunner:
         self._idle_since = time.monotonic()
         return actions
 
-    async def _sample(self, generate: Generate, trace: RoundTrace) -> list[Action]:
-        started = time.monotonic()
+    async def _sample(self, generate: Generate, trace: RoundTrace, started: float) -> list[Action]:
         async with aclosing(self.calls.stream_round(generate, self._forcer, trace)) as sampled:
             async for ids in sampled:
-                if trace.first_token_ms is None:
-                    trace.first_token_ms = ms_since(started)
+                came_ms = ms_since(started)
+                has_stop_word = self._receive_ids(ids, generate.phase)
+                if trace.first_token_ms is None and self._record.num_sampled_tokens:
+                    trace.first_token_ms = came_ms
                     self.first_ids_came.set()
-                if self._receive_ids(ids, generate.phase):
+                if has_stop_word:
                     return self._forcer.receive(StopWordFound())
         return self._forcer.receive(RoundEnded())
 
