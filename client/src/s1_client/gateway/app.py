@@ -21,11 +21,13 @@ from s1_client._errors import S1Error
 from s1_client.gateway import metrics
 from s1_client.gateway.access import Access, response_of
 from s1_client.gateway.chat_api import chat_routes
+from s1_client.gateway.completions import completion_routes
 from s1_client.gateway.errors import GONE_STATUS, NO_RETRY, Refusal, refusal_of
 from s1_client.gateway.open_requests import OpenRequests
 from s1_client.gateway.openapi import document_of
 from s1_client.gateway.page import page_routes
 from s1_client.gateway.relay import Relay
+from s1_client.gateway.responses_api import responses_routes
 from s1_client.gateway.settings import GatewaySettings
 
 logger = logging.getLogger("s1_client.gateway")
@@ -43,9 +45,12 @@ def make_app(client: AsyncClient, model: str, settings: GatewaySettings) -> ASGI
         async with client:
             yield
 
-    app = FastAPI(title="s1 gateway", version=metadata.version("s1-client"), description=ABOUT, docs_url=None, redoc_url=None, lifespan=lifespan)
+    app = FastAPI(
+        title="s1 gateway", version=metadata.version("s1-client"), description=ABOUT, docs_url=None, redoc_url=None, lifespan=lifespan
+    )
     relay = Relay(client=client, model=model, settings=settings, open_requests=OpenRequests(settings.max_open_requests))
-    app.include_router(chat_routes(relay))
+    for routes in (chat_routes, responses_routes, completion_routes):
+        app.include_router(routes(relay))
     _add_models(app, model)
     _add_operations(app, client, settings)
     pages = page_routes()

@@ -45,9 +45,7 @@ def chat_routes(relay: Relay) -> APIRouter:
             "model": model,
             "reasoning_field": order.reasoning_field or settings.reasoning_field,
         }
-        options = body.stream_options
-        sends_usage, counts = bool(options and options.include_usage), bool(options and options.continuous_usage_stats)
-        chunks = ChatChunks(order, **names, sends_usage=sends_usage, counts_always=counts) if order.is_streamed else None
+        chunks = ChatChunks(order, **names, options=body.stream_options) if order.is_streamed else None
         job = Job(order=order, request_id=names["request_id"], api=API, chunks=chunks, body=partial(chat_body, order=order, **names))
         return ReplyResponse(relay, job, request.scope["owner"])
 

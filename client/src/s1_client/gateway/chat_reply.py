@@ -12,6 +12,7 @@ from typing import Any
 
 from s1_client._types import AnswerDelta, Done, Event, Injected, Reply, Result, ThinkingDelta
 from s1_client.gateway.accounts import account, chat_usage, chat_usage_of, finish_reason, sample_account
+from s1_client.gateway.chat_request import StreamOptions
 from s1_client.gateway.errors import Refusal
 from s1_client.gateway.order import Order
 from s1_client.gateway.sse import DONE, compact, frame, quoted
@@ -41,33 +42,33 @@ def _choice(index: int, reply: Reply, order: Order, reasoning_field: str) -> dic
 class ChatChunks:
     """Renders the events of a stream as chunks.
 
-    Args:
-        sends_usage: whether a chunk with the usage ends the stream (``stream_options.include_usage``).
-        counts_always: whether every chunk has the usage so far (vLLM's ``continuous_usage_stats``).
+    Attributes of the class, which the completions API has otherwise:
+        object_name: the kind of object that a chunk is.
+        delta_opens, delta_closes: what stands around a text.
+        answer_field: name of the answer's text.
+        beside_thought: what stands beside the thought's text.
+        nothing: a delta without a text.
     """
 
+    object_name = "chat.completion.chunk"
+    delta_opens, delta_closes = '"delta":{', "}"
+    answer_field = "content"
+    beside_thought = nothing = ""
+
     def __init__(
-        self,
-        order: Order,
-        *,
-        request_id: str,
-        created: int,
-        model: str,
-        reasoning_field: str,
-        sends_usage: bool,
-        counts_always: bool,
+        self, order: Order, *, request_id: str, created: int, model: str, reasoning_field: str, options: StreamOptions | None
     ) -> None:
         self._order = order
-        self._sends_usage = sends_usage
-        self._counts_always = counts_always
+        self._sends_usage = bool(options and options.include_usage)
+        self._counts_always = bool(options and options.continuous_usage_stats)
         self._results: dict[int, Result] = {}
         self._num_ids = self._num_thinking_ids = 0
-        head = f'{{"id":{quoted(request_id)},"object":"chat.completion.chunk","created":{created},"model":{quoted(model)},"choices":['
-        self._head = head
-        self._opens = [f'{head}{{"index":{index},"delta":{{' for index in range(order.num_samples)]
-        self._closes = '},"logprobs":null,"finish_reason":null}]'
-        self._end = ',"usage":null' if sends_usage else ""
-        self._thought, self._answer = f'"{reasoning_field}":', '"content":'
+        names = f'"id":{quoted(request_id)},"object":"{self.object_name}","created":{created},"model":{quoted(model)}'
+        self._head = f'{{{names},"choices":['
+        self._opens = [f'{self._head}{{"index":{index},{self.delta_opens}' for index in range(order.num_samples)]
+        self._closes = f'{self.delta_closes},"logprobs":null,"finish_reason":null}}]'
+        self._end = ',"usage":null' if self._sends_usage else ""
+        self._thought, self._answer = f'{self.beside_thought}"{reasoning_field}":', f'"{self.answer_field}":'
 
     def start(self) -> Iterator[bytes]:
         """Yield the first chunk of each choice: its role."""
@@ -83,7 +84,7 @@ class ChatChunks:
         delta = self._delta(event)
         if delta or self._order.include_events:
             told = f',"s1":{compact(_without_text(event))}' if self._order.include_events else ""
-            yield self._chunk(f"{self._opens[event.index]}{delta}{self._closes}{told}")
+            yield self._chunk(f"{self._opens[event.index]}{delta or self.nothing}{self._closes}{told}")
 
     def end(self) -> Iterator[bytes]:
         """Yield the end of a complete stream."""
@@ -111,7 +112,8 @@ class ChatChunks:
         if self._order.dropped:
             told["dropped"] = list(self._order.dropped)
         reason = finish_reason(event.result)
-        return self._chunk(f'{self._opens[event.index]}}},"logprobs":null,"finish_reason":"{reason}"}}],"s1":{compact(told)}')
+        ends = f'{self.nothing}{self.delta_closes},"logprobs":null,"finish_reason":"{reason}"}}]'
+        return self._chunk(f'{self._opens[event.index]}{ends},"s1":{compact(told)}')
 
     def _chunk(self, text: str) -> bytes:
         usage = f',"usage":{compact(self._usage_so_far())}' if self._counts_always else self._end

@@ -125,9 +125,8 @@ def prompt_of(messages: Sequence[Message]) -> tuple[list[dict[str, str]], list[s
 
 def text_of(message: Message, path: str, dropped: list[str]) -> str:
     """Return a message's text, and add to ``dropped`` what was left out of it. Raises Refusal (400) for a message without text."""
-    for name in ("name", "reasoning_content", "reasoning", "reasoning_details"):
-        if getattr(message, name) is not None:
-            dropped.append(f"{path}.{name}")
+    names = ("name", "reasoning_content", "reasoning", "reasoning_details")
+    dropped.extend(f"{path}.{name}" for name in names if getattr(message, name) is not None)
     text = joined(message.content)
     if message.role == "assistant":
         without = _THOUGHT.sub("", text, count=1)

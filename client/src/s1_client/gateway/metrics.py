@@ -12,12 +12,17 @@ from s1_client._types import Done, Event, Result
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 REGISTRY = CollectorRegistry()
-_REQUESTS = Counter("s1_gateway_requests", "requests that ended, by API and HTTP status (499: the caller has gone)", ["api", "status"], registry=REGISTRY)
+_REQUESTS = Counter(
+    "s1_gateway_requests", "requests that ended, by API and HTTP status (499: the caller has gone)", ["api", "status"], registry=REGISTRY
+)
 _OPEN = Gauge("s1_gateway_open_requests", "requests that have arrived and not ended", ["api"], registry=REGISTRY)
 _TOKENS = Counter("s1_gateway_tokens", "tokens of complete replies, by phase", ["phase"], registry=REGISTRY)
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 _FIRST = Histogram(
-    "s1_gateway_first_event_seconds", "from a request's validation to the server's first event, of streams", registry=REGISTRY, buckets=_SECONDS
+    "s1_gateway_first_event_seconds",
+    "from a request's validation to the server's first event, of streams",
+    registry=REGISTRY,
+    buckets=_SECONDS,
 )
 _WHOLE = Histogram("s1_gateway_request_seconds", "from a request's validation to its end", ["api"], registry=REGISTRY, buckets=_SECONDS)
 

@@ -47,5 +47,7 @@ class OpenRequests:
         """Return the open request of that id. Raises Refusal (404) if there is none, or if it is another owner's."""
         stream = self._streams.get((owner, request_id))
         if stream is None:
-            raise Refusal(status=404, message=f"id: no open request '{request_id[:80]}' of this caller", param="id", code="request_not_found")
+            raise Refusal(
+                status=404, message=f"id: no open request '{request_id[:80]}' of this caller", param="id", code="request_not_found"
+            )
         return stream

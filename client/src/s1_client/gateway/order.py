@@ -11,8 +11,8 @@ from pydantic import Field, create_model
 
 from s1_client._fields import FIELDS
 from s1_client._options import Prompt
-from s1_client.gateway.errors import Refusal, contradiction
-from s1_client.gateway.shapes import Strict, neutral
+from s1_client.gateway.errors import contradiction
+from s1_client.gateway.shapes import neutral
 from s1_client.gateway.spellings import OFF, Budget, BudgetFields, Names, budget_of
 
 Fields = TypeVar("Fields", bound="OrderFields")

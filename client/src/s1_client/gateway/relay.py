@@ -103,7 +103,7 @@ class ReplyResponse(Response):
         self._meter = Meter(job.api)
         self._has_begun = False
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  # ASGI's signature
         """Send the reply, or leave it as soon as the caller has gone."""
         work = asyncio.create_task(self._answer(send))
         gone = asyncio.create_task(_until_gone(receive))
@@ -169,7 +169,7 @@ class ReplyResponse(Response):
 
     async def _begin(self, send: Send) -> None:
         self._has_begun = True
-        await send({"type": "http.response.start", "status": 200, "headers": self._headers(HEADERS)})
+        await send({"type": "http.response.start", "status": 200, "headers": self._raw(HEADERS)})
 
     async def _send_frames(self, send: Send, frames: Iterable[bytes]) -> None:
         for frame in frames:
@@ -198,10 +198,10 @@ class ReplyResponse(Response):
         body = text.encode()
         own = {"content-type": "application/json", "content-length": str(len(body)), **(headers or {})}
         self._meter.end(status)
-        await send({"type": "http.response.start", "status": status, "headers": self._headers(own)})
+        await send({"type": "http.response.start", "status": status, "headers": self._raw(own)})
         await send({"type": "http.response.body", "body": body, "more_body": False})
 
-    def _headers(self, headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
+    def _raw(self, headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
         named = {**headers, "x-request-id": self._job.request_id}
         return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in named.items()]
 

@@ -31,16 +31,12 @@ Meaning = tuple[str, Any]
 
 
 class ReasoningOptions(Strict):
-    """``reasoning`` of OpenRouter, SGLang and OpenAI's Responses API."""
+    """``reasoning`` of OpenRouter and SGLang; that of OpenAI's Responses API has more fields."""
 
     effort: Effort | None = None
     max_tokens: Tokens | None = None
     exclude: bool | None = None
     enabled: bool | None = None
-    summary: Literal["auto", "concise", "detailed"] | None = None
-    generate_summary: Literal["auto", "concise", "detailed"] | None = None
-    mode: Literal["standard"] | None = None
-    context: Literal["auto", "current_turn"] | None = None
 
 
 class ThinkingOptions(Strict):
@@ -115,11 +111,11 @@ def _effort(value: str) -> Iterator[Meaning]:
         yield BUDGET, value
 
 
-def _switch(value: bool) -> Iterator[Meaning]:  # noqa: FBT001  # a field's value
+def _switch(value: bool) -> Iterator[Meaning]:  # a field's value
     yield TOGGLE, ON if value else OFF
 
 
-def _think(value: bool | str) -> Iterator[Meaning]:  # noqa: FBT001
+def _think(value: bool | str) -> Iterator[Meaning]:
     return _switch(value) if isinstance(value, bool) else _effort(value)
 
 
@@ -131,11 +127,11 @@ def _thinking(value: ThinkingOptions | str) -> Iterator[Meaning]:
         yield TOGGLE, OFF if value.type == "disabled" else ON
 
 
-def _shown(value: bool) -> Iterator[Meaning]:  # noqa: FBT001
+def _shown(value: bool) -> Iterator[Meaning]:
     yield SHOWN, value
 
 
-def _excluded(value: bool) -> Iterator[Meaning]:  # noqa: FBT001
+def _excluded(value: bool) -> Iterator[Meaning]:
     yield SHOWN, not value
 
 
@@ -164,7 +160,9 @@ SPELLINGS: dict[str, Callable[[Any], Iterator[Meaning]]] = {
     "thinking": _thinking,  # ours as a word; Anthropic's as an object
     "enable_thinking": _switch,  # Qwen's DashScope
     "reasoning.enabled": _switch,  # OpenRouter, SGLang
-    **{f"{name}.{key}": _switch for name in _TEMPLATES for key in ("enable_thinking", "thinking")},  # Qwen3's, DeepSeek's and Granite's templates
+    **{
+        f"{name}.{key}": _switch for name in _TEMPLATES for key in ("enable_thinking", "thinking")
+    },  # Qwen3's, DeepSeek's and Granite's templates
     "include_reasoning": _shown,  # vLLM, OpenRouter
     "reasoning.exclude": _excluded,  # OpenRouter
     "thinking.display": _display,  # Anthropic
