@@ -119,12 +119,14 @@ def _think(value: bool | str) -> Iterator[Meaning]:
     return _switch(value) if isinstance(value, bool) else _effort(value)
 
 
-def _thinking(value: ThinkingOptions | str) -> Iterator[Meaning]:
+def _word(value: ThinkingOptions | str) -> Iterator[Meaning]:
     if isinstance(value, str):
         yield TOGGLE, OFF if value == "off" else ON
         yield MODE, value
-    else:
-        yield TOGGLE, OFF if value.type == "disabled" else ON
+
+
+def _type(value: str) -> Iterator[Meaning]:
+    yield TOGGLE, OFF if value == "disabled" else ON
 
 
 def _shown(value: bool) -> Iterator[Meaning]:
@@ -157,7 +159,8 @@ SPELLINGS: dict[str, Callable[[Any], Iterator[Meaning]]] = {
     "thinking.effort": _effort,  # TensorRT-LLM, Kimi
     **{f"{name}.reasoning_effort": _effort for name in _TEMPLATES},  # gpt-oss' template
     "think": _think,  # Ollama
-    "thinking": _thinking,  # ours as a word; Anthropic's as an object
+    "thinking": _word,  # ours
+    "thinking.type": _type,  # Anthropic, TensorRT-LLM, Kimi
     "enable_thinking": _switch,  # Qwen's DashScope
     "reasoning.enabled": _switch,  # OpenRouter, SGLang
     **{
