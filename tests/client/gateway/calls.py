@@ -8,6 +8,7 @@ import http.client
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -118,6 +119,15 @@ class Gateway:
             yield stream
         finally:
             stream.close()
+
+    @contextlib.contextmanager
+    def unread(self, path: str, body: Any) -> Iterator[socket.socket]:
+        """The connection of a request whose response nobody has read."""
+        data = json.dumps(body).encode()
+        head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
+        with socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE_S) as connection:
+            connection.sendall(head.encode() + data)
+            yield connection
 
     def chat_chunks(self, question: str = "How many r in raspberry", **fields: Any) -> list[Any]:
         """All chunks of a streamed chat."""

@@ -77,7 +77,9 @@ def test_a_request_of_another_key_cannot_be_controlled(guarded, server, keys):
         chunks = stream.chunks()
         command = {"id": next(chunks)["id"], "action": "reasoning_end"}
         as_bob = {"Authorization": f"Bearer {keys[1]['bob']}", "Content-Type": "application/json"}
-        answers = [guarded.call("POST", CONTROL, f'{{"id": "{name}", "action": "cancel"}}'.encode(), as_bob) for name in (command["id"], "none")]
+        answers = [
+            guarded.call("POST", CONTROL, f'{{"id": "{name}", "action": "cancel"}}'.encode(), as_bob) for name in (command["id"], "none")
+        ]
         assert [(answer.status, answer.error["code"]) for answer in answers] == [(404, "request_not_found")] * 2
         assert guarded.post(CONTROL, command).json == {**command, "success": True}
         *_, last = chunks
@@ -92,7 +94,9 @@ def test_a_key_has_a_limit_of_open_requests_of_its_own(guarded, server, keys):
         refused = guarded.chat("hi")
         assert (refused.status, refused.error["type"], refused.headers["retry-after"]) == (429, "rate_limit_error", "1")
         other = guarded.call(
-            "POST", CHAT, b'{"model": "s1", "messages": [{"role": "user", "content": "hi"}]}',
+            "POST",
+            CHAT,
+            b'{"model": "s1", "messages": [{"role": "user", "content": "hi"}]}',
             {"Authorization": f"Bearer {keys[1]['bob']}", "Content-Type": "application/json"},
         )
         assert other.status == 200
@@ -119,7 +123,9 @@ def test_an_origin_that_is_allowed_may_send_a_key(guarded):
     assert guarded.call("OPTIONS", CHAT, headers={"Authorization": "", "Origin": "https://evil.example", **asked}).status == 400
 
 
-@pytest.mark.parametrize(("host", "status"), [("127.0.0.1", 200), ("localhost:8080", 200), ("[::1]:8080", 200), ("evil.example", 421), ("", 421)])
+@pytest.mark.parametrize(
+    ("host", "status"), [("127.0.0.1", 200), ("localhost:8080", 200), ("[::1]:8080", 200), ("evil.example", 421), ("", 421)]
+)
 def test_on_loopback_only_its_own_names_are_hosts(gateway, host, status):
     """A page whose name was pointed at this machine after it was loaded has its own name as Host."""
     assert gateway.get("/v1/models", Host=host).status == status

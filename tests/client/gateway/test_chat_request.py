@@ -111,7 +111,10 @@ def test_a_second_name_for_one_field_is_unknown(name):
         ({"max_thinking_token": 5}, "max_thinking_token"),
         ({"messages": [{**USER, "weight": 1}]}, "messages[0].weight"),
         ({"messages": [{"role": "user", "content": [{"type": "text", "text": "a", "cache": 1}]}]}, "messages[0].content[0].cache"),
-        ({"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "image_url"}]}]}, "messages[0].content[1].type"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "image_url"}]}]},
+            "messages[0].content[1].type",
+        ),
         ({"messages": [{"role": "tool", "content": "a"}]}, "messages[0].role"),
         ({"messages": [{"role": "user", "content": 3}]}, "messages[0].content"),
         ({"messages": [{**USER, "tool_calls": [1]}]}, "messages[0].tool_calls"),

@@ -91,7 +91,9 @@ def test_anthropics_types():
     assert read({"thinking": {"type": "enabled", "budget_tokens": 3}}).options == {"max_thinking_tokens": 3}
 
 
-@pytest.mark.parametrize(("mode", "options"), [("off", {"thinking": "off"}), ("free", {"thinking": "free"}), ("forced", {"thinking": "forced"})])
+@pytest.mark.parametrize(
+    ("mode", "options"), [("off", {"thinking": "off"}), ("free", {"thinking": "free"}), ("forced", {"thinking": "forced"})]
+)
 def test_our_own_word(mode, options):
     assert read({"thinking": mode}).options == options
 
