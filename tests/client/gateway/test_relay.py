@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The relay: real statuses, ends of failed streams, silence, control, and callers that leave."""
 
+import signal
+
 import pytest
 
 from client.gateway.calls import CHAT, COMPLETIONS, CONTROL, RESPONSES, gateway, texts
@@ -196,3 +198,15 @@ def test_a_server_that_goes_away_in_a_stream_ends_it_with_an_error(request):
             server.__exit__(None, None, None)
             *_, last = chunks
         assert last["error"]["code"] == "server_unreachable"
+
+
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+def test_a_gateway_that_stops_ends_its_open_streams_first(server, stop):
+    server.says(to="to the end", thinking="one " * 10, token_delay_s=0.05)
+    with gateway(server.url) as stopping, stopping.streamed(CHAT, stopping.chat_body("to the end", stream=True, num_ignore=0)) as stream:
+        chunks = stream.chunks()
+        next(chunks)
+        stopping.process.send_signal(stop)
+        *_, last = chunks
+        assert last["choices"][0]["finish_reason"] == "stop"
+        assert stopping.process.wait(timeout=10) == 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 import click
@@ -214,9 +215,9 @@ def connect(parameters: Mapping[str, Any]) -> Client:
     return _checked(Client, parameters)
 
 
-def connect_async(parameters: Mapping[str, Any]) -> AsyncClient:
-    """Return a client for asyncio for a command's parameters, which makes no retries. Secrets as for ``connect``."""
-    return _checked(AsyncClient, {**parameters, "max_retries": 0})
+def connect_async(parameters: Mapping[str, Any], secret: str | None = None) -> AsyncClient:
+    """Return a client for asyncio for a command's parameters, which makes no retries. Secrets as for ``connect``, or ``secret``."""
+    return _checked(partial(AsyncClient, secret=secret), {**parameters, "max_retries": 0})
 
 
 def settings_of(parameters: Mapping[str, Any]) -> Settings:

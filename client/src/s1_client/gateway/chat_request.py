@@ -64,7 +64,7 @@ class StreamOptions(Strict):
 
 
 class _ChatRequest(OrderFields):
-    """A request of ``/v1/chat/completions``."""
+    """The body of a request of ``/v1/chat/completions``."""
 
     totals: ClassVar[tuple[str, ...]] = ("max_completion_tokens", "max_tokens", "max_total_tokens")
 

@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -71,8 +74,13 @@ def run(client: AsyncClient, model: str, settings: GatewaySettings, say: Callabl
         server_header=False,
         timeout_graceful_shutdown=int(settings.drain_s),
     )
-    with listening:
+    signal.signal(signal.SIGTERM, _stop)  # uvicorn raises the signal again when all requests have ended
+    with listening, contextlib.suppress(KeyboardInterrupt):
         _Server(config, lambda: say(_ready_line(listening))).run(sockets=[listening])
+
+
+def _stop(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 def _listen(settings: GatewaySettings) -> socket.socket:

@@ -28,7 +28,7 @@ API = "completions"
 
 
 class _CompletionRequest(OrderFields):
-    """A request of ``/v1/completions``."""
+    """The body of a request of ``/v1/completions``."""
 
     totals: ClassVar[tuple[str, ...]] = ("max_tokens", "max_total_tokens")
 

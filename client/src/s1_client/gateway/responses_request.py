@@ -62,26 +62,26 @@ class ReasoningItem(Strict):
 
 
 class Format(Strict):
-    """``text.format``: only plain text."""
+    """The format of the answer: only plain text."""
 
     type: Literal["text"]
 
 
 class TextOptions(Strict):
-    """``text`` of the Responses API."""
+    """Field ``text`` of the Responses API."""
 
     format: Format | None = None
     verbosity: neutral("medium", why=NOT_HERE) = None  # type: ignore[valid-type]
 
 
 class StreamOptions(Strict):
-    """``stream_options`` of the Responses API."""
+    """Field ``stream_options`` of the Responses API."""
 
     include_obfuscation: neutral(False, why=NOT_HERE) = None  # type: ignore[valid-type]
 
 
 class _ResponsesRequest(OrderFields):
-    """A request of ``/v1/responses``."""
+    """The body of a request of ``/v1/responses``."""
 
     totals: ClassVar[tuple[str, ...]] = ("max_output_tokens", "max_total_tokens")
 

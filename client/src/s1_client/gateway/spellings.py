@@ -64,7 +64,7 @@ class NvidiaOptions(Strict):
 
 
 class CustomParams(Strict):
-    """``custom_params`` of SGLang's chat."""
+    """``custom_params`` of SGLang's chat API."""
 
     thinking_budget: Tokens | None = None
 

@@ -17,6 +17,12 @@ from s1_client.cli.options import SectionedCommand, connect_async, deadline_opti
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="TCP port; 0 = any free port")
 @click.option("--keys-file", type=click.Path(path_type=Path), metavar="FILE", help="API keys: a line each, a name and the key's SHA-256")
 @click.option("--add-key", metavar="NAME", help="add a new key for NAME to --keys-file, print the key, and end")
+@click.option(
+    "--secret-file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="the server's secret, as its --secret-file holds it (default: $S1_SECRET)",
+)
 @click.option("--allow-anyone", is_flag=True, help="listen on other addresses than this machine's without keys")
 @click.option(
     "--allow-host",
@@ -64,7 +70,7 @@ from s1_client.cli.options import SectionedCommand, connect_async, deadline_opti
     "--drain-s", type=click.IntRange(min=1), default=30, show_default=True, help="seconds that open requests have when the gateway stops"
 )
 @deadline_options
-def gateway(keys_file: Path | None, add_key: str | None, **parameters: Any) -> None:
+def gateway(keys_file: Path | None, secret_file: Path | None, add_key: str | None, **parameters: Any) -> None:
     """Serve OpenAI's API (chat, responses, completions) and a web page, in front of a server.
 
     Point any OpenAI client at it: OPENAI_BASE_URL=http://127.0.0.1:8080/v1
@@ -77,7 +83,8 @@ def gateway(keys_file: Path | None, add_key: str | None, **parameters: Any) -> N
         if add_key is not None:
             click.echo(command.new_key(keys_file, add_key))
             return
+        secret = None if secret_file is None else secret_file.read_text().strip()
         settings = command.settings_of(keys_file, **parameters)
-        command.run(connect_async(parameters), parameters["model"], settings, click.echo)
+        command.run(connect_async(parameters, secret), parameters["model"], settings, click.echo)
     except (OSError, ValueError) as error:
         raise click.UsageError(str(error)) from error
