@@ -3,7 +3,7 @@
 """Run and develop this project on this machine, without a GPU, a container or anything installed beforehand.
 
     python3 build/local.py ask ["a question"] [--model MODEL] [options of `s1 ask`]
-    python3 build/local.py serve [--model MODEL] [options of the launcher]
+    python3 build/local.py serve [--model MODEL] [--gateway-port PORT] [options of the launcher]
     python3 build/local.py test [options of pytest]           linters, types and all tests
     python3 build/local.py test PATH [options of pytest]      only the tests of a file or folder, or one by FILE::NAME
     python3 build/local.py lint                               linters and types alone
@@ -94,16 +94,32 @@ def ask(arguments: list[str]) -> NoReturn:
 
 
 def serve(arguments: list[str]) -> NoReturn:
-    launch(arguments)
+    """Start the launcher, and with --gateway-port beside the server the command `s1 gateway`, which ends with it."""
+    option, arguments = split_option("--gateway-port", arguments)
+    launch([*arguments, *gateway_command(option[-1].rpartition("=")[2], arguments)] if option else arguments)
+
+
+def gateway_command(port: str, arguments: list[str]) -> list[str]:
+    """Return the launcher's arguments that run the gateway beside the server. Stop if the other arguments do not allow it."""
+    if not port.isdecimal():
+        stop(f"serve: --gateway-port: got '{port}', allowed: a TCP port, or 0 for a free one", code=2)
+    if "--" in arguments:
+        stop("serve: got --gateway-port and a command behind --, allowed: one of the two", code=2)
+    return ["--", str(ENV / "bin" / "s1"), "gateway", "--port", port]
 
 
 def split_model(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """Return option --model with its value, and the other arguments. Arguments behind ``--`` are another command's."""
+    """Return option --model with its value, and the other arguments."""
+    return split_option("--model", arguments)
+
+
+def split_option(name: str, arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Return an option with its value, and the other arguments. Arguments behind ``--`` are another command's."""
     for number, argument in enumerate(arguments):
         if argument == "--":
             break
-        if argument == "--model" or argument.startswith("--model="):
-            end = number + (2 if argument == "--model" else 1)
+        if argument == name or argument.startswith(f"{name}="):
+            end = number + (2 if argument == name else 1)
             return arguments[number:end], [*arguments[:number], *arguments[end:]]
     return [], arguments
 
@@ -152,7 +168,15 @@ def lock(_: list[str]) -> int:
     uv = find_uv()
     if uv is None:
         stop(f"{LOCK} needs uv, which is neither on PATH nor in the package index")
-    ours = ["python_backend/pyproject.toml", "--extra=embedded", "--extra=test", "client/pyproject.toml", "--extra=cli", "--extra=gateway", "--extra=lm-eval"]
+    ours = [
+        "python_backend/pyproject.toml",
+        "--extra=embedded",
+        "--extra=test",
+        "client/pyproject.toml",
+        "--extra=cli",
+        "--extra=gateway",
+        "--extra=lm-eval",
+    ]
     return resolve(uv, ours, LOCK_LIMITS, LOCK, "python3 build/local.py lock")
 
 

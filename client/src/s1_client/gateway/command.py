@@ -61,8 +61,11 @@ def settings_of(
     )
 
 
-def run(client: AsyncClient, model: str, settings: GatewaySettings, say: Callable[[str], None]) -> None:
-    """Serve until SIGINT or SIGTERM. ``say`` gets the line that the gateway is ready. Raises OSError if the port cannot be had."""
+def run(client: AsyncClient, model: str, server: str, settings: GatewaySettings, say: Callable[[str], None]) -> None:
+    """Serve until SIGINT or SIGTERM. ``say`` gets the line that the gateway is ready. Raises OSError if the port cannot be had.
+
+    ``server``: the address of the client's server, for that line.
+    """
     listening = _listen(settings)
     config = uvicorn.Config(
         make_app(client, model, settings),
@@ -76,7 +79,7 @@ def run(client: AsyncClient, model: str, settings: GatewaySettings, say: Callabl
     )
     signal.signal(signal.SIGTERM, _stop)  # uvicorn raises the signal again when all requests have ended
     with listening, contextlib.suppress(KeyboardInterrupt):
-        _Server(config, lambda: say(_ready_line(listening))).run(sockets=[listening])
+        _Server(config, lambda: say(_ready_line(listening, server))).run(sockets=[listening])
 
 
 def _stop(_number: int, _frame: FrameType | None) -> None:
@@ -91,10 +94,11 @@ def _listen(settings: GatewaySettings) -> socket.socket:
         raise OSError(f"cannot listen on {settings.host}, port {settings.port}: {error.strerror or error}") from error
 
 
-def _ready_line(listening: socket.socket) -> str:
+def _ready_line(listening: socket.socket, server: str) -> str:
     host, port = listening.getsockname()[:2]
     name = f"[{host}]" if ":" in host else host
-    return f"ready: http://{name}:{port}/, for clients OPENAI_BASE_URL=http://{name}:{port}/v1; Ctrl-C stops"
+    address = f"http://{name}:{port}"
+    return f"ready: {address}/ in front of {server}; for OpenAI clients: OPENAI_BASE_URL={address}/v1; Ctrl-C stops"
 
 
 class _Server(uvicorn.Server):

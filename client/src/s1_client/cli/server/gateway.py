@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from s1_client._settings import DEFAULT_URL
 from s1_client._suggest import how_to_install
 from s1_client.cli.options import SectionedCommand, connect_async, deadline_options
 
@@ -85,6 +86,6 @@ def gateway(keys_file: Path | None, secret_file: Path | None, add_key: str | Non
             return
         secret = None if secret_file is None else secret_file.read_text().strip()
         settings = command.settings_of(keys_file, **parameters)
-        command.run(connect_async(parameters, secret), parameters["model"], settings, click.echo)
+        command.run(connect_async(parameters, secret), parameters["model"], parameters["url"] or DEFAULT_URL, settings, click.echo)
     except (OSError, ValueError) as error:
         raise click.UsageError(str(error)) from error
