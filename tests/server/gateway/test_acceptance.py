@@ -312,6 +312,15 @@ def test_the_output_of_a_response_is_input_of_the_next(door, fields):
     assert (answer.status, answer.json["s1"]["dropped"]) == (200, ["input[1]"])
 
 
+@pytest.mark.parametrize("events", ["responses", "messages"])
+def test_deltas_of_the_other_apis_say_which_event_they_are(door, events):
+    read = {"responses": responses_events, "messages": messages_events}[events](door, include_events=True)
+    told = [(event["s1"]["event"], event["delta"]) for event in read if isinstance(event.get("s1"), dict) and "event" in event["s1"]]
+    (injected,) = [delta for event, delta in told if event == "injected"]
+    assert injected in ("Wait", {"type": "thinking_delta", "thinking": "Wait"})
+    assert {event for event, _ in told} == {"thinking", "injected", "answer"}
+
+
 @pytest.mark.parametrize(
     "field", [{"store": True}, {"background": True}, {"previous_response_id": "resp_1"}, {"conversation": "c"}, {"prompt": {"id": "p"}}]
 )
