@@ -119,6 +119,7 @@ def test_a_second_name_for_one_field_is_unknown(name):
         ({"messages": [{"role": "user", "content": 3}]}, "messages[0].content"),
         ({"messages": [{**USER, "tool_calls": [1]}]}, "messages[0].tool_calls"),
         ({"messages": []}, "messages"),
+        ({"messages": [USER] * 2049}, "messages"),
         ({"stream_options": {"include_usag": True}, "stream": True}, "stream_options.include_usag"),
         ({"n": True}, "n"),
         ({"temperature": "0"}, "temperature"),
