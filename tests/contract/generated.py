@@ -314,6 +314,7 @@ def preset_values() -> str:
     loaded = [presets.Preset.load(name) for name in presets.names()]
     values: dict[str, Callable[[Any], Any]] = {
         "`max_thinking_tokens`": lambda preset: preset.thinking.max_tokens,
+        "`reasoning_effort`": lambda preset: ", ".join(f"{word} {budget}" for word, budget in preset.thinking.efforts.items()),
         "`num_ignore`": lambda preset: preset.thinking.num_ignore,
         "`ignore_str`": lambda preset: ", ".join(preset.thinking.ignore_str),
         "first words of the thinking": lambda preset: preset.thinking.prefix,

@@ -14,6 +14,7 @@ from budgetforce.building.__main__ import main as building
 from budgetforce.building.spec import IMAGE
 from budgetforce.launcher import options as launcher
 from budgetforce.launcher.triton_server import DRAIN_END_S, DRAIN_S, FOLLOW_S, ORDERLY_END_S
+from s1_client.cli.server.gateway import gateway
 
 COMPOSE = Path(sys.prefix) / "bin" / "docker-compose"
 KNOB = re.compile(r"^([A-Z][A-Z0-9_]*)=(.*)$", re.M)
@@ -37,6 +38,8 @@ EVERY_OPTION = {
     "S1_LOG_LEVEL": "debug",
     "S1_LOG_FORMAT": "json",
     "S1_LOG_PROMPTS": "on",
+    "S1_GATEWAY_KEYS": "/etc/s1/keys",
+    "S1_GATEWAY_HOST": "gpu1.example",
 }
 
 
@@ -86,6 +89,8 @@ def servers(services):
         ((), {"build", "triton"}),
         (("--profile", "cpu"), {"cpu"}),
         (("--profile", "gpu"), {"build", "triton"}),
+        (("--profile", "cpu", "--profile", "gateway"), {"cpu", "gateway"}),
+        (("--profile", "gpu", "--profile", "gateway"), {"build", "triton", "gateway"}),
         (("--env-file", ".env.example"), {"build", "triton"}),
         (("--env-file", ".env.example", "--profile", "cpu"), {"cpu"}),
     ],
@@ -151,8 +156,9 @@ def test_the_shipped_settings_choose_the_profile_alone(root):
 def test_the_image_is_the_projects_wherever_it_is_named(root, services):
     assert services["build"]["build"]["args"]["TRITON_IMAGE"] == services["triton"]["build"]["args"]["TRITON_IMAGE"] == IMAGE
     assert f"ARG TRITON_IMAGE={IMAGE}\n" in (root / "build/Dockerfile").read_text()
-    python = services["cpu"]["build"]["args"]["PYTHON_IMAGE"]
-    assert f"ARG PYTHON_IMAGE={python}\n" in (root / "build/cpu.Dockerfile").read_text()
+    for name in ("cpu", "gateway"):
+        python = services[name]["build"]["args"]["PYTHON_IMAGE"]
+        assert f"ARG PYTHON_IMAGE={python}\n" in (root / f"build/{name}.Dockerfile").read_text()
 
 
 def test_no_image_floats(services):
@@ -176,6 +182,21 @@ def test_the_launcher_takes_its_commands(resolved, settings):
         assert (options.http_port, options.grpc_port, options.metrics_port) == (8000, 8001, 8002)
         assert (options.max_replies, options.max_waiting) == ((32, 8) if settings else (256, 1024))
         assert bool(options.tls_cert) == bool(options.secret_file) == bool(options.http_host) == bool(settings)
+
+
+@pytest.mark.parametrize("settings", [{}, EVERY_OPTION], ids=["defaults", "every option"])
+def test_the_gateway_takes_its_command_and_calls_the_server_by_its_name(resolved, settings, servers):
+    service = resolved(**settings)["services"]["gateway"]
+    program, name, *arguments = service["command"]
+    assert (program, name) == ("s1", "gateway")
+    options = gateway.make_context("gateway", arguments).params
+    assert (options["host"], options["port"], options["max_open"]) == ("0.0.0.0", 8080, 256)
+    host, _, port = options["url"].rpartition(":")
+    assert all(host in server["networks"]["default"]["aliases"] for server in servers)
+    assert port == "8001"
+    assert bool(options["keys_file"]) == bool(options["secret_file"]) == bool(options["ca_file"]) == bool(settings)
+    assert [(at["host_ip"], at["target"], at["published"]) for at in service["ports"]] == [("127.0.0.1", 8080, "8080")]
+    assert seconds(service["stop_grace_period"]) > options["drain_s"]
 
 
 @pytest.mark.parametrize("settings", [{}, EVERY_OPTION], ids=["defaults", "every option"])
@@ -238,7 +259,7 @@ def test_secrets_are_files(resolved):
     """Neither in an environment, which `docker inspect` shows, nor on a command line: there they are paths."""
     found = resolved(**EVERY_OPTION)
     files = {name: secret["file"] for name, secret in found["secrets"].items()}
-    given = ("HF_TOKEN_FILE", "S1_SECRET_FILE", "S1_TLS_CERT", "S1_TLS_KEY", "S1_TLS_CLIENT_CA")
+    given = ("HF_TOKEN_FILE", "S1_SECRET_FILE", "S1_TLS_CERT", "S1_TLS_KEY", "S1_TLS_CLIENT_CA", "S1_GATEWAY_KEYS")
     assert sorted(files.values()) == sorted(EVERY_OPTION[name] for name in given)
     assert [secret["source"] for secret in found["services"]["build"]["secrets"]] == ["hub_token"]
     for service in found["services"].values():

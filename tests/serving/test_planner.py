@@ -61,6 +61,31 @@ def test_a_presets_budget_gives_way_to_the_context(tokenizer, preset):
     assert budget(32000) == budget(-1) < CONTEXT
 
 
+EFFORTS = {"minimal": 5, "low": 10, "medium": 20, "high": 40, "xhigh": 32000, "max": -1}
+
+
+def test_an_effort_is_a_budget_of_the_presets_table_and_gives_way_to_the_context(tokenizer, preset):
+    with_table = replace(preset, thinking=replace(preset.thinking, efforts=EFFORTS))
+    planner = Planner(tokenizer, with_table, CONTEXT)
+    budgets = {effort: planner.plan(request(reasoning_effort=effort)).forcing.max_thinking_tokens for effort in EFFORTS}
+    room = planner.plan(request()).forcing.max_thinking_tokens
+    assert budgets == {"minimal": 5, "low": 10, "medium": 20, "high": 40, "xhigh": room, "max": room}
+    assert planner.plan(request(reasoning_effort="low")).effective["reasoning_effort"] == "low"
+
+
+@pytest.mark.parametrize(
+    ("changes", "allowed"),
+    [
+        ({}, "nothing: preset smollm2 has no budgets for efforts"),
+        ({"max_thinking_tokens": 10}, "nothing beside max_thinking_tokens"),
+        ({"thinking": ThinkingMode.OFF}, "nothing: thinking is off"),
+    ],
+)
+def test_an_effort_that_has_no_budget_is_refused(plan, changes, allowed):
+    with pytest.raises(InvalidRequest, match=f"field 'reasoning_effort': got .low., allowed: {allowed}"):
+        plan(reasoning_effort="low", **changes)
+
+
 def test_a_prompt_that_leaves_no_room_is_refused(plan):
     with pytest.raises(InvalidRequest) as refused:
         plan(content="word " * 400)

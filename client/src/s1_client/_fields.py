@@ -135,6 +135,13 @@ _TABLE = (
         note="-1 = what the context allows",
     ),
     Field(
+        name="reasoning_effort",
+        datatype="BYTES",
+        section=THINKING,
+        help="thinking budget by a word of the preset's table, in place of a number; shrinks to the context (default: none)",
+        values=("minimal", "low", "medium", "high", "xhigh", "max"),
+    ),
+    Field(
         name="min_thinking_tokens",
         datatype="INT32",
         section=THINKING,

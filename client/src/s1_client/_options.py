@@ -19,6 +19,7 @@ class Options(TypedDict, total=False):
     """
 
     max_thinking_tokens: int | None
+    reasoning_effort: str | None
     min_thinking_tokens: int | None
     num_ignore: int | None
     ignore_str: str | Sequence[str] | None

@@ -29,6 +29,7 @@ from s1_client._types import (
 THINKING, ANSWER = "I think", "so."  # defaults of a script
 TERMINATOR, MARKER = 2, 1
 MAX_CONTEXT_TOKENS = 32768
+EFFORTS = {"minimal": 512, "low": 2000, "medium": 8000, "high": 16000, "xhigh": 32000, "max": -1}  # as preset s1
 _EFFECTIVE = {"thinking_prefix": "", "max_context_tokens": MAX_CONTEXT_TOKENS, "num_masked_ids": 0, "engine_model": "fake"}
 
 
@@ -120,7 +121,8 @@ class Sample:
 
     @property
     def _budget(self) -> int:
-        cap = self._option("max_thinking_tokens")
+        effort = self._option("reasoning_effort")
+        cap = self._option("max_thinking_tokens") if effort is None else EFFORTS[effort]
         return MAX_CONTEXT_TOKENS // 2 if cap == -1 else int(cap)
 
     def _option(self, name: str) -> Any:

@@ -61,6 +61,7 @@ class Effective(TypedDict):
     preset: Annotated[str, "model preset"]
     thinking: Annotated[str, "forced, free or off"]
     max_thinking_tokens: Annotated[int, "thinking budget"]
+    reasoning_effort: Annotated[str | None, "word that chose the thinking budget; null if the request gave none"]
     min_thinking_tokens: Annotated[int, "ends of thinking before this many tokens are refused"]
     num_ignore: Annotated[int, "ends of thinking to refuse while the budget allows"]
     ignore_str: Annotated[Sequence[str], "ignore strings, used in turn"]

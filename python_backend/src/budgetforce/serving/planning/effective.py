@@ -33,6 +33,7 @@ def effective_report(
         "preset": preset.name,
         "thinking": request.thinking,
         "max_thinking_tokens": forcing.max_thinking_tokens,
+        "reasoning_effort": request.reasoning_effort,
         "min_thinking_tokens": forcing.min_thinking_tokens,
         "num_ignore": forcing.num_ignore,
         "ignore_str": value_or_default(request.ignore_str, preset.thinking.ignore_str),

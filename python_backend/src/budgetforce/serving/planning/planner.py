@@ -23,7 +23,7 @@ from budgetforce.provenance import TrainingRecord
 from budgetforce.serving.planning.call_bounds import check_call_bounds
 from budgetforce.serving.planning.context_refusals import budget_too_large, check_prefix_fits, too_long
 from budgetforce.serving.planning.contradictions import refuse_fields_without_effect, refuse_recounted_penalties
-from budgetforce.serving.planning.defaults import answer_room, prefix_policy, sampling_fields, value_or_default
+from budgetforce.serving.planning.defaults import answer_room, default_budget, prefix_policy, sampling_fields, value_or_default
 from budgetforce.serving.planning.effective import effective_report
 from budgetforce.serving.planning.plan import ReplyPlan
 from budgetforce.serving.requests.request import ReplyRequest, field_of
@@ -166,7 +166,7 @@ class Planner:
         requested, floor = request.max_thinking_tokens, value_or_default(request.min_thinking_tokens, 0)
         if requested is not None and requested > room:
             raise budget_too_large(requested, room=room, context=context, num_fixed=num_fixed, reserve=reserve)
-        cap = value_or_default(requested, preset.thinking.max_tokens)
+        cap = value_or_default(requested, default_budget(request, preset.thinking))
         budget = room if cap == -1 else min(cap, room)
         if floor > budget:
             raise InvalidRequest("min_thinking_tokens", floor, f"0 to {budget}, the budget that max_thinking_tokens and the context leave")

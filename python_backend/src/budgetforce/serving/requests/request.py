@@ -55,6 +55,7 @@ class ReplyRequest:
     preset: str | None = None
     thinking: ThinkingMode = ThinkingMode.FORCED
     max_thinking_tokens: int | None = None
+    reasoning_effort: str | None = None
     min_thinking_tokens: int | None = None
     num_ignore: int | None = None
     ignore_str: tuple[str, ...] | None = None
@@ -86,6 +87,7 @@ def read_reply_request(inputs: Mapping[str, Sequence[Any]], max_messages: int = 
         preset=read("preset", *_one_of(presets.names())),
         thinking=ThinkingMode(read("thinking", *_one_of([mode.value for mode in ThinkingMode])) or "forced"),
         max_thinking_tokens=read("max_thinking_tokens", lambda v: v >= -1, "an integer >= -1 (-1 = what the context allows)"),
+        reasoning_effort=read("reasoning_effort", *_one_of(presets.EFFORTS)),
         min_thinking_tokens=read("min_thinking_tokens", *_NOT_NEGATIVE),
         num_ignore=read("num_ignore", *_NOT_NEGATIVE),
         ignore_str=read.texts("ignore_str"),
