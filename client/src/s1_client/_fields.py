@@ -197,6 +197,13 @@ _TABLE = (
         least=1,
     ),
     Field(
+        name="max_total_tokens",
+        datatype="INT32",
+        section=ANSWER,
+        help="cap of thinking and answer together in tokens (default: none)",
+        least=1,
+    ),
+    Field(
         name="answer_prefix",
         datatype="BYTES",
         section=ANSWER,

@@ -27,6 +27,7 @@ class Options(TypedDict, total=False):
     thinking: str | None
     preset: str | None
     max_tokens: int | None
+    max_total_tokens: int | None
     answer_prefix: str | None
     answer_prefix_policy: str | None
     stop_words: str | Sequence[str] | None

@@ -123,7 +123,9 @@ class Sample:
     def _budget(self) -> int:
         effort = self._option("reasoning_effort")
         cap = self._option("max_thinking_tokens") if effort is None else EFFORTS[effort]
-        return MAX_CONTEXT_TOKENS // 2 if cap == -1 else int(cap)
+        budget = MAX_CONTEXT_TOKENS // 2 if cap == -1 else int(cap)
+        total = self._option("max_total_tokens")
+        return budget if total is None else min(budget, total - 1)
 
     def _option(self, name: str) -> Any:
         row = FIELDS[name]
@@ -175,7 +177,10 @@ class Sample:
         policy = self._option("answer_prefix_policy")
         if policy == "always" or (policy == "auto" and cut):
             yield from self._inject("answer", self.vocabulary.tokens(self._option("answer_prefix")))
-        ended_by = yield from self._round("answer", self.script.answer, self._option("max_tokens"))
+        room, total = self._option("max_tokens"), self._option("max_total_tokens")
+        if total is not None:
+            room = min(room, total - self._thought)
+        ended_by = yield from self._round("answer", self.script.answer, room)
         yield self._end_round("answer", ended_by, None, [])
         if ended_by == "terminator":
             return "stop" if self._usage["num_answer_tokens"] else "empty"

@@ -70,6 +70,7 @@ class Effective(TypedDict):
     answer_prefix: Annotated[str, "answer prefix that applies, injected as answer_prefix_policy says"]
     answer_prefix_policy: Annotated[str, "auto (after a cut), always or never"]
     max_tokens: Annotated[int, "cap of the answer"]
+    max_total_tokens: Annotated[int | None, "cap of thinking and answer together; null if the request gave none"]
     max_context_tokens: Annotated[int, "cap of prompt and reply together"]
     num_samples: Annotated[int, "samples of the request"]
     priority: Annotated[int, "priority of the request in the queue; higher values go first"]

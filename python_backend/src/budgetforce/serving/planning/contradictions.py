@@ -100,6 +100,8 @@ def _refuse_fields_of_audit_presets(request: ReplyRequest, preset: Preset) -> No
     rule = BudgetRule(preset.thinking.budget_rule)
     if request.thinking is not ThinkingMode.FORCED and rule is not BudgetRule.EXACT:
         raise InvalidRequest("thinking", request.thinking, f"forced with preset {preset.name}, which is for audits")
+    if request.max_total_tokens is not None and rule is not BudgetRule.EXACT:
+        raise InvalidRequest("max_total_tokens", request.max_total_tokens, f"nothing with preset {preset.name}, which is for audits")
     if request.grace_tokens and rule is not BudgetRule.EXACT:
         raise InvalidRequest("grace_tokens", request.grace_tokens, f"0 with preset {preset.name}, which cuts as its authors do")
     num_ignore = value_or_default(request.num_ignore, preset.thinking.num_ignore)

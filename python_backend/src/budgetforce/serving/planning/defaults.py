@@ -37,7 +37,8 @@ def answer_room(request: ReplyRequest, answer: AnswerPreset, context: int) -> tu
     """Return (cap of the answer, tokens of the context reserved for it)."""
     if request.max_tokens is not None:
         return request.max_tokens, request.max_tokens
-    return (context if answer.max_tokens == -1 else answer.max_tokens), answer.reserve_tokens
+    cap = context if answer.max_tokens == -1 else answer.max_tokens
+    return min(cap, value_or_default(request.max_total_tokens, cap)), answer.reserve_tokens
 
 
 def sampling_fields(request: ReplyRequest, preset: Preset, phase: Phase) -> dict[str, Any]:

@@ -42,6 +42,7 @@ def effective_report(
         "answer_prefix": value_or_default(request.answer_prefix, preset.answer.prefix),
         "answer_prefix_policy": prefix_policy(request, preset.answer),
         "max_tokens": min(forcing.max_answer_tokens, forcing.max_context_tokens),
+        "max_total_tokens": request.max_total_tokens,
         "max_context_tokens": forcing.max_context_tokens,
         "num_samples": request.num_samples,
         "priority": request.priority,

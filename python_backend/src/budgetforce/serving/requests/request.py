@@ -63,6 +63,7 @@ class ReplyRequest:
     answer_prefix: str | None = None
     answer_prefix_policy: str | None = None
     max_tokens: int | None = None
+    max_total_tokens: int | None = None
     num_samples: int = 1
     priority: int = 0
     timeout_ms: int | None = None
@@ -95,6 +96,7 @@ def read_reply_request(inputs: Mapping[str, Sequence[Any]], max_messages: int = 
         answer_prefix=read("answer_prefix", _any_value, "a string"),
         answer_prefix_policy=read("answer_prefix_policy", *_one_of(presets.PREFIX_POLICIES)),
         max_tokens=read("max_tokens", lambda v: v >= 1, "an integer >= 1"),
+        max_total_tokens=read("max_total_tokens", lambda v: v >= 1, "an integer >= 1"),
         num_samples=read("num_samples", lambda v: 1 <= v <= MAX_SAMPLES, f"1 to {MAX_SAMPLES}") or 1,
         priority=read("priority", _any_value, "an integer") or 0,
         timeout_ms=read("timeout_ms", lambda v: v >= 1, "an integer >= 1"),
