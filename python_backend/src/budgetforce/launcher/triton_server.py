@@ -318,10 +318,11 @@ class TritonServer:
 
 def _check_ports_are_free(ports: Ports) -> None:
     """Raise StartFailed for a port in use: its owner would be mistaken for the server that is being started."""
-    for host, port in ports.listening().values():
+    for name, (host, port) in ports.listening().items():
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((host, port))
             except OSError as error:
-                raise StartFailed(f"port {port} on {host} cannot be used: {error.strerror}") from None
+                text = f"port {port} on {host} cannot be used: {error.strerror}; choose another by --{name}-port, 0 is any free port"
+                raise StartFailed(text) from None
