@@ -46,6 +46,11 @@ def test_a_share_is_a_number_up_to_one():
     assert from_parameters(LibraryConfig, parameters(model_dir="m", max_seq_len="9", memory_fraction="0.25")).memory_fraction == 0.25
 
 
+def test_weights_are_the_folders_or_random():
+    with pytest.raises(ConfigError, match="'load_format': got 'gguf', allowed: auto or dummy"):
+        from_parameters(LibraryConfig, parameters(model_dir="m", max_seq_len="9", load_format="gguf"))
+
+
 @pytest.mark.parametrize("text", ["0", "1.5", "-0.5", "half", "", "nan", "1e-1"])
 def test_what_is_no_share_is_refused(text):
     with pytest.raises(ConfigError, match=f"'memory_fraction': got '{text}', allowed: a number > 0 and <= 1"):

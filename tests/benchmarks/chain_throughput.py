@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tokens a second of the whole chain beside the bare engine library, in one run on one machine.
 
-    python3 build/local.py bench [--repeats 2] [--tokens 240]
+    python3 build/local.py bench [--repeats 3] [--tokens 240]
 
 The chain: gRPC client, Triton, model s1, model embedded_llm. Two kinds of work:
 
@@ -12,7 +12,9 @@ The chain: gRPC client, Triton, model s1, model embedded_llm. Two kinds of work:
 
 Bare: OpenVINO GenAI in this process, the same prompts, as many tokens in a single call that
 nothing ends. At each level every stream asks its questions one after another; bare and chain
-take turns, so that both meet the same machine. Shown are medians over the turns.
+take turns, so that both meet the same machine. Shown are medians over the turns, of the ratio also
+the lowest and the highest. A row is marked as *busy* if others used more than a twentieth of the
+machine's CPU meanwhile: do not believe it.
 """
 
 from __future__ import annotations
@@ -28,6 +30,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+
+from meters import OthersMeter, busy_mark, spread
 
 from budgetforce.engine.cpu.openvino_pipeline import OpenVinoPipeline
 from budgetforce.engine.model_files import ModelFiles, prepare
@@ -125,6 +129,7 @@ def measure(work: str, bare: Bare, chain: Chain, questions: list[str], num_repea
     for num_streams in CONCURRENCY:
         batch = [question for question, _ in zip(itertools.cycle(questions), range(max(2 * num_streams, 4)), strict=False)]
         chain.seen.clear()
+        others = OthersMeter()
         pairs = [(bare.run(num_streams, batch), chain.run(num_streams, batch)) for _ in range(num_repeats)]
         yield {
             "work": work,
@@ -132,6 +137,8 @@ def measure(work: str, bare: Bare, chain: Chain, questions: list[str], num_repea
             "bare_tokens_per_s": statistics.median(b for b, _ in pairs),
             "chain_tokens_per_s": statistics.median(c for _, c in pairs),
             "ratio": statistics.median(c / b for b, c in pairs),
+            "ratios": [c / b for b, c in pairs],
+            "others_cpu_share": others.share(),
             **{name: statistics.median(one[name] for one in chain.seen) for name in chain.seen[0]},
         }
 
@@ -144,9 +151,10 @@ HEAD = (
 
 def line(row: dict[str, Any]) -> str:
     """A row of the table, in Markdown."""
-    speeds = f"{row['bare_tokens_per_s']:.0f} | {row['chain_tokens_per_s']:.0f} | {row['ratio']:.2f}"
+    ratio = spread(row["ratios"], 2) if "ratios" in row else f"{row['ratio']:.2f}"
+    speeds = f"{row['bare_tokens_per_s']:.0f} | {row['chain_tokens_per_s']:.0f} | {ratio}"
     others = f"{row['first_token_ms']:.0f} | {row['num_rounds']:.0f} | {row['num_recomputed']:.0f} | {row['tokens_per_message']:.1f}"
-    return f"| {row['work']} | {row['num_streams']} | {speeds} | {others} |"
+    return f"| {row['work']}{busy_mark(row.get('others_cpu_share'))} | {row['num_streams']} | {speeds} | {others} |"
 
 
 def report(rows: Iterator[dict[str, Any]], save: Path | None) -> None:
@@ -163,7 +171,7 @@ def report(rows: Iterator[dict[str, Any]], save: Path | None) -> None:
 def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the server is stopped on the way out
     parser = argparse.ArgumentParser()
-    parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=3, help="turns (default: %(default)s)")
     parser.add_argument("--tokens", type=int, default=240, help="tokens a reply, thinking and answer")
     parser.add_argument("--save", type=Path, help="write the figures here, as JSON")
     options = parser.parse_args()

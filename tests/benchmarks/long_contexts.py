@@ -14,7 +14,8 @@ nothing (paced_engine/, in C) each call asks for one id:
 * *Python engine*: CPU time that a Python engine model needs besides to read and check the tensors
   (embedded_llm, vllm_llm, llmapi_llm), before its library gets the ids. TensorRT-LLM's backend does not.
 
-CPU times are per call, and the least of several batches.
+CPU times are per call; *s1* and *Python engine* are the least of all calls. A row is marked as *busy* if others
+used more than a twentieth of the machine's CPU meanwhile: do not believe its *first id*.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from meters import ServerMeter, machine
+from meters import OthersMeter, ServerMeter, busy_mark, machine
 from orchestration import embedded_options
 from paced_engine.build import Pace, Stamps, add_model
 
@@ -101,10 +102,11 @@ class Bench:
         waits = Waits(length)
         tensors = call_tensors(waits.next_call())
         await self._first_id_s(waits)  # the first call has more to do
-        call_s, server_s = time.process_time(), self.meter.cpu_s()
+        others, call_s, server_s = OthersMeter(), time.process_time(), self.meter.cpu_s()
         firsts = [await self._first_id_s(waits) for _ in range(self.num_calls)]
         call_s, server_s = time.process_time() - call_s, self.meter.cpu_s() - server_s
         return {
+            "others_cpu_share": others.share(),
             "num_ids": length,
             "num_bytes": len(self._message(tensors)),
             "s1_ms": self._least_ms(lambda: self._message(call_tensors(waits.next_call()))),
@@ -145,7 +147,8 @@ def _cpu_ms(do: Callable[[], object]) -> float:
 def line(row: dict[str, float]) -> str:
     """A row of the table, in Markdown."""
     times = (row[name] for name in ("s1_ms", "call_ms", "server_ms", "first_id_ms", "python_engine_ms"))
-    return f"| {row['num_ids']} | {row['num_bytes']} | {' | '.join(f'{value:.2f}' for value in times)} |"
+    context = f"{row['num_ids']:.0f}{busy_mark(row['others_cpu_share'])}"
+    return f"| {context} | {row['num_bytes']} | {' | '.join(f'{value:.2f}' for value in times)} |"
 
 
 async def measure(server: TritonServer, options: argparse.Namespace) -> list[dict[str, float]]:

@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a Triton server and the stubs of its Python models use, read from /proc (Linux), and what machine that is."""
+"""What a Triton server and the stubs of its Python models use, read from /proc (Linux), what the rest of the machine uses meanwhile,
+and what machine that is.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import statistics
 import sys
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +18,7 @@ from typing import Any
 from tritonclient.grpc import InferenceServerClient
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+MAX_OTHERS = 0.05  # of the machine's CPU; with two cores a tenth of one: more moves a figure by more than turns differ
 
 
 class ServerMeter:
@@ -51,6 +56,45 @@ def machine_cpu_s() -> float:
     """CPU time that the machine has spent on anything, other guests of its host included."""
     user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, _read(Path("/proc/stat")).split()[1:9])
     return (user + nice + system + irq + softirq + steal) / TICKS_PER_S
+
+
+class OthersMeter:
+    """The CPU that neither this process nor any process that it has started uses, from now on."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic(), machine_cpu_s(), own_cpu_s()
+
+    def share(self) -> float:
+        """As a share of the machine's CPU, 0 to 1."""
+        began, machine_s, own_s = self._began
+        others_s = machine_cpu_s() - machine_s - (own_cpu_s() - own_s)
+        return max(0.0, others_s) / ((time.monotonic() - began) * (os.cpu_count() or 1))
+
+
+def own_cpu_s() -> float:
+    """CPU time so far of this process and of all that it has started, those that have ended included once they were waited for."""
+    stats = {int(path.name): _read(path / "stat").rpartition(")")[2].split() for path in _processes()}
+    parents = {pid: int(fields[1]) for pid, fields in stats.items() if fields}
+    return sum(sum(map(int, stats[pid][11:15])) for pid in descendants(os.getpid(), parents)) / TICKS_PER_S
+
+
+def descendants(root: int, parents: dict[int, int]) -> set[int]:
+    """A process and all that come from it; ``parents`` gives each process its parent."""
+    found, newest = {root}, {root}
+    while newest := {pid for pid, parent in parents.items() if parent in newest} - found:
+        found |= newest
+    return found
+
+
+def busy_mark(others: float | None) -> str:
+    """What stands behind a figure that was measured while others used the CPU: such a row is not to be believed."""
+    return f" (busy: others {others:.0%})" if others is not None and others > MAX_OTHERS else ""
+
+
+def spread(values: Sequence[float], num_digits: int) -> str:
+    """The median of the turns, with the lowest and the highest."""
+    low, middle, high = (f"{value:.{num_digits}f}" for value in (min(values), statistics.median(values), max(values)))
+    return f"{middle} ({low} to {high})"
 
 
 def _processes() -> Iterator[Path]:

@@ -29,8 +29,11 @@ shares the machine with the server and limits what can be seen: compare rows of 
 * *CPU*: seconds for 1,000 tokens: the server and those stubs that the row needs, and the client;
 * *memory*: of the same processes behind the load (proportional set size). The server is one for
   all rows and gives little back;
-* *others*: of the machine's CPU, what none of these used. Rows with much of it are
-  not worth much: even what they cost a token is higher then.
+* *others*: of the machine's CPU, what none of these used. A row with more than a twentieth is marked as
+  *busy*: do not believe it, even what it costs a token is higher then.
+
+Figures are medians over the repeats, in which the patterns take turns; of tok/s and of the added
+time's median the lowest and the highest are shown, too.
 """
 
 from __future__ import annotations
@@ -53,7 +56,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from meters import ServerMeter, machine, machine_cpu_s
+from meters import MAX_OTHERS, ServerMeter, machine, machine_cpu_s, spread
 from paced_engine.build import Pace, Stamps, add_model
 from streams import ClientLoop, EngineCall, Markers, Reply, SerialCall, ServedLoop, Wire, num_reply_ids, round_seams
 
@@ -241,9 +244,14 @@ def _percentile(values: Any, percent: float) -> float | None:
     return float(np.percentile(values, percent)) if len(values) else None
 
 
+SPREAD = ("tokens_per_s", "added_p50_ms")  # of these figures every repeat is kept
+
+
 def medians(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Of every figure, over the repeats that have it."""
-    return {name: _median([run[name] for run in runs if run[name] is not None]) for name in runs[0]}
+    return {name: _median([run[name] for run in runs if run[name] is not None]) for name in runs[0]} | {
+        f"all_{name}": [run[name] for run in runs] for name in SPREAD if len(runs) > 1
+    }
 
 
 # --- server -------------------------------------------------------------------------------
@@ -319,11 +327,17 @@ def line(row: dict[str, Any], engine: dict[str, Any] | None) -> str:
     share = "–" if engine is None else f"{row['tokens_per_s'] / engine['tokens_per_s']:.2f}"
     gap = shown(row["gap_first_ms"], 1) + (f" + {shown(row['gap_second_ms'], 1)}" if row.get("gap_second_ms") is not None else "")
     first = shown(row["first_token_ms"], 1)
-    added = f"{shown(row['added_p50_ms'], 2)} / {shown(row['added_p99_ms'], 1)}"
+    added = f"{_with_spread(row, 'added_p50_ms', 2)} / {shown(row['added_p99_ms'], 1)}"
     cpu = f"{row['server_cpu_s_per_1k']:.3f} + {row['client_cpu_s_per_1k']:.3f}"
-    cells = (row["delay_ms"], row["num_streams"], row["pattern"], f"{row['tokens_per_s']:.0f}", share, first, added, gap, cpu)
-    rest = f"{row['memory_mb']:.0f} | {row['tokens_per_message']:.1f} | {row['others_cpu_share'] * 100:.0f}"
+    cells = (row["delay_ms"], row["num_streams"], row["pattern"], _with_spread(row, "tokens_per_s", 0), share, first, added, gap, cpu)
+    busy = " (busy)" if row["others_cpu_share"] > MAX_OTHERS else ""
+    rest = f"{row['memory_mb']:.0f} | {row['tokens_per_message']:.1f} | {row['others_cpu_share'] * 100:.0f}{busy}"
     return f"| {' | '.join(map(str, cells))} | {rest} |"
+
+
+def _with_spread(row: dict[str, Any], name: str, num_digits: int) -> str:
+    every = row.get(f"all_{name}")
+    return shown(row[name], num_digits) if every is None else spread(every, num_digits)
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
@@ -380,7 +394,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Ways of budget forcing over an engine that costs nothing.")
     parser.add_argument("--seconds-per-cell", type=float, default=3.0)
     parser.add_argument("--warm-up", type=float, default=1.0, help="seconds before it")
-    parser.add_argument("--repeats", type=int, default=1, help="of every cell; shown are medians")
+    parser.add_argument("--repeats", type=int, default=3, help="of every cell (default: %(default)s)")
     parser.add_argument("--levels", type=numbers, default=[1, 4, 16, 64, 256], help="streams at a time")
     parser.add_argument("--delays", type=numbers, default=[0, 10], help="ms between two ids of a stream; 0 = as fast as it goes")
     parser.add_argument("--instances", type=int, default=16, help="of the models that run one request at a time in each")

@@ -7,6 +7,8 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
+from meters import busy_mark
+
 HEAD = (
     "| at a time | contestant | s a request | tok/s | lowest to highest | of s1 | first token, ms | recomputed |\n"
     "|---|---|---|---|---|---|---|---|"
@@ -44,7 +46,9 @@ def line(level: int, name: str, cells: Sequence[dict[str, Any]]) -> str:
         shown([one["first_token_ms"] for one in own if one["first_token_ms"] is not None], 0),
         shown([one["num_recomputed"] for one in own if one["num_recomputed"] is not None], 0),
     ]
-    return f"| {level} | {name} | {' | '.join(figures)} |"
+    shares = [one["others_cpu_share"] for one in own if one.get("others_cpu_share") is not None]
+    mark = busy_mark(statistics.median(shares)) if shares else ""
+    return f"| {level} | {name}{mark} | {' | '.join(figures)} |"
 
 
 def shown(values: Sequence[float], num_digits: int) -> str:

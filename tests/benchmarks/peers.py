@@ -28,7 +28,8 @@ evaluation does, and stream nothing.
 
 So many prompts at a time as the level says (1: two, one after the other). The contestants take
 turns, level by level; each turn begins with another one and brings new prompts. Ratios are those
-of one turn; shown are medians over the turns.
+of one turn; shown are medians over the turns. A row is marked as *busy* if others used more than a
+twentieth of the machine's CPU (median over the turns): do not believe it.
 
 *recomputed*: ids that were computed again as part of a later call's prompt, a reply. Counted by
 the engine in whole blocks that it must still hold, so at most; vLLM's is measured; transformers'
@@ -57,7 +58,7 @@ from pathlib import Path
 from typing import Any
 
 from contestants import AskEngine, AskS1, AskSerial, Contestant, Library, Served
-from meters import machine
+from meters import OthersMeter, machine
 from peer_table import progress, report
 from peer_work import END_AFTER, NUM_IGNORE, Batch, CallsLog, FixedWork, Prompt, ReplayedWork
 
@@ -180,7 +181,9 @@ def in_turn(names: list[str], turn: int, work: Work) -> list[str]:
 def cell(contestant: Contestant, prompts: Sequence[Prompt], level: int, work: Work) -> dict[str, Any]:
     """The figures of so many prompts at a time. Raises ValueError for other work than was asked for."""
     parts = [prompts[at : at + level] for at in range(0, len(prompts), level)]
+    others = OthersMeter()
     batches = [contestant.run(part) for part in parts]
+    others_share = others.share() if isinstance(work, FixedWork) else None  # a server that is not ours may be on this machine
     for part, batch in zip(parts, batches, strict=True):
         work.check(part, batch.counts)
     replies = [reply for batch in batches for reply in batch.replies]
@@ -190,6 +193,7 @@ def cell(contestant: Contestant, prompts: Sequence[Prompt], level: int, work: Wo
         "tokens_per_s": sum(batch.counts.num_sampled for batch in batches) / sum(batch.wall_s for batch in batches),
         "first_token_ms": statistics.median(firsts) if firsts else None,
         "num_replies": len(replies),
+        "others_cpu_share": others_share,
         **{name: a_reply(batches, name) for name in ("num_sampled", "num_injected", "num_recomputed")},
     }
 

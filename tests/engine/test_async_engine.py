@@ -230,6 +230,8 @@ def test_as_many_stop_words_with_min_tokens_as_vllm_takes_and_no_more(vllm_steps
         return call(stop_words=tuple((token_id,) for token_id in range(100, 100 + number)), **changes)
 
     assert vllm_steps.run(stopping(128, min_tokens=1), stopping(129))[0] == [[10, 11, 12, 13, 14]] * 2
+    many = call(stop_words=tuple((token_id,) for token_id in (12, *range(100, 300))))
+    assert vllm_steps.run(many)[0] == [[10, 11, 12]]  # more than the library takes: the shell ends the call
     with pytest.raises(InvalidRequest, match="stop_words_list.*129 ids.*allowed: at most 128 with min_tokens"):
         vllm_steps.engine.submit(stopping(129, min_tokens=1))
 
@@ -241,6 +243,16 @@ def test_as_many_sequences_as_s1_runs_replies_fit_into_a_library(steps):
         assert source._engine.usage_context.value == "OPENAI_API_SERVER"  # the prefill of a step is its server's
     else:
         assert source._llm.arguments["max_batch_size"] == 256
+
+
+@pytest.mark.parametrize("load_format", ["auto", "dummy"])
+@pytest.mark.parametrize("library", SOURCES)
+def test_a_library_may_load_random_weights(tmp_path, library, load_format):
+    """Of the model's shape, to measure a machine with."""
+    (tmp_path / "config.json").write_text(json.dumps({"vocab_size": 100, "max_position_embeddings": 50}))
+    source = asyncio.run(SOURCES[library].start(LibraryConfig(model_dir=str(tmp_path), max_seq_len=50, load_format=load_format)))
+    used = source._engine.args.load_format if library == "vllm" else source._llm.arguments["load_format"].name.lower()
+    assert used == load_format
 
 
 @pytest.mark.parametrize("chosen", [None, "forkserver"])

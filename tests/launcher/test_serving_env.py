@@ -77,7 +77,25 @@ def test_an_engine_over_a_library_is_one_setting_and_takes_a_hugging_face_folder
     assert (environment["S1_ENGINE_MODEL"], environment["S1_PRESET"]) == (engine, "s1")
     assert environment["S1_MODEL_DIR"] == environment["S1_TOKENIZER_DIR"] == str(hf_folder)
     assert (environment["S1_MAX_CONTEXT_TOKENS"], environment["S1_VOCAB_ROWS"]) == ("16384", "152064")
-    assert (environment["S1_TENSOR_PARALLEL"], environment["S1_MEMORY_FRACTION"]) == ("2", "0.8")
+    assert (environment["S1_TENSOR_PARALLEL"], environment["S1_MEMORY_FRACTION"], environment["S1_LOAD_FORMAT"]) == ("2", "0.8", "auto")
+
+
+@pytest.mark.parametrize("engine", LIBRARY_ENGINES)
+def test_random_weights_need_no_file_of_weights_and_have_no_training_record(hf_folder, engine):
+    (hf_folder / "model.safetensors").unlink()
+    write_record(hf_folder)
+    lines = []
+    environment = serving_environment(options(engine=engine, model=str(hf_folder), weights="dummy"), 8001, lines.append)
+    assert (environment["S1_LOAD_FORMAT"], environment["S1_TRAINING_RECORD"]) == ("dummy", "")
+    assert lines == ["the weights are random: replies are nonsense"]
+    with pytest.raises(ConfigError, match="holds no weights"):
+        serving_environment(options(engine=engine, model=str(hf_folder)), 8001, lambda _: None)
+
+
+@pytest.mark.parametrize("engine", ["embedded_llm", "tensorrt_llm"])
+def test_an_engine_that_cannot_have_random_weights_refuses_them(engine):
+    with pytest.raises(ConfigError, match=f"--weights: got 'dummy', allowed for engine '{engine}': files"):
+        serving_environment(options(engine=engine, weights="dummy"), 8001, lambda _: None)
 
 
 @pytest.mark.parametrize("engine", LIBRARY_ENGINES)

@@ -184,7 +184,7 @@ def wait_for_state(triton: Any, model: str, state: str) -> str:
 
 def test_the_benchmark_counts_right_in_every_pattern(root: Path, tmp_path: Path) -> None:
     """It checks every reply's ids itself; here, that all rows are there."""
-    small = ["--seconds-per-cell", "0.5", "--warm-up", "0.5", "--levels", "2", "--delays", "0,2", "--instances", "2"]
+    small = ["--seconds-per-cell", "0.5", "--warm-up", "0.5", "--levels", "2", "--delays", "0,2", "--instances", "2", "--repeats", "1"]
     paths = ["--work", tmp_path / "work", "--save", tmp_path / "figures.json"]
     command = [sys.executable, root / "tests" / "benchmarks" / "orchestration.py", *small, *paths]
     run = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from budgetforce.errors import ConfigError
 
 TRANSPORTS = ("grpc", "bls")
+LOAD_FORMATS = ("auto", "dummy")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("text", "json")
 LOG_PROMPTS = ("off", "on")
@@ -121,6 +122,7 @@ class LibraryConfig:
             LLM API: share of the memory that the weights leave on each GPU, for the KV cache.
         block_size: tokens in a KV cache block.
         max_replies: sequences that are computed concurrently, as many as model ``s1`` runs replies.
+        load_format: "dummy" = random weights of the model's shape, for measuring a machine before the weights are there.
     """
 
     model_dir: str
@@ -129,6 +131,7 @@ class LibraryConfig:
     memory_fraction: float = 0.9
     block_size: int = 32
     max_replies: int = 256
+    load_format: str = field(default="auto", metadata={"choices": LOAD_FORMATS})
 
 
 def from_parameters(kind: type[Config], parameters: Mapping[str, Mapping[str, str]]) -> Config:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
 import library_script as script
@@ -105,6 +106,11 @@ class RequestOutput:
         return self
 
 
+class LoadFormat(Enum):
+    AUTO = 0
+    DUMMY = 1
+
+
 class LLM:
     def __init__(
         self,
@@ -112,6 +118,7 @@ class LLM:
         skip_tokenizer_init: bool = False,
         tensor_parallel_size: int = 1,
         max_batch_size: int | None = 2048,
+        load_format: str | LoadFormat = LoadFormat.AUTO,
         max_seq_len: int | None = None,
         enable_chunked_prefill: bool = False,
         kv_cache_config: Any = None,
@@ -119,6 +126,7 @@ class LLM:
         script.num_started += 1
         self.arguments = {"model": model, "max_seq_len": max_seq_len, "tensor_parallel_size": tensor_parallel_size}
         self.arguments["max_batch_size"] = max_batch_size
+        self.arguments["load_format"] = LoadFormat[load_format.upper()] if isinstance(load_format, str) else load_format
         self.kv_cache_config = kv_cache_config
         self.params: list[SamplingParams] = []
         self.shut_down = False

@@ -4,7 +4,8 @@
 Signatures: tests/fakes/library_signatures.json. Behaviour observed in the original: a stop id is
 returned; ``min_tokens`` suppresses all stop ids; an id outside the vocabulary kills the engine;
 ``max_tokens`` beyond the context is cut; ids biased by minus infinity are never sampled. From its
-source: more than 1,024 biased ids, more than 128 stop ids with ``min_tokens``, or a seed that is no int64, kill the engine on GPUs.
+source: more than 1,024 biased ids or a seed that is no int64 kill the engine on GPUs, as do more than 128 stop ids with
+``min_tokens``; versions with VLLM_MAX_STOP_TOKEN_IDS refuse so many in any call.
 """
 
 from __future__ import annotations
@@ -49,7 +50,11 @@ class SamplingParams:
     output_kind: RequestOutputKind = RequestOutputKind.CUMULATIVE
 
     def __post_init__(self) -> None:
-        if not 0 <= self.temperature <= 2 or self.min_tokens > (self.max_tokens or 0):
+        if (
+            not 0 <= self.temperature <= 2
+            or len(self.stop_token_ids or ()) > MAX_NUM_STOP_TOKEN_IDS
+            or self.min_tokens > (self.max_tokens or 0)
+        ):
             raise ValueError("VLLMValidationError")
 
 
@@ -66,6 +71,7 @@ class AsyncEngineArgs:
     enforce_eager: bool = False
     disable_log_stats: bool = False
     max_num_seqs: int | None = None
+    load_format: str = "auto"
 
 
 @dataclass
@@ -98,9 +104,7 @@ class AsyncLLMEngine:
 
     async def generate(self, prompt: TokensPrompt, sampling_params: SamplingParams, request_id: str) -> AsyncGenerator[RequestOutput, None]:
         self.params.append(sampling_params)
-        num_held = len(sampling_params.stop_token_ids or ()) if sampling_params.min_tokens else 0
-        is_too_much = len(sampling_params.logit_bias or ()) > MAX_NUM_LOGIT_BIAS_TOKENS or num_held > MAX_NUM_STOP_TOKEN_IDS
-        is_too_much = is_too_much or (sampling_params.seed or 0) >= 1 << 63
+        is_too_much = len(sampling_params.logit_bias or ()) > MAX_NUM_LOGIT_BIAS_TOKENS or (sampling_params.seed or 0) >= 1 << 63
         if is_too_much or max(prompt["prompt_token_ids"]) >= self.model_config.get_vocab_size():
             script.died = True
         script.running.add(request_id)

@@ -12,7 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from budgetforce.building import planner
+from budgetforce.building import planner, throughput
 from budgetforce.building.gpus import GB, GIB, parse_gpus
 from budgetforce.building.options import DEFAULT_PRESET, add_spec_options, preset_names, spec_of
 from budgetforce.building.planner import ACHIEVED, SEQ_LEN_STEP, TYPICAL_TOKENS, Decode, EnginePlan
@@ -47,16 +47,22 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     add_spec_options(parser)
     parser.add_argument("--config", type=Path, metavar="PATH", help="the model's config.json, if its shape is not s1-32B's")
+    text = "run.json of `s1 loadtest` on such an engine: print its replies an hour beside the estimates"
+    parser.add_argument("--measured", type=Path, metavar="PATH", help=text)
     parser.add_argument("--json", action="store_true", help="print one JSON object with all figures, sizes in bytes")
     parser.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace) -> int:
     num_gpus, made = plan_from_options(options)
+    levels = throughput.read_levels(options.measured) if options.measured else []
     if options.json:
-        print(json.dumps(as_json(made, num_gpus), indent=2))
+        print(json.dumps(as_json(made, num_gpus) | {"measured": [asdict(level) for level in levels]}, indent=2))
     else:
         print("\n".join(table(made, num_gpus)))
+        if options.measured:
+            budgets = [rate.budget_tokens for rate in throughput.reply_rates(made)] or list(throughput.BUDGETS)
+            print("\n".join(throughput.measured_lines(options.measured, levels, budgets)))
         text = "\n".join(_next_steps(options, made.spec)) if made.fits else refusal(made)
         print(f"\n{text}", file=sys.stdout if made.fits else sys.stderr)
     return 0 if made.fits else 1
@@ -149,6 +155,7 @@ def table(made: EnginePlan, num_gpus: int) -> Iterator[str]:
     yield f"{'total':<12}{_gb(disk_bytes(made)):>9}{_gb(host):>16}{least}"
     yield f"{'the image':<12}{IMAGE_GB:>9.1f}   to pull, more when unpacked; not in WORK"
     yield from _decodes(made)
+    yield from throughput.estimate_lines(throughput.reply_rates(made))
     yield f"\n{NOT_MEASURED}"
 
 
@@ -182,9 +189,6 @@ def _decodes(made: EnginePlan) -> Iterator[str]:
     for step in found:
         rate = step.tokens_per_s
         yield f"{step.num_sequences:<11}{step.context_tokens:>10,}{step.step_s * 1e3:>11.2f}{rate:>10,.1f}{rate * ACHIEVED:>8,.0f}"
-    if found and (replies := replies_per_minute(made)):
-        num, rate = replies
-        yield f"{num} concurrent replies of {TYPICAL_TOKENS:,} tokens: {rate:.1f} replies a minute at {ACHIEVED:.0%}"
 
 
 def _found_decodes(made: EnginePlan) -> list[Decode]:
@@ -194,16 +198,6 @@ def _found_decodes(made: EnginePlan) -> list[Decode]:
     cases = DECODES if any(num == batch for num, _ in DECODES) else (*DECODES, (batch, longest))
     ordered = sorted(cases, key=lambda case: (case[1] > TYPICAL_TOKENS, case[0]))
     return [step for num, tokens in ordered if (step := made.decode(num, tokens))]
-
-
-def replies_per_minute(made: EnginePlan) -> tuple[int, float] | None:
-    """Return how many replies of 8,192 tokens decode concurrently, and how many finish per minute; None if none fits or no speed is known.
-
-    The mean context of a reply is half its length.
-    """
-    num = min(made.spec.max_batch_size, made.kv_tokens // TYPICAL_TOKENS)
-    step = made.decode(num, TYPICAL_TOKENS // 2) if num else None
-    return None if step is None else (num, step.tokens_per_s * ACHIEVED * 60 / TYPICAL_TOKENS)
 
 
 def disk_bytes(made: EnginePlan) -> int:
@@ -236,6 +230,7 @@ def as_json(made: EnginePlan, num_gpus: int) -> dict[str, Any]:
         "disk_bytes": disk_bytes(made),
         "least_disk_bytes": least_disk_bytes(made),
         "decode_at_most": [{**asdict(step), "tokens_per_s": step.tokens_per_s} for step in decodes],
+        "replies_estimated": [asdict(rate) for rate in throughput.reply_rates(made)],
         "decode_at_least": _step(made) if made.gpu.bandwidth else None,
         "fitting_specs": [] if made.fits else [asdict(other.spec) for other in planner.suggest_fitting_plans(made)],
     }

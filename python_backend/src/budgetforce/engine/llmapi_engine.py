@@ -57,6 +57,7 @@ class LlmApiSource:
             tensor_parallel_size=config.tensor_parallel,
             max_seq_len=config.max_seq_len,
             max_batch_size=config.max_replies,
+            load_format=config.load_format,  # a name of LoadFormat in any case (llmapi/llm_args.py)
             enable_chunked_prefill=True,  # otherwise a prompt longer than max_num_tokens is refused
             kv_cache_config=KvCacheConfig(
                 enable_block_reuse=True, free_gpu_memory_fraction=config.memory_fraction, tokens_per_block=config.block_size

@@ -26,12 +26,13 @@ def check_gguf(path: Path) -> None:
 
 
 def check_folder(folder: Path, weights: Iterable[str] = _WEIGHTS) -> None:
-    """Raise ConfigError if a Hugging Face folder has no weights (files that match any pattern of ``weights``), or holds
-    an unusable weights or JSON file.
+    """Raise ConfigError if a Hugging Face folder has no weights (files that match any pattern of ``weights``; without a
+    pattern none are needed), or holds an unusable weights or JSON file.
     """
-    found = [path for pattern in weights for path in sorted(folder.glob(pattern))]
-    if not found:
-        raise ConfigError(f"{folder} holds no weights ({', '.join(weights)})")
+    patterns = tuple(weights)
+    found = [path for pattern in patterns for path in sorted(folder.glob(pattern))]
+    if patterns and not found:
+        raise ConfigError(f"{folder} holds no weights ({', '.join(patterns)})")
     for path in [*found, *sorted(folder.glob("*.json"))]:
         _start_of(path)
 

@@ -13,7 +13,8 @@ Facts of vLLM 0.32.0 that shape the requests to it (vllm/sampling_params.py, vll
   neither tokenizer nor generation config is loaded and ``ignore_eos`` is set;
 * bad words are texts: a bias of minus infinity bans ids;
 * more than 1,024 biased ids, more than 128 stop ids together with ``min_tokens``, or a 64-bit seed crash its engine on GPUs
-  (vllm/v1/worker/gpu/sample/logit_bias.py, states.py);
+  (vllm/v1/worker/gpu/sample/logit_bias.py, states.py); versions with VLLM_MAX_STOP_TOKEN_IDS refuse more than 128 in any
+  call: more are left to ``EndDetector``;
 * a temperature below 0.01 is raised; a temperature above 2 is refused;
 * ``repetition_penalty`` counts the prompt, the other two penalties do not (TensorRT-LLM's do).
 """
@@ -38,7 +39,7 @@ from budgetforce.engine.token_engine import ModelLimits, TokenCall
 from budgetforce.errors import InvalidRequest
 
 _TEMPERATURES = (0.01, 2.0)
-_MAX_HELD_IDS = 128  # MAX_NUM_STOP_TOKEN_IDS of vllm/v1/worker/gpu/sample/logit_bias.py
+_MAX_STOP_IDS = 128  # MAX_NUM_STOP_TOKEN_IDS of vllm/v1/worker/gpu/sample/logit_bias.py
 _EXIT_S = 2.0  # an orderly exit takes its processes 4 s, Triton waits 10 s in total, and there is no state to save
 
 
@@ -63,6 +64,7 @@ class VllmSource:
             gpu_memory_utilization=config.memory_fraction,
             block_size=config.block_size,
             max_num_seqs=config.max_replies,
+            load_format=config.load_format,
             enable_prefix_caching=True,
             skip_tokenizer_init=True,
             generation_config="vllm",
@@ -82,9 +84,9 @@ class VllmSource:
             raise InvalidRequest("seed", seed, f"0 to {MAX_SEED} (this engine keeps seeds as int64)")
         if num_banned > (most := VLLM.max_banned_ids or num_banned):
             raise InvalidRequest("bad_words_list", f"{num_banned} ids", f"at most {most} (this engine's limit)")
-        num_held = len(self._known(self._stop_ids(call)))
-        if call.min_tokens and num_held > _MAX_HELD_IDS:
-            raise InvalidRequest("stop_words_list", f"{num_held} ids", f"at most {_MAX_HELD_IDS} with min_tokens (this engine's limit)")
+        num_held = len(self._stop_ids(call))
+        if call.min_tokens and num_held > _MAX_STOP_IDS:
+            raise InvalidRequest("stop_words_list", f"{num_held} ids", f"at most {_MAX_STOP_IDS} with min_tokens (this engine's limit)")
 
     async def sample(self, name: str, call: TokenCall) -> AsyncGenerator[SampledIds, None]:
         prompt = TokensPrompt(prompt_token_ids=list(call.input_ids))
@@ -103,10 +105,11 @@ class VllmSource:
 
     def _params(self, call: TokenCall) -> SamplingParams:
         sampling = call.sampling
+        stop_ids = self._stop_ids(call)
         return SamplingParams(
             max_tokens=call.max_new_tokens,
             min_tokens=min(call.min_tokens, call.max_new_tokens),
-            stop_token_ids=self._known(self._stop_ids(call)),
+            stop_token_ids=stop_ids if len(stop_ids) <= _MAX_STOP_IDS else [],
             logit_bias=dict.fromkeys(self._known(call.banned_ids), -math.inf) or None,
             temperature=_or(sampling.temperature, 1.0) if call.is_sampled else 0.0,
             top_k=sampling.top_k or 0,
@@ -120,9 +123,9 @@ class VllmSource:
             output_kind=RequestOutputKind.DELTA,
         )
 
-    def _stop_ids(self, call: TokenCall) -> frozenset[int]:
-        """Return the ids at which the library stops, and which ``min_tokens`` keeps off the call's start."""
-        return call.single_stop_ids if call.end_id is None or not call.min_tokens else frozenset({call.end_id})
+    def _stop_ids(self, call: TokenCall) -> list[int]:
+        """Return the ids at which the library may stop, and which ``min_tokens`` keeps off the call's start."""
+        return self._known(call.single_stop_ids if call.end_id is None or not call.min_tokens else frozenset({call.end_id}))
 
     def _known(self, ids: frozenset[int]) -> list[int]:
         """Return the ids within the vocabulary, sorted: vLLM refuses others, which are never sampled anyway."""

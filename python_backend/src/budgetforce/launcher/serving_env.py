@@ -19,6 +19,7 @@ from budgetforce.provenance import MANIFEST, TRAINING, load_record
 
 LIBRARY_ENGINES = ("vllm_llm", "llmapi_llm")  # load a Hugging Face folder unchanged
 ENGINES = ("embedded_llm", "tensorrt_llm", *LIBRARY_ENGINES)
+WEIGHTS = {"files": "auto", "dummy": "dummy"}  # load_format of LibraryConfig
 LIBRARIES = ("auto", "openvino", "llamacpp")
 MAX_REPLIES, MAX_WAITING = 256, 1024  # defaults of model s1 (OrchestratorConfig)
 MOST_REPLIES, MOST_WAITING = 2048, 1_000_000  # a rendered engine's queue holds the calls of twice as many replies
@@ -36,6 +37,10 @@ TOKENIZER_HELP = "folder with the model's tokenizer. tensorrt_llm: required. vll
 MEMORY_HELP = (
     "vllm_llm: fraction of a GPU's memory that the engine may use in all; llmapi_llm: fraction of the memory that the weights leave free, "
     "for the KV cache (default: %(default)s)"
+)
+WEIGHTS_HELP = (
+    "vllm_llm, llmapi_llm: dummy = random weights of the model's shape, to measure a machine before the weights are downloaded (the folder "
+    "needs the JSON files and the tokenizer); replies are nonsense (default: %(default)s, those in the folder)"
 )
 REPLIES_HELP = (
     "replies that run concurrently; each sample of a request counts. With 8 or more, a single request gets at most 7/8 of "
@@ -55,6 +60,7 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-seq-len", type=int, help="vllm_llm, llmapi_llm: longest context in tokens (default: the model's own)")
     parser.add_argument("--tp", type=int, default=1, help="vllm_llm, llmapi_llm: GPUs that share the model (default: %(default)s)")
     parser.add_argument("--memory-fraction", type=float, default=0.9, help=MEMORY_HELP)
+    parser.add_argument("--weights", choices=tuple(WEIGHTS), default="files", help=WEIGHTS_HELP)
 
 
 def add_admission_options(parser: argparse.ArgumentParser) -> None:
@@ -95,6 +101,8 @@ def serving_environment(options: argparse.Namespace, grpc_port: int, show: Calla
     Raises ConfigError for an engine folder, a model or a model preset that cannot be used, or a number that is not allowed.
     """
     _check_admission_options(options)
+    if options.weights == "dummy" and options.engine not in LIBRARY_ENGINES:
+        raise ConfigError(f"--weights: got 'dummy', allowed for engine '{options.engine}': files")
     preset = Preset.load(options.preset) if options.preset else None
     limits, specific = _engine_environment(options, show)
     if preset is not None:
@@ -118,6 +126,8 @@ def serving_environment(options: argparse.Namespace, grpc_port: int, show: Calla
 
 def _training_record(options: argparse.Namespace, specific: dict[str, str]) -> str:
     """Return the file with the training record of the engine's model, "" if there is none. Raises ConfigError for a broken record."""
+    if options.weights == "dummy":
+        return ""
     is_built = options.engine == "tensorrt_llm"
     path = options.engine_dir.resolve() / MANIFEST if is_built else Path(specific["S1_MODEL_DIR"]) / TRAINING
     return str(path) if path.is_file() and load_record(path) is not None else ""
@@ -127,6 +137,8 @@ def _engine_environment(options: argparse.Namespace, show: Callable[[str], None]
     if options.engine == "embedded_llm":
         return _embedded_environment(options, show)
     if options.engine in LIBRARY_ENGINES:
+        if options.weights == "dummy":
+            show("the weights are random: replies are nonsense")
         return _library_limits(options), _library_environment(options)
     tokenizer = _required(options.tokenizer, "--tokenizer")
     return engine_limits(_required(options.engine_dir, "--engine-dir")), {"S1_TOKENIZER_DIR": str(tokenizer)}
@@ -159,7 +171,10 @@ def _check_fit(preset: Preset, tokenizer: Path) -> None:
 def _library_limits(options: argparse.Namespace) -> ModelLimits:
     if not (Path(options.model) / "config.json").is_file():
         raise ConfigError(f"engine '{options.engine}' needs --model, a Hugging Face folder (got '{options.model}')")
-    check_folder(Path(options.model))
+    if options.weights == "dummy":
+        check_folder(Path(options.model), ())
+    else:
+        check_folder(Path(options.model))
     limits = model_files.hf_limits(Path(options.model))
     max_seq_len = options.max_seq_len or limits.max_seq_len
     if not 2 <= max_seq_len <= limits.max_seq_len:
@@ -174,6 +189,7 @@ def _library_environment(options: argparse.Namespace) -> dict[str, str]:
         "S1_TOKENIZER_DIR": str(options.tokenizer.resolve()) if options.tokenizer else folder,
         "S1_TENSOR_PARALLEL": str(options.tp),
         "S1_MEMORY_FRACTION": str(options.memory_fraction),
+        "S1_LOAD_FORMAT": WEIGHTS[options.weights],
         "HF_HUB_OFFLINE": "1",  # the folder holds everything to load
     }
 
