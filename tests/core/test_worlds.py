@@ -223,11 +223,13 @@ def test_every_short_world_under_a_cap_of_thinking_and_answer_together():
     for budget, ignore, grace, total in product(range(4), range(3), (0, 1), range(1, 6)):
         if budget + grace < total:
             plan = small_plan(budget, ignore, 0, grace, ((7,),), max_answer_tokens=3, max_total_tokens=total)
-            num_worlds += every_world(lambda world, plan=plan: check_world(plan, world, check), 5, (ORDINARY, LINE_BREAK, END, HEAD))
-    assert num_worlds > 10_000
+            num_worlds += every_world(lambda world, plan=plan: check_world(plan, world, check), 4, (ORDINARY, LINE_BREAK, END, HEAD))
+    assert num_worlds > 3_000
 
 
-@pytest.mark.parametrize("changes", [{"budget": 3}, {"budget": 2, "grace": 1}, {"mode": ThinkingMode.FREE}, {"budget_rule": BudgetRule.SAMPLED}])
+@pytest.mark.parametrize(
+    "changes", [{"budget": 3}, {"budget": 2, "grace": 1}, {"mode": ThinkingMode.FREE}, {"budget_rule": BudgetRule.SAMPLED}]
+)
 def test_a_cap_of_both_leaves_room_for_an_answer_and_goes_with_forcing_alone(changes):
     with pytest.raises(ValueError, match="max_total_tokens has no meaning|no room for an answer"):
         small_plan(**changes, max_total_tokens=3)
