@@ -13,12 +13,11 @@ from s1_client._fields import FIELDS
 from s1_client._options import Prompt
 from s1_client.gateway.errors import contradiction
 from s1_client.gateway.shapes import neutral
-from s1_client.gateway.spellings import OFF, Budget, BudgetFields, Names, budget_of
+from s1_client.gateway.spellings import Budget, BudgetFields, Names, budget_of
 
 Fields = TypeVar("Fields", bound="OrderFields")
 Text = Annotated[str, Field(max_length=512)]
 Total = Annotated[int, Field(ge=1, le=2**31 - 1)]
-ANSWER_RESERVE = 512  # tokens that preset s1 keeps free for the answer
 MAX_MESSAGES = 2048  # the server's own limit unless its config.pbtxt says otherwise; 20,000 would block the other streams for 40 ms
 NO_TOOLS = "this server has no tools"
 NO_SCHEMA = "this server cannot hold an answer to a schema"
@@ -103,7 +102,7 @@ def order_of(request: OrderFields, prompt: Prompt, prompt_path: str, dropped: Se
     """
     options, spelled = _plain_options(request)
     budget = budget_of(request)
-    bounds, names = _bounds(request, budget, options)
+    bounds, names = _bounds(request, budget)
     options = {**options, **budget.options, **bounds}
     return Order(
         prompt=prompt,
@@ -133,7 +132,7 @@ def _plain_options(request: OrderFields) -> tuple[dict[str, Any], dict[str, str]
     return options, spelled
 
 
-def _bounds(request: OrderFields, budget: Budget, options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+def _bounds(request: OrderFields, budget: Budget) -> tuple[dict[str, Any], dict[str, str]]:
     """Return the options that bound the whole reply, with the path that set them."""
     given = [(name, value) for name in request.totals if (value := getattr(request, name)) is not None]
     if not given:
@@ -145,23 +144,4 @@ def _bounds(request: OrderFields, budget: Budget, options: Mapping[str, Any]) ->
     if budget.num_tokens is not None and budget.num_tokens >= total:
         why = f"the budget of {budget.num_tokens} tokens leaves none of the {total} for the answer, which {name} bounds as well"
         raise contradiction(budget.spelled["max_thinking_tokens"], name, why)
-    return total_options(name, total, budget, options)
-
-
-def total_options(name: str, total: int, budget: Budget, options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return the options that bound thinking and answer together to ``total`` tokens, and the path of each.
-
-    The server's field ``max_total_tokens`` is exact. A server without it gets the two parts: an explicit budget and the rest, or as
-    much thinking as leaves the answer its reserve, or half of a total that is too small for that.
-    """
-    if "max_total_tokens" in FIELDS:
-        return {"max_total_tokens": total}, {"max_total_tokens": name}
-    for field in ("max_tokens", "reasoning_effort"):
-        if field in options or field in budget.options:
-            other = budget.spelled.get(field, "max_answer_tokens")
-            raise contradiction(name, other, "this server cannot apply both: it has no field max_total_tokens")
-    reserve = max(1, min(ANSWER_RESERVE, total // 2))
-    thinking = budget.num_tokens if budget.num_tokens not in (None, -1) else total - reserve
-    if budget.options.get("thinking") == OFF:
-        return {"max_tokens": total}, {"max_tokens": name}
-    return {"max_thinking_tokens": thinking, "max_tokens": total - thinking}, {"max_thinking_tokens": name, "max_tokens": name}
+    return {"max_total_tokens": total}, {"max_total_tokens": name}

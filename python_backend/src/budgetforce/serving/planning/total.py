@@ -28,7 +28,7 @@ def thinking_room(request: ReplyRequest, reserve: int) -> int | None:
     A budget of the request leaves the answer a single token. A default of the preset, which nobody chose for this total, leaves the
     answer its ``reserve``, or half of a total that is too small for that.
     """
-    total, grace = request.max_total_tokens, value_or_default(request.grace_tokens, 0)
+    total, grace = request.max_total_tokens, request.grace_tokens or 0
     if total is None:
         return None
     is_chosen = request.max_thinking_tokens is not None and request.max_thinking_tokens >= 0
