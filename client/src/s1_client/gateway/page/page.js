@@ -278,7 +278,7 @@ class Lane {
   describe(budget) {
     this.counted.textContent = count(this.tokens);
     const refused = this.ticks.length ? ` · end refused at ${this.ticks.map(count).join(", ")}` : "";
-    const free = this.allowed ? `tokens; the context allows ${count(this.allowed)}` : "tokens, no limit";
+    const free = this.allowed ? `of ${plural(this.allowed, "token")} that fit` : "tokens, no limit";
     this.ofBudget.textContent = (budget === undefined ? free : `of ${plural(budget, "token")}`) + refused;
     this.bar.setAttribute("aria-valuemax", Math.max(budget ?? 0, this.tokens, 1));
     this.bar.setAttribute("aria-valuenow", this.tokens);
@@ -549,7 +549,7 @@ async function findModel() {
   try {
     const { data: [{ id }] } = await (await call("v1/models")).json();
     model = id;
-    byId("model").textContent = `Model ${id}, through this gateway's API at ${api()}`;
+    byId("model").textContent = `model ${id} at ${api()}`;
     say("");
   } catch (error) {
     say(sentence(error));
