@@ -249,7 +249,7 @@ class Lane {
       `${plural(usage.num_answer_tokens, "answer token")}, ${ANSWER_ENDS[ends.answer]}`,
       ...(first === null ? [] : [`first token ${Math.round(first)} ms`]),
       `${seconds.toFixed(2)} s`,
-      `${Math.round(usage.num_output_ids / seconds)} tokens/s`,
+      `${count(Math.round(usage.num_output_ids / seconds))} tokens/s`,
       ...(reused ? [`${plural(reused, "KV block")} reused`] : []),
     ].join(" · ");
     say(`${this.name}Done`);
