@@ -17,6 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[3]
 PICTURE = ROOT / "docs" / "images" / "page.png"
 QUESTION = "How many r in raspberry"
+PORT = "8080"  # the picture shows it
 sys.path.insert(0, str(ROOT / "tests"))
 
 from client.gateway.browser import SIZES, chromium, opened  # noqa: E402
@@ -37,7 +38,7 @@ def take_readme(url: str) -> None:
         page.page.evaluate("document.activeElement.blur()")
         page.page.mouse.move(0, 0)
         bottom = page.page.locator(".lane").first.bounding_box()
-        page.page.screenshot(path=PICTURE, clip={"x": 0, "y": 0, "width": 1280, "height": bottom["y"] + bottom["height"] + 24})
+        page.page.screenshot(path=PICTURE, clip={"x": 0, "y": 0, "width": 1280, "height": bottom["y"] + bottom["height"] + 14})
 
 
 def take_all(url: str, folder: Path) -> None:
@@ -55,7 +56,7 @@ def main(arguments: list[str]) -> None:
     if arguments[:1] != ["--take"]:
         start()
         return
-    with gateway(os.environ["S1_URL"]) as door:
+    with gateway(os.environ["S1_URL"], "--port", PORT) as door:
         if arguments[1:2] == ["--sizes"]:
             take_all(door.url, Path(arguments[2]))
         else:

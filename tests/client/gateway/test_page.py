@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from client.gateway.browser import IDLE, chromium, opened
+from client.gateway.browser import IDLE, SIZES, chromium, opened
 from s1_client import EngineFailed
 from s1_client.evaluation._intervals import wilson
 
@@ -54,6 +54,8 @@ def test_a_thought_is_shown_while_it_comes(browser, gateway, server, size):
         page.wait(".lane:last-child .thought", "one one one")
         page.wait(".busy .running .count b", "9")
         assert page.text("#status").endswith("Thinking")
+        for part in ("#now", "#stop", ".lane:first-child .bar", ".lane:first-child .thought"):
+            wait_for(lambda part=part: 0 <= page.page.locator(part).bounding_box()["y"] < SIZES[size]["height"] - 100)
         page.page.keyboard.press("Escape")
         page.wait(IDLE)
 
@@ -67,7 +69,9 @@ def test_a_refused_end_and_the_text_in_its_place_are_marked(page, server):
     assert page.texts(f"{last} .chip") == ["end refused, 1 of 1", "ended by itself"]
     assert page.text(f"{last} .thought mark") == "Wait"
     assert page.text(f"{last} .answer p") == "3"
-    assert page.text(f"{last} .account").startswith("12 thinking tokens (1 put in), ended by itself · 1 answer token, complete · ")
+    assert page.text(f"{last} .account").startswith(
+        "12 thinking tokens (1 put in), end refused at 2, ended by itself · 1 answer token, complete · "
+    )
     assert page.text("#status") in ("Done", "All done")
 
 
@@ -76,12 +80,13 @@ def test_the_bar_is_exact_and_has_a_tick_at_each_refused_end(page, server):
     page.fill("[name=refusals]", 2)
     page.fill("[name=budget]", 22)
     page.ask("ticks")
-    assert page.text(".count") == "11 of 22 tokens · end refused at 4, 7"
+    assert page.text(".count") == "11 of 22 tokens"
     places = page.page.eval_on_selector_all(".tick", "ticks => ticks.map(tick => parseFloat(tick.style.left))")
     assert places == pytest.approx([400 / 22, 700 / 22], abs=0.01)
     assert page.page.eval_on_selector(".fill", "element => element.style.width") == "50%"
     bar = page.page.locator(".bar")
-    assert [bar.get_attribute(f"aria-value{name}") for name in ("now", "max")] == ["11", "22"]
+    values = [bar.get_attribute(f"aria-value{name}") for name in ("now", "max", "text")]
+    assert values == ["11", "22", "11 of 22 tokens, end refused at 4, 7"]
 
 
 @pytest.mark.parametrize(("budget", "chip", "tokens"), [(0, "no thinking", "0 of 0"), (1, "is spent", "1 of 1"), (5, "is spent", "5 of 5")])
@@ -99,7 +104,10 @@ def test_grace_and_a_least_length_are_settings(page, server):
     page.fill("[name=min_thinking_tokens]", 4)
     page.fill("[name=refusals]", 0)
     page.fill("[name=ignore_str]", "Hmm")
+    page.fill("[name=budget]", 40)
+    page.fill("[name=grace_tokens]", 10)
     page.ask("least")
+    assert page.page.eval_on_selector(".grace", "part => [part.style.left, part.style.width].join()") == "80%,20%"
     assert page.text(".thought").startswith("oneend refused: too earlyHmm two three")
 
 

@@ -83,12 +83,12 @@ async function* chunksOf(response) {
 // --- a budget and its reply ---------------------------------------------------------------------
 
 const CUTS = {
-  budget: (lane) => `cut: the budget of ${plural(lane.budget, "token")} is spent`,
-  boundary: () => "cut behind a sentence, within the grace",
-  grace: () => "cut: budget and grace are spent",
-  length: () => "cut: the context is full",
-  deadline: () => "cut: the time is up",
-  answer_now: () => "cut by Answer now",
+  budget: "cut: the budget is spent",
+  boundary: "cut behind a sentence, within the grace",
+  grace: "cut: budget and grace are spent",
+  length: "cut: the context is full",
+  deadline: "cut: the time is up",
+  answer_now: "cut by Answer now",
 };
 const THINKING_ENDS = {
   natural: "ended by itself",
@@ -225,13 +225,13 @@ class Lane {
     say(`${this.name}End refused${of}`);
   }
 
-  /** `cut` makes the words for the place where the thought was cut; without it the model ended the thought. */
+  /** `cut` says why the thought was cut; without it the model ended the thought. */
   end(cut) {
     if (this.hasEnd) return;
     this.hasEnd = true;
     if (this.thought.lastChild instanceof Text) this.thought.lastChild.data = this.thought.lastChild.data.trimEnd();
     if (this.thought.lastChild) this.thought.append("\n");
-    this.thought.append(element("span", cut ? "chip cut" : "chip free", cut ? cut(this) : "ended by itself"));
+    this.thought.append(element("span", cut ? "chip cut" : "chip free", cut ?? "ended by itself"));
     this.thought.scrollTop = this.thought.scrollHeight;
   }
 
@@ -239,13 +239,13 @@ class Lane {
     const { usage, finish_reason: ends } = report;
     this.tokens = usage.num_thinking_tokens;
     this.allowed = report.effective.max_thinking_tokens;
-    if (ends.thinking in THINKING_ENDS) this.end(CUTS[ends.thinking] ?? (ends.thinking === "natural" ? undefined : () => "no thinking"));
+    if (ends.thinking in THINKING_ENDS) this.end(CUTS[ends.thinking] ?? (ends.thinking === "natural" ? undefined : "no thinking"));
     const putIn = usage.num_thinking_injected;
     const seconds = report.total_ms / 1000;
     const first = report.engine_time_to_first_token_ms;
     const reused = report.rounds.reduce((sum, round) => sum + (round.kv_reused_blocks ?? 0), 0);
     this.account.textContent = [
-      `${plural(usage.num_thinking_tokens, "thinking token")}${putIn ? ` (${putIn} put in)` : ""}, ${THINKING_ENDS[ends.thinking]}`,
+      `${plural(usage.num_thinking_tokens, "thinking token")}${putIn ? ` (${putIn} put in)` : ""}${this.refusedAt}, ${THINKING_ENDS[ends.thinking]}`,
       `${plural(usage.num_answer_tokens, "answer token")}, ${ANSWER_ENDS[ends.answer]}`,
       ...(first === null ? [] : [`first token ${Math.round(first)} ms`]),
       `${seconds.toFixed(2)} s`,
@@ -257,39 +257,52 @@ class Lane {
     drawBars();
   }
 
+  get refusedAt() {
+    return this.ticks.length ? `, end refused at ${this.ticks.map(count).join(", ")}` : "";
+  }
+
+  /** The tokens up to which the bar must reach. */
+  get reach() {
+    const isOpen = this.budget === undefined && this.phase === "thinking"; // room to grow
+    return Math.max(isOpen ? 1.2 * this.tokens : this.tokens, (this.budget ?? 0) + this.grace);
+  }
+
+  get grace() {
+    return this.budget === undefined ? 0 : (settings().grace_tokens ?? 0);
+  }
+
   drawBar(scale) {
     const { budget } = this;
-    const grace = budget === undefined ? 0 : (settings().grace_tokens ?? 0);
-    const percent = (number) => `${Math.min(100, (100 * number) / scale)}%`;
-    const place = (selector, start, length) => {
-      const { style } = this.bar.querySelector(selector);
-      [style.left, style.width] = [percent(start), percent(length)];
-    };
-    place(".track", 0, budget ?? scale);
-    place(".grace", budget ?? 0, grace);
-    place(".fill", 0, this.tokens);
-    this.bar.classList.toggle("capped", budget !== undefined);
+    const percent = (number) => `${(100 * number) / scale}%`;
+    const place = (part, start, length) => { [part.style.left, part.style.width] = [percent(start), percent(length)]; };
+    const [track, grace, fill, limit] = this.bar.children;
+    place(track, 0, budget ?? scale);
+    place(grace, budget ?? 0, this.grace);
+    place(fill, 0, this.tokens);
+    limit.style.left = percent(budget ?? 0);
+    limit.hidden = budget === undefined;
     for (const old of this.bar.querySelectorAll(".tick")) old.remove();
-    for (const tick of this.ticks) this.bar.append(element("div", "tick"));
-    this.bar.querySelectorAll(".tick").forEach((tick, index) => { tick.style.left = percent(this.ticks[index]); });
+    for (const tokens of this.ticks) {
+      const tick = element("div", "tick");
+      tick.style.left = percent(tokens);
+      this.bar.append(tick);
+    }
     this.describe(budget);
   }
 
   describe(budget) {
-    this.counted.textContent = count(this.tokens);
-    const refused = this.ticks.length ? ` · end refused at ${this.ticks.map(count).join(", ")}` : "";
     const free = this.allowed ? `of ${plural(this.allowed, "token")} that fit` : "tokens, no limit";
-    this.ofBudget.textContent = (budget === undefined ? free : `of ${plural(budget, "token")}`) + refused;
+    this.counted.textContent = count(this.tokens);
+    this.ofBudget.textContent = budget === undefined ? free : `of ${plural(budget, "token")}`;
     this.bar.setAttribute("aria-valuemax", Math.max(budget ?? 0, this.tokens, 1));
     this.bar.setAttribute("aria-valuenow", this.tokens);
-    this.bar.setAttribute("aria-valuetext", `${count(this.tokens)} ${this.ofBudget.textContent}`);
+    this.bar.setAttribute("aria-valuetext", `${count(this.tokens)} ${this.ofBudget.textContent}${this.refusedAt}`);
   }
 }
 
 /** All bars have one scale, so that they can be compared. */
 function drawBars() {
-  const open = lanes.filter((lane) => lane.budget === undefined && lane.phase === "thinking");
-  const scale = Math.max(16, ...lanes.flatMap((lane) => [lane.tokens, lane.budget ?? 0]), ...open.map((lane) => 1.2 * lane.tokens));
+  const scale = Math.max(16, ...lanes.map((lane) => lane.reach));
   for (const lane of lanes) lane.drawBar(scale);
 }
 
@@ -331,6 +344,7 @@ function refresh() {
   set("draw", running);
   set("stop", !running);
   set("now", !lanes.some((lane) => lane.isThinking));
+  for (const lane of lanes) lane.budgetInput.readOnly = lane.refusalsInput.readOnly = Boolean(running);
   document.body.classList.toggle("busy", Boolean(running));
 }
 
@@ -350,6 +364,7 @@ function ask() {
   const inputs = forms.flatMap((form) => [...form.querySelectorAll("input, textarea")]);
   if (running || !inputs.every((input) => input.reportValidity())) return;
   say("Waiting for the server");
+  if (byId("lanes").getBoundingClientRect().top > innerHeight / 2) document.querySelector(".actions").scrollIntoView();
   run(async (signal) => {
     await Promise.all(lanes.map((lane) => lane.ask(signal)));
     if (!signal.aborted && lanes.length > 1 && !document.querySelector(".lane .problem")) say("All done");
