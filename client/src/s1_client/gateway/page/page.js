@@ -279,7 +279,7 @@ class Lane {
     place(track, 0, budget ?? scale);
     place(grace, budget ?? 0, this.grace);
     place(fill, 0, this.tokens);
-    limit.style.left = percent(budget ?? 0);
+    limit.style.left = `max(3px, ${percent(budget ?? 0)})`;
     limit.hidden = budget === undefined;
     for (const old of this.bar.querySelectorAll(".tick")) old.remove();
     for (const tokens of this.ticks) {
