@@ -119,6 +119,7 @@ def test_a_second_name_for_one_field_is_unknown(name):
         ({"messages": [{"role": "user", "content": 3}]}, "messages[0].content"),
         ({"messages": [{**USER, "tool_calls": [1]}]}, "messages[0].tool_calls"),
         ({"messages": []}, "messages"),
+        ({"messages": [USER] * 2049}, "messages"),
         ({"stream_options": {"include_usag": True}, "stream": True}, "stream_options.include_usag"),
         ({"n": True}, "n"),
         ({"temperature": "0"}, "temperature"),
@@ -206,3 +207,19 @@ def test_two_bounds_that_disagree_are_refused(first, second):
 def test_a_budget_that_leaves_no_token_for_the_answer_is_refused_naming_both():
     assert refused(thinking_token_budget=100, max_completion_tokens=100).param == "thinking_token_budget, max_completion_tokens"
     assert order(thinking_token_budget=99, max_completion_tokens=100)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"n": 2.0}, "n: got 2.0, allowed: an integer"),
+        ({"thinking_budget": -2}, "thinking_budget: got -2, allowed: a number >= -1"),
+        ({"think": "hard"}, 'think: got "hard", allowed: '),
+        ({"messages": [USER] * 2049}, "allowed: at most 2048 entries"),
+        ({"user": "x" * 513}, "allowed: a text of at most 512 characters"),
+        ({"reasoning": 3}, "reasoning: got 3, allowed: an object"),
+        ({"store": True}, "store: got true, allowed: false or null: this server stores nothing"),
+    ],
+)
+def test_a_refusal_names_field_value_and_what_is_allowed(fields, message):
+    assert message in refused(**fields).message

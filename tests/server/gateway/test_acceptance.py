@@ -60,10 +60,18 @@ def test_each_spelling_of_off_turns_thinking_off(door, off):
     assert answer.json["choices"][0]["message"]["reasoning_content"] == ""
 
 
-@pytest.mark.parametrize(("budget", "num_tokens"), [(0, 0), (1, 1), (20, 20), (-1, 39)])
-def test_a_budget_is_exact(door, budget, num_tokens):
+@pytest.fixture(scope="module")
+def natural(client):
+    """Tokens of thinking that the model wants for the question, more than 20."""
+    num_tokens = client.think([USER]).usage.num_thinking_tokens
+    assert num_tokens > 20
+    return num_tokens
+
+
+@pytest.mark.parametrize("budget", [0, 1, 20, -1])
+def test_a_budget_is_exact(door, budget, natural):
     answer = door.chat(thinking_token_budget=budget)
-    assert answer.json["usage"]["completion_tokens_details"]["reasoning_tokens"] == num_tokens
+    assert answer.json["usage"]["completion_tokens_details"]["reasoning_tokens"] == (natural if budget == -1 else budget)
     assert answer.json["choices"][0]["finish_reason"] == "stop"
 
 
@@ -162,10 +170,10 @@ def test_the_bound_of_the_whole_reply_holds(door):
         assert 0 < counted["num_thinking_tokens"] + counted["num_answer_tokens"] <= bound
 
 
-def test_a_thought_that_is_not_wanted_is_counted_and_not_sent(door):
+def test_a_thought_that_is_not_wanted_is_counted_and_not_sent(door, natural):
     answer = door.chat(include_reasoning=False).json
     assert "reasoning_content" not in answer["choices"][0]["message"]
-    assert answer["usage"]["completion_tokens_details"]["reasoning_tokens"] == 39
+    assert answer["usage"]["completion_tokens_details"]["reasoning_tokens"] == natural
     assert texts(door.chat_chunks(include_reasoning=False)) == ("", answer["choices"][0]["message"]["content"])
 
 
@@ -304,6 +312,15 @@ def test_the_output_of_a_response_is_input_of_the_next(door, fields):
     assert (answer.status, answer.json["s1"]["dropped"]) == (200, ["input[1]"])
 
 
+@pytest.mark.parametrize("events", ["responses", "messages"])
+def test_deltas_of_the_other_apis_say_which_event_they_are(door, events):
+    read = {"responses": responses_events, "messages": messages_events}[events](door, include_events=True)
+    told = [(event["s1"]["event"], event["delta"]) for event in read if isinstance(event.get("s1"), dict) and "event" in event["s1"]]
+    (injected,) = [delta for event, delta in told if event == "injected"]
+    assert injected in ("Wait", {"type": "thinking_delta", "thinking": "Wait"})
+    assert {event for event, _ in told} == {"thinking", "injected", "answer"}
+
+
 @pytest.mark.parametrize(
     "field", [{"store": True}, {"background": True}, {"previous_response_id": "resp_1"}, {"conversation": "c"}, {"prompt": {"id": "p"}}]
 )
@@ -322,11 +339,12 @@ def messages_events(door, **fields):
     ("fields", "reason", "num_tokens"),
     [
         ({"thinking": {"type": "enabled", "budget_tokens": 20}}, "end_turn", 20),
-        ({"stop_sequences": [": "]}, "stop_sequence", 39),
+        ({"stop_sequences": [": "]}, "stop_sequence", None),
         ({"thinking": {"type": "disabled"}, "max_tokens": 3}, "max_tokens", 0),
     ],
 )
-def test_anthropics_api_keeps_its_budget_and_streams_the_same_reply(door, fields, reason, num_tokens):
+def test_anthropics_api_keeps_its_budget_and_streams_the_same_reply(door, natural, fields, reason, num_tokens):
+    num_tokens = natural if num_tokens is None else num_tokens
     whole = door.post(MESSAGES, {"model": "s1", "max_tokens": 200, "messages": [USER], **fields}).json
     assert (whole["stop_reason"], whole["usage"]["output_tokens_details"]["thinking_tokens"]) == (reason, num_tokens)
     assert [block["type"] for block in whole["content"]] == (["thinking", "text"] if num_tokens else ["text"])

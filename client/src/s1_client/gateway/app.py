@@ -56,7 +56,7 @@ def make_app(client: AsyncClient, model: str, settings: GatewaySettings) -> ASGI
     _add_operations(app, client, settings)
     pages = page_routes()
     app.router.routes.extend(pages)
-    app.openapi = document_of(app)  # type: ignore[method-assign]
+    app.openapi = document_of(app, model)  # type: ignore[method-assign]
     _add_error_handlers(app)
     open_paths = {"/health", "/openapi.json", *(page.path for page in pages), *(["/metrics"] if settings.metrics == "open" else [])}
     return _with_cors(Access(app, settings, frozenset(open_paths)), settings)

@@ -14,15 +14,21 @@ from s1_client.gateway.shapes import Model, validated
 from s1_client.gateway.strict_json import read_json
 
 Read = TypeVar("Read")
+BODY_S = 60  # for a body of some megabytes over a slow line
 LARGE_BYTES = 32 << 10  # parsed and validated in about a millisecond
 
 
 async def read_request(request: Request, model: type[Model], order: Callable[[Model], Read], max_bytes: int) -> tuple[Model, Read]:
-    """Return the validated body, and ``order`` of it. Raises Refusal: 400, 413, or 415."""
+    """Return the validated body, and ``order`` of it. Raises Refusal: 400, 408, 413, or 415."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":  # a page of another origin may send text/plain without a question of the browser
         raise Refusal(status=415, message=f"Content-Type: got '{kind[:60]}', allowed: application/json", code="unsupported_media_type")
-    body = await _bytes(request, max_bytes)
+    try:
+        async with asyncio.timeout(BODY_S):
+            body = await _bytes(request, max_bytes)
+    except TimeoutError:
+        headers = {"connection": "close"}
+        raise Refusal(status=408, message=f"the body did not arrive within {BODY_S} s", code="body_timeout", headers=headers) from None
 
     def read() -> tuple[Model, Read]:
         made = validated(model, read_json(body))

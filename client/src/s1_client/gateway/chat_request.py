@@ -11,6 +11,7 @@ from pydantic import Field
 
 from s1_client.gateway.errors import bad_value, contradiction
 from s1_client.gateway.order import (
+    MAX_MESSAGES,
     NO_LOGPROBS,
     NO_SCHEMA,
     NO_TOOLS,
@@ -68,7 +69,7 @@ class _ChatRequest(OrderFields):
 
     totals: ClassVar[tuple[str, ...]] = ("max_completion_tokens", "max_tokens", "max_total_tokens")
 
-    messages: Annotated[list[Message], Field(min_length=1)]
+    messages: Annotated[list[Message], Field(min_length=1, max_length=MAX_MESSAGES)]
     n: int | None = None
     stop: str | list[str] | None = None
     max_completion_tokens: Total | None = None

@@ -14,7 +14,18 @@ from pydantic import Field
 
 from s1_client.gateway.chat_request import NO_PREFILL
 from s1_client.gateway.errors import bad_value
-from s1_client.gateway.order import NO_SCHEMA, NO_TOOLS, NOT_HERE, Order, OrderFields, Text, Total, order_of, with_server_fields
+from s1_client.gateway.order import (
+    MAX_MESSAGES,
+    NO_SCHEMA,
+    NO_TOOLS,
+    NOT_HERE,
+    Order,
+    OrderFields,
+    Text,
+    Total,
+    order_of,
+    with_server_fields,
+)
 from s1_client.gateway.shapes import Strict, neutral
 
 
@@ -58,7 +69,7 @@ class _MessagesRequest(OrderFields):
     totals: ClassVar[tuple[str, ...]] = ("max_tokens", "max_total_tokens")
 
     max_tokens: Total
-    messages: Annotated[list[AnthropicMessage], Field(min_length=1)]
+    messages: Annotated[list[AnthropicMessage], Field(min_length=1, max_length=MAX_MESSAGES)]
     system: str | list[TextBlock] | None = None
     stop_sequences: list[str] | None = None
     cache_control: dict[str, Any] | None = None

@@ -21,8 +21,8 @@ def takes(model: type[BaseModel]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
-def document_of(app: FastAPI) -> Callable[[], dict[str, Any]]:
-    """Return a replacement of ``app.openapi`` that includes the models of ``takes``."""
+def document_of(app: FastAPI, served: str) -> Callable[[], dict[str, Any]]:
+    """Return a replacement of ``app.openapi`` that includes the models of ``takes``. ``served``: the one value of their field ``model``."""
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -31,6 +31,8 @@ def document_of(app: FastAPI) -> Callable[[], dict[str, Any]]:
             for name, model in _MODELS.items():
                 schema = model.model_json_schema(ref_template=_REF)
                 schemas.update(schema.pop("$defs", {}))
+                if "model" in schema["properties"]:
+                    schema["properties"]["model"]["enum"] = [served]
                 schemas[name] = schema
             app.openapi_schema = made
         return app.openapi_schema

@@ -19,6 +19,7 @@ Fields = TypeVar("Fields", bound="OrderFields")
 Text = Annotated[str, Field(max_length=512)]
 Total = Annotated[int, Field(ge=1, le=2**31 - 1)]
 ANSWER_RESERVE = 512  # tokens that preset s1 keeps free for the answer
+MAX_MESSAGES = 2048  # the server's own limit unless its config.pbtxt says otherwise; 20,000 would block the other streams for 40 ms
 NO_TOOLS = "this server has no tools"
 NO_SCHEMA = "this server cannot hold an answer to a schema"
 NO_LOGPROBS = "this server returns no log probabilities"

@@ -110,13 +110,13 @@ class ReplyResponse(Response):
         try:
             await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
             if not work.done():
-                self._meter.end(GONE_STATUS)
                 logger.info("request %r: its caller has gone", self._job.request_id)
         finally:
             gone.cancel()
             work.cancel()
-            await asyncio.gather(work, gone, return_exceptions=True)
-        if not work.cancelled() and (error := work.exception()) is not None:
+            error, _ = await asyncio.gather(work, gone, return_exceptions=True)
+            self._meter.end(500 if isinstance(error, Exception) else GONE_STATUS)  # without effect on a request that has ended
+        if isinstance(error, Exception):
             raise error
 
     async def _answer(self, send: Send) -> None:

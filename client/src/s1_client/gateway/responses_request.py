@@ -11,6 +11,7 @@ from pydantic import Field
 from s1_client.gateway.chat_request import NO_PREFILL, Message, TextPart, text_of
 from s1_client.gateway.errors import bad_value, contradiction
 from s1_client.gateway.order import (
+    MAX_MESSAGES,
     NO_LOGPROBS,
     NO_SCHEMA,
     NO_STORE,
@@ -85,7 +86,7 @@ class _ResponsesRequest(OrderFields):
 
     totals: ClassVar[tuple[str, ...]] = ("max_output_tokens", "max_total_tokens")
 
-    input: str | Annotated[list[MessageItem | ReasoningItem], Field(min_length=1)]
+    input: str | Annotated[list[MessageItem | ReasoningItem], Field(min_length=1, max_length=MAX_MESSAGES)]
     instructions: str | None = None
     stop: str | list[str] | None = None  # ours: the API has no stop words
     max_output_tokens: Total | None = None

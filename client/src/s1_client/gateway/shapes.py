@@ -7,7 +7,6 @@ openai-python's own types are TypedDicts, from which a validator drops unknown f
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
@@ -19,6 +18,23 @@ from s1_client.gateway.errors import Refusal, bad_value
 
 Model = TypeVar("Model", bound="Strict")
 _SHOWN = 60
+_PHRASES = {  # pydantic's kind of mistake -> what is allowed
+    "int_type": "an integer",
+    "int_from_float": "an integer",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "string_type": "a text",
+    "string_too_long": "a text of at most {max_length} characters",
+    "list_type": "a list",
+    "too_long": "at most {max_length} entries",
+    "too_short": "at least {min_length} entries",
+    "dict_type": "an object",
+    "model_type": "an object",
+    "model_attributes_type": "an object",
+    "greater_than_equal": "a number >= {ge}",
+    "less_than_equal": "a number <= {le}",
+    "literal_error": "{expected}",
+}
 EXTRA_BODY = "extra_body is an argument of openai-python, not a field; put its fields at the top level of the body"
 
 
@@ -67,10 +83,9 @@ def _refusal(mistakes: Sequence[ErrorDetails], data: Any, model: type[BaseModel]
 
 
 def _allowed(mistake: ErrorDetails) -> str:
-    if mistake["type"] == "string_unicode":
-        return "text that UTF-8 can hold, without lone surrogates"
-    text = re.sub(r"^Input should be (a valid )?", "", mistake["msg"])
-    return {"integer": "an integer", "string": "a text", "number": "a number", "boolean": "true or false"}.get(text, text)
+    """Return the values that are allowed in place of a refused one, as a phrase."""
+    phrase = _PHRASES.get(mistake["type"])
+    return mistake["msg"].removeprefix("Input should be ") if phrase is None else phrase.format(**mistake.get("ctx", {}))
 
 
 def _path(location: Sequence[int | str], data: Any) -> tuple[int | str, ...]:

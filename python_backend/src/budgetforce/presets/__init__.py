@@ -123,7 +123,8 @@ class Preset:
             if word not in allowed:
                 raise ConfigError(f"preset '{name}': {key} is {word!r}, allowed: {', '.join(allowed)}")
         if preset.thinking.efforts and tuple(preset.thinking.efforts) != EFFORTS:
-            raise ConfigError(f"preset '{name}': efforts are {', '.join(preset.thinking.efforts)}, allowed: {', '.join(EFFORTS)}, in this order")
+            found, known = ", ".join(preset.thinking.efforts), ", ".join(EFFORTS)
+            raise ConfigError(f"preset '{name}': efforts are {found}, allowed: {known}, in this order")
         return preset
 
     def terminator_ids(self, tokenizer: ChatTokenizer) -> tuple[frozenset[int], frozenset[int]]:

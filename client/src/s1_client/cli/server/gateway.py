@@ -79,7 +79,7 @@ def gateway(keys_file: Path | None, secret_file: Path | None, add_key: str | Non
     try:
         from s1_client.gateway import command
     except ImportError as error:
-        raise click.ClickException(f"{error}; the gateway needs more packages: {how_to_install('cli,gateway')}") from error
+        raise click.ClickException(f"{error}; the gateway needs more packages: {how_to_install('gateway')}") from error
     try:
         if add_key is not None:
             click.echo(command.new_key(keys_file, add_key))
