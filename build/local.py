@@ -59,6 +59,8 @@ HARNESS_PACKAGES = (*OUR_PACKAGES, "-e", "client[lm-eval]", "pyarrow<25")
 # Clients of the gateway that tests run, each in an environment of its own: .s1/NAME.
 OPENAI = "openai==3.57.0"
 BROWSER = "playwright==1.65.1 axe-playwright-python==0.1.8"  # they drive a Chromium that the machine has
+TOOLS = "litellm==1.110.2 langchain-openai==1.7.4 langchain-deepseek==1.1.1 openai-agents==0.24.0"
+NPM = "openai@6.49.0 ai@6.0.325 @ai-sdk/openai@3.0.141 @ai-sdk/openai-compatible@2.0.92"  # the newest for Node.js 20
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 LOCK = "build/requirements.lock"
 # python-dateutil 3 and later would push typepy and pytablewriter, which exclude it, years back.
@@ -247,6 +249,8 @@ def add_harness() -> None:
         add_smollm2()
         HARNESS_STAMP.write_text(fingerprint())
     add_client("openai", OPENAI)
+    add_client("tools", TOOLS)
+    add_npm_clients()
     if any(map(shutil.which, CHROMIUMS)):
         add_client("browser", BROWSER)
 
@@ -263,6 +267,17 @@ def add_client(name: str, packages: str) -> None:
     step(f"environment {name} (once)", [*make, str(folder)])
     step(f"{packages} (once)", [*install, *packages.split()])
     stamp.write_text(packages)
+
+
+def add_npm_clients() -> None:
+    """Install the clients of NPM into .s1/npm if it lacks them. Without npm their tests are skipped."""
+    folder, stamp = STATE / "npm", STATE / "npm" / "installed"
+    if shutil.which("npm") is None or (stamp.is_file() and stamp.read_text() == NPM):
+        return
+    folder.mkdir(exist_ok=True)
+    settings = ["--no-save", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error", f"--prefix={folder}"]
+    if step("clients of the gateway from npm (once)", ["npm", "install", *settings, *NPM.split()], is_required=False):
+        stamp.write_text(NPM)
 
 
 def add_smollm2() -> None:
