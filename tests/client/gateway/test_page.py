@@ -111,6 +111,24 @@ def test_grace_and_a_least_length_are_settings(page, server):
     assert page.text(".thought").startswith("oneend refused: too earlyHmm two three")
 
 
+def test_the_end_of_a_long_thought_stays_in_sight_unless_its_reader_scrolls(page, server):
+    server.says(to="far", thinking="one two three four five " * 2000)
+    page.fill("[name=budget]", 8_000)
+    page.ask("far")
+    from_end = "box => box.scrollHeight - box.scrollTop - box.clientHeight"
+    wait_for(lambda: page.page.eval_on_selector(".thought", from_end) < 2)
+    assert page.text(".count b") == "8,000"
+    server.says(to="far", thinking="one two three four five " * 2000, token_delay_s=0.005)
+    page.start("far")
+    wait_for(lambda: page.page.eval_on_selector(".thought", "box => box.scrollTop") > 100)
+    page.page.eval_on_selector(".thought", "box => { box.scrollTop = 0; }")
+    height = page.page.eval_on_selector(".thought", "box => box.scrollHeight")
+    wait_for(lambda: page.page.eval_on_selector(".thought", "box => box.scrollHeight") > height + 100)
+    assert page.page.eval_on_selector(".thought", "box => box.scrollTop") == 0
+    page.page.keyboard.press("Escape")
+    page.wait(IDLE)
+
+
 @BOTH
 def test_answer_now_ends_the_thinking(browser, gateway, server, size):
     server.says(to="long", thinking="one " * 2000, answer="enough.", token_delay_s=0.02)
@@ -157,6 +175,13 @@ def test_a_failure_is_a_sentence_and_the_next_question_works(browser, gateway, s
         page.ask("works")
         assert page.texts(".account .problem") == []
         assert page.text("#status") == "Done"
+
+
+def test_a_gateway_that_cannot_be_reached_is_a_sentence(page):
+    page.page.context.set_offline(True)
+    page.ask("nobody")
+    assert page.text(".account") == "The gateway cannot be reached."
+    page.problems.remove("console: Failed to load resource: net::ERR_INTERNET_DISCONNECTED")
 
 
 def test_a_budget_that_is_none_is_not_sent(page, server):
@@ -214,7 +239,14 @@ def test_the_curve_has_a_point_and_an_interval_for_each_budget(page, server):
 
 @pytest.mark.parametrize(
     ("answer", "known", "right"),
-    [("so 1,234.", "1234", 2), ("3 or 4", "3", 0), ("It is Paris.", "paris", 2), ("nothing", "7", 0), ("x = -2.50", "-2.5", 2)],
+    [
+        ("so 1,234.", "1234", 2),
+        ("3 or 4", "3", 0),
+        ("It is Paris.", "paris", 2),
+        ("nothing", "7", 0),
+        ("x = -2.50", "-2.5", 2),
+        ("10-4", "4", 2),
+    ],
 )
 def test_an_answer_is_right_by_its_last_number_or_by_its_words(page, server, answer, known, right):
     server.says(to=f"grade {known}", answer=answer)
@@ -260,12 +292,14 @@ def test_the_shown_programs_send_the_same_request(page, server, root):
     assert all(other == first for other in others)
 
 
-def test_a_program_is_copied(browser, gateway):
-    with opened(browser, gateway.url, "desktop", permissions=["clipboard-read", "clipboard-write"]) as page:
+@pytest.mark.parametrize(("permissions", "said"), [(["clipboard-read", "clipboard-write"], "Copied"), ([], "Selected; copy it")])
+def test_a_program_is_copied_or_selected(browser, gateway, permissions, said):
+    with opened(browser, gateway.url, "desktop", permissions=permissions) as page:
         page.page.click("details.card summary")
         page.page.click("[aria-label='Copy: curl']")
-        page.wait("#status", "Copied")
-        assert page.page.evaluate("navigator.clipboard.readText()") == page.page.locator("#code pre").first.text_content()
+        page.wait("#status", said)
+        copied = page.page.evaluate("navigator.clipboard.readText()" if permissions else "getSelection().toString()")
+        assert copied == page.page.locator("#code pre").first.text_content()
 
 
 # --- access, security -------------------------------------------------------------------------------

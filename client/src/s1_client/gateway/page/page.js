@@ -11,7 +11,7 @@ let model = "s1";
 let running = null; // the AbortController of what runs now: replies or a curve
 const lanes = [];
 
-// --- elements -----------------------------------------------------------------------------------
+// --- elements ---
 
 function element(tag, className = "", text = "") {
   const made = document.createElement(tag);
@@ -31,7 +31,7 @@ function say(text) {
   byId("status").textContent = text;
 }
 
-// --- requests -----------------------------------------------------------------------------------
+// --- requests ---
 
 const numberIn = (input) => (input.value === "" ? undefined : input.valueAsNumber);
 
@@ -55,7 +55,8 @@ async function call(path, body, signal) {
   if (response.ok) return response;
   const { error } = await response.json().catch(() => ({ error: { message: `status ${response.status}` } }));
   if (response.status === 401) byId("settings").open = true;
-  throw new Error(response.status === 401 ? `${error.message}. Enter an API key in the settings.` : error.message);
+  const text = response.status === 401 ? `${error.message}. Enter an API key in the settings.` : error.message;
+  throw Object.assign(new Error(text), { status: response.status });
 }
 
 function sentence(error) {
@@ -80,7 +81,7 @@ async function* chunksOf(response) {
   }
 }
 
-// --- a budget and its reply ---------------------------------------------------------------------
+// --- a budget and its reply ---
 
 const CUTS = {
   budget: "cut: the budget is spent",
@@ -108,6 +109,19 @@ const ANSWER_ENDS = {
   empty: "empty",
   missing: "missing",
 };
+
+function accountOf({ usage, finish_reason: ends, rounds, total_ms: ms, engine_time_to_first_token_ms: first }, refusedAt) {
+  const putIn = usage.num_thinking_injected;
+  const reused = rounds.reduce((sum, round) => sum + (round.kv_reused_blocks ?? 0), 0);
+  return [
+    `${plural(usage.num_thinking_tokens, "thinking token")}${putIn ? ` (${putIn} put in)` : ""}${refusedAt}, ${THINKING_ENDS[ends.thinking]}`,
+    `${plural(usage.num_answer_tokens, "answer token")}, ${ANSWER_ENDS[ends.answer]}`,
+    ...(first === null ? [] : [`first token ${Math.round(first)} ms`]),
+    `${(ms / 1000).toFixed(2)} s`,
+    `${count(Math.round((1000 * usage.num_output_ids) / ms))} tokens/s`,
+    ...(reused ? [`${plural(reused, "KV block")} reused`] : []),
+  ].join(" · ");
+}
 
 class Lane {
   constructor(budget, refusals) {
@@ -149,7 +163,7 @@ class Lane {
 
   reset() {
     if (this.phase === "waiting" || this.phase === "thinking" || this.phase === "answer") return;
-    [this.id, this.phase, this.tokens, this.ticks, this.hasEnd, this.allowed] = [null, "idle", 0, [], false, null];
+    [this.id, this.phase, this.tokens, this.ticks, this.hasEnd, this.allowed, this.height] = [null, "idle", 0, [], false, null, 0];
     for (const part of [this.thought, this.answer, this.account]) part.textContent = "";
     drawBars();
     showCode();
@@ -172,7 +186,7 @@ class Lane {
 
   enter(phase, announcement) {
     this.phase = phase;
-    this.root.classList.toggle("running", true);
+    this.root.classList.add("running");
     this.root.classList.toggle("answering", phase === "answer");
     if (announcement) say(this.name + announcement);
     refresh();
@@ -186,30 +200,37 @@ class Lane {
 
   take({ id, choices: [choice], s1 }) {
     this.id = id;
-    if (choice?.finish_reason) return this.finish(s1);
-    if (!s1) return undefined;
-    const isAnswer = s1.event === "answer" || s1.event === "answer_opened" || s1.phase === "answer";
+    if (choice?.finish_reason) this.finish(s1);
+    else if (s1) this.show(choice.delta, s1);
+  }
+
+  show(delta, { event, phase, round, ids }) {
+    const isAnswer = event === "answer" || event === "answer_opened" || phase === "answer";
     if (isAnswer && this.phase !== "answer") this.enter("answer", "Answering");
     if (!isAnswer && this.phase === "waiting") this.enter("thinking", "Thinking");
-    if (s1.event === "round_ended" && s1.round.phase === "thinking") this.endRound(s1.round);
-    const text = choice.delta[isAnswer ? "content" : "reasoning_content"];
-    if (text) this.write(isAnswer ? this.answer : this.thought, text, s1.event === "injected");
-    if (!isAnswer && s1.ids) this.think(s1.ids.length);
-    return undefined;
+    if (round?.phase === "thinking") this.endRound(round);
+    const text = isAnswer ? delta.content : delta.reasoning_content;
+    if (text) this.write(isAnswer ? this.answer : this.thought, text, event === "injected");
+    if (!isAnswer && ids) this.think(ids.length);
   }
 
   think(number) {
     this.tokens += number;
-    drawBars();
+    drawSoon();
   }
 
   write(box, text, isInjected) {
-    const isAtEnd = box.scrollHeight - box.scrollTop - box.clientHeight < 40;
     const shown = box.childNodes.length ? text : text.trimStart();
     if (isInjected) box.append(element("mark", "", shown));
     else if (box.lastChild instanceof Text) box.lastChild.appendData(shown);
     else if (shown) box.append(shown);
-    if (isAtEnd) box.scrollTop = box.scrollHeight;
+  }
+
+  /** Keeps the end of the thought in sight, unless the reader has scrolled away from it. */
+  follow() {
+    const box = this.thought;
+    if (box.scrollTop + box.clientHeight > this.height - 40) box.scrollTop = box.scrollHeight;
+    this.height = box.scrollHeight;
   }
 
   endRound(round) {
@@ -232,26 +253,15 @@ class Lane {
     if (this.thought.lastChild instanceof Text) this.thought.lastChild.data = this.thought.lastChild.data.trimEnd();
     if (this.thought.lastChild) this.thought.append("\n");
     this.thought.append(element("span", cut ? "chip cut" : "chip free", cut ?? "ended by itself"));
-    this.thought.scrollTop = this.thought.scrollHeight;
+    drawSoon();
   }
 
   finish(report) {
-    const { usage, finish_reason: ends } = report;
-    this.tokens = usage.num_thinking_tokens;
+    const end = report.finish_reason.thinking;
+    this.tokens = report.usage.num_thinking_tokens;
     this.allowed = report.effective.max_thinking_tokens;
-    if (ends.thinking in THINKING_ENDS) this.end(CUTS[ends.thinking] ?? (ends.thinking === "natural" ? undefined : "no thinking"));
-    const putIn = usage.num_thinking_injected;
-    const seconds = report.total_ms / 1000;
-    const first = report.engine_time_to_first_token_ms;
-    const reused = report.rounds.reduce((sum, round) => sum + (round.kv_reused_blocks ?? 0), 0);
-    this.account.textContent = [
-      `${plural(usage.num_thinking_tokens, "thinking token")}${putIn ? ` (${putIn} put in)` : ""}${this.refusedAt}, ${THINKING_ENDS[ends.thinking]}`,
-      `${plural(usage.num_answer_tokens, "answer token")}, ${ANSWER_ENDS[ends.answer]}`,
-      ...(first === null ? [] : [`first token ${Math.round(first)} ms`]),
-      `${seconds.toFixed(2)} s`,
-      `${count(Math.round(usage.num_output_ids / seconds))} tokens/s`,
-      ...(reused ? [`${plural(reused, "KV block")} reused`] : []),
-    ].join(" · ");
+    this.end(CUTS[end] ?? (end === "natural" ? undefined : "no thinking"));
+    this.account.textContent = accountOf(report, this.refusedAt);
     say(`${this.name}Done`);
     showWhatCanBeAsked(report.training);
     drawBars();
@@ -306,6 +316,19 @@ function drawBars() {
   for (const lane of lanes) lane.drawBar(scale);
 }
 
+let isDue = false;
+
+/** Draws at most once a frame: an engine may send more often. */
+function drawSoon() {
+  if (isDue) return;
+  isDue = true;
+  requestAnimationFrame(() => {
+    isDue = false;
+    drawBars();
+    for (const lane of lanes) lane.follow();
+  });
+}
+
 function add(budget, refusals) {
   const lane = new Lane(budget, refusals);
   lanes.push(lane);
@@ -331,12 +354,12 @@ function arrange() {
   showCode();
 }
 
-/** Says what s1-tiny can be asked, once a reply's training record has named it. Of other models the page knows nothing. */
+/** A reply's training record names s1-tiny. Of other models the page knows nothing. */
 function showWhatCanBeAsked(training) {
   if (training?.dataset === "s1-tiny") byId("about").hidden = false;
 }
 
-// --- what the buttons do ------------------------------------------------------------------------
+// --- what the buttons do ---
 
 function refresh() {
   const set = (id, isOff) => byId(id).setAttribute("aria-disabled", Boolean(isOff));
@@ -373,7 +396,9 @@ function ask() {
 
 function answerNow() {
   for (const lane of lanes.filter((each) => each.isThinking)) {
-    call(`${CHAT}/control`, { id: lane.id, action: "reasoning_end" }).catch(() => say(`${lane.name}Too late: the thinking had ended`));
+    call(`${CHAT}/control`, { id: lane.id, action: "reasoning_end" }).catch((error) => {
+      say(lane.name + (error.status === 404 ? "Too late: the reply had ended" : sentence(error)));
+    });
   }
 }
 
@@ -381,7 +406,7 @@ function stop() {
   running?.abort();
 }
 
-// --- the curve ----------------------------------------------------------------------------------
+// --- the curve ---
 
 /** Wilson's interval of a share, with 95 % confidence. */
 function wilson(right, number) {
@@ -393,7 +418,7 @@ function wilson(right, number) {
   return [Math.max(0, middle - half), Math.min(1, middle + half)];
 }
 
-const NUMBER = /-?\d+(?:,\d{3})*(?:\.\d+)?/g;
+const NUMBER = /(?:(?<![\w)])-)?\d+(?:,\d{3})*(?:\.\d+)?/g;
 const toNumber = (text) => Number(text.replaceAll(",", ""));
 
 /** The part of an answer that is compared: its last number, or for known answers that are no numbers its text. */
@@ -485,7 +510,7 @@ function plot(points, width, height) {
   return svg;
 }
 
-// --- the request as code ------------------------------------------------------------------------
+// --- the request as code ---
 
 const shellWord = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 const api = () => new URL("v1", document.baseURI).href;
@@ -558,7 +583,7 @@ async function copy(code) {
   }
 }
 
-// --- start --------------------------------------------------------------------------------------
+// --- start ---
 
 async function findModel() {
   try {
@@ -596,8 +621,7 @@ addEventListener("keydown", (event) => {
 });
 addEventListener("resize", () => { if (shownPoints.length) showCurve(shownPoints); });
 
-if (matchMedia("(min-width: 62rem)").matches) add(0, 0);
-if (matchMedia("(min-width: 62rem)").matches) add(undefined, 0);
+for (const budget of matchMedia("(min-width: 62rem)").matches ? [0, undefined] : []) add(budget, 0);
 add(undefined, 1);
 refresh();
 findModel();
