@@ -70,7 +70,7 @@ def test_a_refused_end_and_the_text_in_its_place_are_marked(page, server):
     assert page.text(f"{last} .thought mark") == "Wait"
     assert page.text(f"{last} .answer p") == "3"
     assert page.text(f"{last} .account").startswith(
-        "12 thinking tokens (1 put in), end refused at 2, ended by itself · 1 answer token, complete · "
+        "12 thinking tokens (1 injected), end refused at 2, ended by itself · 1 answer token, complete · "
     )
     assert page.text("#status") in ("Done", "All done")
 

@@ -114,7 +114,7 @@ function accountOf({ usage, finish_reason: ends, rounds, total_ms: ms, engine_ti
   const putIn = usage.num_thinking_injected;
   const reused = rounds.reduce((sum, round) => sum + (round.kv_reused_blocks ?? 0), 0);
   return [
-    `${plural(usage.num_thinking_tokens, "thinking token")}${putIn ? ` (${putIn} put in)` : ""}${refusedAt}, ${THINKING_ENDS[ends.thinking]}`,
+    `${plural(usage.num_thinking_tokens, "thinking token")}${putIn ? ` (${putIn} injected)` : ""}${refusedAt}, ${THINKING_ENDS[ends.thinking]}`,
     `${plural(usage.num_answer_tokens, "answer token")}, ${ANSWER_ENDS[ends.answer]}`,
     ...(first === null ? [] : [`first token ${Math.round(first)} ms`]),
     `${(ms / 1000).toFixed(2)} s`,
