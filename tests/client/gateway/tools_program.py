@@ -18,7 +18,7 @@ from langchain_openai import ChatOpenAI
 from openai import AsyncOpenAI
 
 URL = sys.argv[1]
-QUESTION = "tools"
+QUESTION = "which tools"
 
 
 def litellm_chat(provider, **fields):
