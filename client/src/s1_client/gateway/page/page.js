@@ -268,7 +268,8 @@ class Lane {
   }
 
   get refusedAt() {
-    return this.ticks.length ? `, end refused at ${this.ticks.map(count).join(", ")}` : "";
+    const places = this.ticks.length > 4 ? `${this.ticks.length} times` : `at ${this.ticks.map(count).join(", ")}`;
+    return this.ticks.length ? `, end refused ${places}` : "";
   }
 
   /** The tokens up to which the bar must reach. */
