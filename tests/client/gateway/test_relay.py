@@ -178,7 +178,7 @@ def test_a_request_that_is_over_cannot_be_controlled(gateway):
 # --- a server that is not there ---------------------------------------------------------------------
 
 
-def test_a_gateway_without_its_server_says_so_and_recovers_nothing_by_itself():
+def test_a_gateway_without_its_server_says_so():
     with FakeServer() as server:
         url = server.url
     with gateway(url) as lonely:
@@ -189,7 +189,7 @@ def test_a_gateway_without_its_server_says_so_and_recovers_nothing_by_itself():
         assert (refused.status, refused.error["code"], refused.headers["retry-after"]) == (503, "server_unreachable", "5")
 
 
-def test_a_server_that_goes_away_in_a_stream_ends_it_with_an_error(request):
+def test_a_server_that_goes_away_in_a_stream_ends_it_with_an_error():
     server = FakeServer()
     with server, gateway(server.url) as lonely:
         server.says(thinking="one " * 1000, token_delay_s=0.02)
@@ -202,13 +202,13 @@ def test_a_server_that_goes_away_in_a_stream_ends_it_with_an_error(request):
         assert last["error"]["code"] == "server_unreachable"
 
 
-@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
-def test_a_gateway_that_stops_ends_its_open_streams_first(server, stop):
+def test_a_gateway_that_is_interrupted_ends_its_open_streams_first(server):
+    """SIGTERM, by which all other gateways of these tests are stopped, does the same."""
     server.says(to="to the end", thinking="one " * 10, token_delay_s=0.05)
     with gateway(server.url) as stopping, stopping.streamed(CHAT, stopping.chat_body("to the end", stream=True, num_ignore=0)) as stream:
         chunks = stream.chunks()
         next(chunks)
-        stopping.process.send_signal(stop)
+        stopping.process.send_signal(signal.SIGINT)
         *_, last = chunks
         assert last["choices"][0]["finish_reason"] == "stop"
         assert stopping.process.wait(timeout=10) == 0

@@ -11,6 +11,7 @@ import click
 from s1_client._settings import DEFAULT_URL
 from s1_client._suggest import how_to_install
 from s1_client.cli.options import SectionedCommand, connect_async, deadline_options
+from s1_client.cli.output import echo
 
 
 @click.command(cls=SectionedCommand)
@@ -82,10 +83,10 @@ def gateway(keys_file: Path | None, secret_file: Path | None, add_key: str | Non
         raise click.ClickException(f"{error}; the gateway needs more packages: {how_to_install('gateway')}") from error
     try:
         if add_key is not None:
-            click.echo(command.new_key(keys_file, add_key))
+            echo(command.new_key(keys_file, add_key))
             return
         secret = None if secret_file is None else secret_file.read_text().strip()
         settings = command.settings_of(keys_file, **parameters)
-        command.run(connect_async(parameters, secret), parameters["model"], parameters["url"] or DEFAULT_URL, settings, click.echo)
+        command.run(connect_async(parameters, secret), parameters["model"], parameters["url"] or DEFAULT_URL, settings, echo)
     except (OSError, ValueError) as error:
         raise click.UsageError(str(error)) from error
