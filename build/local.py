@@ -41,7 +41,6 @@ STATE = ROOT / ".s1"
 ENV = STATE / "env"
 PYTHON = ENV / "bin" / "python"
 STAMP, HARNESS_STAMP, DATA_STAMP = ENV / "installed", ENV / "harness-installed", ENV / "data-installed"
-OPENAI_ENV = STATE / "openai"  # openai-python, a client that tests of the gateway run in a process of its own
 VERSIONS = ("3.12", "3.11")  # both Triton 24.10's stub and numpy < 2 exist for these
 BENCHMARKS = {"chain": "chain_throughput", "orchestration": "orchestration", "peers": "peers", "contexts": "long_contexts"}
 DEFAULT_QUESTION = "How many r in raspberry"
@@ -58,7 +57,12 @@ OUR_PACKAGES = ("-e", "python_backend[embedded,test]", "-e", "client[cli,eval,ga
 # Only tests need the harness here. pyarrow 25 requires numpy 2 without declaring it, which Triton 24.10's Python backend corrupts.
 HARNESS_PACKAGES = ("-e", "python_backend[embedded,test,data]", "-e", "client[cli,eval,gateway,lm-eval]", "pyarrow<25")
 DATA_PACKAGES = ("-e", "python_backend[data]", "-e", "client[eval]")  # of build/data.py
+# Clients of the gateway that tests run, each in an environment of its own: .s1/NAME.
 OPENAI = "openai==3.57.0"
+BROWSER = "playwright==1.65.1 axe-playwright-python==0.1.8"  # they drive a Chromium that the machine has
+TOOLS = "litellm==1.110.2 langchain-openai==1.7.4 langchain-deepseek==1.1.1 openai-agents==0.24.0"
+NPM = "openai@6.49.0 ai@6.0.325 @ai-sdk/openai@3.0.141 @ai-sdk/openai-compatible@2.0.92"  # the newest for Node.js 20
+CHROMIUMS = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 LOCK = "build/requirements.lock"
 # python-dateutil 3 and later would push typepy and pytablewriter, which exclude it, years back.
 LOCK_LIMITS = "pyarrow<25\npython-dateutil<3\n"
@@ -246,19 +250,36 @@ def add_harness() -> None:
         install("lm-evaluation-harness (once)", *HARNESS_PACKAGES)
         add_smollm2()
         HARNESS_STAMP.write_text(fingerprint())
-    add_openai()
+    add_client("openai", OPENAI)
+    add_client("tools", TOOLS)
+    add_npm_clients()
+    if any(map(shutil.which, CHROMIUMS)):
+        add_client("browser", BROWSER)
 
 
-def add_openai() -> None:
-    """Make the environment of openai-python, whose version the tests name, if it is missing or has another version."""
-    stamp, python = OPENAI_ENV / "installed", str(OPENAI_ENV / "bin" / "python")
-    if stamp.is_file() and stamp.read_text() == OPENAI:
+def add_client(name: str, packages: str) -> None:
+    """Make the environment .s1/NAME with packages in the versions that are named, if it is missing or has other ones."""
+    folder = STATE / name
+    stamp, python = folder / "installed", str(folder / "bin" / "python")
+    if stamp.is_file() and stamp.read_text() == packages:
         return
-    step("environment of openai-python (once)", [sys.executable, "-m", "venv", str(OPENAI_ENV)])
     uv = find_uv()
-    installer = [python, "-m", "pip", "install", OPENAI] if uv is None else [uv, "pip", "install", OPENAI, "--python", python]
-    step("openai-python (once)", installer)
-    stamp.write_text(OPENAI)
+    make = [sys.executable, "-m", "venv"] if uv is None else [uv, "venv", "--allow-existing", "--python", sys.executable]
+    install = [python, "-m", "pip", "install"] if uv is None else [uv, "pip", "install", "--python", python]
+    step(f"environment {name} (once)", [*make, str(folder)])
+    step(f"{packages} (once)", [*install, *packages.split()])
+    stamp.write_text(packages)
+
+
+def add_npm_clients() -> None:
+    """Install the clients of NPM into .s1/npm if it lacks them. Without npm their tests are skipped."""
+    folder, stamp = STATE / "npm", STATE / "npm" / "installed"
+    if shutil.which("npm") is None or (stamp.is_file() and stamp.read_text() == NPM):
+        return
+    folder.mkdir(exist_ok=True)
+    settings = ["--no-save", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error", f"--prefix={folder}"]
+    if step("clients of the gateway from npm (once)", ["npm", "install", *settings, *NPM.split()], is_required=False):
+        stamp.write_text(NPM)
 
 
 def add_data_packages() -> None:
