@@ -89,7 +89,7 @@ def test_draining_waits_until_every_s1_drains_and_no_request_is_open(running_ser
 
     def ask(_):
         is_draining, num_open = next(gauges)
-        return f's1_draining{{instance="s1_0_0"}} {is_draining}\ns1_requests_open{{instance="s1_0_0"}} {num_open}\nother 7\n'
+        return f's1_draining{{model_instance="s1_0_0"}} {is_draining}\ns1_requests_open{{model_instance="s1_0_0"}} {num_open}\nother 7\n'
 
     one = running_server()
     one.drain_s = 45

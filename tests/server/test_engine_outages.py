@@ -92,7 +92,7 @@ def load_again(server):
 def engine_ready(server, model):
     """The gauge; None as long as there is none."""
     with urllib.request.urlopen(f"http://127.0.0.1:{server.ports.metrics}/metrics", timeout=5) as response:
-        found = re.search(rf'^s1_engine_ready{{instance="{model}_0_0"}} (\d)', response.read().decode(), re.M)
+        found = re.search(rf'^s1_engine_ready{{model_instance="{model}_0_0"}} (\d)', response.read().decode(), re.M)
     return None if found is None else int(found.group(1))
 
 

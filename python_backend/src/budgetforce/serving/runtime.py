@@ -135,6 +135,7 @@ class ConcurrentRuntime:
     def _check_for_cancels(self) -> None:
         for task, incoming in list(self._running.items()):
             if incoming.writer.is_cancelled():
+                incoming.note_cancelled()
                 self._loop.call_soon_threadsafe(task.cancel)
 
     def _check_drain_file(self) -> None:
@@ -182,6 +183,7 @@ class SerialRuntime:
             self._report(self)
             self._check_drain_file()
             if incoming.writer.is_cancelled():
+                incoming.note_cancelled()
                 task.cancel()
 
     def _check_drain_file(self) -> None:
