@@ -23,7 +23,7 @@ from budgetforce.config import OrchestratorConfig
 from budgetforce.core import AnswerEnd, ThinkingEnd
 from budgetforce.core.ledger import RoundEnd
 from budgetforce.launcher import serving_env
-from budgetforce.serving import engine_inputs, metrics
+from budgetforce.serving import engine_inputs, metric_definitions
 from budgetforce.serving.requests import bounds, parameters
 from contract import figures, generated, picture, refresh
 from s1_client import Result, Round, Usage
