@@ -139,10 +139,10 @@ def test_draining_a_server_that_never_answers_ends_with_its_time_or_the_server(r
     one._drain()
 
 
-def test_draining_sends_the_servers_secret(tmp_path):
+def test_a_look_at_the_models_sends_the_launchers_secret(tmp_path):
     one = server(tmp_path / "log")
-    one.security = Security(secret="abc")
-    assert one._post("x").get_header("S1-secret") == "abc"
+    one.security = Security(secret="abc", admin_secret="def")
+    assert one._post("x").header_items() == [("S1-admin", "def")]
 
 
 def test_free_ports_are_chosen_apart_even_where_a_library_has_seeded_the_random_numbers():

@@ -79,7 +79,9 @@ def near(root, folder, far, server_of, tmp_path_factory):
 
 
 def control(server, action):
-    request = urllib.request.Request(f"{server.http_url}/v2/repository/models/scripted_llm/{action}", data=b"{}", method="POST")
+    request = urllib.request.Request(
+        f"{server.http_url}/v2/repository/models/scripted_llm/{action}", data=b"{}", method="POST", headers=server.security.admin_headers()
+    )
     urllib.request.urlopen(request, timeout=30).read()
 
 

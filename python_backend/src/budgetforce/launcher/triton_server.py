@@ -307,7 +307,7 @@ class TritonServer:
             return False
 
     def _post(self, path: str) -> urllib.request.Request:
-        url, headers = f"{self.http_url}/v2/{path}", self.security.http_headers()
+        url, headers = f"{self.http_url}/v2/{path}", self.security.admin_headers()
         return urllib.request.Request(url, data=b"{}", headers=headers, method="POST")  # noqa: S310  # http by construction
 
     @staticmethod

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
 from tritonclient.grpc import service_pb2
 
-from s1_client import ServerNotReady
+from s1_client import AccessDenied, ServerNotReady
 from s1_client._settings import Settings
 from s1_client._stream import Connection
 
@@ -22,6 +23,7 @@ class Server:
         self._connection = Connection(settings)
         self._timeout_s = settings.connect_timeout_s
         self._configs: dict[str, Any] = {}
+        self._model = settings.model
 
     def close(self) -> None:
         """Close the connection to the server."""
@@ -44,8 +46,22 @@ class Server:
 
     @cached_property
     def models(self) -> list[Any]:
-        """The models in the repository, each with name, version, state and reason."""
-        return list(self._query("RepositoryIndex", service_pb2.RepositoryIndexRequest()).models)
+        """The models in the repository, each with name, version, state and reason.
+
+        The launcher's servers keep that list to themselves. Of such a server: our model and its engine, as far as they are ready.
+        """
+        try:
+            return list(self._query("RepositoryIndex", service_pb2.RepositoryIndexRequest()).models)
+        except AccessDenied:
+            return list(self._ready_models())
+
+    def _ready_models(self) -> Iterator[Any]:
+        if not self.has_ready(self._model):
+            return
+        for name in (self._model, self.parameter(self._model, "engine_model")):
+            if name is not None and self.has_ready(name):
+                versions = self._query("ModelMetadata", service_pb2.ModelMetadataRequest(name=name)).versions
+                yield service_pb2.RepositoryIndexResponse.ModelIndex(name=name, version=max(versions, default=""), state="READY")
 
     def has_ready(self, model: str) -> bool:
         """Return whether a model is loaded and accepts requests."""

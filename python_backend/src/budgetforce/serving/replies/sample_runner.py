@@ -38,8 +38,8 @@ from budgetforce.serving.planning.plan import ReplyPlan
 from budgetforce.serving.replies.deadline import NEVER, TICK_S, Deadline, Pace
 from budgetforce.serving.replies.engine_calls import EngineCalls
 from budgetforce.serving.replies.reply_text import ReplyText
-from budgetforce.serving.replies.sample_facts import Arrivals, SampleFacts
 from budgetforce.serving.replies.result import RoundTrace, ms_since, round_report, sample_result, usage_report
+from budgetforce.serving.replies.sample_facts import Arrivals, SampleFacts
 from budgetforce.serving.replies.sinks import OutputChunk, Sink
 from budgetforce.serving.result_schema import SampleProgress, SampleResult
 from budgetforce.text.tokenizer import ChatTokenizer
