@@ -14,6 +14,7 @@ from s1_client._settings import Settings
 from s1_client._stream import Connection
 
 BUDGET_FORCING, ENGINE, OTHER = "budget forcing", "engine", "other"
+ENGINES = ("tensorrt_llm", "embedded_llm", "vllm_llm", "llmapi_llm")  # those of this project
 
 
 class Server:
@@ -48,7 +49,8 @@ class Server:
     def models(self) -> list[Any]:
         """The models in the repository, each with name, version, state and reason.
 
-        The launcher's servers keep that list to themselves. Of such a server: our model and its engine, as far as they are ready.
+        The launcher's servers keep that list to themselves. Of such a server: our model and the known engines, as far as they are
+        ready.
         """
         try:
             return list(self._query("RepositoryIndex", service_pb2.RepositoryIndexRequest()).models)
@@ -56,10 +58,8 @@ class Server:
             return list(self._ready_models())
 
     def _ready_models(self) -> Iterator[Any]:
-        if not self.has_ready(self._model):
-            return
-        for name in (self._model, self.parameter(self._model, "engine_model")):
-            if name is not None and self.has_ready(name):
+        for name in (self._model, *ENGINES):
+            if self.has_ready(name):
                 versions = self._query("ModelMetadata", service_pb2.ModelMetadataRequest(name=name)).versions
                 yield service_pb2.RepositoryIndexResponse.ModelIndex(name=name, version=max(versions, default=""), state="READY")
 
