@@ -126,6 +126,7 @@ RULES = {
         "budgetforce.errors",
         "budgetforce.provenance",
         "budgetforce.processes",
+        "budgetforce.health",  # for the readiness endpoint
     },
     "model_repository": {"budgetforce.serving"},
     CLIENT: {"s1_client", "tritonclient", "numpy", "grpc"} | COMMANDS_OWN | GRADINGS_OWN,

@@ -85,7 +85,7 @@ def running_server(tmp_path, monkeypatch):
 
 def test_draining_waits_until_every_s1_drains_and_no_request_is_open(running_server, monkeypatch):
     """It takes two quiet checks, because the gauges lag."""
-    gauges = iter([(0, 0), (0, 0), (1, 2), (1, 0), (1, 1), (1, 0), (1, 0)])
+    gauges = iter([(0, 0), (1, 0), (2, 2), (2, 0), (2, 1), (2, 0), (2, 0)])
 
     def ask(_):
         is_draining, num_open = next(gauges)
@@ -116,7 +116,7 @@ def test_a_failed_check_does_not_end_the_drain(running_server, monkeypatch):
         look = next(looks)
         if look == "failed":
             raise TimeoutError
-        return "s1_draining{} 1\ns1_requests_open{} 0\n" if look == "quiet" else "s1_requests_open{} "
+        return "s1_draining{} 2\ns1_requests_open{} 0\n" if look == "quiet" else "s1_requests_open{} "
 
     one = running_server()
     one.drain_s = 45

@@ -25,12 +25,16 @@ def nothing_published(monkeypatch):
     monkeypatch.setattr(pb_utils.MetricFamily, "metrics", {})
 
 
-def runtime(*, num_running=0, num_waiting=0, num_tokens=0, num_open=0, ready=True, draining=False, heartbeat_at=1e9, ends=()):
+def runtime(
+    *, num_running=0, num_waiting=0, num_tokens=0, num_open=0, ready=True, draining=False, rejecting=False, heartbeat_at=1e9, ends=()
+):
     admission = SimpleNamespace(num_running=num_running, num_waiting=num_waiting, num_tokens=num_tokens)
     measurements = Measurements()
     for end in ends:
         measurements.increment("s1_requests_total", end=end)
-    orchestrator = SimpleNamespace(admission=admission, num_open=num_open, measurements=measurements, is_draining=draining, config=CONFIG)
+    orchestrator = SimpleNamespace(
+        admission=admission, num_open=num_open, measurements=measurements, is_draining=draining, rejects_new=rejecting, config=CONFIG
+    )
     return SimpleNamespace(orchestrator=orchestrator, engine_is_ready=ready, heartbeat_at=heartbeat_at)
 
 
@@ -48,7 +52,7 @@ def gauges():
 def test_gauges_follow_the_state():
     metrics = Metrics("s1_0_0", BUILD, LOG)
     metrics.publish(runtime(num_running=2, num_waiting=1, num_open=3))
-    metrics.publish(runtime(num_running=1, num_tokens=70, num_open=1, ready=False, draining=True, heartbeat_at=1e9 + 0.5))
+    metrics.publish(runtime(num_running=1, num_tokens=70, num_open=1, ready=False, draining=True, rejecting=True, heartbeat_at=1e9 + 0.5))
     assert gauges() == {
         "s1_requests_open": 1,
         "s1_requests_waiting": 0,
@@ -58,7 +62,7 @@ def test_gauges_follow_the_state():
         "s1_kv_tokens_reserved": 70,
         "s1_kv_tokens_max": 0,
         "s1_engine_ready": 0,
-        "s1_draining": 1,
+        "s1_draining": 2,
         "s1_heartbeat_timestamp_seconds": 1e9 + 0.5,
     }
 

@@ -115,7 +115,7 @@ METRICS: Mapping[str, Metric] = {
         _gauge("s1_kv_tokens_max", "Limit of s1_kv_tokens_reserved (parameter max_kv_tokens); 0 = left to the engine"),
         # State
         _gauge("s1_engine_ready", "1 if the engine answers, else 0"),
-        _gauge("s1_draining", "1 if the server is stopping, else 0"),
+        _gauge("s1_draining", "0, or while the server stops 1 (new requests are still served), then 2 (they are rejected)"),
         _gauge("s1_heartbeat_timestamp_seconds", "Unix time of the last heartbeat of s1's process, updated once a second"),
         _gauge(BUILD_INFO, "1; the labels describe the server"),
         # Requests

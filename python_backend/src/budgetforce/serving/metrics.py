@@ -23,7 +23,9 @@ GAUGES: Mapping[str, Callable[[Runtime], float | None]] = {
     "s1_kv_tokens_max": lambda runtime: runtime.orchestrator.config.max_kv_tokens,
     "s1_engine_ready": lambda runtime: int(runtime.engine_is_ready),
     # A serial runtime reads the drain file only with its next request: until then its 0 could be wrong.
-    "s1_draining": lambda runtime: None if runtime.heartbeat_at is None else int(runtime.orchestrator.is_draining),
+    "s1_draining": lambda runtime: (
+        None if runtime.heartbeat_at is None else runtime.orchestrator.is_draining + runtime.orchestrator.rejects_new
+    ),
     # The last gauges of a dead process stay in Triton's metrics for ever: an old heartbeat tells that they are stale.
     "s1_heartbeat_timestamp_seconds": lambda runtime: runtime.heartbeat_at,
 }

@@ -21,6 +21,7 @@ from budgetforce.config import OrchestratorConfig
 from budgetforce.engine.base import Engine
 from budgetforce.errors import BudgetForceError, DeadlineExceeded, EngineUnavailable, InvalidRequest, Stopping, unexpected_error
 from budgetforce.serving.admission import Admission, Admitted, Limits
+from budgetforce.serving.drain import DrainOrder
 from budgetforce.serving.incoming import IncomingRequest, RunningRequests
 from budgetforce.serving.logs import RequestEnd, ServerLog, code_of, level_of
 from budgetforce.serving.measurements import Measurements
@@ -51,6 +52,7 @@ class Orchestrator:
         measurements: of ended requests, for the metrics.
         engine_lost_at: when a request last ended with EngineUnavailable, on ``time.monotonic()``'s clock.
         is_draining: the server is stopping; see ``drain``.
+        rejects_new: it takes no more requests.
     """
 
     config: OrchestratorConfig
@@ -65,6 +67,7 @@ class Orchestrator:
     measurements: Measurements = field(default_factory=Measurements)
     engine_lost_at: float = -math.inf
     is_draining: bool = False
+    rejects_new: bool = False
     admission: Admission = field(init=False)
     _running: RunningRequests = field(default_factory=RunningRequests)
 
@@ -131,10 +134,15 @@ class Orchestrator:
             return unexpected_error(incoming.name)
         return None
 
-    def drain(self, seconds: float) -> None:
-        """Reject new requests, and end those that still run after ``seconds``. Until then running requests obey commands."""
+    def drain(self, order: DrainOrder) -> None:
+        """Show that the server is stopping; then reject new requests, and end those that still run after the order's seconds.
+
+        Until then running requests obey commands.
+        """
         self.is_draining = True
-        asyncio.get_running_loop().call_later(seconds, self._end_running_requests, seconds)
+        if order.seconds is not None:
+            self.rejects_new = True
+            asyncio.get_running_loop().call_later(order.seconds, self._end_running_requests, order.seconds)
 
     def _end_running_requests(self, drain_s: float) -> None:
         for request in self._running:
@@ -150,7 +158,7 @@ class Orchestrator:
         self._refuse_if_draining()  # draining may have begun meanwhile
 
     def _refuse_if_draining(self) -> None:
-        if self.is_draining:
+        if self.rejects_new:
             raise Stopping("the server is stopping, and takes no more requests")
 
     async def _answer(self, incoming: IncomingRequest, request: ReplyRequest) -> None:

@@ -139,9 +139,9 @@ class ConcurrentRuntime:
                 self._loop.call_soon_threadsafe(task.cancel)
 
     def _check_drain_file(self) -> None:
-        seconds = self._drain_file.read()
-        if seconds is not None:
-            self._loop.call_soon_threadsafe(self.orchestrator.drain, seconds)
+        order = self._drain_file.read()
+        if order is not None:
+            self._loop.call_soon_threadsafe(self.orchestrator.drain, order)
 
 
 class SerialRuntime:
@@ -187,9 +187,9 @@ class SerialRuntime:
                 task.cancel()
 
     def _check_drain_file(self) -> None:
-        seconds = self._drain_file.read()
-        if seconds is not None:
-            self.orchestrator.drain(seconds)
+        order = self._drain_file.read()
+        if order is not None:
+            self.orchestrator.drain(order)
 
 
 class InlineExecutor(Executor):
