@@ -320,6 +320,20 @@ def metrics() -> str:
     return "\n".join(["| metric | kind | labels | meaning |", "|---|---|---|---|", *rows])
 
 
+def alerts() -> str:
+    """The alerts of build/monitoring/alerts.yml."""
+    import yaml
+
+    rules = yaml.safe_load((ROOT / "build/monitoring/alerts.yml").read_text())["groups"][0]["rules"]
+    rows = []
+    for rule in rules:
+        expression = rule["expr"].replace("|", "\\|")
+        rows.append(
+            f"| `{rule['alert']}` | {rule['labels']['severity']} | `{expression}` | {rule['for']} | {rule['annotations']['action']} |"
+        )
+    return "\n".join(["| alert | severity | expression | for | what to do |", "|---|---|---|---|---|", *rows])
+
+
 def preset_values() -> str:
     """The values of each model preset: a row for each request field that it sets, a column for each preset."""
     from budgetforce import presets
@@ -387,6 +401,7 @@ PARTS: dict[str, Callable[..., str]] = {
     "orchestration figures": orchestration_figures,
     "state diagram": state_diagram,
     "request fields": request_fields,
+    "alerts": alerts,
     "metrics": metrics,
     "parameters": parameters,
     "preset values": preset_values,

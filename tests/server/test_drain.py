@@ -47,7 +47,7 @@ def begun(client, script):
 def test_a_server_that_is_stopped_loses_no_request(root, scripts, scripts_folder, tmp_path, a):
     """The balancer here sends requests until two checks have failed, and goes on sending commands."""
     server = scripted_server(root, scripts_folder, tmp_path / "repository", tmp_path / "triton.log")
-    server.drains, server.drain_s, server.lame_duck_s = True, 30, 6
+    server.drains, server.drain_s, server.lame_duck_s = True, 30, 4
     quick, slow = scripts.write([END], [a, EOS]), [scripts.write([a] * 3000, [a, EOS], delay_ms=50) for _ in range(2)]
     with balanced(server) as (client, check), ThreadPoolExecutor(1) as pool:
         answered, cancelled = (begun(client, script) for script in slow)
