@@ -130,7 +130,7 @@ RULES = {
     },
     "model_repository": {"budgetforce.serving"},
     CLIENT: {"s1_client", "tritonclient", "numpy", "grpc"} | COMMANDS_OWN | GRADINGS_OWN,
-    "build": {"local"},  # build/train.py takes steps of build/local.py
+    "build": {"local", "grafana_foundation_sdk"},  # build/train.py takes steps of build/local.py
 }
 
 # package of the client -> what it must not import
