@@ -127,10 +127,11 @@ RULES = {
         "budgetforce.errors",
         "budgetforce.provenance",
         "budgetforce.processes",
+        "budgetforce.health",  # for the readiness endpoint
     },
     "model_repository": {"budgetforce.serving"},
     CLIENT: {"s1_client", "tritonclient", "numpy", "grpc"} | COMMANDS_OWN | GATEWAYS_OWN | GRADINGS_OWN,
-    "build": {"local"},  # build/train.py takes steps of build/local.py
+    "build": {"local", "grafana_foundation_sdk"},  # build/train.py takes steps of build/local.py
 }
 
 # package of the client -> what it must not import

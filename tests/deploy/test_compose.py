@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from budgetforce.building.__main__ import main as building
 from budgetforce.building.spec import IMAGE
@@ -91,6 +92,7 @@ def servers(services):
         (("--profile", "gpu"), {"build", "triton"}),
         (("--profile", "cpu", "--profile", "gateway"), {"cpu", "gateway"}),
         (("--profile", "gpu", "--profile", "gateway"), {"build", "triton", "gateway"}),
+        (("--profile", "cpu", "--profile", "monitoring"), {"cpu", "prometheus", "grafana"}),
         (("--env-file", ".env.example"), {"build", "triton"}),
         (("--env-file", ".env.example", "--profile", "cpu"), {"cpu"}),
     ],
@@ -163,7 +165,7 @@ def test_the_image_is_the_projects_wherever_it_is_named(root, services):
 
 def test_no_image_floats(services):
     for service in services.values():
-        tags = [service["image"], *service["build"]["args"].values()]
+        tags = [service["image"], *service.get("build", {"args": {}})["args"].values()]
         assert not [tag for tag in tags if ":" not in tag or tag.endswith(":latest")]
 
 
@@ -250,7 +252,9 @@ def test_containers_have_few_rights(services, root):
         assert service["cap_drop"] == ["ALL"]
         assert service["security_opt"] == ["no-new-privileges:true"]
         assert not service.get("privileged")
-        assert "user" not in service  # the image's, as follows
+        assert "user" not in service  # the image's: others' are not root either, and ours as follows
+        if "build" not in service:
+            continue
         dockerfile = (root / service["build"]["dockerfile"]).read_text()
         assert re.findall(r"^USER (.*)$", dockerfile, re.M) == ["1000:1000"]
 
@@ -263,14 +267,40 @@ def test_secrets_are_files(resolved):
     assert sorted(files.values()) == sorted(EVERY_OPTION[name] for name in given)
     assert [secret["source"] for secret in found["services"]["build"]["secrets"]] == ["hub_token"]
     for service in found["services"].values():
-        words = [*service["command"], *service.get("environment", {}).values()]
+        words = [*(service.get("command") or []), *service.get("environment", {}).values()]
         paths = {word for word in words if "/run/secrets/" in word}
-        assert paths == {f"/run/secrets/{secret['source']}" for secret in service["secrets"]}
+        assert paths == {f"/run/secrets/{secret['source']}" for secret in service.get("secrets", [])}
         assert not set(words) & set(files.values())
 
 
 def test_a_secret_that_is_not_set_is_an_empty_file(resolved):
     assert {secret["file"] for secret in resolved()["secrets"].values()} == {"/dev/null"}
+
+
+# --- monitoring --------------------------------------------------------------------------
+
+
+def test_prometheus_and_grafana_find_the_files_of_the_project(services, root):
+    """And each other: the data source has Prometheus's address."""
+    mounted = {
+        volume["target"]: Path(volume["source"])
+        for name in ("prometheus", "grafana")
+        for volume in services[name]["volumes"]
+        if volume["type"] == "bind"
+    }
+    assert all(path.exists() and path.is_relative_to(root / "build/monitoring") for path in mounted.values())
+    assert (mounted["/etc/s1"] / "prometheus.yml").is_file()
+    assert "--config.file=/etc/s1/prometheus.yml" in services["prometheus"]["command"]
+    assert "http://prometheus:9090" in mounted["/etc/grafana/provisioning/datasources/s1.yml"].read_text()
+    (port,) = services["prometheus"]["ports"]
+    assert (port["host_ip"], port["target"]) == ("127.0.0.1", 9090)
+
+
+def test_prometheus_scrapes_the_services_that_listen(services, root):
+    jobs = yaml.safe_load((root / "build/monitoring/prometheus.yml").read_text())["scrape_configs"]
+    scraped = {(name, found["port"]) for job in jobs for found in job["dns_sd_configs"] for name in found["names"]}
+    assert {name for name, _ in scraped} == {name for name, service in services.items() if "healthcheck" in service}
+    assert all(number in [port["target"] for port in services[name]["ports"]] for name, number in scraped)
 
 
 # --- life --------------------------------------------------------------------------------
