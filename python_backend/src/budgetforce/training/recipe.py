@@ -98,7 +98,7 @@ class OptimSettings:
             check(name, getattr(self, name), getattr(self, name) >= 0, "a number >= 0")
         check("matrix_momentum", self.matrix_momentum, 0 <= self.matrix_momentum < 1, "0 <= momentum < 1")
         check("betas", self.betas, len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas), "two numbers, 0 <= beta < 1")
-        is_count = self.warmup >= 1 and self.warmup.is_integer()
+        is_count = self.warmup >= 1 and float(self.warmup).is_integer()
         check("warmup", self.warmup, 0 <= self.warmup < 1 or is_count, "a share, 0 <= share < 1, or a whole number of steps")
         check("min_lr_share", self.min_lr_share, 0 <= self.min_lr_share <= 1, "0 <= share <= 1")
 
