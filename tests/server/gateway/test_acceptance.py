@@ -379,13 +379,13 @@ def test_content_of_anthropics_api_is_sent_back(door):
 def test_a_caller_that_leaves_frees_the_real_engine(door, triton, stream):
     body = door.chat_body(QUESTION, stream=stream, **LONG)
     with door.streamed(CHAT, body) if stream else door.unread(CHAT, body):
-        wait_until(lambda: gauge(triton, 's1_replies_running{instance="s1_0_0"}') > 0, seconds=10)
-    wait_until(lambda: gauge(triton, 's1_replies_running{instance="s1_0_0"}') == 0, seconds=5)
+        wait_until(lambda: gauge(triton, 's1_replies_running{model_instance="s1_0_0"}') > 0, seconds=10)
+    wait_until(lambda: gauge(triton, 's1_replies_running{model_instance="s1_0_0"}') == 0, seconds=5)
 
 
 def test_a_full_server_is_429_and_a_queued_caller_that_leaves_makes_room(small_door, scripts, a, triton):
     slow = scripts.write([*[a] * 400, END], [a, EOS], delay_ms=20)
-    waiting = 's1_requests_waiting{instance="s1_small_0_0"}'
+    waiting = 's1_requests_waiting{model_instance="s1_small_0_0"}'
 
     def opened():
         return small_door.streamed(CHAT, small_door.chat_body(slow.question, stream=True, num_ignore=0))
@@ -399,7 +399,7 @@ def test_a_full_server_is_429_and_a_queued_caller_that_leaves_makes_room(small_d
             assert (refused.status, refused.error["code"]) == (429, "overloaded")
             assert int(refused.headers["retry-after"]) >= 1
         wait_until(lambda: gauge(triton, waiting) == 0, seconds=5)
-    wait_until(lambda: gauge(triton, 's1_replies_running{instance="s1_small_0_0"}') == 0, seconds=5)
+    wait_until(lambda: gauge(triton, 's1_replies_running{model_instance="s1_small_0_0"}') == 0, seconds=5)
 
 
 def test_answer_now_reaches_the_engine(door):
