@@ -277,7 +277,7 @@ def add_npm_clients() -> None:
     if shutil.which("npm") is None or (stamp.is_file() and stamp.read_text() == NPM):
         return
     folder.mkdir(exist_ok=True)
-    settings = ["--no-save", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error", f"--prefix={folder}"]
+    settings = ["--no-save", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error", "--fetch-retries=1", f"--prefix={folder}"]
     if step("clients of the gateway from npm (once)", ["npm", "install", *settings, *NPM.split()], is_required=False):
         stamp.write_text(NPM)
 
