@@ -99,10 +99,15 @@ ChatRequest = with_server_fields(_ChatRequest)
 
 def chat_order(request: _ChatRequest) -> Order:
     """Return the order of a chat request. Raises Refusal (400)."""
-    if request.stream_options is not None and not request.stream:
-        raise contradiction("stream_options", "stream", "options of a stream belong to a request with stream: true")
+    check_stream_options(request)
     messages, dropped = prompt_of(request.messages)
     return order_of(request, messages, "messages", dropped)
+
+
+def check_stream_options(request: Any) -> None:
+    """Raise Refusal (400) for options of a stream in a request that is not streamed."""
+    if request.stream_options is not None and not request.stream:
+        raise contradiction("stream_options", "stream", "options of a stream belong to a request with stream: true")
 
 
 def prompt_of(messages: Sequence[Message]) -> tuple[list[dict[str, str]], list[str]]:

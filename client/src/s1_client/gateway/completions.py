@@ -17,8 +17,8 @@ from s1_client._types import Reply
 from s1_client.gateway.accounts import account, chat_usage, finish_reason
 from s1_client.gateway.body import read_request
 from s1_client.gateway.chat_reply import ChatChunks
-from s1_client.gateway.chat_request import StreamOptions
-from s1_client.gateway.errors import bad_value, contradiction
+from s1_client.gateway.chat_request import StreamOptions, check_stream_options
+from s1_client.gateway.errors import bad_value
 from s1_client.gateway.openapi import takes
 from s1_client.gateway.order import NO_LOGPROBS, NOT_HERE, Order, OrderFields, Total, order_of, with_server_fields
 from s1_client.gateway.relay import Job, Relay, ReplyResponse
@@ -49,8 +49,7 @@ CompletionRequest = with_server_fields(_CompletionRequest)
 
 def completion_order(request: _CompletionRequest) -> Order:
     """Return the order of a request. Raises Refusal (400)."""
-    if request.stream_options is not None and not request.stream:
-        raise contradiction("stream_options", "stream", "options of a stream belong to a request with stream: true")
+    check_stream_options(request)
     text = request.prompt if isinstance(request.prompt, str) else request.prompt[0]
     if not text.strip():
         raise bad_value("prompt", "nothing", "a text that is not empty")

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from s1_client.gateway.chat_request import NO_PREFILL, Message, TextPart, text_of
+from s1_client.gateway.chat_request import NO_PREFILL, ROLES, Message, TextPart, text_of
 from s1_client.gateway.errors import bad_value, contradiction
 from s1_client.gateway.order import (
     MAX_MESSAGES,
@@ -146,7 +146,7 @@ def _messages(items: Sequence[MessageItem | ReasoningItem], dropped: list[str]) 
             continue
         text = text_of(Message(role=item.role, content=item.content), path, dropped)
         if text.strip():
-            messages.append({"role": "system" if item.role == "developer" else item.role, "content": text})
+            messages.append({"role": ROLES[item.role], "content": text})
         else:
             dropped.append(path)
     if not messages or messages[-1]["role"] != "user":
