@@ -5,30 +5,32 @@
     python3 build/data.py all --recipe tiny --work DIR
     python3 build/data.py all --recipe s1k --work DIR --dry-run
 
-Runs ``python -m budgetforce.curating``: in the environment of build/local.py if that exists, else in this Python, after
-installing its packages where they are missing. Standard library only: this file runs before anything is installed.
+Runs ``python -m budgetforce.curating`` in the environment of build/local.py, which is made on first use.
+Standard library only: this file runs before anything is installed.
 """
 
 import importlib
 import importlib.util
 import os
-import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-ENVIRONMENT = ROOT / ".s1" / "env" / "bin" / "python"
+import local  # build/local.py
+
 NEEDED = ("budgetforce", "s1_client", "pyarrow", "sklearn", "math_verify", "matplotlib")
 
 
 def prepare() -> None:
+    """Continue in the environment, unless this Python has all packages. Paths on the command line stay relative to this folder."""
     if all(importlib.util.find_spec(name) for name in NEEDED):
         return
-    if ENVIRONMENT.exists() and Path(sys.prefix) != ENVIRONMENT.parent.parent:
-        os.execv(ENVIRONMENT, [str(ENVIRONMENT), *sys.argv])
-    packages = ["-e", f"{ROOT / 'client'}[eval]", "-e", f"{ROOT / 'python_backend'}[data]"]
-    subprocess.check_call([sys.executable, "-m", "pip", "install", "--quiet", *packages])
-    importlib.invalidate_caches()
+    local.use_supported_python()
+    folder = Path.cwd()
+    os.chdir(local.ROOT)
+    local.make_environment()
+    local.add_data_packages()
+    os.chdir(folder)
+    local.become([str(local.PYTHON), __file__, *sys.argv[1:]])
 
 
 if __name__ == "__main__":

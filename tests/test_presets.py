@@ -33,6 +33,16 @@ def test_s1_is_as_its_authors_have_it():
     assert (s1.answer.start, s1.answer.cut_start, s1.answer.prefix) == ("<|im_start|>answer", "<|im_start|>answer\n", "Final Answer:")
 
 
+def test_s1_has_a_budget_for_each_effort_of_openai():
+    assert Preset.load("s1").thinking.efforts == {"minimal": 512, "low": 2000, "medium": 8000, "high": 16000, "xhigh": 32000, "max": -1}
+
+
+def test_a_table_of_efforts_is_whole_or_absent():
+    text = (resources.files("budgetforce.presets") / "s1.toml").read_text()
+    with pytest.raises(ConfigError, match="efforts are .*allowed: minimal, low"):
+        Preset.parse("mine", text.replace("medium = 8000\n", ""))
+
+
 def test_the_authors_presets_are_s1_with_other_rules():
     s1, evaluation, readme = (Preset.load(name) for name in ("s1", "s1-eval", "s1-readme"))
     assert [one.thinking.budget_rule for one in (s1, evaluation, readme)] == ["exact", "per_round", "sampled"]

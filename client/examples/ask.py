@@ -7,6 +7,6 @@ with Client() as client:  # at 127.0.0.1:8001, or $S1_URL
     reply = client.think("How many r in raspberry", max_thinking_tokens=100, num_ignore=1)
     print(reply.answer, reply.usage.num_thinking_tokens, reply.thinking_end)
 
-    for event in client.stream("What is 17 * 23?", max_thinking_tokens=40):
+    for event in client.stream("What is 479 + 384?", num_ignore=1):
         if isinstance(event, ThinkingDelta | Injected | AnswerDelta):
             print(event.text, end="", flush=True)

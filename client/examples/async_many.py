@@ -8,7 +8,7 @@ from s1_client import AsyncClient
 
 async def main():
     async with AsyncClient() as client:
-        async with client.stream("What is 17 * 23?", max_thinking_tokens=30, max_tokens=8) as stream:
+        async with client.stream("What is 479 + 384?", max_thinking_tokens=30, max_tokens=8) as stream:
             async for event in stream:
                 print(event.text, end="", flush=True)
             print((await stream.reply()).usage)

@@ -3,7 +3,7 @@
 
 from s1_client import AnswerDelta, Client, Injected, RoundEnded, ThinkingDelta
 
-with Client() as client, client.stream("What is 17 * 23?", max_thinking_tokens=60) as stream:
+with Client() as client, client.stream("What is 479 + 384?", max_thinking_tokens=60) as stream:
     for event in stream:
         match event:
             case ThinkingDelta(text=text) | AnswerDelta(text=text):

@@ -60,7 +60,9 @@ class Reference:
         text = self.template.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
         context = self.ids(text)
         thought, is_natural = self._thought([*context, *self.ids(self.preset["thinking"]["start"])], budget, num_ignore)
-        opened = [*context, *(self.ids(self.preset["thinking"]["start"]) if budget else []), *thought]
+        opened = [*context, *self.ids(self.preset["thinking"]["start"]), *thought]  # the server opens a thought also at budget 0
+        if not is_natural and not (thought and self.tokenizer.decode(thought).endswith("\n")):
+            opened += self.ids("\n")  # as the server does behind a cut
         prefix = "" if is_natural else self.preset["answer"]["prefix"]
         start = self.preset["answer"]["start" if is_natural else "cut_start"]
         answered, is_whole = self.continued([*opened, *self.ids(start), *self.ids(prefix)], "answer", MAX_PHASE_TOKENS)

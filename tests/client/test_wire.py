@@ -92,8 +92,8 @@ def test_the_typed_options_are_those_of_the_wire():
 
 
 def test_an_unknown_option_is_refused_by_name():
-    with pytest.raises(TypeError, match="unknown option 'effort'; known: max_thinking_tokens, "):
-        sent(effort=3)
+    with pytest.raises(TypeError, match="unknown option 'colour'; known: max_thinking_tokens, "):
+        sent(colour=3)
 
 
 @pytest.mark.parametrize(

@@ -307,6 +307,33 @@ def parameters(model: str) -> str:
     return "\n".join(["| parameter | meaning | default | variable | launcher |", "|---|---|---|---|---|", *rows])
 
 
+def metrics() -> str:
+    """The metrics of model ``s1``."""
+    from budgetforce.serving.metric_definitions import BUILD_INFO, BUILD_LABELS, METRICS, Kind
+
+    rows = []
+    for metric in METRICS.values():
+        labels = [f"`{label}`: {', '.join(values)}" for label, values in metric.labels.items()]
+        labels += [", ".join(f"`{label}`" for label in BUILD_LABELS)] if metric.name == BUILD_INFO else []
+        buckets = f". Buckets: {' '.join(f'{bound:g}' for bound in metric.buckets)}" if metric.kind is Kind.HISTOGRAM else ""
+        rows.append(f"| `{metric.name}` | {metric.kind.value} | {'; '.join(labels)} | {metric.meaning}{buckets} |")
+    return "\n".join(["| metric | kind | labels | meaning |", "|---|---|---|---|", *rows])
+
+
+def alerts() -> str:
+    """The alerts of build/monitoring/alerts.yml."""
+    import yaml
+
+    rules = yaml.safe_load((ROOT / "build/monitoring/alerts.yml").read_text())["groups"][0]["rules"]
+    rows = []
+    for rule in rules:
+        expression = rule["expr"].replace("|", "\\|")
+        rows.append(
+            f"| `{rule['alert']}` | {rule['labels']['severity']} | `{expression}` | {rule['for']} | {rule['annotations']['action']} |"
+        )
+    return "\n".join(["| alert | severity | expression | for | what to do |", "|---|---|---|---|---|", *rows])
+
+
 def preset_values() -> str:
     """The values of each model preset: a row for each request field that it sets, a column for each preset."""
     from budgetforce import presets
@@ -314,6 +341,7 @@ def preset_values() -> str:
     loaded = [presets.Preset.load(name) for name in presets.names()]
     values: dict[str, Callable[[Any], Any]] = {
         "`max_thinking_tokens`": lambda preset: preset.thinking.max_tokens,
+        "`reasoning_effort`": lambda preset: ", ".join(f"{word} {budget}" for word, budget in preset.thinking.efforts.items()),
         "`num_ignore`": lambda preset: preset.thinking.num_ignore,
         "`ignore_str`": lambda preset: ", ".join(preset.thinking.ignore_str),
         "first words of the thinking": lambda preset: preset.thinking.prefix,
@@ -374,6 +402,8 @@ PARTS: dict[str, Callable[..., str]] = {
     "orchestration figures": orchestration_figures,
     "state diagram": state_diagram,
     "request fields": request_fields,
+    "alerts": alerts,
+    "metrics": metrics,
     "parameters": parameters,
     "preset values": preset_values,
     "modules": modules,

@@ -28,7 +28,7 @@ import pyte
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORDING, PICTURE = ROOT / "docs/images/ask.cast", ROOT / "docs/images/ask.svg"
-COMMAND = ("ask", "What is 7 + 8?", "--max-thinking-tokens", "48", "--num-ignore", "2")
+COMMAND = ("ask", "How many r in raspberry", "--num-ignore", "1")
 COLUMNS, ROWS = 84, 40
 CHAR_WIDTH, LINE_HEIGHT, MARGIN, BAR_HEIGHT = 8.4, 19, 18, 34
 COLOURS = {"default": "#d8dee9", "yellow": "#ebcb8b", "brown": "#ebcb8b", "red": "#e88388", "green": "#a3be8c", "cyan": "#88c0d0"}

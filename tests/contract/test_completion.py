@@ -19,6 +19,7 @@ def test_the_values_are_the_servers():
     assert {
         "thinking": [mode.value for mode in ThinkingMode],
         "answer_prefix_policy": list(presets.PREFIX_POLICIES),
+        "reasoning_effort": list(presets.EFFORTS),
         "on_timeout": list(ON_TIMEOUT),
         "preset": presets.names(),
     } == {name: list(values) for name, values in VALUES.items()}

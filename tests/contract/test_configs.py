@@ -98,7 +98,13 @@ def test_the_config_for_bls_differs_in_the_transport_and_the_instances_alone(roo
 
 
 VALUES = {"TYPE_STRING": b"never", "TYPE_INT32": 2, "TYPE_FP32": 0.5, "TYPE_UINT64": 3, "TYPE_BOOL": True}
-WORDS = {"preset": b"s1-eval", "thinking": b"off", "on_timeout": b"answer", "messages": b'[{"role": "user", "content": "hi"}]'}
+WORDS = {
+    "preset": b"s1-eval",
+    "reasoning_effort": b"low",
+    "thinking": b"off",
+    "on_timeout": b"answer",
+    "messages": b'[{"role": "user", "content": "hi"}]',
+}
 
 
 def test_no_input_of_s1_is_ignored(s1):

@@ -11,6 +11,7 @@ SERVER, CLIENT = "python_backend/src/budgetforce", "client/src/s1_client"
 PB_UTILS = "triton_python_backend_utils"
 # Extras: a program that uses the library has none of them.
 COMMANDS_OWN = {"click", "rich", "markdown_it", "matplotlib", "jinja2", "tokenizers"}
+GATEWAYS_OWN = {"fastapi", "starlette", "uvicorn", "pydantic", "pydantic_core", "prometheus_client"}  # idem
 GRADINGS_OWN = {"math_verify", "lm_eval", "datasets"}  # idem, and these are large
 
 CPU_LIBRARIES = {"openvino", "openvino_genai", "xllamacpp"}
@@ -92,10 +93,12 @@ RULES = {
     | {"tokenizers", "transformers", "huggingface_hub", "pyarrow", "sklearn", "matplotlib"},
     f"{SERVER}/training": {  # PyTorch and TRL are in an environment of their own
         "budgetforce.training",
+        "budgetforce.building.code_version",
         "budgetforce.building.gpus",
         "budgetforce.building.spec",
         "budgetforce.building.stage",
         "budgetforce.building.toolrun",
+        "budgetforce.curating.masking",  # the label without a loss
         "budgetforce.curating.settings",
         "budgetforce.curating.tiny_tokenizer",
         "budgetforce.curating.tokens",
@@ -109,6 +112,7 @@ RULES = {
         "matplotlib",
         "numpy",
         "pyarrow",
+        "safetensors",
         "torch",
         "transformers",
         "trl",
@@ -123,10 +127,11 @@ RULES = {
         "budgetforce.errors",
         "budgetforce.provenance",
         "budgetforce.processes",
+        "budgetforce.health",  # for the readiness endpoint
     },
     "model_repository": {"budgetforce.serving"},
-    CLIENT: {"s1_client", "tritonclient", "numpy", "grpc"} | COMMANDS_OWN | GRADINGS_OWN,
-    "build": {"local"},  # build/train.py takes steps of build/local.py
+    CLIENT: {"s1_client", "tritonclient", "numpy", "grpc"} | COMMANDS_OWN | GATEWAYS_OWN | GRADINGS_OWN,
+    "build": {"local", "grafana_foundation_sdk"},  # build/train.py takes steps of build/local.py
 }
 
 # package of the client -> what it must not import
@@ -134,6 +139,7 @@ FORBIDDEN = {
     f"{CLIENT}/runs": {"s1_client.cli", "s1_client.evaluation", "s1_client.loadtest"},
     f"{CLIENT}/evaluation": {"s1_client.cli", "s1_client.loadtest"},
     f"{CLIENT}/loadtest": {"s1_client.cli", "s1_client.evaluation", "s1_client.runs"},
+    f"{CLIENT}/gateway": {"s1_client.cli", "s1_client.evaluation", "s1_client.loadtest", "s1_client.runs", "s1_client.testing"},
     f"{CLIENT}/testing": {"s1_client.cli", "s1_client.evaluation", "s1_client.loadtest", "s1_client.runs"},
     f"{CLIENT}/cli/plots": {f"s1_client.cli.{folder}" for folder in ("reply", "evaluate", "load", "server")},
 }
@@ -194,6 +200,8 @@ def test_only_the_embedded_engine_knows_the_libraries_of_the_cpu(root):
 def test_the_library_needs_no_package_of_the_command(root):
     users = {path for path in files(root, CLIENT) if COMMANDS_OWN & {name.partition(".")[0] for name in imported(path)}}
     assert {path.relative_to(root / CLIENT).parts[0] for path in users} == {"cli"}
+    users = {path for path in files(root, CLIENT) if GATEWAYS_OWN & {name.partition(".")[0] for name in imported(path)}}
+    assert {path.relative_to(root / CLIENT).parts[0] for path in users} == {"gateway"}
     users = {path for path in files(root, CLIENT) if GRADINGS_OWN & {name.partition(".")[0] for name in imported(path)}}
     assert {path.name for path in users} == {"_recipes.py", "functions.py", "lm_eval.py", "lm_eval_model.py", "math_worker.py"}
 

@@ -205,6 +205,36 @@ def test_every_short_world_of_a_model_that_is_left_to_itself():
     assert every_world(lambda world: check_world(plan, world, check), length=6) == 10_657
 
 
+def test_every_short_world_under_a_cap_of_thinking_and_answer_together():
+    """The answer gets what the thought left, up to its own cap; the sampled ids that it leaves out are never requested."""
+
+    def check(plan, forcer, actions):
+        check_forcing(plan, forcer, actions)
+        ledger, requested = forcer.ledger, [action for action in actions if isinstance(action, Generate)]
+        room = min(plan.max_answer_tokens, plan.max_total_tokens - ledger.thinking)
+        assert room >= 1
+        assert ledger.answer_sampled <= room
+        assert requested[-1].phase is Phase.ANSWER
+        assert next(action for action in requested if action.phase is Phase.ANSWER).max_new_tokens == room
+        if ledger.answer_end is AnswerEnd.LENGTH:
+            assert ledger.rounds[-1].num_sampled_tokens == room
+
+    num_worlds = 0
+    for budget, ignore, grace, total in product(range(4), range(3), (0, 1), range(1, 6)):
+        if budget + grace < total:
+            plan = small_plan(budget, ignore, 0, grace, ((7,),), max_answer_tokens=3, max_total_tokens=total)
+            num_worlds += every_world(lambda world, plan=plan: check_world(plan, world, check), 4, (ORDINARY, LINE_BREAK, END, HEAD))
+    assert num_worlds > 3_000
+
+
+@pytest.mark.parametrize(
+    "changes", [{"budget": 3}, {"budget": 2, "grace": 1}, {"mode": ThinkingMode.FREE}, {"budget_rule": BudgetRule.SAMPLED}]
+)
+def test_a_cap_of_both_leaves_room_for_an_answer_and_goes_with_forcing_alone(changes):
+    with pytest.raises(ValueError, match="max_total_tokens has no meaning|no room for an answer"):
+        small_plan(**changes, max_total_tokens=3)
+
+
 @pytest.mark.parametrize("rule", [BudgetRule.PER_ROUND, BudgetRule.SAMPLED])
 def test_every_short_world_under_the_authors_rules(rule):
     def check(plan, forcer, actions):

@@ -12,6 +12,7 @@ from budgetforce.building.stage import BuildFailed
 from budgetforce.curating import collect
 from budgetforce.curating.collect import CollectSettings
 from budgetforce.curating.sources import FileSource, GeneratorSource
+from budgetforce.curating.sources.files import sha256_of
 from budgetforce.curating.tiny_tokenizer import write_tokenizer
 from budgetforce.curating.tokens import Tokens
 from curating.recipe_files import question, write_lines
@@ -60,6 +61,8 @@ def test_a_row_has_its_question_and_provenance(gather, tmp_path):
     ("bad", "place", "reason"),
     [
         ({"solution": "4"}, "question: missing, allowed: text", "missing-field"),
+        ({"question": 7}, "question: got '7', allowed: text", "bad-field"),
+        ('{"question": "2+2?", "id": NaN}', "id: got 'nan', allowed: text", "bad-field"),
         ({"question": ["What?"]}, "question: got \"['What?']\", allowed: text", "bad-field"),
         ({"question": " "}, "question: empty, allowed: text", "empty-question"),
         ({"question": "Say <|im_start|>answer"}, "question: spells the control token '<|im_start|>'", "control-token"),
@@ -94,9 +97,13 @@ def test_only_the_first_bad_rows_are_listed(gather):
 def test_a_question_that_is_there_twice_stays_once_by_the_earlier_source(gather):
     outcome = gather([question(1, source="first"), question(2)], [question(1, source="second"), question(1, source="second")])
     assert sorted(row["source"] for row in outcome.rows) == ["first", "source0.jsonl"]
-    assert [(drop.reason, drop.source, drop.detail) for drop in outcome.dropped] == [
-        ("duplicate-question", "source1.jsonl", "also in first")
-    ] * 2
+    assert {(drop.reason, drop.source) for drop in outcome.dropped} == {("duplicate-question", "source1.jsonl")}
+    assert [drop.detail.rpartition("source1.jsonl")[2] for drop in outcome.dropped] == [":1: also in first", ":2: also in first"]
+
+
+def test_a_source_without_a_row_is_named(gather):
+    with pytest.raises(BuildFailed, match=r"source source1.jsonl: no row"):
+        gather([question(1)], [])
 
 
 def test_the_order_of_rows_changes_nothing(gather):
@@ -134,6 +141,20 @@ def test_the_authors_columns_are_read(gather):
 def test_metadata_that_json_cannot_hold_stays_as_text(gather):
     (row,) = gather([question(1, metadata="{'a': b'bytes'}")]).rows
     assert row["metadata"] == {"repr": "{'a': b'bytes'}"}
+
+
+def test_half_a_character_in_metadata_stays_as_text(gather):
+    """In a literal it is written as six harmless characters; a file of rows could not hold it."""
+    (row,) = gather([question(1, metadata="{'a': '\\ud800'}")]).rows
+    assert row["metadata"] == {"repr": "{'a': '\\ud800'}"}
+
+
+def test_a_file_is_digested_again_when_it_has_changed(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text("one")
+    first = sha256_of(path)
+    path.write_text("other")
+    assert [first, sha256_of(path)] == [hashlib.sha256(text).hexdigest() for text in (b"one", b"other")]
 
 
 def test_columns_may_have_other_names(gather):

@@ -12,6 +12,7 @@ from budgetforce.building.stage import BuildFailed
 from budgetforce.curating import decontaminate
 from budgetforce.curating.contamination import TestSet
 from budgetforce.curating.decontaminate import DecontaminateSettings
+from budgetforce.curating.held_out import is_held_out
 from budgetforce.curating.sources import FileSource
 from budgetforce.errors import ConfigError
 from curating.sample_rows import row, shuffled
@@ -122,6 +123,12 @@ def test_the_report_counts_every_source_and_test_set():
 def test_the_order_of_the_rows_changes_nothing():
     rows = [row(name, question=text, source=name[0]) for name, text in (LEAKS | TWINS).items()]
     assert run(rows) == run(shuffled(rows))
+
+
+@pytest.mark.parametrize("core", [5, None, ["chain"], *(f"apple {number}" for number in range(40))])
+def test_a_core_that_is_no_puzzles_holds_nothing_out(core):
+    """A file of questions may use the key for something else; a tenth of its rows must not vanish."""
+    assert not is_held_out(row("a", metadata={"core": core}))
 
 
 def test_a_held_out_puzzle_is_dropped_in_any_wording():

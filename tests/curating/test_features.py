@@ -63,6 +63,13 @@ def test_a_published_column_can_give_the_domain(describe):
     assert describe(row("a", columns={"domain": "Geometry"}), domain_column="domain").rows[0]["domain"] == "Geometry"
 
 
+def test_a_column_that_no_row_has_is_refused(describe):
+    with pytest.raises(BuildFailed, match="features.domain_column: got 'domian', which no row has; allowed: domain"):
+        describe(row("a", columns={"domain": "Geometry"}), domain_column="domian")
+    with pytest.raises(BuildFailed, match="features.weak, column: got 'x', which no row has; allowed: none"):
+        describe(row("a"), weak={"qwen": WeakColumn(kind="column", column="x")})
+
+
 def test_tfidf_finds_the_obvious_domains_in_any_order():
     found = nearest_domains(list(QUESTIONS))
     assert found == list(QUESTIONS.values())

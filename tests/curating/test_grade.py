@@ -44,6 +44,11 @@ def test_verdicts_of_a_published_set_are_taken_over():
         verdicts(row("e", deepseek_grade="Perhaps"), column="deepseek_grade")
 
 
+def test_a_column_that_no_row_has_is_refused():
+    with pytest.raises(BuildFailed, match="grade.column: got 'deepseek', which no row has; allowed: deepseek_grade, other"):
+        verdicts(row("a", deepseek_grade="Yes"), row("b", other=1), column="deepseek")
+
+
 def test_a_judge_that_is_not_configured_is_a_sentence(monkeypatch):
     monkeypatch.delenv("S1_JUDGE_MODEL", raising=False)
     with pytest.raises(BuildFailed, match=r"stage grade: grading judge needs the model's name in \$S1_JUDGE_MODEL"):

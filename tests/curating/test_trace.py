@@ -10,6 +10,8 @@ from budgetforce.building.stage import BuildFailed
 from budgetforce.curating import trace
 from budgetforce.curating.answers import Answers
 from budgetforce.curating.rows import question_id
+from budgetforce.curating.teachers.base import Trace
+from budgetforce.curating.teachers.chat_api import ChatApi, Endpoint
 from budgetforce.curating.teachers.columns import ColumnsSettings
 from budgetforce.curating.teachers.openai import OpenAISettings
 from budgetforce.curating.teachers.rules import RulesSettings
@@ -149,6 +151,7 @@ def test_a_question_without_a_reply_is_dropped_while_others_get_theirs_and_asked
         ((200, b'{"choices": []}'), "garbage"),
         ((200, b'{"choices": [{"message": {"content": 3}}]}'), "garbage"),
         ((200, b"[1]"), "garbage"),
+        ((200, b'{"choices": [{"message": {"content": "4", "reasoning_content": "half \\ud800"}}]}'), "garbage"),
         ((400, b"too long"), "rejected"),
         (completion(""), "empty-thinking"),
         (completion(None), "empty-thinking"),
@@ -193,6 +196,20 @@ def test_half_a_kept_reply_is_cut_off_and_a_broken_one_is_named(ask, api, tmp_pa
         ask(*QUESTIONS[:2])
 
 
+def test_reading_kept_replies_changes_nothing(tmp_path):
+    """A dry run reads them while another run may write: half a line is cut off only where the next reply is written."""
+    answers, teacher = Answers(folder=tmp_path), {"teacher": "t"}
+    for name in ("a", "b"):
+        answers.keep(teacher, Trace(id=name, thinking="so", attempt="4"))
+    (path,) = tmp_path.iterdir()
+    half = path.read_bytes()[:-5]
+    path.write_bytes(half)
+    assert list(answers.known(teacher)) == ["a"]
+    assert path.read_bytes() == half
+    answers.keep(teacher, Trace(id="c"))
+    assert list(answers.known(teacher)) == ["a", "c"]
+
+
 def test_columns_hold_the_traces_of_a_published_set():
     known = {"thinking_trajectories": ["First.", "Second."], "attempt": "4", "other": 1}
     given = [
@@ -214,6 +231,19 @@ def test_the_rule_thinks_about_puzzles_alone_and_in_any_order():
     turned = trace.run(puzzles[::-1], RulesSettings(teacher="rules"), random.Random(3))
     assert turned.rows[::-1] == outcome.rows
     assert all(row["attempt"].startswith("Final Answer: ") for row in outcome.rows)
+
+
+@pytest.mark.parametrize("facts", ["x", {"word": "r"}, {"start": 1, "operations": [2]}, {"a": "1", "operator": "?", "b": 2}])
+def test_facts_of_no_puzzle_have_no_rule(facts):
+    given = [row | {"metadata": {"facts": facts}} for row in rows("a")]
+    outcome = trace.run(given, RulesSettings(teacher="rules"), random.Random(0))
+    assert [(drop.reason, drop.detail) for drop in outcome.dropped] == [("no-rule", "metadata.facts: not those of a puzzle")]
+
+
+def test_a_wanted_pause_is_never_shortened():
+    """Retry-After: an API that is called earlier may refuse us for longer."""
+    api = ChatApi(endpoint=Endpoint(url="http://127.0.0.1/v1"))
+    assert all(90 <= api._pause(1, "90") <= 135 for _ in range(100))
 
 
 def test_our_own_server_is_a_teacher_with_a_budget(tmp_path):

@@ -9,11 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from budgetforce.building.__main__ import main as building
 from budgetforce.building.spec import IMAGE
 from budgetforce.launcher import options as launcher
 from budgetforce.launcher.triton_server import DRAIN_END_S, DRAIN_S, FOLLOW_S, ORDERLY_END_S
+from s1_client.cli.server.gateway import gateway
 
 COMPOSE = Path(sys.prefix) / "bin" / "docker-compose"
 KNOB = re.compile(r"^([A-Z][A-Z0-9_]*)=(.*)$", re.M)
@@ -37,6 +39,8 @@ EVERY_OPTION = {
     "S1_LOG_LEVEL": "debug",
     "S1_LOG_FORMAT": "json",
     "S1_LOG_PROMPTS": "on",
+    "S1_GATEWAY_KEYS": "/etc/s1/keys",
+    "S1_GATEWAY_HOST": "gpu1.example",
 }
 
 
@@ -86,6 +90,9 @@ def servers(services):
         ((), {"build", "triton"}),
         (("--profile", "cpu"), {"cpu"}),
         (("--profile", "gpu"), {"build", "triton"}),
+        (("--profile", "cpu", "--profile", "gateway"), {"cpu", "gateway"}),
+        (("--profile", "gpu", "--profile", "gateway"), {"build", "triton", "gateway"}),
+        (("--profile", "cpu", "--profile", "monitoring"), {"cpu", "prometheus", "grafana"}),
         (("--env-file", ".env.example"), {"build", "triton"}),
         (("--env-file", ".env.example", "--profile", "cpu"), {"cpu"}),
     ],
@@ -151,13 +158,14 @@ def test_the_shipped_settings_choose_the_profile_alone(root):
 def test_the_image_is_the_projects_wherever_it_is_named(root, services):
     assert services["build"]["build"]["args"]["TRITON_IMAGE"] == services["triton"]["build"]["args"]["TRITON_IMAGE"] == IMAGE
     assert f"ARG TRITON_IMAGE={IMAGE}\n" in (root / "build/Dockerfile").read_text()
-    python = services["cpu"]["build"]["args"]["PYTHON_IMAGE"]
-    assert f"ARG PYTHON_IMAGE={python}\n" in (root / "build/cpu.Dockerfile").read_text()
+    for name in ("cpu", "gateway"):
+        python = services[name]["build"]["args"]["PYTHON_IMAGE"]
+        assert f"ARG PYTHON_IMAGE={python}\n" in (root / f"build/{name}.Dockerfile").read_text()
 
 
 def test_no_image_floats(services):
     for service in services.values():
-        tags = [service["image"], *service["build"]["args"].values()]
+        tags = [service["image"], *service.get("build", {"args": {}})["args"].values()]
         assert not [tag for tag in tags if ":" not in tag or tag.endswith(":latest")]
 
 
@@ -176,6 +184,21 @@ def test_the_launcher_takes_its_commands(resolved, settings):
         assert (options.http_port, options.grpc_port, options.metrics_port) == (8000, 8001, 8002)
         assert (options.max_replies, options.max_waiting) == ((32, 8) if settings else (256, 1024))
         assert bool(options.tls_cert) == bool(options.secret_file) == bool(options.http_host) == bool(settings)
+
+
+@pytest.mark.parametrize("settings", [{}, EVERY_OPTION], ids=["defaults", "every option"])
+def test_the_gateway_takes_its_command_and_calls_the_server_by_its_name(resolved, settings, servers):
+    service = resolved(**settings)["services"]["gateway"]
+    program, name, *arguments = service["command"]
+    assert (program, name) == ("s1", "gateway")
+    options = gateway.make_context("gateway", arguments).params
+    assert (options["host"], options["port"], options["max_open"]) == ("0.0.0.0", 8080, 256)
+    host, _, port = options["url"].rpartition(":")
+    assert all(host in server["networks"]["default"]["aliases"] for server in servers)
+    assert port == "8001"
+    assert bool(options["keys_file"]) == bool(options["secret_file"]) == bool(options["ca_file"]) == bool(settings)
+    assert [(at["host_ip"], at["target"], at["published"]) for at in service["ports"]] == [("127.0.0.1", 8080, "8080")]
+    assert seconds(service["stop_grace_period"]) > options["drain_s"]
 
 
 @pytest.mark.parametrize("settings", [{}, EVERY_OPTION], ids=["defaults", "every option"])
@@ -229,7 +252,9 @@ def test_containers_have_few_rights(services, root):
         assert service["cap_drop"] == ["ALL"]
         assert service["security_opt"] == ["no-new-privileges:true"]
         assert not service.get("privileged")
-        assert "user" not in service  # the image's, as follows
+        assert "user" not in service  # the image's: others' are not root either, and ours as follows
+        if "build" not in service:
+            continue
         dockerfile = (root / service["build"]["dockerfile"]).read_text()
         assert re.findall(r"^USER (.*)$", dockerfile, re.M) == ["1000:1000"]
 
@@ -238,18 +263,44 @@ def test_secrets_are_files(resolved):
     """Neither in an environment, which `docker inspect` shows, nor on a command line: there they are paths."""
     found = resolved(**EVERY_OPTION)
     files = {name: secret["file"] for name, secret in found["secrets"].items()}
-    given = ("HF_TOKEN_FILE", "S1_SECRET_FILE", "S1_TLS_CERT", "S1_TLS_KEY", "S1_TLS_CLIENT_CA")
+    given = ("HF_TOKEN_FILE", "S1_SECRET_FILE", "S1_TLS_CERT", "S1_TLS_KEY", "S1_TLS_CLIENT_CA", "S1_GATEWAY_KEYS")
     assert sorted(files.values()) == sorted(EVERY_OPTION[name] for name in given)
     assert [secret["source"] for secret in found["services"]["build"]["secrets"]] == ["hub_token"]
     for service in found["services"].values():
-        words = [*service["command"], *service.get("environment", {}).values()]
+        words = [*(service.get("command") or []), *service.get("environment", {}).values()]
         paths = {word for word in words if "/run/secrets/" in word}
-        assert paths == {f"/run/secrets/{secret['source']}" for secret in service["secrets"]}
+        assert paths == {f"/run/secrets/{secret['source']}" for secret in service.get("secrets", [])}
         assert not set(words) & set(files.values())
 
 
 def test_a_secret_that_is_not_set_is_an_empty_file(resolved):
     assert {secret["file"] for secret in resolved()["secrets"].values()} == {"/dev/null"}
+
+
+# --- monitoring --------------------------------------------------------------------------
+
+
+def test_prometheus_and_grafana_find_the_files_of_the_project(services, root):
+    """And each other: the data source has Prometheus's address."""
+    mounted = {
+        volume["target"]: Path(volume["source"])
+        for name in ("prometheus", "grafana")
+        for volume in services[name]["volumes"]
+        if volume["type"] == "bind"
+    }
+    assert all(path.exists() and path.is_relative_to(root / "build/monitoring") for path in mounted.values())
+    assert (mounted["/etc/s1"] / "prometheus.yml").is_file()
+    assert "--config.file=/etc/s1/prometheus.yml" in services["prometheus"]["command"]
+    assert "http://prometheus:9090" in mounted["/etc/grafana/provisioning/datasources/s1.yml"].read_text()
+    (port,) = services["prometheus"]["ports"]
+    assert (port["host_ip"], port["target"]) == ("127.0.0.1", 9090)
+
+
+def test_prometheus_scrapes_the_services_that_listen(services, root):
+    jobs = yaml.safe_load((root / "build/monitoring/prometheus.yml").read_text())["scrape_configs"]
+    scraped = {(name, found["port"]) for job in jobs for found in job["dns_sd_configs"] for name in found["names"]}
+    assert {name for name, _ in scraped} == {name for name, service in services.items() if "healthcheck" in service}
+    assert all(number in [port["target"] for port in services[name]["ports"]] for name, number in scraped)
 
 
 # --- life --------------------------------------------------------------------------------

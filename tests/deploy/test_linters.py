@@ -23,7 +23,7 @@ def is_shell(path: Path) -> bool:
     return path.suffix == ".sh" or (line.startswith(b"#!") and line.split()[-1].endswith(b"sh"))
 
 
-@pytest.mark.parametrize("name", ["Dockerfile", "cpu.Dockerfile"])
+@pytest.mark.parametrize("name", ["Dockerfile", "cpu.Dockerfile", "gateway.Dockerfile"])
 def test_the_dockerfiles_are_clean(root, name):
     lint(BIN / "hadolint", root / "build" / name)
 

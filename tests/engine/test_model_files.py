@@ -148,6 +148,13 @@ def test_two_processes_may_prepare_a_model_at_once(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["smollm2"]
 
 
+def test_a_dangling_link_in_a_folder_is_no_file_of_the_model(tmp_path):
+    """Editors leave such links."""
+    before = model_files._folder_name(str(tmp_path))
+    (tmp_path / ".#notes").symlink_to("nowhere")
+    assert model_files._folder_name(str(tmp_path)).partition("-")[0] == before.partition("-")[0]
+
+
 def test_a_checkpoint_that_was_trained_further_is_prepared_anew(hf_folder, tmp_path):
     """Its weights were written over in place, which leaves the folder's own time as it was."""
     folder = hf_folder()

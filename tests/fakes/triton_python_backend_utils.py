@@ -128,8 +128,19 @@ class InferenceRequest:
 
 
 class Metric:
-    def __init__(self) -> None:
+    """``observations`` are a histogram's, ``value`` is that of the others."""
+
+    def __init__(self, kind: str, buckets: list[float] | None) -> None:
+        if (kind == MetricFamily.HISTOGRAM) != (buckets is not None) or (buckets and sorted(buckets) != buckets):
+            raise TritonModelException("buckets must be given for histograms only, in ascending order")
         self.value = 0.0
+        self.buckets = buckets
+        self.observations: list[float] = []
+
+    def observe(self, value: float) -> None:
+        if self.buckets is None:
+            raise TritonModelException("only a histogram takes observations")
+        self.observations.append(value)
 
     def increment(self, value: float) -> None:
         if value < 0:
@@ -141,13 +152,13 @@ class Metric:
 
 
 class MetricFamily:
-    """All metrics by name and labels, in ``values``."""
+    """All metrics by name and labels, in ``metrics``."""
 
-    COUNTER, GAUGE = "counter", "gauge"
+    COUNTER, GAUGE, HISTOGRAM = "counter", "gauge", "histogram"
     metrics: dict[tuple[str, frozenset[tuple[str, str]]], Metric] = {}  # noqa: RUF012  # the server's, too, outlive a model
 
     def __init__(self, name: str, description: str, kind: str) -> None:
-        self._name = name
+        self._name, self._kind = name, kind
 
-    def Metric(self, labels: dict[str, str]) -> Metric:
-        return self.metrics.setdefault((self._name, frozenset(labels.items())), Metric())
+    def Metric(self, labels: dict[str, str], buckets: list[float] | None = None) -> Metric:
+        return self.metrics.setdefault((self._name, frozenset(labels.items())), Metric(self._kind, buckets))

@@ -28,8 +28,20 @@ def test_an_invalid_port_is_refused_by_the_options_name(name, value, capsys):
     assert f"--{name}-port: got {value}, allowed: a number from 1 to 65535" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("option", ["--drain-s", "--lame-duck-s"])
 @pytest.mark.parametrize("seconds", ["-1", "inf", "soon"])
-def test_an_invalid_drain_time_is_refused(capsys, seconds):
+def test_an_invalid_drain_time_is_refused(capsys, option, seconds):
     with pytest.raises(SystemExit):
-        parse_options([f"--drain-s={seconds}"])
-    assert "--drain-s" in capsys.readouterr().err
+        parse_options([f"{option}={seconds}"])
+    assert option in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("flags", "expected"), [([], 0), (["--ready-port=9"], 5), (["--ready-port=9", "--lame-duck-s=0"], 0)])
+def test_new_requests_are_served_a_while_longer_where_a_balancer_watches(flags, expected):
+    assert parse_options(flags).lame_duck_s == expected
+
+
+def test_the_port_for_balancers_must_be_known(capsys):
+    with pytest.raises(SystemExit):
+        parse_options(["--ready-port=0"])
+    assert "--ready-port: got 0, allowed: a number from 1 to 65535" in capsys.readouterr().err

@@ -184,7 +184,7 @@ def test_an_engine_of_one_rank_needs_no_mpirun_and_a_container_gets_its_log(laun
     launched = launch("--log=-", f"--model-repository={tmp_path / 'another'}", num_ranks=1)
     launched.wait_until_ready()
     flags = launched.rank(0)["arguments"]
-    assert [flag.rpartition("/")[2] for flag in flags if "model-repository" in flag] == ["repository", "another"]
+    assert [flag.rpartition("/")[2] for flag in flags if flag.startswith("--model-repository=")] == ["repository", "another"]
     launched.process.terminate()
     assert launched.process.stdout.readline() == "rank 0 ends\n"
     assert launched.end()[0] == 0

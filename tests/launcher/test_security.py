@@ -11,7 +11,7 @@ from budgetforce.errors import ConfigError
 from budgetforce.launcher.certificates import Pair, TlsFiles
 from budgetforce.launcher.security import Security, add_security_options, security_of
 
-RESTRICTED = "inference,model-config,model-repository,shared-memory,statistics,trace,logging:s1-secret=abc"
+OF_CLIENTS, OF_LAUNCHER = "inference,model-config,statistics:s1-secret=abc", "model-repository,shared-memory,trace,logging:s1-admin="
 SERVER, OWN = (Pair(cert=Path(f"/{name}.pem"), key=Path(f"/{name}.key")) for name in ("server", "own"))
 
 
@@ -25,9 +25,15 @@ def parsed(*flags):
     return security_of(parser.parse_args(flags))
 
 
-def test_by_default_there_are_no_access_rules():
+def rules(*texts):
+    """The flags of rules for gRPC and HTTP."""
+    return [f"--{flag}={text}" for text in texts for flag in ("grpc-restricted-protocol", "http-restricted-api")]
+
+
+def test_by_default_everybody_may_infer_and_the_launcher_alone_may_change_the_server():
     security = parsed()
-    assert (list(security.flags()), security.http_headers()) == ([], {})
+    assert list(security.flags()) == rules(OF_LAUNCHER + security.admin_secret)
+    assert security.admin_headers() == {"s1-admin": security.admin_secret}
     assert security.environment("h:1") == {"S1_ENGINE_URL": "h:1"}
     assert security.client_environment("h:1") == {"S1_URL": "h:1"}
 
@@ -35,16 +41,24 @@ def test_by_default_there_are_no_access_rules():
 def test_a_secret_is_for_grpc_and_http_and_for_the_model(tmp_path):
     (tmp_path / "secret").write_text("abc\n")
     security = parsed(f"--secret-file={tmp_path / 'secret'}")
-    assert list(security.flags()) == [f"--grpc-restricted-protocol={RESTRICTED}", f"--http-restricted-api={RESTRICTED}"]
-    assert security.http_headers() == {"s1-secret": "abc"}
+    assert list(security.flags()) == rules(OF_CLIENTS, OF_LAUNCHER + security.admin_secret)
     assert security.environment("h:1") == {"S1_ENGINE_URL": "h:1", "S1_ENGINE_SECRET_FILE": str(tmp_path / "secret")}
     assert security.client_environment("h:1") == {"S1_URL": "h:1", "S1_SECRET": "s1-secret=abc"}
     assert "abc" not in repr(security)
 
 
+def test_the_launchers_secret_is_new_for_each_server_and_nobody_is_told_it():
+    """Neither s1, nor the command after --, nor a log."""
+    one, other = parsed(), parsed()
+    assert one.admin_secret != other.admin_secret
+    assert len(one.admin_secret) == 64
+    told = [repr(one), *one.environment("h:1").values(), *one.client_environment("h:1").values()]
+    assert not any(one.admin_secret in text for text in told)
+
+
 def test_with_tls_the_model_goes_to_the_name_in_the_certificate():
     security = Security(tls=tls())
-    assert list(security.flags()) == ["--grpc-use-ssl=true", "--grpc-server-cert=/server.pem", "--grpc-server-key=/server.key"]
+    assert list(security.flags())[:3] == ["--grpc-use-ssl=true", "--grpc-server-cert=/server.pem", "--grpc-server-key=/server.key"]
     expected = {"S1_ENGINE_URL": "grpcs://h:1", "S1_ENGINE_CA": "/server.pem", "S1_ENGINE_NAME": "s1.example"}
     assert security.environment("h:1") == expected
     assert security.client_environment("h:1") == {"S1_URL": "grpcs://s1.example:1", "S1_CA_FILE": "/server.pem"}
@@ -52,7 +66,7 @@ def test_with_tls_the_model_goes_to_the_name_in_the_certificate():
 
 def test_where_clients_need_certificates_so_does_the_model():
     security = Security(tls=tls(Path("/ca.pem")))
-    assert list(security.flags())[-2:] == ["--grpc-use-ssl-mutual=true", "--grpc-root-cert=/ca.pem"]
+    assert list(security.flags())[3:5] == ["--grpc-use-ssl-mutual=true", "--grpc-root-cert=/ca.pem"]
     assert security.environment("h:1").items() >= {"S1_ENGINE_CERT": "/own.pem", "S1_ENGINE_KEY": "/own.key"}.items()
     assert security.client_environment("h:1").items() >= {"S1_CERT_FILE": "/own.pem", "S1_KEY_FILE": "/own.key"}.items()
 

@@ -85,11 +85,11 @@ def running_server(tmp_path, monkeypatch):
 
 def test_draining_waits_until_every_s1_drains_and_no_request_is_open(running_server, monkeypatch):
     """It takes two quiet checks, because the gauges lag."""
-    gauges = iter([(0, 0), (0, 0), (1, 2), (1, 0), (1, 1), (1, 0), (1, 0)])
+    gauges = iter([(0, 0), (1, 0), (2, 2), (2, 0), (2, 1), (2, 0), (2, 0)])
 
     def ask(_):
         is_draining, num_open = next(gauges)
-        return f's1_draining{{instance="s1_0_0"}} {is_draining}\ns1_requests_open{{instance="s1_0_0"}} {num_open}\nother 7\n'
+        return f's1_draining{{model_instance="s1_0_0"}} {is_draining}\ns1_requests_open{{model_instance="s1_0_0"}} {num_open}\nother 7\n'
 
     one = running_server()
     one.drain_s = 45
@@ -116,7 +116,7 @@ def test_a_failed_check_does_not_end_the_drain(running_server, monkeypatch):
         look = next(looks)
         if look == "failed":
             raise TimeoutError
-        return "s1_draining{} 1\ns1_requests_open{} 0\n" if look == "quiet" else "s1_requests_open{} "
+        return "s1_draining{} 2\ns1_requests_open{} 0\n" if look == "quiet" else "s1_requests_open{} "
 
     one = running_server()
     one.drain_s = 45
@@ -139,10 +139,10 @@ def test_draining_a_server_that_never_answers_ends_with_its_time_or_the_server(r
     one._drain()
 
 
-def test_draining_sends_the_servers_secret(tmp_path):
+def test_a_look_at_the_models_sends_the_launchers_secret(tmp_path):
     one = server(tmp_path / "log")
-    one.security = Security(secret="abc")
-    assert one._post("x").get_header("S1-secret") == "abc"
+    one.security = Security(secret="abc", admin_secret="def")
+    assert one._post("x").header_items() == [("S1-admin", "def")]
 
 
 def test_free_ports_are_chosen_apart_even_where_a_library_has_seeded_the_random_numbers():

@@ -8,6 +8,8 @@ from typing import Any
 
 from tritonclient.grpc import service_pb2
 
+from budgetforce.launcher.triton_server import TritonServer
+
 
 def question(text: str, model: str = "s1_scripted") -> Any:
     """A request whose reply is streamed."""
@@ -27,3 +29,8 @@ def events(responses: Any) -> Iterator[str]:
         texts = dict(zip([output.name for output in outputs], response.infer_response.raw_output_contents, strict=True))
         if texts:
             yield texts["event"][4:].decode()
+
+
+def admin_headers(server: TritonServer) -> list[tuple[str, str]]:
+    """The metadata of a call that only the launcher may make."""
+    return [(f"triton-grpc-protocol-{key}", secret) for key, secret in server.security.admin_headers().items()]

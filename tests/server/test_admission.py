@@ -49,7 +49,7 @@ def until(triton):
 
     def wait(num_running, num_waiting):
         wanted = {"s1_replies_running": num_running, "s1_requests_waiting": num_waiting}
-        wait_until(lambda: {name: gauge(triton, f'{name}{{instance="s1_small_0_0"}}') for name in wanted} == wanted, seconds=30)
+        wait_until(lambda: {name: gauge(triton, f'{name}{{model_instance="s1_small_0_0"}}') for name in wanted} == wanted, seconds=30)
 
     return wait
 

@@ -182,9 +182,10 @@ def test_grace_ends_a_cut_thought_with_its_sentence(client, tiny_tokenizer):
 
 
 def test_thinking_off_is_an_answer_alone(client):
+    """A usual chat, for which s1-tiny was not trained: what it says there means nothing."""
     reply = client.think(QUESTION, thinking="off", max_tokens=12)
     assert (reply.thinking, reply.result.thinking_end) == ("", "off")
-    assert 0 < number_in(reply.answer) < 10
+    assert 0 < reply.usage.num_answer_tokens <= 12
 
 
 def test_thinking_free_is_what_the_model_makes_of_it(client):

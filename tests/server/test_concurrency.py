@@ -51,7 +51,7 @@ def test_256_replies_run_at_once_in_one_process(triton, scripts, a):
     with grpc.insecure_channel(triton.grpc_url) as channel:
         responses = service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelStreamInfer(iter(requests.get, None), timeout=120)
         wait_until(lambda: len(script.notes("stalled")) == NUM_REPLIES)
-        wait_until(lambda: gauge(triton, 's1_replies_running{instance="s1_scripted_0_0"}') == NUM_REPLIES)
+        wait_until(lambda: gauge(triton, 's1_replies_running{model_instance="s1_scripted_0_0"}') == NUM_REPLIES)
         for name in names:
             requests.put(_wire.command_request("answer_now", name, model="s1_scripted"))
         requests.put(None)
@@ -59,7 +59,7 @@ def test_256_replies_run_at_once_in_one_process(triton, scripts, a):
     ends = {result["request_id"]: result["finish_reason"]["thinking"] for result in results if "finish_reason" in result}
     assert ends == dict.fromkeys(names, "answer_now")
     assert len(results) == 2 * NUM_REPLIES
-    wait_until(lambda: gauge(triton, 's1_replies_running{instance="s1_scripted_0_0"}') == 0)
+    wait_until(lambda: gauge(triton, 's1_replies_running{model_instance="s1_scripted_0_0"}') == 0)
 
 
 def test_a_prefill_that_takes_long_holds_up_nobody(over_grpc, scripts, a, quick):

@@ -79,7 +79,9 @@ def near(root, folder, far, server_of, tmp_path_factory):
 
 
 def control(server, action):
-    request = urllib.request.Request(f"{server.http_url}/v2/repository/models/scripted_llm/{action}", data=b"{}", method="POST")
+    request = urllib.request.Request(
+        f"{server.http_url}/v2/repository/models/scripted_llm/{action}", data=b"{}", method="POST", headers=server.security.admin_headers()
+    )
     urllib.request.urlopen(request, timeout=30).read()
 
 
@@ -92,7 +94,7 @@ def load_again(server):
 def engine_ready(server, model):
     """The gauge; None as long as there is none."""
     with urllib.request.urlopen(f"http://127.0.0.1:{server.ports.metrics}/metrics", timeout=5) as response:
-        found = re.search(rf'^s1_engine_ready{{instance="{model}_0_0"}} (\d)', response.read().decode(), re.M)
+        found = re.search(rf'^s1_engine_ready{{model_instance="{model}_0_0"}} (\d)', response.read().decode(), re.M)
     return None if found is None else int(found.group(1))
 
 

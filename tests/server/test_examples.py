@@ -133,7 +133,7 @@ def test_the_chat_by_curl_is_answered_and_found_by_its_id(root, triton, curl):
     code = generated.program("client/examples/curl/chat.sh").replace("localhost:8000", triton.http_url)
     made = re.search(r"\| \{messages: tojson, (.*)\}'", code).group(1)
     body = json.loads(re.sub(r"(\w+):", r'"\1":', f"{{{made}}}")) | {
-        "messages": json.dumps([{"role": "user", "content": "What is 17 * 23?"}])
+        "messages": json.dumps([{"role": "user", "content": "What is 479 + 384?"}])
     }
     url = re.search(r"\S+/generate", code).group(0)
     done = subprocess.run(["curl", "-s", url, "-d", json.dumps(body)], capture_output=True, text=True, timeout=60, check=True)
@@ -152,7 +152,7 @@ def test_the_pictures_command_prints_what_the_picture_shows(root, triton):
 
     assert account(done.stderr) == account(picture.text())
     assert "[Wait]" in done.stderr
-    assert done.stdout.startswith("Final Answer:")
+    assert done.stdout.strip() == "Final Answer: 3"
 
 
 def test_the_first_command_of_the_readme_is_answered(root, triton):
@@ -186,6 +186,7 @@ def test_the_sweeps_table_looks_as_it_is_shown(root, triton, tmp_path):
 
 
 def test_the_list_of_models_says_what_they_are(triton):
+    """Of a server that keeps its list to itself: the model of the requests and its engine."""
     done = CliRunner().invoke(s1, ["models", "--url", triton.grpc_url, "--json"])
     kinds = {model["name"]: model["kind"] for model in map(json.loads, done.output.splitlines())}
-    assert (kinds["s1"], kinds["s1_scripted"], kinds["embedded_llm"]) == ("budget forcing", "budget forcing", "engine")
+    assert kinds == {"s1": "budget forcing", "embedded_llm": "engine"}

@@ -92,7 +92,7 @@ def refusal(post, path, body):
         ({"temprature": 0.5}, "temprature", "0.5", "; did you mean temperature?"),
         ({"max_thinking_token": 7}, "max_thinking_token", "7", "; did you mean max_thinking_tokens?"),
         ({"parameters": {"temperatur": 1}}, "temperatur", "1", "; did you mean temperature?"),
-        ({"reasoning_effort": "high"}, "reasoning_effort", '"high"', "; did you mean max_thinking_tokens?"),
+        ({"thinking_budget": "high"}, "thinking_budget", '"high"', "; did you mean max_thinking_tokens?"),
         ({"n": 2}, "n", "2", "; did you mean num_samples?"),
         ({"timeout": 1000}, "timeout", "1000", "; did you mean timeout_ms?"),
         ({"beam_width": 4}, "beam_width", "4", ""),

@@ -113,7 +113,7 @@ def test_both_drivers_find_the_same_and_nothing_wrong(loadtest, perf_analyzer):
     (one,), (other,) = ours.levels, theirs.levels
     for level in one, other:
         assert level.problems == () and [request.checks for request in level.requests] == [()] * 6
-        assert level.server['s1_requests_total{end="done",instance="s1_scripted_0_0"}'] > 0  # 7, if the metrics are fresh
+        assert level.server['s1_requests_total{end="done",model_instance="s1_scripted_0_0"}'] > 0  # 7, if the metrics are fresh
         for request in level.requests:
             check_times(request)
     assert 1 / 20 < one.duration_s / other.duration_s < 20

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from benchmarks.paced_engine.build import Pace, Stamps, add_model
 from benchmarks.streams import infer_request, int32
 from budgetforce.launcher.triton_server import TritonServer, choose_ports
 from budgetforce.text.tokenizer import ChatTokenizer
+from server.plain_grpc import admin_headers
 
 NUM_IDS = 12
 STOP = 2
@@ -51,7 +53,19 @@ def server(stamps: Stamps, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 @pytest.fixture(scope="module")
 def triton(server: TritonServer) -> Iterator[Any]:
     with grpc.insecure_channel(server.grpc_url) as channel:
-        yield service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        yield Admin(service_pb2_grpc.GRPCInferenceServiceStub(channel), server)
+
+
+class Admin:
+    """A stub that shows the launcher's secret where models are listed, loaded and unloaded."""
+
+    def __init__(self, stub: Any, server: TritonServer) -> None:
+        self._stub = stub
+        self._headers = admin_headers(server)
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._stub, name)
+        return functools.partial(method, metadata=self._headers) if name.startswith("Repository") else method
 
 
 def call(model: str, *, num_ids: int = 1000, stops: tuple[int, ...] = (STOP, 1), request_id: str = "", **others: Any) -> Any:

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """A server with client certificates and a secret: open to who has both, shut to all others, and whole for its own parts."""
 
+import base64
 import json
 import subprocess
 import sys
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
+from pathlib import Path
 
 import grpc
 import pytest
@@ -19,12 +21,12 @@ from budgetforce.launcher.security import Security
 from client.behaviour import CLIENTS
 from s1_client import TLS, AccessDenied, ConnectionFailed
 from server.conftest import scripted_server
-from server.plain_grpc import events, question
+from server.plain_grpc import admin_headers, events, question
 from server.waiting import wait_until
 
 SECRET = "k3y=with,signs:in/it"
 HEADER = ("triton-grpc-protocol-s1-secret", SECRET)
-REFUSED = "This protocol is restricted, expecting header 'triton-grpc-protocol-s1-secret'"
+REFUSED = "This protocol is restricted, expecting header 'triton-grpc-protocol-%s'"
 SERVER = "s1.example"
 
 
@@ -106,10 +108,10 @@ def start(stub, script, *headers):
     return stub.ModelStreamInfer(iter([question(script.question)]), metadata=headers, timeout=60)
 
 
-def check_that_it_is_refused(call):
+def check_that_it_is_refused(call, wants="s1-secret"):
     with pytest.raises(grpc.RpcError) as refused:
         call()
-    assert (refused.value.code(), refused.value.details()) == (grpc.StatusCode.UNAVAILABLE, REFUSED)
+    assert (refused.value.code(), refused.value.details()) == (grpc.StatusCode.UNAVAILABLE, REFUSED % wants)
 
 
 def test_who_has_a_certificate_and_the_secret_gets_a_whole_reply(stub, scripts, a):
@@ -156,12 +158,23 @@ def test_without_the_secret_nothing_is_answered(stub, scripts, a, headers):
     check_that_it_is_refused(lambda: next(start(stub, scripts.write([a, 2]), *headers)))
 
 
+OF_CLIENTS = [
+    ("ModelInfer", question("x")),
+    ("ModelConfig", service_pb2.ModelConfigRequest(name="s1_scripted")),
+    ("ModelStatistics", service_pb2.ModelStatisticsRequest()),
+]
+
+
+@pytest.mark.parametrize(("method", "request_"), OF_CLIENTS)
+def test_inference_and_looks_at_a_model_want_the_clients_secret(guarded, stub, method, request_):
+    """The launcher's secret does not replace it."""
+    check_that_it_is_refused(lambda: getattr(stub, method)(request_, timeout=20))
+    check_that_it_is_refused(lambda: getattr(stub, method)(request_, timeout=20, metadata=admin_headers(guarded)))
+
+
 @pytest.mark.parametrize(
     ("method", "request_"),
     [
-        ("ModelInfer", question("x")),
-        ("ModelConfig", service_pb2.ModelConfigRequest(name="s1_scripted")),
-        ("ModelStatistics", service_pb2.ModelStatisticsRequest()),
         ("RepositoryIndex", service_pb2.RepositoryIndexRequest()),
         ("RepositoryModelLoad", service_pb2.RepositoryModelLoadRequest(model_name="s1_scripted")),
         ("RepositoryModelUnload", service_pb2.RepositoryModelUnloadRequest(model_name="s1_scripted")),
@@ -171,8 +184,15 @@ def test_without_the_secret_nothing_is_answered(stub, scripts, a, headers):
         ("LogSettings", service_pb2.LogSettingsRequest()),
     ],
 )
-def test_the_servers_controls_want_the_secret(stub, method, request_):
-    check_that_it_is_refused(lambda: getattr(stub, method)(request_, timeout=20))
+def test_the_servers_controls_want_the_launchers_secret(stub, method, request_):
+    """That of the clients does not replace it."""
+    for headers in ([], [HEADER], [("triton-grpc-protocol-s1-admin", "guessed")]):
+        check_that_it_is_refused(lambda headers=headers: getattr(stub, method)(request_, timeout=20, metadata=headers), wants="s1-admin")
+
+
+def test_the_launcher_lists_the_models(guarded, stub):
+    index = stub.RepositoryIndex(service_pb2.RepositoryIndexRequest(ready=True), metadata=admin_headers(guarded))
+    assert {model.name for model in index.models} == {"s1_scripted", "scripted_llm"}
 
 
 def test_health_and_metadata_do_not(stub):
@@ -211,17 +231,29 @@ def test_http_wants_the_secret_too(guarded, scripts, a):
     assert (status, json.loads(text)["event"]) == (200, "done")
 
 
-@pytest.mark.parametrize("path", ["repository/models/s1_scripted/unload", "repository/index", "systemsharedmemory/region/x/register"])
-def test_http_controls_want_the_secret(guarded, path):
-    assert over_http(guarded, path, {})[0] == 403
+CONTROLS = ["repository/models/s1_scripted/unload", "repository/index", "systemsharedmemory/region/x/register", "logging"]
 
 
-@pytest.mark.parametrize("path", ["logging", "trace/setting", "models/stats", "models/s1_scripted/config", "systemsharedmemory/status"])
-def test_http_looks_at_the_servers_inside_want_the_secret(guarded, path):
+@pytest.mark.parametrize("path", CONTROLS)
+def test_http_controls_want_the_launchers_secret(guarded, path):
+    expected = (403, """{"error":"This API is restricted, expecting header 's1-admin'"}""")
+    assert over_http(guarded, path, {}) == over_http(guarded, path, {}, **{"s1-secret": SECRET}) == expected
+
+
+@pytest.mark.parametrize("path", ["logging", "trace/setting", "systemsharedmemory/status"])
+def test_http_looks_at_the_servers_inside_want_it_too(guarded, path):
+    assert over_http(guarded, path, **{"s1-secret": SECRET})[0] == 403
+
+
+@pytest.mark.parametrize("path", ["models/stats", "models/s1_scripted/config"])
+def test_http_looks_at_a_model_want_the_clients_secret(guarded, path):
     assert over_http(guarded, path)[0] == 403
+    assert over_http(guarded, path, **{"s1-secret": SECRET})[0] == 200
 
 
-def test_the_health_check_needs_nothing(guarded):
+def test_the_health_check_needs_nothing(guarded, stub, scripts, a):
+    """A reply comes first: this engine has no script for a canary, and is not ready after one."""
+    assert list(events(start(stub, scripts.write([a, 2]), HEADER)))[-1] == "done"
     wait_until(lambda: why_not_ready(f"127.0.0.1:{guarded.ports.http}", f"127.0.0.1:{guarded.ports.metrics}") is None, seconds=15)
 
 
@@ -246,8 +278,8 @@ key, _, secret = os.environ["S1_SECRET"].partition("=")
 url = os.environ["S1_URL"].removeprefix("grpcs://")
 with grpc.secure_channel(url, grpc.ssl_channel_credentials(*files)) as channel:
     stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
-    index = stub.RepositoryIndex(service_pb2.RepositoryIndexRequest(ready=True), metadata=[(f"triton-grpc-protocol-{key}", secret)])
-    print(sorted(model.name for model in index.models))
+    found = stub.ModelConfig(service_pb2.ModelConfigRequest(name="s1"), metadata=[(f"triton-grpc-protocol-{key}", secret)])
+    print(found.config.name)
 """
 
 
@@ -259,4 +291,40 @@ def test_the_launchers_command_is_let_in(root, servers, folder, security, tmp_pa
     flags += [f"--tls-cert={pair.cert}", f"--tls-key={pair.key}", f"--tls-client-ca={tmp_path / 'ca.pem'}"]
     flags += [f"--secret-file={folder / 'secret'}", f"--log={tmp_path / 'triton.log'}", "--", sys.executable, "-c", COMMAND]
     done = subprocess.run([sys.executable, "-m", "budgetforce.launcher", *flags], cwd=root, capture_output=True, text=True, timeout=120)
-    assert done.stdout == "['embedded_llm', 's1']\n", done.stderr
+    assert done.stdout == "s1\n", done.stderr
+
+
+CODE = b"class TritonPythonModel:\n    def initialize(self, args):\n        open('/dev/shm/s1-was-here', 'w')\n"
+LOAD = {"config": json.dumps({"name": "evil", "backend": "python"}), "file:1/model.py": base64.b64encode(CODE).decode()}
+
+
+class TestByDefault:
+    """Without any option: the session's server, which has no certificates and no secret of its clients."""
+
+    def test_everybody_may_infer(self, triton, over_grpc, scripts, a):
+        assert over_grpc.think(scripts.write([a, 2], [a, 0]).question, num_ignore=0, max_tokens=5).answer.endswith("a")
+        assert over_http(triton, "models/s1_scripted/config")[0] == 200
+
+    @pytest.mark.parametrize("headers", [{}, {"Content-Type": "text/plain", "Origin": "https://evil.example", "Host": "evil.example"}])
+    def test_nobody_loads_a_model_that_brings_its_code(self, triton, headers):
+        """Nor does a web page in a browser on the server's machine: such a request needs no permission of the server's."""
+        assert over_http(triton, "repository/models/evil/load", {"parameters": LOAD}, **headers)[0] == 403
+        assert not Path("/dev/shm/s1-was-here").exists()
+
+    @pytest.mark.parametrize("path", CONTROLS)
+    def test_nobody_changes_the_server(self, triton, path):
+        assert over_http(triton, path, {})[0] == 403
+
+    def test_grpc_is_no_way_round(self, triton):
+        with grpc.insecure_channel(triton.grpc_url) as channel:
+            stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+            unload = service_pb2.RepositoryModelUnloadRequest(model_name="s1_scripted")
+            region = service_pb2.SystemSharedMemoryRegisterRequest(name="x", key="/x", byte_size=1)
+            check_that_it_is_refused(lambda: stub.RepositoryModelUnload(unload, timeout=20), wants="s1-admin")
+            check_that_it_is_refused(lambda: stub.SystemSharedMemoryRegister(region, timeout=20), wants="s1-admin")
+
+    def test_the_secret_is_in_no_log_and_no_environment(self, triton):
+        """Triton's arguments hold it; so other users of the machine can read it where /proc shows them."""
+        assert triton.security.admin_secret not in triton.log.read_text()
+        environment = Path(f"/proc/{triton.process.pid}/environ").read_bytes()
+        assert triton.security.admin_secret.encode() not in environment

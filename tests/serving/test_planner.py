@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The budget algebra: a request's value is applied or refused, defaults give way, the answer's room comes first."""
 
+import re
 from contextlib import nullcontext
 from dataclasses import replace
 
@@ -59,6 +60,68 @@ def test_a_presets_budget_gives_way_to_the_context(tokenizer, preset):
 
     assert budget(20) == 20
     assert budget(32000) == budget(-1) < CONTEXT
+
+
+EFFORTS = {"minimal": 5, "low": 10, "medium": 20, "high": 40, "xhigh": 32000, "max": -1}
+
+
+def test_a_total_leaves_the_answer_its_reserve_or_half(plan):
+    """The preset's budget, or -1, gives way; the answer's own cap is what the preset says, up to the total."""
+    for total, budget in ((1, 0), (2, 1), (60, 30), (99, 50), (100, 50), (150, 100)):
+        for fields in ({}, {"max_thinking_tokens": -1}):
+            forcing = plan(max_total_tokens=total, **fields).forcing
+            assert (forcing.max_thinking_tokens, forcing.max_total_tokens, forcing.max_answer_tokens) == (budget, total, total)
+
+
+def test_a_budget_of_the_request_is_kept_within_a_total(plan):
+    made = plan(max_total_tokens=100, max_thinking_tokens=99)
+    assert (made.forcing.max_thinking_tokens, made.forcing.max_total_tokens) == (99, 100)
+    assert made.max_kv_tokens == len(made.forcing.prompt_ids) + made.forcing.num_uncounted_tokens + 100
+    assert plan(max_total_tokens=100, grace_tokens=9, max_thinking_tokens=90).forcing.max_thinking_tokens == 90
+
+
+@pytest.mark.parametrize("mode", ["off", "free"])
+def test_without_forcing_a_total_is_a_cap_of_all_that_is_sampled(plan, mode):
+    forcing = plan(max_total_tokens=20, thinking=ThinkingMode(mode)).forcing
+    assert (forcing.max_answer_tokens, forcing.max_total_tokens) == (20, None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "allowed"),
+    [
+        ({"max_tokens": 51}, "max_tokens", "1 to 50: max_total_tokens 50 bounds"),
+        ({"max_thinking_tokens": 50}, "max_thinking_tokens", "-1 to 49: max_total_tokens 50 bounds"),
+        ({"max_thinking_tokens": 40, "grace_tokens": 10}, "max_thinking_tokens", "-1 to 39: max_total_tokens 50 bounds"),
+        ({"grace_tokens": 50}, "grace_tokens", "0 to 49: max_total_tokens 50 bounds"),
+        ({"min_thinking_tokens": 26}, "min_thinking_tokens", "0 to 25, the budget that max_thinking_tokens, max_total_tokens and the"),
+    ],
+)
+def test_a_part_that_exceeds_the_total_is_refused_naming_both(plan, changes, field, allowed):
+    with pytest.raises(InvalidRequest, match=re.escape(allowed)) as refused:
+        plan(max_total_tokens=50, **changes)
+    assert refused.value.field == field
+
+
+def test_an_effort_is_a_budget_of_the_presets_table_and_gives_way_to_the_context(tokenizer, preset):
+    with_table = replace(preset, thinking=replace(preset.thinking, efforts=EFFORTS))
+    planner = Planner(tokenizer, with_table, CONTEXT)
+    budgets = {effort: planner.plan(request(reasoning_effort=effort)).forcing.max_thinking_tokens for effort in EFFORTS}
+    room = planner.plan(request()).forcing.max_thinking_tokens
+    assert budgets == {"minimal": 5, "low": 10, "medium": 20, "high": 40, "xhigh": room, "max": room}
+    assert planner.plan(request(reasoning_effort="low")).effective["reasoning_effort"] == "low"
+
+
+@pytest.mark.parametrize(
+    ("changes", "allowed"),
+    [
+        ({}, "nothing: preset smollm2 has no budgets for efforts"),
+        ({"max_thinking_tokens": 10}, "nothing beside max_thinking_tokens"),
+        ({"thinking": ThinkingMode.OFF}, "nothing: thinking is off"),
+    ],
+)
+def test_an_effort_that_has_no_budget_is_refused(plan, changes, allowed):
+    with pytest.raises(InvalidRequest, match=f"field 'reasoning_effort': got .low., allowed: {allowed}"):
+        plan(reasoning_effort="low", **changes)
 
 
 def test_a_prompt_that_leaves_no_room_is_refused(plan):
@@ -232,7 +295,8 @@ def test_a_field_that_the_thinking_mode_does_not_use_is_refused(plan, mode, fiel
 
 
 @pytest.mark.parametrize(
-    ("preset", "field"), [("s1-eval", "grace_tokens"), ("s1-readme", "grace_tokens"), ("s1-readme", "min_thinking_tokens")]
+    ("preset", "field"),
+    [("s1-eval", "grace_tokens"), ("s1-readme", "grace_tokens"), ("s1-readme", "min_thinking_tokens"), ("s1-eval", "max_total_tokens")],
 )
 def test_the_authors_presets_refuse_what_the_authors_do_not_have(tokenizer, preset, field):
     with pytest.raises(InvalidRequest, match=f"{field}.*preset {preset}"):

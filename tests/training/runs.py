@@ -33,6 +33,23 @@ def in_child(work: Callable[[], int]) -> int:
     return child
 
 
+def killed_before_marking(name: str) -> int:
+    """Begin a run that is gone when its second state is written, but not yet marked as complete. Return its exit code."""
+    mark, marked = monitor.mark_complete, []
+
+    def mark_or_die(state: Path) -> None:
+        if marked:
+            os._exit(KILLED)
+        marked.append(state)
+        mark(state)
+
+    def run() -> int:
+        monitor.mark_complete = mark_or_die
+        return sft(name, recipe="often")
+
+    return exit_code(in_child(run))
+
+
 def exit_code(child: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
@@ -88,6 +105,8 @@ def all_runs() -> dict[str, int]:
         "shared token": shared_by_two("shared-token", "token"),
         "nothing to resume": sft("resumed", "--resume"),
         "killed": killed_at(4, "resumed"),
+        "killed before marking": killed_before_marking("unmarked"),
+        "broken base": sft("broken-base", recipe="broken"),
         "other recipe": sft("resumed", recipe="sixteen"),
         "resumed": sft("resumed", "--resume"),
         "whole": sft("whole"),

@@ -6,14 +6,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from training_sets import write_set
 
 from budgetforce.building.gpus import parse_gpus
+from budgetforce.errors import ConfigError
 from budgetforce.training.__main__ import main
 from budgetforce.training.planner import TrainingPlan
-from budgetforce.training.recipe import load_recipe
+from budgetforce.training.recipe import ModelSettings, load_recipe
 from budgetforce.training.shapes import shape_of
 
 
@@ -34,6 +36,12 @@ def test_weights_gradients_and_adamw_are_16_bytes_a_parameter():
     made = plan("16xH100").memory_bytes
     states = 16 * (made["weights"] + made["gradients"] + made["AdamW"])
     assert states == pytest.approx(16 * 32.76e9, rel=1e-3)
+
+
+def test_float32_computation_needs_twice_the_memory_for_gathered_layers():
+    made = plan("16xH100")
+    in_float32 = replace(made, recipe=replace(made.recipe, precision=replace(made.recipe.precision, compute="float32")))
+    assert in_float32.memory_bytes["gathered layers"] == 2 * made.memory_bytes["gathered layers"]
 
 
 def test_sizes_of_the_models():
@@ -67,6 +75,22 @@ def test_a_set_replaces_the_recipes_sizes(tmp_path, capsys):
     assert main(["plan", "--recipe", "tiny", "--gpus", "1xH100", "--data", str(folder), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["num_steps"], found["fits"]) == (10, True)
+
+
+def test_a_set_that_the_training_would_refuse_has_no_plan(tmp_path, capsys):
+    (tmp_path / "dataset.json").write_text('{"num_rows": 10, "num_tokens": 100000, "max_tokens": 40000}')
+    assert main(["plan", "--recipe", "s1-1.5b", "--gpus", "1xH200", "--data", str(tmp_path)]) == 1
+    assert "the longest sequence has 40,000 tokens, and recipe s1-1.5b allows 32,768" in capsys.readouterr().err
+
+
+def test_a_model_from_random_weights_is_as_large_as_its_tokenizer_needs(tmp_path):
+    init = load_recipe("tiny").model.init
+    assert shape_of(load_recipe("tiny").model).num_parameters == 511_968
+    spec = {"model": {"vocab": {"a": 0, "b": 1}}, "added_tokens": [{"id": 1000, "content": "<|x|>"}]}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(spec))
+    assert shape_of(ModelSettings(init=replace(init, tokenizer=str(tmp_path)))).vocab_size == 1024
+    with pytest.raises(ConfigError, match="model.init.tokenizer: the vocabulary of 'owner/name' is not known here"):
+        shape_of(ModelSettings(init=replace(init, tokenizer="owner/name")))
 
 
 def test_a_recipe_without_sizes_wants_a_set(capsys):

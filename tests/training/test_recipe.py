@@ -43,6 +43,14 @@ def test_block_sizes_of_the_paper():
         ("pad_token", 'base = "Qwen/Qwen2.5-7B-Instruct"', "allowed: either base or a table"),
         ("hidden_size", "hidden_size = 130", "hidden_size: got 130, allowed: a multiple of num_attention_heads"),
         ("betas", "betas = [0.9]", "betas: got .*, allowed: two numbers"),
+        ("seed", "seed = -5", r"seed: got -5, allowed: an integer from 0 to 2\*\*32 - 1"),
+        ("warmup", "warmup = 60.5", r"warmup: got 60.5, allowed: a share, 0 <= share < 1, or a whole number of steps"),
+        ("warmup", "warmup = inf", "optim.warmup: got Infinity, allowed: a finite number"),
+        ("clip", "clip = 1.0\neps = 0.0", "eps: got 0.0, allowed: a number > 0"),
+        ("matrix_weight_decay", "matrix_weight_decay = -1.0", "matrix_weight_decay: got -1.0, allowed: a number >= 0"),
+        ("matrix_momentum", "matrix_momentum = 1.0", "matrix_momentum: got 1.0, allowed: 0 <= momentum < 1"),
+        ("num_attention_heads", "num_attention_heads = 0", "num_attention_heads: got 0, allowed: an integer >= 1"),
+        ("num_key_value_heads", "num_key_value_heads = 2", "num_attention_heads: got 3, allowed: a multiple of num_key_value_heads"),
     ],
 )
 def test_a_wrong_value_is_refused_with_its_place(tmp_path, key, new, said):

@@ -6,6 +6,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from safetensors.numpy import load_file
 from training_sets import write_set
 
 from budgetforce.provenance import check_weights, record_of
+from budgetforce.training.states import last_state
 
 pytestmark = pytest.mark.xdist_group("training")  # all tests read the same runs
 
@@ -49,7 +51,7 @@ max_length = 128
 compute = "float32"
 save = "float32"
 [states]
-every_steps = 4
+every_steps = {every_steps}
 """
 # Sums over sequences in another order: float32 rounds them differently, and Muon's six steps carry that on.
 TOLERANCE = 1e-5
@@ -67,16 +69,27 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A set, and recipes that differ in how a global batch is split and averaged."""
     folder = tmp_path_factory.mktemp("training")
     write_set(folder / "set", num_rows=44)  # six steps of 8, the last one filled up
-    for name, average, global_batch, per_device in (
-        ("whole", "sample", 8, 2),
-        ("at-once", "sample", 8, 8),
-        ("sixteen", "sample", 16, 2),
-        ("token", "token", 8, 2),
-        ("token-at-once", "token", 8, 8),
+    for name, average, global_batch, per_device, every_steps in (
+        ("whole", "sample", 8, 2, 4),
+        ("at-once", "sample", 8, 8, 4),
+        ("sixteen", "sample", 16, 2, 4),
+        ("token", "token", 8, 2, 4),
+        ("token-at-once", "token", 8, 8, 4),
+        ("often", "sample", 8, 2, 2),
     ):
-        text = RECIPE.format(name="test", average=average, global_batch=global_batch, per_device=per_device)
+        text = RECIPE.format(name="test", average=average, global_batch=global_batch, per_device=per_device, every_steps=every_steps)
         (folder / f"{name}.toml").write_text(text)
+    _write_broken_base(folder, text)
     return folder
+
+
+def _write_broken_base(folder: Path, recipe: str) -> None:
+    """Write a recipe whose base has a file of weights that is cut off."""
+    model, optim = recipe.index("[model.init]"), recipe.index("[optim]")
+    (folder / "broken.toml").write_text(recipe[:model] + 'base = "base"\n' + recipe[optim:])
+    shutil.copytree(folder / "set/tokenizer", folder / "base")
+    (folder / "base/config.json").write_text('{"model_type": "qwen2", "architectures": ["Qwen2ForCausalLM"]}')
+    (folder / "base/model.safetensors").write_bytes(b"\xff\xff\xff\xff\xff\xff\xff\xff")
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +119,19 @@ def test_a_killed_run_ends_with_the_same_bytes(runs, folder):
     assert "continues at step 4" in said
     paths = [folder / name / "checkpoint/model.safetensors" for name in ("resumed", "whole")]
     assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+def test_a_kill_before_a_state_is_marked_leaves_the_state_before(runs, folder):
+    """With ``keep = 1``: the older state is removed only when the newer one is complete."""
+    exit_codes, _ = runs
+    last = last_state(folder / "unmarked/states")
+    assert (exit_codes["killed before marking"], last and last.name) == (9, "checkpoint-2")
+
+
+def test_a_base_with_broken_weights_is_one_sentence(runs):
+    exit_codes, said = runs
+    assert exit_codes["broken base"] == 1
+    assert "BUILD: base base cannot be loaded: " in said
 
 
 def test_the_log_of_a_killed_run_has_each_step_once(runs, folder):

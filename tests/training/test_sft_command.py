@@ -17,6 +17,7 @@ from budgetforce.training.sft_command import readable_errors
             "the disk is full: .*WORK",
         ),
         (OSError(28, "No space left on device"), "the disk is full: free space for WORK"),
+        (PermissionError(13, "Permission denied", "WORK/log{1}.jsonl"), r"WORK/log\{1\}.jsonl: Permission denied"),
         (RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB."), "the memory of a GPU is full: lower batch.per_device"),
     ],
 )

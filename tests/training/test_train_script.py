@@ -71,6 +71,15 @@ def test_an_environment_is_made_once_and_one_for_cuda_suits_every_machine(script
     assert len(script.steps) == 4
 
 
+def test_a_dry_run_is_followed_by_no_evaluation(script, monkeypatch):
+    """It leaves no checkpoint to evaluate."""
+    monkeypatch.setattr(script, "prepare", lambda _: None)
+    monkeypatch.setattr(script.local, "become", lambda command: sys.exit(" ".join(command[2:])))
+    monkeypatch.setattr(script, "evaluate", lambda _: pytest.fail("evaluated"))
+    with pytest.raises(SystemExit, match=r"^sft --work w --dry-run$"):
+        script.train(["sft", "--work", "w", "--eval", "--dry-run"])
+
+
 def test_the_next_way_is_tried_when_an_install_fails(script, monkeypatch):
     gpu(script, monkeypatch, found=False)
     step = script.local.step
@@ -78,7 +87,11 @@ def test_the_next_way_is_tried_when_an_install_fails(script, monkeypatch):
         script.local, "step", lambda title, command, **options: step(title, command) and "--torch-backend=cpu" not in command
     )
     script.setup()
-    assert [title for title, _ in script.steps] == ["Python environment", "PyTorch for CPU and TRL", "PyTorch and TRL"]
+    assert [title for title, _ in script.steps] == [
+        "Python environment",
+        "PyTorch for CPU and TRL",
+        "PyTorch with CUDA's libraries (5 GB) and TRL",
+    ]
 
 
 def test_the_lock_satisfies_the_extra(root):

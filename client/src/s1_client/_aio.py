@@ -13,7 +13,7 @@ from tritonclient.grpc import service_pb2
 from s1_client._aio_stream import AsyncConnection, AsyncStream
 from s1_client._base import BaseClient, check_single_sample
 from s1_client._batch import Outcome, Request, Window
-from s1_client._errors import AccessDenied, S1Error
+from s1_client._errors import AccessDenied, S1Error, ServerNotReady
 from s1_client._options import CallOptions, Prompt
 from s1_client._types import Reply
 
@@ -105,15 +105,21 @@ class AsyncClient(BaseClient):
         """End the running request of that id; its reader gets ``Cancelled``. Chosen as by ``Client.answer_now``."""
         await self._connection.command("cancel", self._connection.running.id_of(request_id), self._settings.model)
 
+    async def check_ready(self) -> None:
+        """Raise the S1Error that says why the server can take no request: it does not respond, or has not loaded the model."""
+        request = service_pb2.ModelReadyRequest(name=self._settings.model)
+        if not (await self._connection.ask("ModelReady", request, self._settings.connect_timeout_s)).ready:
+            raise ServerNotReady(f"model '{self._settings.model}' is not ready")
+
     async def is_ready(self) -> bool:
         """Return whether the server responds and has loaded the model. Raises AccessDenied as ``Client.is_ready`` does."""
         try:
-            request = service_pb2.ModelReadyRequest(name=self._settings.model)
-            return bool((await self._connection.ask("ModelReady", request, self._settings.connect_timeout_s)).ready)
+            await self.check_ready()
         except AccessDenied:
             raise
         except S1Error:
             return False
+        return True
 
 
 async def _outcome(client: AsyncClient, index: int, request: Request) -> Outcome:

@@ -11,7 +11,7 @@ from tritonclient.grpc import service_pb2
 
 from s1_client._base import BaseClient, check_single_sample
 from s1_client._batch import Outcome, Request, map_requests
-from s1_client._errors import AccessDenied, S1Error
+from s1_client._errors import AccessDenied, S1Error, ServerNotReady
 from s1_client._options import CallOptions, Prompt
 from s1_client._stream import Connection, Stream
 from s1_client._types import Reply
@@ -115,15 +115,21 @@ class Client(BaseClient):
         """
         self._connection.command("cancel", self._connection.running.id_of(request_id), self._settings.model)
 
+    def check_ready(self) -> None:
+        """Raise the S1Error that says why the server can take no request: it does not respond, or has not loaded the model."""
+        request = service_pb2.ModelReadyRequest(name=self._settings.model)
+        if not self._connection.ask("ModelReady", request, self._settings.connect_timeout_s).ready:
+            raise ServerNotReady(f"model '{self._settings.model}' is not ready")
+
     def is_ready(self) -> bool:
         """Return whether the server responds and has loaded the model.
 
         Raises AccessDenied if the server refuses our secret or token: waiting does not help then.
         """
         try:
-            request = service_pb2.ModelReadyRequest(name=self._settings.model)
-            return bool(self._connection.ask("ModelReady", request, self._settings.connect_timeout_s).ready)
+            self.check_ready()
         except AccessDenied:
             raise
         except S1Error:
             return False
+        return True

@@ -135,6 +135,13 @@ _TABLE = (
         note="-1 = what the context allows",
     ),
     Field(
+        name="reasoning_effort",
+        datatype="BYTES",
+        section=THINKING,
+        help="thinking budget by a word of the preset's table, in place of a number; shrinks to the context (default: none)",
+        values=("minimal", "low", "medium", "high", "xhigh", "max"),
+    ),
+    Field(
         name="min_thinking_tokens",
         datatype="INT32",
         section=THINKING,
@@ -187,6 +194,13 @@ _TABLE = (
         section=ANSWER,
         help="cap of the answer in tokens (default: the preset's)",
         default=1024,
+        least=1,
+    ),
+    Field(
+        name="max_total_tokens",
+        datatype="INT32",
+        section=ANSWER,
+        help="cap of thinking and answer together in tokens (default: none)",
         least=1,
     ),
     Field(

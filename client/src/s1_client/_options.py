@@ -19,6 +19,7 @@ class Options(TypedDict, total=False):
     """
 
     max_thinking_tokens: int | None
+    reasoning_effort: str | None
     min_thinking_tokens: int | None
     num_ignore: int | None
     ignore_str: str | Sequence[str] | None
@@ -26,6 +27,7 @@ class Options(TypedDict, total=False):
     thinking: str | None
     preset: str | None
     max_tokens: int | None
+    max_total_tokens: int | None
     answer_prefix: str | None
     answer_prefix_policy: str | None
     stop_words: str | Sequence[str] | None

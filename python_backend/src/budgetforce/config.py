@@ -21,6 +21,7 @@ LOAD_FORMATS = ("auto", "dummy")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("text", "json")
 LOG_PROMPTS = ("off", "on")
+ANNOUNCE = "announce"  # in the drain file
 
 Config = TypeVar("Config")
 
@@ -55,7 +56,7 @@ class OrchestratorConfig:
         training_record: training.json of the engine's model, or manifest.json of an engine that was built from it, for the key
             ``training`` of results; "" = no record.
         drain_file: when this file holds a number of seconds and a line end, new requests are rejected, and replies that still
-            run after so many seconds are ended; "" = no such file.
+            run after so many seconds are ended; "announce" there shows that this will come. "" = no such file.
         log_level: the least level that is logged: "debug" (also requests that completed), "info" (every request that ended
             otherwise), "warning" (of those, not INVALID_ARGUMENT, OVERLOADED and CANCELLED; so STOPPING too), "error" (bugs and failures of
             the server itself).

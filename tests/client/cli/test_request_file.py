@@ -77,7 +77,7 @@ def test_blank_lines_ask_nothing_and_count_as_lines():
         ({"messages": [{"role": "user", "content": ["parts"]}]}, "messages: got"),
         (
             {"prompt": "a", "max_token": 3},
-            "unknown key 'max_token', did you mean 'max_tokens' or 'grace_tokens'?; known: prompt, messages, id, ",
+            "unknown key 'max_token', did you mean 'max_tokens' or 'max_total_tokens'?; known: prompt, messages, id, ",
         ),
         ({"prompt": "a", "stream": True}, "unknown key 'stream'"),
         ({"prompt": "a", "id": ""}, 'id: got "", allowed: text or an integer'),

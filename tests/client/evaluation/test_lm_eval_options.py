@@ -35,7 +35,7 @@ def test_the_models_arguments_are_options_of_all_requests():
     ("gen_kwargs", "match"),
     [
         ({"max_tokens_thinking": 8}, "unknown name 'max_tokens_thinking'; did you mean .*'max_thinking_tokens'"),
-        ({"effort": 8}, "unknown name 'effort'; known: until, do_sample, max_gen_toks.*max_thinking_tokens"),
+        ({"depth": 8}, "unknown name 'depth'; known: until, do_sample, max_gen_toks.*max_thinking_tokens"),
         ({"num_samples": 2}, "unknown name 'num_samples'"),
         ({"max_gen_toks": 8, "max_tokens": 9}, "max_gen_toks=8, max_tokens=9; allowed: only one of them"),
         ({"max_gen_toks": 8.5}, "max_tokens: got 8.5, allowed: an integer"),

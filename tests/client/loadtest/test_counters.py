@@ -5,10 +5,10 @@ from s1_client.loadtest._counters import counter_deltas, counters_in, read_count
 
 TEXT = """# HELP s1_requests_total Requests that have ended
 # TYPE s1_requests_total counter
-s1_requests_total{end="done",instance="s1_0_0"} 3
-s1_requests_total{end="DEADLINE",instance="s1_0_0"} 1
+s1_requests_total{end="done",model_instance="s1_0_0"} 3
+s1_requests_total{end="DEADLINE",model_instance="s1_0_0"} 1
 # TYPE s1_requests_open gauge
-s1_requests_open{instance="s1_0_0"} 7
+s1_requests_open{model_instance="s1_0_0"} 7
 # TYPE plain counter
 plain 2.5
 """
@@ -16,8 +16,8 @@ plain 2.5
 
 def test_counters_are_read_and_gauges_are_not():
     assert counters_in(TEXT) == {
-        's1_requests_total{end="done",instance="s1_0_0"}': 3.0,
-        's1_requests_total{end="DEADLINE",instance="s1_0_0"}': 1.0,
+        's1_requests_total{end="done",model_instance="s1_0_0"}': 3.0,
+        's1_requests_total{end="DEADLINE",model_instance="s1_0_0"}': 1.0,
         "plain": 2.5,
     }
 

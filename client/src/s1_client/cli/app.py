@@ -30,6 +30,7 @@ COMMANDS = {
     "lm-eval": "run lm-evaluation-harness on a served model with a thinking budget",
     "stats": "print token statistics of sample files",
     "serve": "serve s1 on this machine, without a container",
+    "gateway": "serve OpenAI's API and a web page in front of a server",
     "doctor": "check everything between here and the engine",
     "models": "list the server's models",
 }
@@ -44,6 +45,7 @@ _MODULES = {
     "lm-eval": "evaluate.lm_eval",
     "stats": "evaluate.stats",
     "serve": "server.serve",
+    "gateway": "server.gateway",
     "doctor": "server.doctor",
     "models": "server.models",
 }

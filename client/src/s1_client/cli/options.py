@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 import click
 
-from s1_client import TLS, Client
+from s1_client import TLS, AsyncClient, Client
 from s1_client._fields import FIELDS
 from s1_client._settings import DEADLINE_S, MAX_RETRIES, Settings, make_settings
 from s1_client._wire import MODEL
@@ -168,8 +169,13 @@ def _file_option(name: str, help_text: str) -> SectionedOption:
 def connection_options(function: Function) -> Function:
     """Add the options of ``connect``: address, certificates, retries and deadline."""
     retries = "retries of a request that was rejected or never arrived"
-    deadline = "seconds for a whole request, with its retries"
     _add(function, _connection_option("--max-retries", type=int, default=MAX_RETRIES, show_default=True, help=retries))
+    return deadline_options(function)
+
+
+def deadline_options(function: Function) -> Function:
+    """Add the options of ``connect_async``: address, certificates and deadline."""
+    deadline = "seconds for a whole request, with its retries"
     _add(
         function,
         _connection_option("--deadline", "deadline_s", type=float, metavar="S", default=DEADLINE_S, show_default=True, help=deadline),
@@ -207,6 +213,11 @@ def connect(parameters: Mapping[str, Any]) -> Client:
     Secrets come from the environment ($S1_TOKEN, $S1_SECRET), because other users can read the command line.
     """
     return _checked(Client, parameters)
+
+
+def connect_async(parameters: Mapping[str, Any], secret: str | None = None) -> AsyncClient:
+    """Return a client for asyncio for a command's parameters, which makes no retries. Secrets as for ``connect``, or ``secret``."""
+    return _checked(partial(AsyncClient, secret=secret), {**parameters, "max_retries": 0})
 
 
 def settings_of(parameters: Mapping[str, Any]) -> Settings:

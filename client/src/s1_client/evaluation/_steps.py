@@ -24,7 +24,7 @@ class Step:
     def sentence(self) -> str:
         """Return the step with its effect, and whether the questions are enough to see one."""
         pair = self.comparison
-        verdict = "" if pair.can_be_told_apart else f"; no effect can be seen with these {pair.num_questions} questions"
+        verdict = "" if pair.can_be_told_apart else f"; no effect can be told from chance with these {pair.num_questions} questions"
         return f"{_place(self.first)} → {_place(self.second)}: {pair.figures}{verdict}"
 
 

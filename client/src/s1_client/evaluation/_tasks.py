@@ -19,7 +19,14 @@ from s1_client.evaluation._questions import question_of
 from s1_client.evaluation.grading.graders import grade
 from s1_client.evaluation.grading.text_match import Expected
 
-VARIED = ("thinking", "max_thinking_tokens", "num_ignore", "ignore_str", "num_samples")  # options that only a setting may set
+VARIED = (
+    "thinking",
+    "max_thinking_tokens",
+    "reasoning_effort",
+    "num_ignore",
+    "ignore_str",
+    "num_samples",
+)  # options that only a setting may set
 _MAX_PROBLEMS = 10  # in a message
 
 

@@ -45,6 +45,9 @@ def _budgets(result: Result) -> Iterator[str]:
         yield f"grace_tokens: the thinking used {usage.num_grace_tokens}, allowed: {grace}"
     if answer is not None and usage.num_answer_tokens > answer:
         yield f"max_tokens: the answer has {usage.num_answer_tokens} tokens, allowed: {answer}"
+    num_total, total = usage.num_thinking_tokens + usage.num_answer_tokens, effective.get("max_total_tokens")
+    if total is not None and num_total > total:
+        yield f"max_total_tokens: thinking and answer have {num_total} tokens, allowed: {total}"
     num_refused = sum(entry.refused_for == "num_ignore" for entry in result.rounds)
     if (allowed := effective.get("num_ignore")) is not None and num_refused > allowed:
         yield f"num_ignore: {num_refused} ends were refused, allowed: {allowed}"

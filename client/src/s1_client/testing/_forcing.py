@@ -29,6 +29,7 @@ from s1_client._types import (
 THINKING, ANSWER = "I think", "so."  # defaults of a script
 TERMINATOR, MARKER = 2, 1
 MAX_CONTEXT_TOKENS = 32768
+EFFORTS = {"minimal": 512, "low": 2000, "medium": 8000, "high": 16000, "xhigh": 32000, "max": -1}  # as preset s1
 _EFFECTIVE = {"thinking_prefix": "", "max_context_tokens": MAX_CONTEXT_TOKENS, "num_masked_ids": 0, "engine_model": "fake"}
 
 
@@ -120,8 +121,11 @@ class Sample:
 
     @property
     def _budget(self) -> int:
-        cap = self._option("max_thinking_tokens")
-        return MAX_CONTEXT_TOKENS // 2 if cap == -1 else int(cap)
+        effort = self._option("reasoning_effort")
+        cap = self._option("max_thinking_tokens") if effort is None else EFFORTS[effort]
+        budget = MAX_CONTEXT_TOKENS // 2 if cap == -1 else int(cap)
+        total = self._option("max_total_tokens")
+        return budget if total is None else min(budget, total - 1)
 
     def _option(self, name: str) -> Any:
         row = FIELDS[name]
@@ -173,7 +177,10 @@ class Sample:
         policy = self._option("answer_prefix_policy")
         if policy == "always" or (policy == "auto" and cut):
             yield from self._inject("answer", self.vocabulary.tokens(self._option("answer_prefix")))
-        ended_by = yield from self._round("answer", self.script.answer, self._option("max_tokens"))
+        room, total = self._option("max_tokens"), self._option("max_total_tokens")
+        if total is not None:
+            room = min(room, total - self._thought)
+        ended_by = yield from self._round("answer", self.script.answer, room)
         yield self._end_round("answer", ended_by, None, [])
         if ended_by == "terminator":
             return "stop" if self._usage["num_answer_tokens"] else "empty"

@@ -53,6 +53,8 @@ def _check(name: str, value: Any) -> None:
 def options_of(inputs: dict[str, Any]) -> dict[str, Any]:
     """Return the options among the inputs. Raises InvalidRequest for two that contradict each other."""
     options = {name: value for name, value in inputs.items() if name in FIELDS}
+    if "reasoning_effort" in options and "max_thinking_tokens" in options:
+        raise InvalidRequest("reasoning_effort", repr(options["reasoning_effort"]), "nothing beside max_thinking_tokens")
     floor, cap = options.get("min_thinking_tokens", 0), options.get("max_thinking_tokens", -1)
     if cap != -1 and floor > cap:
         raise InvalidRequest("min_thinking_tokens", repr(floor), f"0 to {cap}, by max_thinking_tokens")

@@ -87,7 +87,7 @@ class Stage:
         if self.partial.exists() and not (self.resumable and self._begun_for() == self.digest):
             shutil.rmtree(self.partial)
         self.partial.mkdir(parents=True, exist_ok=True)
-        _write(self.partial / BEGUN, self.digest)
+        write_text(self.partial / BEGUN, self.digest)
         result, started = Result(folder=self.partial), time.time()
         try:
             yield result
@@ -114,7 +114,7 @@ class Stage:
             "found": result.found,
             "files": files,
         }
-        _write(self.partial / STAMP, json.dumps(stamp, indent=1))
+        write_text(self.partial / STAMP, json.dumps(stamp, indent=1))
 
     def _stamp_in(self, folder: Path) -> dict[str, Any] | None:
         try:
@@ -142,7 +142,8 @@ def digest_of(inputs: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 
 
-def _write(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """Write a file that is whole or absent, whenever the process is killed."""
     scratch = path.with_name(f".{path.name}.new")
     scratch.write_text(text)
     scratch.replace(path)

@@ -340,8 +340,10 @@ class BudgetForcer:
     @property
     def _room_for_answer(self) -> int:
         """Return how many ids the answer may have; in mode FREE its cap covers all sampled ids."""
-        counted = sum(record.num_sampled_tokens for record in self.ledger.rounds) if self._plan.mode is ThinkingMode.FREE else 0
-        return min(self._plan.max_answer_tokens - counted, self._context_left)
+        plan = self._plan
+        counted = sum(record.num_sampled_tokens for record in self.ledger.rounds) if plan.mode is ThinkingMode.FREE else 0
+        room = min(plan.max_answer_tokens - counted, self._context_left)
+        return room if plan.max_total_tokens is None else min(room, plan.max_total_tokens - self.ledger.thinking)
 
     def _inject_thought(self, ids: tuple[int, ...]) -> list[Action]:
         self._budget.charge(injected=len(ids))

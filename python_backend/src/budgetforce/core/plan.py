@@ -35,6 +35,9 @@ class ForcingPlan:
         grace_tokens: maximum number of ids that a cut waits for the end of a line or sentence.
         boundary_ids: ids whose text ends a line or a sentence.
         max_answer_tokens: cap of the answer in ids, >= 1; in mode FREE, of all sampled ids.
+        max_total_tokens: cap of thought and answer together in ids, the sampled answer alone being counted; more than the thought's
+            own caps, so that an answer can follow. None = no such cap. Not with a ``budget_rule`` of audits, nor with mode FREE, whose
+            ``max_answer_tokens`` is that cap.
         max_context_tokens: cap of prompt and reply together; a full context cuts the answer, too.
         answer_ids: marker that opens the answer after a natural end.
         cut_answer_ids: marker that opens the answer after a cut.
@@ -58,6 +61,7 @@ class ForcingPlan:
     max_thinking_tokens: int
     max_answer_tokens: int
     max_context_tokens: int
+    max_total_tokens: int | None = None
     mode: ThinkingMode = ThinkingMode.FORCED
     budget_rule: BudgetRule = BudgetRule.EXACT
     min_thinking_tokens: int = 0
@@ -88,8 +92,16 @@ class ForcingPlan:
             raise ValueError(f"counts out of range: {self}")
         if self.min_thinking_tokens > self.max_thinking_tokens:
             raise ValueError(f"counts out of range: {self.min_thinking_tokens=} > {self.max_thinking_tokens=}")
+        if self.max_total_tokens is not None:
+            self._check_total(self.max_total_tokens)
         if self.longest_before_answer >= self.max_context_tokens:
             raise ValueError(f"no room for an answer: {self.longest_before_answer} of {self.max_context_tokens} tokens may come before it")
+
+    def _check_total(self, most: int) -> None:
+        if self.budget_rule is not BudgetRule.EXACT or self.mode is ThinkingMode.FREE:
+            raise ValueError(f"max_total_tokens has no meaning with {self.budget_rule} and {self.mode}")
+        if self.max_thinking_tokens + self.grace_tokens >= most:
+            raise ValueError(f"no room for an answer: thinking may have {self.max_thinking_tokens} + {self.grace_tokens} of {most} tokens")
 
     @property
     def holds_thinking_prefix(self) -> bool:

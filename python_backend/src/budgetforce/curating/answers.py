@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The replies of costly teachers, kept as JSON Lines: one file for each teacher, appended as replies come.
 
-A run that is killed leaves at most half a last line, which the next run cuts off.
+A run that is killed leaves at most half a last line, which is no reply, and which the next reply cuts off.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from budgetforce.building.stage import BuildFailed, digest_of
 from budgetforce.curating.teachers.base import Trace
@@ -29,19 +29,27 @@ class Answers:
         if not path.exists():
             return {}
         raw = path.read_bytes()
-        if not raw.endswith(b"\n"):
-            raw = raw[: raw.rfind(b"\n") + 1]
-            os.truncate(path, len(raw))
+        raw = raw[: raw.rfind(b"\n") + 1]
         return {trace.id: trace for trace in (_trace(line, f"{path}:{number}") for number, line in enumerate(raw.splitlines(), 1))}
 
     def keep(self, teacher: Mapping[str, Any], trace: Trace) -> None:
         """Append a reply to those of its teacher."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with self._path(teacher).open("ab") as file:
+        with self._path(teacher).open("a+b") as file:
+            _cut_half_line(file)
             file.write(json.dumps(asdict(trace)).encode() + b"\n")
 
     def _path(self, teacher: Mapping[str, Any]) -> Path:
         return self.folder / f"{teacher['teacher']}-{digest_of(teacher)[:12]}.jsonl"
+
+
+def _cut_half_line(file: BinaryIO) -> None:
+    """Remove what is behind the last line break of a file."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(size - 1, 0))
+    if file.read(1) not in (b"", b"\n"):
+        file.seek(0)
+        file.truncate(file.read().rfind(b"\n") + 1)
 
 
 def _trace(line: bytes, where: str) -> Trace:

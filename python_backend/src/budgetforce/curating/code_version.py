@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The version of the code that makes a training set: a digest of its files, and the git commit."""
+"""The version of the code that makes a training set: a digest of its files."""
 
 from __future__ import annotations
 
 import hashlib
-import shutil
-import subprocess
 from functools import cache
 from pathlib import Path
 
@@ -23,17 +21,3 @@ def digest_of_code() -> str:
     for path in [*names, Path(puzzles.__file__)]:
         digest.update(f"{path.name}\n{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
     return digest.hexdigest()
-
-
-def commit() -> str | None:
-    """Return the git commit of the code, with "-modified" if files differ from it; None outside a repository."""
-    git = shutil.which("git")
-    if git is None:
-        return None
-    found = [_output(git, "rev-parse", "HEAD"), _output(git, "status", "--porcelain", "--untracked-files=no", ".")]
-    return None if found[0] is None else found[0] + ("-modified" if found[1] else "")
-
-
-def _output(git: str, *arguments: str) -> str | None:
-    result = subprocess.run([git, "-C", str(_PACKAGE), *arguments], capture_output=True, text=True, check=False)
-    return result.stdout.strip() if result.returncode == 0 else None

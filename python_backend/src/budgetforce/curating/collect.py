@@ -50,7 +50,10 @@ def run(settings: CollectSettings, rng: random.Random, tokens: Tokens, limit: in
     gathering = _Gathering(tokens=tokens)
     for source in settings.sources:
         found: Iterable[Raw | BadRow] = islice(sources.read(source, rng), limit)
-        gathering.add_source(source.label, list(found))
+        raws = list(found)
+        if not raws:
+            raise BuildFailed(f"source {source.label}: no row")
+        gathering.add_source(source.label, raws)
     if settings.on_bad_row == "refuse":
         _refuse(gathering.problems)
     dropped = sorted(gathering.dropped, key=lambda drop: (drop.id, drop.source, drop.detail))
@@ -105,7 +108,9 @@ class _Gathering:
             key = question_id(raw.question)
             if key in self.rows:
                 first = self.rows[key]
-                self.dropped.append(Drop(id=key, source=label, reason="duplicate-question", detail=f"also in {first['source']}"))
+                self.dropped.append(
+                    Drop(id=key, source=label, reason="duplicate-question", detail=f"{raw.where}: also in {first['source']}")
+                )
             else:
                 self.rows[key] = raw.row(key)
                 kept += 1

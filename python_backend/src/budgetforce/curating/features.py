@@ -11,7 +11,7 @@ from typing import Any, Literal
 from budgetforce.curating.answers import Answers
 from budgetforce.curating.domain_model import DomainModel, chosen_domains
 from budgetforce.curating.domains import nearest_domains
-from budgetforce.curating.rows import Outcome, Row
+from budgetforce.curating.rows import Outcome, Row, column_of
 from budgetforce.curating.settings import check
 from budgetforce.curating.tokens import Tokens
 from budgetforce.curating.weak import WeakColumn, WeakFile, verdicts
@@ -58,7 +58,7 @@ def _domains(rows: Sequence[Row], settings: FeaturesSettings, answers: Answers) 
     if settings.llm is not None:
         return chosen_domains(rows, settings.llm, answers)
     if settings.domain_column:
-        return [_text(row.get("columns", {}).get(settings.domain_column)) for row in rows]
+        return [_text(value) for value in column_of(rows, settings.domain_column, "features.domain_column")]
     return [_text(row["metadata"].get("domain")) for row in rows]
 
 

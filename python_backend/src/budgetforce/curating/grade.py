@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from budgetforce.building.stage import BuildFailed
 from budgetforce.curating.progress import progress
-from budgetforce.curating.rows import Drop, Outcome, Row
+from budgetforce.curating.rows import Drop, Outcome, Row, column_of
 from budgetforce.curating.verdicts import verdict_of
 from s1_client.evaluation.grading.graders import NEEDS, grade
 from s1_client.evaluation.grading.judge import JudgeFailed, Ungraded
@@ -37,7 +37,7 @@ class GradeSettings:
 def run(rows: Sequence[Row], settings: GradeSettings) -> Outcome:
     """Return the rows with ``is_correct``: null without an expected answer. Raises BuildFailed if nothing can be graded."""
     _check_needs({row["grading"] for row in rows if row["expected"] is not None} if not settings.column else set())
-    verdicts = [_given(row, settings.column) if settings.column else _graded(row) for row in progress("grade", rows)]
+    verdicts = _given(rows, settings.column) if settings.column else [_graded(row) for row in progress("grade", rows)]
     dropped_for = {
         True: "",
         False: "wrong" if settings.on_wrong == "drop" else "",
@@ -70,8 +70,9 @@ def _graded(row: Row) -> bool | None:
         raise BuildFailed(f"stage grade: question {row['id']}: {error}") from None
 
 
-def _given(row: Row, column: str) -> bool | None:
-    return verdict_of(row.get("columns", {}).get(column), f"question {row['id']}: column {column}")
+def _given(rows: Sequence[Row], column: str) -> list[bool | None]:
+    found = zip(rows, column_of(rows, column, "grade.column"), strict=True)
+    return [verdict_of(value, f"question {row['id']}: column {column}") for row, value in found]
 
 
 def _drop(row: Row, reason: str) -> Drop:

@@ -9,11 +9,14 @@ from budgetforce.curating.rows import Row
 
 
 def is_held_out(row: Row) -> bool:
-    """Return whether a row is a generated puzzle (``metadata.core``) whose core the generators hold out for the evaluation."""
+    """Return whether a row is a generated puzzle whose core (``metadata.core``) the generators hold out for the evaluation.
+
+    A core begins with the puzzle's family: metadata of other rows may have a key of that name as well.
+    """
     metadata: Any = row.get("metadata")
     core = metadata.get("core") if isinstance(metadata, dict) else None
-    if core is None:
+    if not isinstance(core, str):
         return False
     from s1_client.evaluation.tasks import puzzles
 
-    return bool(puzzles.is_held_out(core))
+    return core.partition(" ")[0] in puzzles.FAMILIES and bool(puzzles.is_held_out(core))

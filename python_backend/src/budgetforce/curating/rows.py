@@ -90,6 +90,20 @@ def write_rows(path: Path, rows: Iterable[Row]) -> str:
     return digest.hexdigest()
 
 
+def column_of(rows: Iterable[Row], column: str, setting: str) -> list[Any]:
+    """Return a further column of the data set, None where a row lacks it.
+
+    ``setting`` names the column in the recipe. Raises BuildFailed if no row has the column: its name is misspelt.
+    """
+    columns = [row.get("columns", {}) for row in rows]
+    if columns and not any(column in found for found in columns):
+        names = sorted({name for found in columns for name in found})
+        raise BuildFailed(
+            f"{setting}: got {column!r}, which no row has; allowed: {', '.join(names) or 'none, the rows have no further column'}"
+        )
+    return [found.get(column) for found in columns]
+
+
 def question_id(question: str) -> str:
     """Return the id of a question: the first 16 hex digits of the SHA-256 of its text, as the s1 authors name their files."""
     return hashlib.sha256(question.encode()).hexdigest()[:16]

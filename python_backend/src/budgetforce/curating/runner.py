@@ -22,10 +22,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from budgetforce.building.code_version import code_commit
 from budgetforce.building.stage import BuildFailed, Result, Stage, locked
 from budgetforce.building.toolrun import duration
 from budgetforce.curating import card, stages, verify
-from budgetforce.curating.code_version import commit, digest_of_code
+from budgetforce.curating.code_version import digest_of_code
 from budgetforce.curating.history import History, StageReport, count_drops
 from budgetforce.curating.inputs import settings_as_inputs
 from budgetforce.curating.recipe import LoadedRecipe
@@ -147,7 +148,7 @@ class Pipeline:
             recipe_sha256=self.loaded.sha256,
             tokenizer_sha256=self.tokens.sha256,
             stages=tuple(self.report(name) for name in STAGES),
-            code=commit(),
+            code=code_commit(),
             created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         )
 

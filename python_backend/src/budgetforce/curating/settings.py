@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Read settings from a TOML table into a frozen dataclass, strictly by its annotations.
 
-bool, int, float, str, Literal      themselves; a whole number is accepted for a float
+bool, int, float, str, Literal      themselves; a whole number is accepted for a float, infinity and NaN are not
 X | None                            X; TOML has no null, so a field that is left out keeps its default
 Path                                a string; a relative path is relative to the recipe's folder
 tuple[X, ...], dict[str, X]         an array, a table
+Any                                 whatever JSON can hold: no date, no infinity, no NaN
 a dataclass                         a table
 a union of dataclasses              a table; the value of its first field, a Literal, chooses the dataclass
 """
 
 from __future__ import annotations
 
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -21,7 +23,7 @@ from typing import Any, Literal, TypeVar, Union
 from budgetforce.errors import ConfigError, shorten
 
 T = TypeVar("T")
-_SCALARS = {bool: "true or false", int: "an integer", float: "a number", str: "a string", Path: "a string, a path"}
+_SCALARS = {bool: "true or false", int: "an integer", float: "a finite number", str: "a string", Path: "a string, a path"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +77,7 @@ class Reader:
         if is_dataclass(hint):
             assert isinstance(hint, type)
             return self._dataclass(hint, value, where)
-        return value if hint is Any else self._scalar(hint, value, where)
+        return self._json(value, where) if hint is Any else self._scalar(hint, value, where)
 
     def _one_of(self, kinds: list[Any], value: Any, where: str) -> Any:
         if len(kinds) == 1:
@@ -85,14 +87,24 @@ class Reader:
         by_tag = {typing.get_args(typing.get_type_hints(kind)[tag])[0]: kind for kind in kinds}
         if tag not in value:
             raise ConfigError(f"{self.file}: {_join(where, tag)}: missing, allowed: {', '.join(map(repr, by_tag))}")
-        self._checked(value[tag] in by_tag, value[tag], _join(where, tag), ", ".join(map(repr, by_tag)))
+        is_known = isinstance(value[tag], str) and value[tag] in by_tag
+        self._checked(is_known, value[tag], _join(where, tag), ", ".join(map(repr, by_tag)))
         return self._dataclass(by_tag[value[tag]], value, where)
 
     def _scalar(self, hint: Any, value: Any, where: str) -> Any:
         accepted = {float: (float, int), Path: (str,)}.get(hint, (hint,))
         is_right = isinstance(value, accepted) and (hint is bool or not isinstance(value, bool))
+        is_right = is_right and (hint is not float or math.isfinite(value))
         self._checked(is_right, value, where, _SCALARS[hint])
         return self.folder / value if hint is Path else float(value) if hint is float else value
+
+    def _json(self, value: Any, where: str) -> Any:
+        if isinstance(value, dict):
+            return {key: self._json(entry, _join(where, key)) for key, entry in value.items()}
+        if isinstance(value, list):
+            return [self._json(entry, f"{where}[{index}]") for index, entry in enumerate(value)]
+        is_right = isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value))
+        return self._checked(is_right, value, where, "a text, a finite number, true, false, an array or a table")
 
     def _checked(self, is_right: bool, value: Any, where: str, allowed: str) -> Any:
         if not is_right:
@@ -108,6 +120,18 @@ def check(name: str, value: Any, is_allowed: bool, allowed: str) -> None:
     """Raise ConfigError for a field of settings that has a value which is not allowed."""
     if not is_allowed:
         raise ConfigError(f"{name}: got {shorten(value)}, allowed: {allowed}")
+
+
+def check_positive(settings: Any, *names: str) -> None:
+    """Raise ConfigError for the first of some number fields of settings that is not above 0."""
+    for name in names:
+        check(name, getattr(settings, name), getattr(settings, name) > 0, "a number > 0")
+
+
+def check_at_least(settings: Any, least: int, *names: str) -> None:
+    """Raise ConfigError for the first of some whole-number fields of settings that is less than ``least``."""
+    for name in names:
+        check(name, getattr(settings, name), getattr(settings, name) >= least, f"an integer >= {least}")
 
 
 def _join(where: str, key: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from budgetforce.building.stage import BuildFailed
-from budgetforce.curating.rows import Row, question_id, read_rows
+from budgetforce.curating.rows import Row, column_of, question_id, read_rows
 from budgetforce.curating.verdicts import verdict_of
 
 
@@ -35,7 +35,8 @@ def verdicts(rows: Sequence[Row], source: WeakColumn | WeakFile) -> list[bool | 
     """Return the verdict of each row; None where there is none. Raises BuildFailed naming the row or line that is not usable."""
     if isinstance(source, WeakColumn):
         place = f"column {source.column}"
-        return [verdict_of(row.get("columns", {}).get(source.column), f"question {row['id']}: {place}") for row in rows]
+        found = zip(rows, column_of(rows, source.column, "features.weak, column"), strict=True)
+        return [verdict_of(value, f"question {row['id']}: {place}") for row, value in found]
     known = _verdicts_in(source.path)
     return [known.get(row["id"]) for row in rows]
 

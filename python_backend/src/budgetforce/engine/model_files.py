@@ -93,7 +93,7 @@ def _folder_name(source: str) -> str:
     if not path.exists():
         return source.replace("/", "--")
     path = path.resolve()
-    files = [path, *sorted(path.iterdir())] if path.is_dir() else [path]
+    files = [path, *sorted(file for file in path.iterdir() if file.exists())] if path.is_dir() else [path]  # without dangling links
     stamp = "".join(f"{file}:{(found := file.stat()).st_size}:{found.st_mtime_ns}" for file in files)
     return f"{path.stem}-{hashlib.sha256(stamp.encode()).hexdigest()[:12]}"
 

@@ -23,8 +23,10 @@ from types import FrameType
 from budgetforce.building import preflight
 from budgetforce.engine.packaged_models import ABOUT_S1_TINY, S1_TINY
 from budgetforce.errors import ConfigError
+from budgetforce.health import why_not_ready
 from budgetforce.launcher.options import parse_options
 from budgetforce.launcher.ranks import world_size
+from budgetforce.launcher.readiness import readiness_endpoint
 from budgetforce.launcher.security import security_of
 from budgetforce.launcher.serving_env import serving_environment
 from budgetforce.launcher.triton_server import EXIT_TIMEOUT_S, Ports, StartFailed, TritonServer, choose_ports
@@ -90,11 +92,14 @@ def _serve(options: argparse.Namespace) -> int:
         transport=options.transport,
         drains=not options.command,  # when a command has ended, all its requests have
         drain_s=options.drain_s,
+        lame_duck_s=options.lame_duck_s,
         deadline_s=options.start_s,
         num_ranks=world_size(options.engine_dir) if options.engine == "tensorrt_llm" else 1,
         progress=show,
     )
-    with server:
+    http, metrics = (f"{ports.http_host}:{port}" for port in (ports.http, ports.metrics))
+    ready = readiness_endpoint(ports.http_host, options.ready_port, lambda: server.is_draining, lambda: why_not_ready(http, metrics))
+    with ready, server:  # the endpoint outlives the server: the balancer must see the drain
         try:
             show("")
             if options.command:

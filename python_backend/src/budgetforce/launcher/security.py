@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Access control of the server: TLS and client certificates for gRPC, a shared secret for gRPC and HTTP.
+"""Access control of the server: TLS and client certificates for gRPC, a secret of the clients and one of the launcher for gRPC and HTTP.
 
 Translates the launcher's options into Triton's flags, and into the settings of model ``s1``, which calls its engine over the
 same protected port.
@@ -8,6 +8,7 @@ same protected port.
 from __future__ import annotations
 
 import argparse
+import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,27 +17,33 @@ from budgetforce.engine.endpoint import RESTRICTED_KEY, SECRET_HEADER, TLS_SCHEM
 from budgetforce.errors import ConfigError
 from budgetforce.launcher.certificates import Pair, TlsFiles, tls_files
 
-RESTRICTED = "inference,model-config,model-repository,shared-memory,statistics,trace,logging"  # all but health and metadata
+ADMIN_KEY = "s1-admin"
+# Triton's groups of requests. Health and metadata are in none, so everybody may send them.
+OF_CLIENTS = "inference,model-config,statistics"  # the last two only read; s1 doctor and perf_analyzer need them
+OF_LAUNCHER = "model-repository,shared-memory,trace,logging"
 SECRET_HELP = (
     f"file with one line that requests must carry: gRPC in header {SECRET_HEADER}, HTTP in {RESTRICTED_KEY}; requests for health, "
-    "metadata and metrics need none"
+    "metadata and metrics need none. It does not allow loading a model: only the launcher may do that, by a random secret"
 )
 HTTP_HOST_HELP = "address of HTTP and metrics, which Triton serves without TLS (default: that of --host; with --tls-cert 127.0.0.1)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Security:
-    """Access rules of a server; by default there are none.
+    """Access rules of a server; by default everybody may infer, and only the launcher may change the server.
 
     Attributes:
         tls: certificates for gRPC; None = no TLS.
-        secret_file: file with the secret that every request except health and metadata must carry.
+        secret_file: file with the secret of the clients: every request except health and metadata must carry it.
         secret: the file's content when it was read.
+        admin_secret: what a request must carry that loads a model, maps shared memory, or changes logs and traces. It is made anew for
+            each server, so that nobody else knows it: a request that loads a model can bring the model's code along.
     """
 
     tls: TlsFiles | None = None
     secret_file: Path | None = None
     secret: str = field(default="", repr=False)
+    admin_secret: str = field(default_factory=lambda: secrets.token_hex(32), repr=False)
 
     def flags(self) -> Iterator[str]:
         """Yield Triton's flags for these rules."""
@@ -44,8 +51,9 @@ class Security:
             yield from ("--grpc-use-ssl=true", f"--grpc-server-cert={self.tls.server.cert}", f"--grpc-server-key={self.tls.server.key}")
             if self.tls.client_ca is not None:
                 yield from ("--grpc-use-ssl-mutual=true", f"--grpc-root-cert={self.tls.client_ca}")
-        if self.secret:
-            yield from (f"--{flag}={RESTRICTED}:{self._header}" for flag in ("grpc-restricted-protocol", "http-restricted-api"))
+        rules = [f"{OF_CLIENTS}:{self._header}"] if self.secret else []
+        for rule in (*rules, f"{OF_LAUNCHER}:{ADMIN_KEY}={self.admin_secret}"):
+            yield from (f"--grpc-restricted-protocol={rule}", f"--http-restricted-api={rule}")
 
     def environment(self, address: str) -> dict[str, str]:
         """Return the variables with which ``s1`` calls the engine on its own server, at ``address``."""
@@ -66,9 +74,9 @@ class Security:
                 found |= {"S1_CERT_FILE": str(self.tls.own.cert), "S1_KEY_FILE": str(self.tls.own.key)}
         return found | ({"S1_SECRET": self._header} if self.secret else {})
 
-    def http_headers(self) -> dict[str, str]:
-        """Return the headers that an HTTP request needs."""
-        return {RESTRICTED_KEY: self.secret} if self.secret else {}
+    def admin_headers(self) -> dict[str, str]:
+        """Return the headers of an HTTP request that looks into the server or changes it."""
+        return {ADMIN_KEY: self.admin_secret}
 
     @property
     def _header(self) -> str:
@@ -77,7 +85,9 @@ class Security:
 
 def add_security_options(parser: argparse.ArgumentParser) -> None:
     """Add the launcher's options for access control."""
-    group = parser.add_argument_group("security", "By default everybody who reaches the ports may do everything, also load models.")
+    group = parser.add_argument_group(
+        "security", "By default everybody who reaches the ports may infer. Only the launcher may load models."
+    )
 
     def add(flag: str, text: str) -> None:
         group.add_argument(flag, type=Path, metavar="FILE", help=text)

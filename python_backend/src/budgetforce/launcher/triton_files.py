@@ -21,6 +21,7 @@ from budgetforce.errors import ConfigError
 
 _VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 _LIBPYTHON = f"libpython{_VERSION}.so.1.0"
+_SERVER_IN_WHEEL = {"0.7.0": "2.51.0"}  # the wheel does not say which server it holds; 2.51.0 is Triton 24.10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +50,7 @@ def find() -> Triton:
         binary=str(server / "bin" / "tritonserver"),
         flags=(f"--backend-directory={backends}",),
         environment={
+            "TRITON_SERVER_VERSION": _SERVER_IN_WHEEL.get(wheel.version, ""),
             "PATH": os.pathsep.join([str(Path(sys.prefix) / "bin"), os.environ.get("PATH", os.defpath)]),
             "LD_LIBRARY_PATH": os.pathsep.join([*map(str, libraries), os.environ.get("LD_LIBRARY_PATH", "")]).rstrip(os.pathsep),
         },

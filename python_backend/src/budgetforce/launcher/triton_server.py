@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+from budgetforce.config import ANNOUNCE
 from budgetforce.launcher import triton_files
 from budgetforce.launcher.ranks import Ranks
 from budgetforce.launcher.security import Security
@@ -114,6 +115,7 @@ class TritonServer:
         transport: with "bls", models that have a configs/bls.pbtxt use it.
         drains: before Triton gets the signal to stop, its ``s1`` models drain: they reject new requests, let running ones
             finish, and end those that still run after ``drain_s``.
+        lame_duck_s: before that, they show that they drain and still serve new requests: a load balancer needs time to notice.
         deadline_s: seconds until it must be ready.
         num_ranks: how many ranks the last of the models was built for; each is a process, under mpirun.
         progress: called several times a second while the server loads.
@@ -128,6 +130,7 @@ class TritonServer:
     transport: str = "grpc"
     drains: bool = False
     drain_s: float = DRAIN_S
+    lame_duck_s: float = 0.0
     deadline_s: float = START_S
     num_ranks: int = 1
     progress: Callable[[str], None] = lambda _: None
@@ -135,6 +138,7 @@ class TritonServer:
     _ranks: Ranks | None = None
     _was_ready: bool = False
     _is_broken: bool = False
+    _is_draining: bool = False
     _stubs: Stubs | None = None
     _prefix: str = field(default_factory=lambda: f"s1_{uuid.uuid4().hex[:12]}_")
 
@@ -153,6 +157,11 @@ class TritonServer:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether the server has begun to stop."""
+        return self._is_draining
 
     @property
     def grpc_url(self) -> str:
@@ -264,6 +273,7 @@ class TritonServer:
 
     def stop(self) -> None:
         """Stop the server, then remove whatever is left of it: ranks, stubs and shared memory."""
+        self._is_draining = self._was_ready
         if self._ranks is not None:
             self._drain()
             self._ranks.end(BROKEN_END_S if self._is_broken else ORDERLY_END_S, FOLLOW_S if self._was_ready else 0)
@@ -280,34 +290,49 @@ class TritonServer:
         return SHARED_MEMORY / f"{self._prefix}drain"
 
     def _drain(self) -> None:
-        """Make ``s1`` reject new requests, let running ones finish, and end those that outlast ``drain_s``.
+        """Make ``s1`` announce the drain, then reject new requests, let running ones finish, and end those that outlast ``drain_s``.
 
         This comes before the signal to Triton: once that has come, Triton rejects the engine calls of its own models, so
         that a reply of several engine calls could not finish, and yet it waits for running replies.
         """
         if not self.drains or not self._was_ready or self._ranks is None or self._ranks.ended() is not None:
             return  # another server may have taken the ports of an ended server
-        drain_s = 0 if self._is_broken else self.drain_s
-        until, num_quiet = time.monotonic() + drain_s + DRAIN_END_S, 0
+        drain_s, lame_duck_s = (0.0, 0.0) if self._is_broken else (self.drain_s, self.lame_duck_s)
         try:
-            self._drain_file.write_text(f"{drain_s}\n")
+            if lame_duck_s:
+                self._drain_file.write_text(f"{ANNOUNCE}\n")
+                self._wait_while_running(lame_duck_s, lambda: False)
+            self._drain_file.write_text(f"{drain_s:g}\n")
         except OSError:
             return  # s1 cannot be reached this way; stopping goes on
-        while time.monotonic() < until and num_quiet < QUIET_CHECKS and self._ranks.ended() is None:
-            time.sleep(DRAIN_CHECK_S)
-            num_quiet = num_quiet + 1 if self._is_quiet() else 0
+        quiet = [False] * QUIET_CHECKS
+
+        def is_over() -> bool:
+            quiet[:] = [*quiet[1:], self._is_quiet()]
+            return all(quiet)
+
+        self._wait_while_running(drain_s + DRAIN_END_S, is_over)
+
+    def _wait_while_running(self, seconds: float, is_over: Callable[[], bool]) -> None:
+        """Wait until ``is_over()``, for ``seconds`` at most, or until the server has ended."""
+        assert self._ranks is not None
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0 and self._ranks.ended() is None:
+            time.sleep(min(DRAIN_CHECK_S, left))
+            if is_over():
+                return
 
     def _is_quiet(self) -> bool:
-        """Whether every ``s1`` drains and no request is open, by the metrics. False if they cannot be read."""
+        """Whether every ``s1`` rejects new requests and none is open, by the metrics. False if they cannot be read."""
         try:
             lines = self._fetch(f"http://{self.ports.http_host}:{self.ports.metrics}/metrics").splitlines()
             num_open = sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(OPEN_REQUESTS))
-            return num_open == 0 and all(float(line.rpartition(" ")[2]) for line in lines if line.startswith("s1_draining{"))
+            return num_open == 0 and all(float(line.rpartition(" ")[2]) == 2 for line in lines if line.startswith("s1_draining{"))
         except Exception:  # noqa: BLE001  # a busy server may miss one check; the next may succeed
             return False
 
     def _post(self, path: str) -> urllib.request.Request:
-        url, headers = f"{self.http_url}/v2/{path}", self.security.http_headers()
+        url, headers = f"{self.http_url}/v2/{path}", self.security.admin_headers()
         return urllib.request.Request(url, data=b"{}", headers=headers, method="POST")  # noqa: S310  # http by construction
 
     @staticmethod
@@ -318,10 +343,11 @@ class TritonServer:
 
 def _check_ports_are_free(ports: Ports) -> None:
     """Raise StartFailed for a port in use: its owner would be mistaken for the server that is being started."""
-    for host, port in ports.listening().values():
+    for name, (host, port) in ports.listening().items():
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((host, port))
             except OSError as error:
-                raise StartFailed(f"port {port} on {host} cannot be used: {error.strerror}") from None
+                text = f"port {port} on {host} cannot be used: {error.strerror}; choose another by --{name}-port, 0 is any free port"
+                raise StartFailed(text) from None

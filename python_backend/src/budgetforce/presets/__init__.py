@@ -22,6 +22,7 @@ PrefixPolicy = Literal["auto", "always", "never"]
 BudgetRuleName = Literal["exact", "per_round", "sampled"]
 Seam = Literal["ids", "text"]
 PREFIX_POLICIES: tuple[str, ...] = get_args(PrefixPolicy)
+EFFORTS = ("minimal", "low", "medium", "high", "xhigh", "max")  # as OpenAI's API names them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +38,7 @@ class ThinkingPreset:
         ignore_str: ignore strings, used in turn in place of refused ends.
         terminators: texts of single tokens that end the thought.
         budget_rule: which tokens count against the budget, see ``budgetforce.core.budget``.
+        efforts: thinking budgets in tokens by the word that a request may give instead; -1 = as much as the context allows.
         stop_strings: whether the terminators' texts, spelt with other tokens, also end a round that refuses no ends.
         seam: "ids" = injected strings are appended as ids; "text" = the whole text is encoded anew.
     """
@@ -51,6 +53,7 @@ class ThinkingPreset:
     budget_rule: BudgetRuleName = "exact"
     seam: Seam = "ids"
     stop_strings: bool = False
+    efforts: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +122,9 @@ class Preset:
             word = getattr(preset.answer if key == "prefix_policy" else preset.thinking, key)
             if word not in allowed:
                 raise ConfigError(f"preset '{name}': {key} is {word!r}, allowed: {', '.join(allowed)}")
+        if preset.thinking.efforts and tuple(preset.thinking.efforts) != EFFORTS:
+            found, known = ", ".join(preset.thinking.efforts), ", ".join(EFFORTS)
+            raise ConfigError(f"preset '{name}': efforts are {found}, allowed: {known}, in this order")
         return preset
 
     def terminator_ids(self, tokenizer: ChatTokenizer) -> tuple[frozenset[int], frozenset[int]]:

@@ -78,6 +78,11 @@ class Admission:
         return self._num_replies
 
     @property
+    def num_tokens(self) -> int:
+        """The most KV cache tokens that the running samples may need."""
+        return self._num_tokens
+
+    @property
     def num_waiting(self) -> int:
         """The number of requests that wait for room for their first sample."""
         return sum(waiter.is_first for waiter in self._waiters)

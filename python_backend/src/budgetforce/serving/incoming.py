@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -59,6 +60,9 @@ class IncomingRequest:
         ended_by: why the server ended it; None = it did not, so a cancelled task means that the client cancelled.
         traceback: of a bug that ended it, for the log.
         is_recorded: its end has been counted and logged.
+        command: "answer_now" or "cancel"; None for a request with a prompt.
+        queued, admitted, cancelled: when it began and ended to wait for room, and when its cancellation was noticed, on
+            ``time.monotonic()``'s clock; None if it did not come so far.
     """
 
     request_id: str
@@ -71,6 +75,10 @@ class IncomingRequest:
     ended_by: BudgetForceError | None = None
     traceback: str | None = None
     is_recorded: bool = False
+    command: str | None = None
+    queued: float | None = None
+    admitted: float | None = None
+    cancelled: float | None = None
 
     @property
     def name(self) -> str:
@@ -94,7 +102,13 @@ class IncomingRequest:
         """End the request with ``error``, or as cancelled by its client."""
         assert self.task is not None
         self.ended_by = error
+        self.note_cancelled()
         self.task.cancel()
+
+    def note_cancelled(self) -> None:
+        """Record when its cancellation was noticed, the first time."""
+        if self.cancelled is None:
+            self.cancelled = time.monotonic()
 
     @property
     def cancelled_by(self) -> BudgetForceError:

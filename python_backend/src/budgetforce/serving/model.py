@@ -17,6 +17,7 @@ from budgetforce.engine.triton_bls import BlsEngine
 from budgetforce.engine.triton_grpc import GrpcEngine
 from budgetforce.presets import Preset
 from budgetforce.provenance import load_record
+from budgetforce.serving.build_info import build_labels
 from budgetforce.serving.logs import ServerLog, Write
 from budgetforce.serving.metrics import Metrics
 from budgetforce.serving.orchestrator import Orchestrator
@@ -41,6 +42,7 @@ class BudgetForcingModel:
         self._log = ServerLog.from_config(config, log_writers())
         self._reader = RequestReader(config, [tensor["name"] for tensor in model_config["input"]], self._log)
         self._tokenizer = ChatTokenizer.load(Path(config.tokenizer_dir))
+        training = load_record(Path(config.training_record)) if config.training_record else None
         self._planner = Planner(
             self._tokenizer,
             Preset.load(config.preset),
@@ -48,9 +50,9 @@ class BudgetForcingModel:
             config.vocab_rows,
             _limits_of(config.engine_model, self._log),
             config.engine_model,
-            load_record(Path(config.training_record)) if config.training_record else None,
+            training,
         )
-        metrics = Metrics(args["model_instance_name"], self._log)
+        metrics = Metrics(args["model_instance_name"], build_labels(config, training), self._log)
         if config.transport == "bls":
             self._runtime: Runtime = SerialRuntime(lambda: self._over_bls(config), metrics.publish)
         else:

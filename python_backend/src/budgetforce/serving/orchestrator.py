@@ -21,8 +21,10 @@ from budgetforce.config import OrchestratorConfig
 from budgetforce.engine.base import Engine
 from budgetforce.errors import BudgetForceError, DeadlineExceeded, EngineUnavailable, InvalidRequest, Stopping, unexpected_error
 from budgetforce.serving.admission import Admission, Admitted, Limits
+from budgetforce.serving.drain import DrainOrder
 from budgetforce.serving.incoming import IncomingRequest, RunningRequests
 from budgetforce.serving.logs import RequestEnd, ServerLog, code_of, level_of
+from budgetforce.serving.measurements import Measurements
 from budgetforce.serving.planning.plan import ReplyPlan
 from budgetforce.serving.planning.planner import Planner
 from budgetforce.serving.replies.deadline import NEVER, Deadline
@@ -30,6 +32,7 @@ from budgetforce.serving.replies.reply import Reply
 from budgetforce.serving.replies.result import ms_since
 from budgetforce.serving.replies.send_queue import SendQueue
 from budgetforce.serving.replies.sinks import JoiningSink, OutputChunk, Sink, StreamSink
+from budgetforce.serving.request_measures import EndedRequest, measure
 from budgetforce.serving.requests.request import ReplyRequest, read_command, read_reply_request
 from budgetforce.serving.result_schema import CommandResult
 from budgetforce.text.tokenizer import ChatTokenizer
@@ -48,8 +51,10 @@ class Orchestrator:
         log: takes a line for each request that ended.
         num_open: requests that have arrived and not ended.
         end_counts: ended requests, by "done" or an error's code.
+        measurements: of ended requests, for the metrics.
         engine_lost_at: when a request last ended with EngineUnavailable, on ``time.monotonic()``'s clock.
         is_draining: the server is stopping; see ``drain``.
+        rejects_new: it takes no more requests.
     """
 
     config: OrchestratorConfig
@@ -62,8 +67,10 @@ class Orchestrator:
     log: ServerLog
     num_open: int = 0
     end_counts: Counter[str] = field(default_factory=Counter)
+    measurements: Measurements = field(default_factory=Measurements)
     engine_lost_at: float = -math.inf
     is_draining: bool = False
+    rejects_new: bool = False
     admission: Admission = field(init=False)
     _running: RunningRequests = field(default_factory=RunningRequests)
 
@@ -92,6 +99,8 @@ class Orchestrator:
             return
         incoming.is_recorded = True
         self.end_counts[code_of(error)] += 1
+        self.measurements.increment("s1_requests_total", end=code_of(error))
+        measure(_ended(incoming, error), self.measurements)
         if self.log.shows(level_of(error)):  # by default the end of a complete request is not logged
             self.log.request_ended(self._end_of(incoming, error))
 
@@ -128,10 +137,15 @@ class Orchestrator:
             return unexpected_error(incoming.name)
         return None
 
-    def drain(self, seconds: float) -> None:
-        """Reject new requests, and end those that still run after ``seconds``. Until then running requests obey commands."""
+    def drain(self, order: DrainOrder) -> None:
+        """Show that the server is stopping; then reject new requests, and end those that still run after the order's seconds.
+
+        Until then running requests obey commands.
+        """
         self.is_draining = True
-        asyncio.get_running_loop().call_later(seconds, self._end_running_requests, seconds)
+        if order.seconds is not None:
+            self.rejects_new = True
+            asyncio.get_running_loop().call_later(order.seconds, self._end_running_requests, order.seconds)
 
     def _end_running_requests(self, drain_s: float) -> None:
         for request in self._running:
@@ -147,7 +161,7 @@ class Orchestrator:
         self._refuse_if_draining()  # draining may have begun meanwhile
 
     def _refuse_if_draining(self) -> None:
-        if self.is_draining:
+        if self.rejects_new:
             raise Stopping("the server is stopping, and takes no more requests")
 
     async def _answer(self, incoming: IncomingRequest, request: ReplyRequest) -> None:
@@ -158,7 +172,9 @@ class Orchestrator:
             async with asyncio.timeout_at(None if deadline is NEVER else deadline.at) as limit:
                 plan = await self._in_worker(self.planner.plan, request)
                 num_replies, num_tokens = plan.num_samples, plan.max_kv_tokens
+                incoming.queued = time.monotonic()
                 async with self.admission.admit(num_replies=num_replies, num_tokens=num_tokens, priority=plan.priority) as admitted:
+                    incoming.admitted = time.monotonic()
                     if deadline.answers:
                         limit.reschedule(None)  # from here on the samples watch the deadline
                     await self._run(incoming, plan, deadline, admitted, stream=request.stream)
@@ -189,6 +205,7 @@ class Orchestrator:
 
     async def _obey(self, incoming: IncomingRequest, command: str) -> None:
         """Apply the command to the running request with the same id, and answer it."""
+        incoming.command = command
         if self.config.transport == "bls":
             raise InvalidRequest(command, True, "nothing with transport bls, where a running request has a process of its own")
         target = self._running.find(incoming.request_id, command)
@@ -200,3 +217,16 @@ class Orchestrator:
         result: CommandResult = {"request_id": target.name, "num_requests": 1}
         done = OutputChunk(event="done", result=json.dumps(result))
         await asyncio.get_running_loop().run_in_executor(self.senders, incoming.writer.send_each, [done], True)
+
+
+def _ended(incoming: IncomingRequest, error: BudgetForceError | None) -> EndedRequest:
+    return EndedRequest(
+        error=error,
+        arrived=incoming.arrived,
+        ended=time.monotonic(),
+        command=incoming.command,
+        queued=incoming.queued,
+        admitted=incoming.admitted,
+        cancelled=incoming.cancelled,
+        samples=() if incoming.reply is None else incoming.reply.facts(),
+    )

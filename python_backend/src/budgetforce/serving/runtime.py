@@ -136,12 +136,13 @@ class ConcurrentRuntime:
     def _check_for_cancels(self) -> None:
         for task, incoming in list(self._running.items()):
             if incoming.writer.is_cancelled():
+                incoming.note_cancelled()
                 self._loop.call_soon_threadsafe(task.cancel)
 
     def _check_drain_file(self) -> None:
-        seconds = self._drain_file.read()
-        if seconds is not None:
-            self._loop.call_soon_threadsafe(self.orchestrator.drain, seconds)
+        order = self._drain_file.read()
+        if order is not None:
+            self._loop.call_soon_threadsafe(self.orchestrator.drain, order)
 
 
 class SerialRuntime:
@@ -183,12 +184,13 @@ class SerialRuntime:
             self._report(self)
             self._check_drain_file()
             if incoming.writer.is_cancelled():
+                incoming.note_cancelled()
                 task.cancel()
 
     def _check_drain_file(self) -> None:
-        seconds = self._drain_file.read()
-        if seconds is not None:
-            self.orchestrator.drain(seconds)
+        order = self._drain_file.read()
+        if order is not None:
+            self.orchestrator.drain(order)
 
 
 class InlineExecutor(Executor):

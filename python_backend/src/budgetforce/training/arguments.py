@@ -31,7 +31,7 @@ def training_arguments(recipe: TrainingRecipe, states: Path, steps: int, num_pro
         logging_nan_inf_filter=False,
         save_strategy="steps" if recipe.states.every_steps else "no",
         save_steps=recipe.states.every_steps or steps,
-        save_total_limit=recipe.states.keep,
+        save_total_limit=None,  # the trainer would remove the last state before the new one is marked as complete: see Monitor
         dataloader_pin_memory=torch.cuda.is_available(),
         disable_tqdm=True,
         log_level="error",  # its warnings are about settings that are made on purpose

@@ -33,7 +33,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     default = " ".join(DEFAULT_OPTIONS)
     parser = subparsers.add_parser("eval", help=text, description=f"eval: {text}.", epilog=f"Without options of s1 eval: {default}")
     parser.add_argument("--work", required=True, type=Path, metavar="WORK", help="folder that sub-command sft has written")
-    parser.add_argument("options", nargs=argparse.REMAINDER, metavar="...", help="task and options of s1 eval")
+    parser.add_argument("options", nargs=argparse.REMAINDER, metavar="TASK OPTION...", help="a task, then options of s1 eval")
     parser.set_defaults(run=_run)
 
 

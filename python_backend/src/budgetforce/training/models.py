@@ -18,12 +18,13 @@ END_OF_TURN = "<|im_end|>"
 def load_model(model: ModelSettings, tokenizer: Any, seed: int) -> Any:
     """Return the model in float32: random weights by ``init``, or the base's. Raises BuildFailed if the base cannot be loaded."""
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
     if model.init is None:
         try:
             return AutoModelForCausalLM.from_pretrained(model.base, revision=model.revision or "main", dtype=torch.float32)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, SafetensorError) as error:
             raise BuildFailed(f"base {model.base} cannot be loaded: {str(error).splitlines()[0]}") from None
     torch.manual_seed(seed)
     return AutoModelForCausalLM.from_config(_config(model.init, tokenizer), dtype=torch.float32)  # type: ignore[no-untyped-call]

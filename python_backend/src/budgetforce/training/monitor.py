@@ -15,19 +15,20 @@ from typing import Any
 from transformers import TrainerCallback
 
 from budgetforce.building.toolrun import duration
-from budgetforce.training.states import mark_complete
+from budgetforce.training.states import mark_complete, remove_old
 
 TERMINAL_PERIOD_S, PLAIN_PERIOD_S = 0.5, 30.0
 
 
 class Monitor(TrainerCallback):
-    """Writes the log and shows the progress line; marks each saved state as complete.
+    """Writes the log and shows the progress line; marks each saved state as complete, and removes the states before it.
 
     step_tokens: tokens of each step, padding not counted.
+    num_states: states that are kept on disk.
     """
 
-    def __init__(self, log: Path, step_tokens: Sequence[int], first_step: int) -> None:
-        self._path, self._tokens, self._first = log, list(accumulate(step_tokens, initial=0)), first_step
+    def __init__(self, log: Path, step_tokens: Sequence[int], first_step: int, num_states: int) -> None:
+        self._tokens, self._first, self._num_states = list(accumulate(step_tokens, initial=0)), first_step, num_states
         self._records = [record for record in read_log(log) if record["step"] <= first_step]
         self._before_s = self._records[-1]["seconds"] if self._records else 0.0
         write_log(log, self._records)
@@ -51,9 +52,11 @@ class Monitor(TrainerCallback):
         self._show(record, state.max_steps)
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
-        """Mark the state that has just been saved, with everything in the log that led to it."""
+        """Mark the state that has just been saved, with everything in the log that led to it; then older states can go."""
         self._file.flush()
-        mark_complete(Path(args.output_dir) / f"checkpoint-{state.global_step}")
+        states = Path(args.output_dir)
+        mark_complete(states / f"checkpoint-{state.global_step}")
+        remove_old(states, self._num_states)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
         """Close the log, and remove the progress line from a terminal."""

@@ -39,7 +39,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def _run(options: argparse.Namespace) -> int:
     recipe, (num_gpus, gpu) = load_recipe(options.recipe), parse_gpus(options.gpus)
     accumulation(recipe.batch, num_gpus)
-    plan = TrainingPlan(recipe=recipe, shape=shape_of(recipe.model), data=_sizes(options.data, recipe), num_gpus=num_gpus, gpu=gpu)
+    data = _sizes(options.data, recipe)
+    _check_length(data, recipe)
+    plan = TrainingPlan(recipe=recipe, shape=shape_of(recipe.model), data=data, num_gpus=num_gpus, gpu=gpu)
     if options.json:
         print(json.dumps(as_json(plan), indent=2))
     else:
@@ -47,6 +49,16 @@ def _run(options: argparse.Namespace) -> int:
     if not plan.fits:
         print(refusal(plan), file=sys.stderr)
     return 0 if plan.fits else 1
+
+
+def _check_length(data: ExpectedSet, recipe: TrainingRecipe) -> None:
+    """Raise ConfigError for a set that sub-command sft would refuse: a plan of it would be for other sequences."""
+    loss = recipe.loss
+    if loss.on_too_long == "refuse" and data.max_tokens > loss.max_length:
+        raise ConfigError(
+            f"the longest sequence has {data.max_tokens:,} tokens, and recipe {recipe.name} allows {loss.max_length:,}: raise "
+            "loss.max_length, or set loss.on_too_long to 'drop' or 'cut'"
+        )
 
 
 def _sizes(folder: Path | None, recipe: TrainingRecipe) -> ExpectedSet:

@@ -77,10 +77,15 @@ class TrainingPlan:
 
     @property
     def _gathered_bytes(self) -> int:
-        """Whole weights of the layer that is computed and the next one, and a whole gradient, in bf16."""
+        """Whole weights of the layer that is computed and the next one, and a whole gradient, in the format of the computation."""
         if self.num_gpus == 1:
             return 0
-        return 3 * self._layer_parameters * BF16
+        return 3 * self._layer_parameters * self._compute_size
+
+    @property
+    def _compute_size(self) -> int:
+        """Bytes of a number in the forward and backward passes."""
+        return FP32 if self.recipe.precision.compute == "float32" else BF16
 
     @property
     def _layer_parameters(self) -> int:
@@ -91,11 +96,11 @@ class TrainingPlan:
     def _activation_bytes(self) -> int:
         """Kept tensors: with checkpointing each layer's input and one whole layer, else every layer whole.
 
-        A whole layer, per token: eight tensors of the hidden size, keys and values, four of the MLP, in bf16, and two norms in float32.
+        A whole layer, per token: eight tensors of the hidden size, keys and values, four of the MLP, and two norms in float32.
         """
         shape, num_tokens = self.shape, self.longest * self.recipe.batch.per_device
         kv_size = shape.num_key_value_heads * shape.head_size
-        size = FP32 if self.recipe.precision.compute == "float32" else BF16
+        size = self._compute_size
         whole = size * (8 * shape.hidden_size + 2 * kv_size + 4 * shape.intermediate_size) + 2 * FP32 * shape.hidden_size
         if not self.recipe.parallel.activation_checkpointing:
             return num_tokens * whole * shape.num_hidden_layers

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from budgetforce.building.stage import digest_of
-from budgetforce.curating.settings import Reader, check
+from budgetforce.curating.settings import Reader, check, check_at_least, check_positive
 from budgetforce.errors import ConfigError
 
 RECIPES = Path(__file__).with_name("recipes")
@@ -38,7 +38,12 @@ class InitSettings:
     initializer_range: float = 0.02
 
     def __post_init__(self) -> None:
-        check("hidden_size", self.hidden_size, self.hidden_size % self.num_attention_heads == 0, "a multiple of num_attention_heads")
+        check_at_least(self, 1, "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads")
+        check_at_least(self, 1, "max_position_embeddings")
+        heads = self.num_attention_heads
+        check("hidden_size", self.hidden_size, self.hidden_size % heads == 0, "a multiple of num_attention_heads")
+        check("num_attention_heads", heads, heads % self.num_key_value_heads == 0, "a multiple of num_key_value_heads")
+        check_positive(self, "rope_theta", "initializer_range")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,12 +93,14 @@ class OptimSettings:
     clip: float = 1.0
 
     def __post_init__(self) -> None:
-        check("lr", self.lr, self.lr > 0, "a number > 0")
-        check("matrix_lr", self.matrix_lr, self.matrix_lr > 0, "a number > 0")
+        check_positive(self, "lr", "eps", "matrix_lr", "clip")
+        for name in ("weight_decay", "matrix_weight_decay"):
+            check(name, getattr(self, name), getattr(self, name) >= 0, "a number >= 0")
+        check("matrix_momentum", self.matrix_momentum, 0 <= self.matrix_momentum < 1, "0 <= momentum < 1")
         check("betas", self.betas, len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas), "two numbers, 0 <= beta < 1")
-        check("warmup", self.warmup, self.warmup >= 0, "a share below 1, or a number of steps")
+        is_count = self.warmup >= 1 and float(self.warmup).is_integer()
+        check("warmup", self.warmup, 0 <= self.warmup < 1 or is_count, "a share, 0 <= share < 1, or a whole number of steps")
         check("min_lr_share", self.min_lr_share, 0 <= self.min_lr_share <= 1, "0 <= share <= 1")
-        check("clip", self.clip, self.clip > 0, "a number > 0")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,9 +121,8 @@ class BatchSettings:
     length_grouped: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("global_batch", "per_device", "epochs"):
-            check(name, getattr(self, name), getattr(self, name) >= 1, "an integer >= 1")
-        check("max_steps", self.max_steps, self.max_steps >= 0, "an integer >= 0")
+        check_at_least(self, 1, "global_batch", "per_device", "epochs")
+        check_at_least(self, 0, "max_steps")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +141,7 @@ class LossSettings:
     on_too_long: Literal["refuse", "drop", "cut"] = "refuse"
 
     def __post_init__(self) -> None:
-        check("max_length", self.max_length, self.max_length >= 2, "an integer >= 2")
+        check_at_least(self, 2, "max_length")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,8 +183,8 @@ class StateSettings:
     keep: int = 1
 
     def __post_init__(self) -> None:
-        check("every_steps", self.every_steps, self.every_steps >= 0, "an integer >= 0")
-        check("keep", self.keep, self.keep >= 1, "an integer >= 1")
+        check_at_least(self, 0, "every_steps")
+        check_at_least(self, 1, "keep")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,8 +201,7 @@ class ExpectedSet:
     max_tokens: int
 
     def __post_init__(self) -> None:
-        for name in ("num_rows", "num_tokens", "max_tokens"):
-            check(name, getattr(self, name), getattr(self, name) >= 1, "an integer >= 1")
+        check_at_least(self, 1, "num_rows", "num_tokens", "max_tokens")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,6 +218,9 @@ class TrainingRecipe:
     parallel: ParallelSettings = field(default_factory=ParallelSettings)
     states: StateSettings = field(default_factory=StateSettings)
     expected: ExpectedSet | None = None
+
+    def __post_init__(self) -> None:
+        check("seed", self.seed, 0 <= self.seed < 2**32, "an integer from 0 to 2**32 - 1")  # as NumPy takes it
 
     @property
     def values(self) -> dict[str, Any]:

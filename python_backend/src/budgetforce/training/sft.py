@@ -16,11 +16,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from budgetforce.building.code_version import code_commit
 from budgetforce.building.stage import BuildFailed, Stage
 from budgetforce.curating.tokens import load as load_tokens
 from budgetforce.provenance import TRAINING, weights_sha256
 from budgetforce.training import models, states
-from budgetforce.training.code_version import code_commit
 from budgetforce.training.recipe import TrainingRecipe
 from budgetforce.training.schedule import accumulation, num_steps, run_order
 from budgetforce.training.training_set import CARD, TrainingSet
@@ -157,7 +157,7 @@ def _watch(job: Job, trainer: Any, order: list[int], last: Path | None) -> Any:
 
     size, lengths = job.recipe.batch.global_batch, job.data.lengths
     step_tokens = [sum(lengths[row] for row in order[start : start + size]) for start in range(0, len(order), size)]
-    monitor = Monitor(job.work / LOG, step_tokens, states.step_of(last) if last else 0)
+    monitor = Monitor(job.work / LOG, step_tokens, states.step_of(last) if last else 0, job.recipe.states.keep)
     trainer.add_callback(monitor)
     return monitor
 
@@ -177,6 +177,8 @@ def _write_checkpoint(job: Job, trainer: Any, weights: dict[str, Any], records: 
 
 def _training(job: Job, trainer: Any, records: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the record of the run, but for the weights' digest."""
+    import torch
+
     recipe, card, last = job.recipe, job.data.card, records[-1]
     base = {"init": recipe.values["model"]["init"]}
     if recipe.model.init is None:
@@ -189,7 +191,7 @@ def _training(job: Job, trainer: Any, records: list[dict[str, Any]]) -> dict[str
         "num_dropped": job.data.num_dropped,
         "num_cut": job.data.num_cut,
         "base": base,
-        "versions": {name: version(name) for name in PACKAGES},
+        "versions": {name: version(name) for name in PACKAGES} | {"torch": torch.__version__},  # which names its build
         "world_size": job.num_processes,
         "accumulation": accumulation(recipe.batch, job.num_processes),
         "loss_average": recipe.loss.average,

@@ -68,11 +68,13 @@ def _run(options: argparse.Namespace) -> int:
 
 @contextmanager
 def readable_errors(work: Path) -> Iterator[None]:
-    """Turn the many errors that PyTorch and safetensors raise on a full disk or full GPUs into BuildFailed."""
+    """Turn the many errors that PyTorch and safetensors raise on a full disk or full GPUs, and those of a file, into BuildFailed."""
     try:
         yield
     except Exception as error:
         advice = next((advice for text, advice in ADVICE.items() if text in str(error)), None)
+        if advice is None and isinstance(error, OSError) and error.filename and error.strerror:
+            advice = f"{error.filename}: {error.strerror}".replace("{", "{{").replace("}", "}}")
         if advice is None:
             raise
         raise BuildFailed(advice.format(work=work)) from error

@@ -26,10 +26,11 @@ from trl import SFTTrainer
 from trl.trainer.utils import add_fused_lm_head
 
 from budgetforce.building.stage import BuildFailed
+from budgetforce.curating.masking import NO_LOSS
 from budgetforce.training.muon import make_optimizer
 from budgetforce.training.recipe import TrainingRecipe
 from budgetforce.training.schedule import lr_factor
-from budgetforce.training.training_set import NO_LOSS, TrainingSet
+from budgetforce.training.training_set import TrainingSet
 
 FULL_LOGITS = 4096  # vocabularies up to it get plain logits: on a CPU that is faster than TRL's head, which works in chunks
 
@@ -98,6 +99,11 @@ class RecipeTrainer(SFTTrainer):
         if not math.isfinite(logs.get("loss", 0.0)):
             raise BuildFailed(f"step {self.state.global_step}: the loss is {logs['loss']}: lower the learning rate")
         super().log(logs, start_time)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """Save a state. It returns when every process has written its files: the first then marks them as complete."""
+        super()._save_checkpoint(model, trial)
+        self.accelerator.wait_for_everyone()
 
     def create_model_card(self, **_: Any) -> None:
         """Write no card: training.json says more."""

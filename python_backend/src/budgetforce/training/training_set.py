@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from budgetforce.building.stage import BuildFailed
+from budgetforce.curating.masking import NO_LOSS
 from budgetforce.training.recipe import LossSettings
 
 DATA, CARD = "data.parquet", "dataset.json"
-NO_LOSS = -100  # label of a token that has no loss
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

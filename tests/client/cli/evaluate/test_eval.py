@@ -228,6 +228,7 @@ def test_a_misspelt_task_has_a_suggestion(name, meant):
         (("letters", "--max-thinking-tokens", "1", "--num-questions", "10001"), "10001 is not in the range"),
         (("letters", "--max-thinking-tokens", "1", "--vote-temperature", "1"), "--vote-temperature is for --votes"),
         (("letters", "--votes", "4", "--vote-temperature", "0"), "0.0 is not in the range x>0"),
+        (("letters", "--votes", "4", "--vote-temperature", "nan"), "--vote-temperature: got nan, allowed: a finite number > 0"),
         (("letters", "--votes", "4", "--repeat", "2"), "--repeat is for settings other than --votes"),
         (("letters,letters", "--votes", "4"), "allowed: each of letters, chain, sums at most once"),
     ],

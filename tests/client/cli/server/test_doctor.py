@@ -93,6 +93,7 @@ def test_a_refused_secret_is_a_single_finding():
         (probe.kv_reuse, made(kv_reused_blocks=6), "ok"),
         (probe.kv_reuse, made(kv_reused_blocks=None), "note"),
         (probe.kv_reuse, made(kv_reused_blocks=0), "wrong"),
+        (probe.kv_reuse, made(kv_reused_blocks=0, engine_model="embedded_llm"), "note"),
         (probe.ledger, made(), "ok"),
         (probe.ledger, made(num_sampled_tokens=4), "wrong"),
         (probe.context, made(), "ok"),

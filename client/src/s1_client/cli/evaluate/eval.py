@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -221,6 +222,8 @@ def _vote_temperatures(parameters: Mapping[str, Any]) -> tuple[float, ...]:
         if temperature is not None:
             raise click.UsageError("--vote-temperature is for --votes, which is not given")
         return ()
+    if temperature is not None and not math.isfinite(temperature):
+        raise click.UsageError(f"--vote-temperature: got {temperature}, allowed: a finite number > 0")
     return (VOTE_TEMPERATURE if temperature is None else temperature,)
 
 

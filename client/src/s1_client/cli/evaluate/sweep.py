@@ -19,7 +19,7 @@ from s1_client.evaluation._questions import check_values
 from s1_client.evaluation._tasks import read_questions
 from s1_client.runs import Refused
 
-VARIED = ("max_thinking_tokens", "num_ignore", "num_samples")  # options that a question of a sweep must not name
+VARIED = ("max_thinking_tokens", "reasoning_effort", "num_ignore", "num_samples")  # options that a question of a sweep must not name
 
 
 @click.command(cls=SectionedCommand)

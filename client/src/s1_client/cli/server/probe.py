@@ -123,6 +123,9 @@ def kv_reuse(reply: Reply) -> Finding:
     last = reply.trace[-1]
     if last.kv_reused_blocks is None:
         return Finding(check="KV reuse", state=NOTE, text="the engine does not report it", fix="set return_perf_metrics in its config")
+    if last.kv_reused_blocks == 0 and reply.result.effective.get("engine_model") == EMBEDDED_ENGINE:
+        text = f"round {len(reply.trace)}: 0 blocks counted for its {last.num_prompt_tokens} tokens; this engine may count too few"
+        return Finding(check="KV reuse", state=NOTE, text=text)
     if last.kv_reused_blocks == 0:
         fix = "set enable_kv_cache_reuse in its config, and build it with use_paged_context_fmha"
         return Finding(

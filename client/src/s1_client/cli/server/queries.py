@@ -3,16 +3,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
 from tritonclient.grpc import service_pb2
 
-from s1_client import ServerNotReady
+from s1_client import AccessDenied, ServerNotReady
 from s1_client._settings import Settings
 from s1_client._stream import Connection
 
 BUDGET_FORCING, ENGINE, OTHER = "budget forcing", "engine", "other"
+ENGINES = ("tensorrt_llm", "embedded_llm", "vllm_llm", "llmapi_llm")  # those of this project
 
 
 class Server:
@@ -22,6 +24,7 @@ class Server:
         self._connection = Connection(settings)
         self._timeout_s = settings.connect_timeout_s
         self._configs: dict[str, Any] = {}
+        self._model = settings.model
 
     def close(self) -> None:
         """Close the connection to the server."""
@@ -44,8 +47,21 @@ class Server:
 
     @cached_property
     def models(self) -> list[Any]:
-        """The models in the repository, each with name, version, state and reason."""
-        return list(self._query("RepositoryIndex", service_pb2.RepositoryIndexRequest()).models)
+        """The models in the repository, each with name, version, state and reason.
+
+        The launcher's servers keep that list to themselves. Of such a server: our model and the known engines, as far as they are
+        ready.
+        """
+        try:
+            return list(self._query("RepositoryIndex", service_pb2.RepositoryIndexRequest()).models)
+        except AccessDenied:
+            return list(self._ready_models())
+
+    def _ready_models(self) -> Iterator[Any]:
+        for name in (self._model, *ENGINES):
+            if self.has_ready(name):
+                versions = self._query("ModelMetadata", service_pb2.ModelMetadataRequest(name=name)).versions
+                yield service_pb2.RepositoryIndexResponse.ModelIndex(name=name, version=max(versions, default=""), state="READY")
 
     def has_ready(self, model: str) -> bool:
         """Return whether a model is loaded and accepts requests."""

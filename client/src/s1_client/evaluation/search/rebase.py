@@ -18,7 +18,7 @@ from s1_client import Client, Reply, Request
 from s1_client.evaluation.search.reward import Scorer
 from s1_client.evaluation.search.tree import ANSWERED, BUDGET, DELIMITER, DEPTH, OPEN, Node, Tree, widths
 
-_RESERVED = ("thinking", "answer_prefix", "answer_prefix_policy", "stop_words", "max_tokens", "num_samples", "seed")
+_RESERVED = ("thinking", "answer_prefix", "answer_prefix_policy", "stop_words", "max_tokens", "max_total_tokens", "num_samples", "seed")
 _DEFAULTS = {"temperature": 1.0}  # children of a node must differ
 
 

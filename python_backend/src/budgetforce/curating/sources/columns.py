@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +22,7 @@ from s1_client.evaluation.grading.statements import result_of, stated
 
 FIELDS = ("question", "solution", "expected", "grading", "id", "source", "licence", "metadata")
 LAYOUTS = {"rows": {}, "s1": {"source": "source_type"}}
-_TEXTS = ("question", "solution", "expected", "grading", "id", "source", "licence")
+_TEXTS = ("solution", "expected", "grading", "id", "source", "licence")
 
 
 def check_columns(names: Mapping[str, str]) -> None:
@@ -77,9 +78,11 @@ class Columns:
     def _raw(self, where: str, values: Mapping[str, Any]) -> Raw:
         names = {field: field for field in FIELDS} | LAYOUTS[self.layout] | dict(self.names)
         texts = {field: _text(names[field], values.get(names[field])) for field in _TEXTS}
-        question = texts["question"]
+        question = values.get(names["question"])
         if question is None:
-            raise _BadValue(names["question"], "missing-field", "missing, allowed: text")
+            raise _BadValue(names["question"], "missing-field", f"missing, allowed: text; the row has {', '.join(values) or 'no field'}")
+        if not isinstance(question, str):
+            raise _BadValue(names["question"], "bad-field", f"got {str(question)[:60]!r}, allowed: text")
         expected = texts["expected"] if self.expected_from == "column" else _stated_in(texts["solution"])
         return Raw(
             where=where,
@@ -112,7 +115,7 @@ class Columns:
 def _text(column: str, value: Any) -> str | None:
     if value is None or isinstance(value, str):
         return value
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
         return str(value)  # an expected answer or an id may be written as a number
     raise _BadValue(column, "bad-field", f"got {str(value)[:60]!r}, allowed: text")
 
@@ -135,10 +138,12 @@ def _metadata(column: str, value: Any) -> dict[str, Any]:
 
 
 def _as_json(value: Any) -> Any:
-    """Return a value as JSON has it; bytes, sets, dates, NaN and whatever contains them as the text of their repr."""
+    """Return a value as JSON has it; bytes, sets, dates, NaN, half characters and whatever contains them as the text of their repr."""
     try:
-        return json.loads(json.dumps(value, allow_nan=False))
-    except (TypeError, ValueError):
+        text = json.dumps(value, allow_nan=False, ensure_ascii=False)
+        text.encode()  # fails for half a character: "\\ud800" in a literal
+        return json.loads(text)
+    except (TypeError, ValueError, RecursionError):
         return repr(value)
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -64,7 +65,14 @@ def read_file_source(source: FileSource) -> Iterator[Raw | BadRow]:
 def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file. Raises BuildFailed if it cannot be read."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        found = path.stat()
+        return _sha256(path, found.st_size, found.st_mtime_ns)
     except OSError as error:
         raise BuildFailed(f"{path}: cannot be read: {error.strerror}") from None
+
+
+@cache
+def _sha256(path: Path, size: int, mtime_ns: int) -> str:  # noqa: ARG001  # a file that has changed is read again
+    """Return the SHA-256 of a file, which every stage wants to know of every source behind it."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -13,6 +13,8 @@ from budgetforce.curating.settings import check
 from budgetforce.curating.sources.raw import Raw
 from s1_client.evaluation.tasks.puzzles import FAMILIES, puzzles
 
+MAX_QUESTIONS = 500_000  # there are some 1.3 million different sums, and the last of them would never be drawn
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GeneratorSource:
@@ -30,7 +32,7 @@ class GeneratorSource:
 
     def __post_init__(self) -> None:
         check("name", self.name, self.name in FAMILIES, ", ".join(FAMILIES))
-        check("num_questions", self.num_questions, self.num_questions >= 1, "an integer >= 1")
+        check("num_questions", self.num_questions, 1 <= self.num_questions <= MAX_QUESTIONS, f"an integer from 1 to {MAX_QUESTIONS}")
 
     @property
     def label(self) -> str:

@@ -51,6 +51,8 @@ def _parquet_rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
     from pyarrow import parquet
 
     number = 0
+    if not path.exists():
+        raise BuildFailed(f"{path}: no such file")
     try:
         with parquet.ParquetFile(path) as file:  # type: ignore[no-untyped-call]
             for batch in file.iter_batches(batch_size=_BATCH):

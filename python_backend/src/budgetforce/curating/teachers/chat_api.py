@@ -20,7 +20,7 @@ from budgetforce.curating.teachers.base import NO_REPLY
 
 _REJECTED = (400, 413, 422)  # HTTP status: the server rejects this question, for example as too long
 _BUSY = (408, 409, 425, 429, 500, 502, 503, 504)  # a retry may succeed
-_MAX_PAUSE_S = 60.0
+_MAX_PAUSE_S, _MAX_WANTED_PAUSE_S = 60.0, 600.0
 
 
 class Rejected(Exception):
@@ -111,8 +111,11 @@ class ChatApi:
         return _Failure(problem="connecting timed out" if isinstance(reason, TimeoutError) else f"{type(reason).__name__}: {reason}")
 
     def _pause(self, attempt: int, wanted: str) -> float:
-        pause = float(wanted) if wanted.isdecimal() else self.endpoint.pause_s * 2 ** (attempt - 1)
-        return min(pause, _MAX_PAUSE_S) * random.uniform(0.5, 1.0)  # noqa: S311  # spreads retries, no secret
+        """Return the seconds before an attempt: those that the server wants, or somewhat more, or else a share of the growing pause."""
+        spread = random.uniform(0.5, 1.0)  # noqa: S311  # spreads retries, no secret
+        if wanted.isdecimal():
+            return min(float(wanted), _MAX_WANTED_PAUSE_S) * (0.5 + spread)
+        return float(min(self.endpoint.pause_s * 2 ** (attempt - 1), _MAX_PAUSE_S) * spread)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,6 +23,7 @@ def trace_of(key: str, body: bytes, model: str, date: str) -> Trace:
         choice = data["choices"][0]
         message: dict[str, Any] = choice["message"]
         content, thinking = _texts(message)
+        f"{content}{thinking}".encode()  # fails for half a character, which no file of rows can hold
     except (ValueError, LookupError, TypeError, AttributeError):
         return Trace(id=key, model=model, date=date, reason="garbage", detail=shorten(body.decode(errors="replace"), 200))
     reason = _reason(choice.get("finish_reason"), thinking, content)

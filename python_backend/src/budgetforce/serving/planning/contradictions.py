@@ -10,7 +10,7 @@ from budgetforce.presets import Preset
 from budgetforce.serving.planning.defaults import prefix_policy, value_or_default
 from budgetforce.serving.requests.request import ReplyRequest, field_of
 
-_FORCING_FIELDS = ("max_thinking_tokens", "min_thinking_tokens", "num_ignore", "ignore_str", "grace_tokens")
+_FORCING_FIELDS = ("max_thinking_tokens", "reasoning_effort", "min_thinking_tokens", "num_ignore", "ignore_str", "grace_tokens")
 _ANSWER_FIELDS = ("answer_prefix", "answer_prefix_policy")
 _FIELDS_WITHOUT_EFFECT = {
     ThinkingMode.FORCED: (),
@@ -22,6 +22,7 @@ _FIELDS_WITHOUT_EFFECT = {
 def refuse_fields_without_effect(request: ReplyRequest, preset: Preset) -> None:
     """Raise InvalidRequest naming the first field that has no effect with the request's other fields and its preset."""
     _refuse_by_thinking_mode(request)
+    _refuse_effort(request, preset)
     _refuse_on_timeout(request, preset)
     _refuse_answer_prefix(request, preset)
     _refuse_stop_words_in_prefix(request, preset)
@@ -35,6 +36,16 @@ def _refuse_by_thinking_mode(request: ReplyRequest) -> None:
     if request.thinking is ThinkingMode.OFF and request.thinking_sampling:
         name, value = next(iter(request.thinking_sampling.items()))
         raise InvalidRequest(f"thinking_{name}", value, "nothing: thinking is off")
+
+
+def _refuse_effort(request: ReplyRequest, preset: Preset) -> None:
+    if request.reasoning_effort is None:
+        return
+    if request.max_thinking_tokens is not None:
+        raise InvalidRequest("reasoning_effort", request.reasoning_effort, "nothing beside max_thinking_tokens, which sets the same budget")
+    if not preset.thinking.efforts:
+        allowed = f"nothing: preset {preset.name} has no budgets for efforts; max_thinking_tokens sets a budget"
+        raise InvalidRequest("reasoning_effort", request.reasoning_effort, allowed)
 
 
 def _refuse_on_timeout(request: ReplyRequest, preset: Preset) -> None:
@@ -89,6 +100,8 @@ def _refuse_fields_of_audit_presets(request: ReplyRequest, preset: Preset) -> No
     rule = BudgetRule(preset.thinking.budget_rule)
     if request.thinking is not ThinkingMode.FORCED and rule is not BudgetRule.EXACT:
         raise InvalidRequest("thinking", request.thinking, f"forced with preset {preset.name}, which is for audits")
+    if request.max_total_tokens is not None and rule is not BudgetRule.EXACT:
+        raise InvalidRequest("max_total_tokens", request.max_total_tokens, f"nothing with preset {preset.name}, which is for audits")
     if request.grace_tokens and rule is not BudgetRule.EXACT:
         raise InvalidRequest("grace_tokens", request.grace_tokens, f"0 with preset {preset.name}, which cuts as its authors do")
     num_ignore = value_or_default(request.num_ignore, preset.thinking.num_ignore)

@@ -6,13 +6,21 @@ from __future__ import annotations
 from typing import Any
 
 from budgetforce.core import Phase, ThinkingMode
-from budgetforce.presets import AnswerPreset, Preset
+from budgetforce.presets import AnswerPreset, Preset, ThinkingPreset
 from budgetforce.serving.requests.request import ReplyRequest
 
 
 def value_or_default(value: Any, default: Any) -> Any:
     """Return ``value``, or ``default`` if the request did not set it (None)."""
     return default if value is None else value
+
+
+def default_budget(request: ReplyRequest, thinking: ThinkingPreset) -> int:
+    """Return the thinking budget in tokens of a request that names none: its effort's, else the preset's; -1 = what the context allows.
+
+    Either shrinks to fit the context.
+    """
+    return thinking.max_tokens if request.reasoning_effort is None else thinking.efforts[request.reasoning_effort]
 
 
 def prefix_policy(request: ReplyRequest, answer: AnswerPreset) -> str:
@@ -29,7 +37,8 @@ def answer_room(request: ReplyRequest, answer: AnswerPreset, context: int) -> tu
     """Return (cap of the answer, tokens of the context reserved for it)."""
     if request.max_tokens is not None:
         return request.max_tokens, request.max_tokens
-    return (context if answer.max_tokens == -1 else answer.max_tokens), answer.reserve_tokens
+    cap = context if answer.max_tokens == -1 else answer.max_tokens
+    return min(cap, value_or_default(request.max_total_tokens, cap)), answer.reserve_tokens
 
 
 def sampling_fields(request: ReplyRequest, preset: Preset, phase: Phase) -> dict[str, Any]:

@@ -47,7 +47,10 @@ class ReplyPlan:
     def max_kv_tokens(self) -> int:
         """The most tokens that all samples together can hold in the KV cache."""
         prompt, forcing = len(self.forcing.prompt_ids), self.forcing
-        longest = min(forcing.longest_before_answer + forcing.max_answer_tokens, forcing.max_context_tokens)
+        most = forcing.longest_before_answer + forcing.max_answer_tokens
+        if forcing.max_total_tokens is not None:
+            most = min(most, prompt + forcing.num_uncounted_tokens + forcing.max_total_tokens)
+        longest = min(most, forcing.max_context_tokens)
         return prompt + self.num_samples * (longest - prompt)
 
     def stop_words_of(self, phase: Phase) -> StopWords:

@@ -23,9 +23,10 @@ from budgetforce.provenance import TrainingRecord
 from budgetforce.serving.planning.call_bounds import check_call_bounds
 from budgetforce.serving.planning.context_refusals import budget_too_large, check_prefix_fits, too_long
 from budgetforce.serving.planning.contradictions import refuse_fields_without_effect, refuse_recounted_penalties
-from budgetforce.serving.planning.defaults import answer_room, prefix_policy, sampling_fields, value_or_default
+from budgetforce.serving.planning.defaults import answer_room, default_budget, prefix_policy, sampling_fields, value_or_default
 from budgetforce.serving.planning.effective import effective_report
 from budgetforce.serving.planning.plan import ReplyPlan
+from budgetforce.serving.planning.total import refuse_parts_beyond_total, thinking_room
 from budgetforce.serving.requests.request import ReplyRequest, field_of
 from budgetforce.text.stop_words import StopWords
 from budgetforce.text.tokenizer import ChatTokenizer
@@ -63,6 +64,7 @@ class Planner:
         """Return the plan of ``request``. Raises InvalidRequest if it does not fit the model, the engine or the context."""
         preset = self._preset(request)
         refuse_fields_without_effect(request, preset)
+        refuse_parts_beyond_total(request)
         forcing = self._forcing_plan(request, preset)
         sampling = self._sampling(request, preset)
         always_banned = self._masked_ids | forcing.thinking_terminators | forcing.answer_terminators
@@ -155,6 +157,7 @@ class Planner:
         """Return ``plan`` with the budgets that fit the context together."""
         context = min(self._max_context_tokens, preset.context_tokens)
         max_answer, reserve = answer_room(request, preset.answer, context)
+        room_in_total = thinking_room(request, reserve)
         check_prefix_fits(request, plan, preset.answer)
         num_fixed = plan.longest_before_answer
         room = context - num_fixed - reserve
@@ -166,10 +169,13 @@ class Planner:
         requested, floor = request.max_thinking_tokens, value_or_default(request.min_thinking_tokens, 0)
         if requested is not None and requested > room:
             raise budget_too_large(requested, room=room, context=context, num_fixed=num_fixed, reserve=reserve)
-        cap = value_or_default(requested, preset.thinking.max_tokens)
+        if room_in_total is not None:
+            plan, room = replace(plan, max_total_tokens=request.max_total_tokens), min(room, room_in_total)
+        cap = value_or_default(requested, default_budget(request, preset.thinking))
         budget = room if cap == -1 else min(cap, room)
         if floor > budget:
-            raise InvalidRequest("min_thinking_tokens", floor, f"0 to {budget}, the budget that max_thinking_tokens and the context leave")
+            allowed = f"0 to {budget}, the budget that max_thinking_tokens, max_total_tokens and the context leave"
+            raise InvalidRequest("min_thinking_tokens", floor, allowed)
         return replace(plan, max_thinking_tokens=budget, min_thinking_tokens=floor)
 
     def _sampling(self, request: ReplyRequest, preset: Preset) -> dict[Phase, Sampling]:

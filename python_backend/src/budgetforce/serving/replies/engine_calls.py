@@ -7,13 +7,14 @@ import asyncio
 import hashlib
 import time
 import uuid
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field, replace
 
 from budgetforce.core import BudgetForcer, Generate
 from budgetforce.engine.base import Engine, EngineCall
-from budgetforce.errors import EngineUnavailable, InvalidRequest
+from budgetforce.errors import BudgetForceError, EngineUnavailable, InvalidRequest
 from budgetforce.serving.planning.engine_refusals import name_request_field
 from budgetforce.serving.planning.plan import ReplyPlan
 from budgetforce.serving.replies.result import RoundTrace
@@ -31,6 +32,7 @@ class EngineCalls:
         max_outage_s: how long to wait for an engine that disappears when the request already has ids.
         prefix: beginning of the calls' ids, unique among all running samples.
         num_calls: calls so far.
+        results: ended calls: "done", an error's code, or "cut" for a call that was closed early.
         begun: set when the request has ids, of this sample or another: from then on an outage would lose something.
     """
 
@@ -41,6 +43,7 @@ class EngineCalls:
     max_outage_s: float = 0.0
     prefix: str = field(default_factory=lambda: uuid.uuid4().hex)
     num_calls: int = 0
+    results: Counter[str] = field(default_factory=Counter)
     begun: asyncio.Event = field(default_factory=asyncio.Event)
     _gone_since: float | None = None
 
@@ -70,14 +73,31 @@ class EngineCalls:
 
     async def _stream_call(self, call: EngineCall, trace: RoundTrace) -> AsyncGenerator[tuple[int, ...], None]:
         trace.num_engine_calls += 1
-        async with aclosing(self.engine.stream(call)) as deltas:
-            async for delta in deltas:
-                if trace.num_engine_calls == 1 and delta.kv_reused_blocks is not None:
-                    trace.kv_reused_blocks = delta.kv_reused_blocks
-                if delta.ids:
-                    self.begun.set()
-                    self._gone_since = None
-                    yield delta.ids
+        with self._counted():
+            async with aclosing(self.engine.stream(call)) as deltas:
+                async for delta in deltas:
+                    if trace.num_engine_calls == 1 and delta.kv_reused_blocks is not None:
+                        trace.kv_reused_blocks = delta.kv_reused_blocks
+                    if delta.ids:
+                        self.begun.set()
+                        self._gone_since = None
+                        yield delta.ids
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        """Count the result of the engine call inside this context."""
+        result = "cut"
+        try:
+            yield
+            result = "done"
+        except BudgetForceError as error:
+            result = error.code
+            raise
+        except Exception:
+            result = BudgetForceError.code
+            raise
+        finally:
+            self.results[result] += 1
 
     def _next_call(self, generate: Generate, context: tuple[int, ...], num_ids: int) -> EngineCall:
         """Return the call that continues a round behind ``num_ids`` ids.

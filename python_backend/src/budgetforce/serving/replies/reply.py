@@ -16,6 +16,7 @@ from budgetforce.errors import InvalidRequest
 from budgetforce.serving.planning.plan import ReplyPlan
 from budgetforce.serving.replies.deadline import NEVER, Deadline
 from budgetforce.serving.replies.engine_calls import EngineCalls
+from budgetforce.serving.replies.sample_facts import SampleFacts
 from budgetforce.serving.replies.sample_runner import SampleRunner
 from budgetforce.serving.replies.sinks import Sink
 from budgetforce.serving.result_schema import SampleProgress
@@ -88,6 +89,10 @@ class Reply:
     def so_far(self) -> list[SampleProgress]:
         """Return the progress of each sample."""
         return [runner.so_far() for runner in self._runners]
+
+    def facts(self) -> list[SampleFacts]:
+        """Return what the metrics need to know about each sample."""
+        return [runner.facts() for runner in self._runners]
 
     async def _run_all(self) -> None:
         first, *others = self._runners

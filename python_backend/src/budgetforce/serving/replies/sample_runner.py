@@ -28,6 +28,7 @@ from budgetforce.core import (
     RoundRecord,
     Started,
     StopWordFound,
+    ThinkingMode,
     TimeIsUp,
     TokensSampled,
 )
@@ -38,6 +39,7 @@ from budgetforce.serving.replies.deadline import NEVER, TICK_S, Deadline, Pace
 from budgetforce.serving.replies.engine_calls import EngineCalls
 from budgetforce.serving.replies.reply_text import ReplyText
 from budgetforce.serving.replies.result import RoundTrace, ms_since, round_report, sample_result, usage_report
+from budgetforce.serving.replies.sample_facts import Arrivals, SampleFacts
 from budgetforce.serving.replies.sinks import OutputChunk, Sink
 from budgetforce.serving.result_schema import SampleProgress, SampleResult
 from budgetforce.text.tokenizer import ChatTokenizer
@@ -65,6 +67,7 @@ class SampleRunner:
     rounds: list[RoundTrace] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
     _pace: Pace = field(default_factory=Pace)
+    _arrivals: dict[Phase, Arrivals] = field(default_factory=lambda: {phase: Arrivals() for phase in Phase})
     _answer_now_pending: bool = False
     _cut_by: AnswerNow | TimeIsUp | None = None
     _running_round: tuple[Phase, asyncio.Timeout] | None = None
@@ -111,6 +114,17 @@ class SampleRunner:
         """Return the progress, for the error of a request that fails."""
         ledger = self._forcer.ledger
         return {"index": self.index, "num_rounds": len(ledger.rounds), "usage": usage_report(ledger)}
+
+    def facts(self) -> SampleFacts:
+        """Return what the metrics need to know about the run."""
+        forcing = self.plan.forcing
+        return SampleFacts(
+            ledger=self._forcer.ledger,
+            traces=self.rounds,
+            arrivals=self._arrivals,
+            budget=forcing.max_thinking_tokens if forcing.mode is ThinkingMode.FORCED else 0,
+            call_results=self.calls.results,
+        )
 
     async def _loop(self) -> None:
         last = self._emit(self._forcer.receive(Started()))
@@ -171,7 +185,7 @@ class SampleRunner:
             actions = self._forcer.receive(self._cut_by) or self._forcer.receive(RoundEnded())
         finally:
             self._running_round = None
-        trace.engine_ms = ms_since(started)
+            trace.engine_ms = ms_since(started)
         self._idle_since = time.monotonic()
         return actions
 
@@ -193,6 +207,7 @@ class SampleRunner:
         With stop words the ids go singly, so that the ids behind a stop word do not depend on how the engine cuts its stream.
         """
         self._pace.count_ids(len(ids))
+        self._arrivals[phase].note(time.monotonic(), len(ids))
         for group in [(token_id,) for token_id in ids] if self.plan.stop_words_of(phase) else [ids]:
             self._emit(self._forcer.receive(TokensSampled(group)))
             if self._text.stop_word(phase) is not None:

@@ -26,7 +26,6 @@ NAMES_ELSEWHERE = {
     "random_seed": "seed",
     "runtime_top_k": "top_k",
     "runtime_top_p": "top_p",
-    "reasoning_effort": "max_thinking_tokens",
     "thinking_budget": "max_thinking_tokens",
     "thinking_token_budget": "max_thinking_tokens",
     "max_new_tokens": "max_tokens",

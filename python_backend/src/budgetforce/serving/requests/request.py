@@ -55,6 +55,7 @@ class ReplyRequest:
     preset: str | None = None
     thinking: ThinkingMode = ThinkingMode.FORCED
     max_thinking_tokens: int | None = None
+    reasoning_effort: str | None = None
     min_thinking_tokens: int | None = None
     num_ignore: int | None = None
     ignore_str: tuple[str, ...] | None = None
@@ -62,6 +63,7 @@ class ReplyRequest:
     answer_prefix: str | None = None
     answer_prefix_policy: str | None = None
     max_tokens: int | None = None
+    max_total_tokens: int | None = None
     num_samples: int = 1
     priority: int = 0
     timeout_ms: int | None = None
@@ -86,6 +88,7 @@ def read_reply_request(inputs: Mapping[str, Sequence[Any]], max_messages: int = 
         preset=read("preset", *_one_of(presets.names())),
         thinking=ThinkingMode(read("thinking", *_one_of([mode.value for mode in ThinkingMode])) or "forced"),
         max_thinking_tokens=read("max_thinking_tokens", lambda v: v >= -1, "an integer >= -1 (-1 = what the context allows)"),
+        reasoning_effort=read("reasoning_effort", *_one_of(presets.EFFORTS)),
         min_thinking_tokens=read("min_thinking_tokens", *_NOT_NEGATIVE),
         num_ignore=read("num_ignore", *_NOT_NEGATIVE),
         ignore_str=read.texts("ignore_str"),
@@ -93,6 +96,7 @@ def read_reply_request(inputs: Mapping[str, Sequence[Any]], max_messages: int = 
         answer_prefix=read("answer_prefix", _any_value, "a string"),
         answer_prefix_policy=read("answer_prefix_policy", *_one_of(presets.PREFIX_POLICIES)),
         max_tokens=read("max_tokens", lambda v: v >= 1, "an integer >= 1"),
+        max_total_tokens=read("max_total_tokens", lambda v: v >= 1, "an integer >= 1"),
         num_samples=read("num_samples", lambda v: 1 <= v <= MAX_SAMPLES, f"1 to {MAX_SAMPLES}") or 1,
         priority=read("priority", _any_value, "an integer") or 0,
         timeout_ms=read("timeout_ms", lambda v: v >= 1, "an integer >= 1"),

@@ -8,10 +8,10 @@ from pathlib import Path
 
 
 def code_commit() -> str | None:
-    """Return the commit of the code, with "+" behind it if files differ from it; None outside a git checkout."""
+    """Return the commit of the code, with "-modified" behind it if files differ from it; None outside a git checkout."""
     try:
         described = subprocess.run(
-            ["git", "describe", "--always", "--abbrev=40", "--match=", "--dirty=+"],  # noqa: S607
+            ["git", "describe", "--always", "--abbrev=40", "--match=", "--dirty=-modified"],  # noqa: S607
             cwd=Path(__file__).parent,
             capture_output=True,
             text=True,

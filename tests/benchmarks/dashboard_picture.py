@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Draws the panels of Grafana's dashboard from a real Prometheus, into the picture of docs/operations.md.
+
+    python tests/benchmarks/dashboard_picture.py METRICS_URL SECONDS      # a server under load, e.g. 127.0.0.1:8002 60
+
+Scrapes the server for so long, then asks for each panel's expressions over that time, as Grafana does.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.parse
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "tests")]
+PICTURE = ROOT / "docs/images/dashboard.png"
+COLUMNS = 3
+
+
+def query_range(url: str, expression: str, start: float, end: float) -> list[Any]:
+    """The lines of an expression."""
+    fields = {"query": expression.replace("$__rate_interval", "10s"), "start": start, "end": end, "step": 1}
+    with urllib.request.urlopen(f"http://{url}/api/v1/query_range?{urllib.parse.urlencode(fields)}", timeout=30) as response:
+        return list(json.load(response)["data"]["result"])
+
+
+def draw(url: str, start: float, end: float) -> None:
+    """Draw all panels."""
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    panels = [one for one in json.loads((ROOT / "build/monitoring/dashboard.json").read_text())["panels"] if one["type"] != "row"]
+    figure, axes = plt.subplots(-(-len(panels) // COLUMNS), COLUMNS, figsize=(16, 24), layout="constrained")
+    for panel, axis in zip(panels, axes.flat, strict=True):
+        axis.set_title(panel["title"], fontsize=10, loc="left")
+        for target in panel["targets"]:
+            for line in query_range(url, target["expr"], start, end):
+                legend = re.sub(r"\{\{(\w+)\}\}", lambda found, labels=line["metric"]: labels.get(found[1], ""), target["legendFormat"])
+                points = [(at - start, float(value)) for at, value in line["values"] if value != "NaN"]
+                if points:
+                    axis.plot(*zip(*points, strict=True), label=legend, linewidth=1.2)
+        axis.set_xlim(0, end - start)
+        axis.set_ylim(bottom=0, top=None if any(max(line.get_ydata()) for line in axis.lines) else 1)
+        axis.tick_params(labelsize=8)
+        axis.grid(alpha=0.3)
+        if axis.lines:
+            axis.legend(fontsize=7, loc="upper left", ncols=2)
+    figure.supxlabel("seconds", fontsize=10)
+    figure.savefig(PICTURE, dpi=60)
+
+
+def main(target: str, seconds: float) -> None:
+    """Scrape, wait, draw."""
+    from deploy.test_monitoring import prometheus_programs
+
+    url = "127.0.0.1:19091"
+    config = {"global": {"scrape_interval": "1s"}, "scrape_configs": [{"job_name": "s1", "static_configs": [{"targets": [target]}]}]}
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "prometheus.yml").write_text(json.dumps(config))
+        flags = [f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data", f"--web.listen-address={url}"]
+        with subprocess.Popen([prometheus_programs(ROOT) / "prometheus", *flags], stderr=subprocess.DEVNULL) as process:
+            start = time.time()
+            time.sleep(seconds)
+            draw(url, start, time.time())
+            process.terminate()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], float(sys.argv[2]))
