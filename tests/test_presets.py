@@ -59,7 +59,7 @@ def test_qwen3_thinks_between_single_tokens(qwen3):
     """Another reasoning model is another file: nothing about markers is in the code."""
     preset = Preset.load("qwen3")
     think, end_of_thought = 151667, 151668
-    assert preset.terminator_ids(qwen3) == ({end_of_thought, 151645, 151643}, {151645, 151643})
+    assert preset.terminator_ids(qwen3.encode_marker) == ({end_of_thought, 151645, 151643}, {151645, 151643})
     request = ReplyRequest(messages=({"role": "user", "content": "hi"},), prompt_field="text_input", max_thinking_tokens=9)
     planner = Planner(qwen3, preset, 40960)
     forced = planner.plan(request).forcing
@@ -98,6 +98,6 @@ def test_a_terminator_must_be_one_token_of_the_model(tokenizer):
     text = (resources.files(presets) / "s1.toml").read_text()
     preset = Preset.parse("mine", text.replace('"<|im_end|>"', '"</think>"', 1))
     with pytest.raises(ConfigError, match="'</think>' is .* tokens"):
-        preset.terminator_ids(tokenizer)
-    assert Preset.load("s1").terminator_ids(tokenizer) == ({0, 1, 2}, {0, 1, 2})
-    assert Preset.load("s1-eval").terminator_ids(tokenizer) == ({1, 2}, {2})
+        preset.terminator_ids(tokenizer.encode_marker)
+    assert Preset.load("s1").terminator_ids(tokenizer.encode_marker) == ({0, 1, 2}, {0, 1, 2})
+    assert Preset.load("s1-eval").terminator_ids(tokenizer.encode_marker) == ({1, 2}, {2})

@@ -193,7 +193,7 @@ def test_bad_words_that_vllm_would_die_of_are_refused_by_the_callers_field(token
     singles = [token.decode() for token in tokenizer.token_bytes if token.isalpha() and token.isascii()]
     singles = [word for word in singles if len(tokenizer.encode(word)) == 1][:1100]
     planner = Planner(tokenizer, preset, CONTEXT, len(tokenizer.token_bytes) + 399, call_limits=LIMITS_OF_MODEL["vllm_llm"])
-    thinking, answer = preset.terminator_ids(tokenizer)
+    thinking, answer = preset.terminator_ids(tokenizer.encode_marker)
     room = 1024 - 399 - len(thinking | answer)
     planner.plan(request(sampling={"bad_words": tuple(singles[:room])}))
     for kind, name in (("sampling", "bad_words"), ("thinking_sampling", "thinking_bad_words")):

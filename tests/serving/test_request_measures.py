@@ -16,6 +16,7 @@ from budgetforce.serving.measurements import Measurements
 from budgetforce.serving.orchestrator import Orchestrator
 from budgetforce.serving.planning.planner import Planner
 from budgetforce.serving.replies.sample_facts import Arrivals
+from budgetforce.serving.replies.send_batch import BatchSender
 from budgetforce.serving.replies.send_queue import SendQueue
 from budgetforce.serving.request_measures import EndedRequest, measure
 from budgetforce.serving.runtime import InlineExecutor, SerialRuntime
@@ -40,7 +41,7 @@ def serve(tokenizer):
             tokenizer=tokenizer,
             planner=Planner(tokenizer, Preset.load("smollm2"), 1000),
             engine=engine,
-            stream_queue=SendQueue(InlineExecutor()),
+            stream_queue=SendQueue(BatchSender()),
             senders=InlineExecutor(),
             workers=InlineExecutor(),
             log=ServerLog(dict.fromkeys(LOG_LEVELS, print)),

@@ -18,6 +18,7 @@ from budgetforce.serving.incoming import IncomingRequest
 from budgetforce.serving.logs import ServerLog
 from budgetforce.serving.orchestrator import Orchestrator
 from budgetforce.serving.planning.planner import Planner
+from budgetforce.serving.replies.send_batch import BatchSender
 from budgetforce.serving.replies.send_queue import SendQueue
 from budgetforce.serving.runtime import InlineExecutor, SerialRuntime
 
@@ -64,7 +65,7 @@ def make_orchestrator(tokenizer, engine, transport, drain_file):
         tokenizer=tokenizer,
         planner=Planner(tokenizer, Preset.load("smollm2"), 1000),
         engine=engine,
-        stream_queue=SendQueue(InlineExecutor()),
+        stream_queue=SendQueue(BatchSender()),
         senders=InlineExecutor(),
         workers=InlineExecutor(),
         log=ServerLog(dict.fromkeys(LOG_LEVELS, print)),

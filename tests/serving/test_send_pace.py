@@ -34,7 +34,7 @@ def sent_within(pace, clock, seconds, cost_s):
         clock.now += wait_s
         if not wait_s:
             pace.charge(1)
-            pace.measured([cost_s])
+            pace.measured(cost_s)
             number += 1
     return number
 
@@ -54,7 +54,7 @@ def test_under_load_messages_take_the_target_share_of_the_time(pace, clock, cost
 
 def test_streams_whose_messages_come_together_wait_for_nothing_while_there_is_room(pace, clock):
     """16 streams, a message of 0.1 ms of each every 10 ms: 0.16 of the time."""
-    pace.measured([0.0001])
+    pace.measured(0.0001)
     for _ in range(1000):
         for _ in range(16):
             assert pace.wait_s() == 0
@@ -64,7 +64,7 @@ def test_streams_whose_messages_come_together_wait_for_nothing_while_there_is_ro
 
 def test_what_was_charged_without_a_turn_is_worked_off_and_a_burst_at_most(pace, clock):
     """Beginnings and ends are not held back, however many come; the others must not wait for long after them."""
-    pace.measured([0.001])
+    pace.measured(0.001)
     pace.charge(1_000_000)
     wait_s = pace.wait_s()
     assert wait_s == pytest.approx((BURST_S + pace.cost_s) / TARGET_SHARE)
@@ -73,7 +73,7 @@ def test_what_was_charged_without_a_turn_is_worked_off_and_a_burst_at_most(pace,
 
 
 def test_unused_time_is_kept_for_a_burst_and_no_longer(pace, clock):
-    pace.measured([0.001])
+    pace.measured(0.001)
     clock.now += 3600
     number = 0
     while not pace.wait_s():
@@ -85,7 +85,9 @@ def test_unused_time_is_kept_for_a_burst_and_no_longer(pace, clock):
 def test_the_cost_is_the_median_so_that_a_hiccup_of_the_machine_changes_nothing(pace):
     """And it follows a machine that becomes slower."""
     for _ in range(100):
-        pace.measured([0.0001] * 9 + [0.05])
+        for s_per_message in [0.0001] * 9 + [0.05]:
+            pace.measured(s_per_message)
     assert pace.cost_s == pytest.approx(0.0001, rel=0.2)
-    pace.measured([0.001] * 200)
+    for _ in range(200):
+        pace.measured(0.001)
     assert pace.cost_s == pytest.approx(0.001, rel=0.05)

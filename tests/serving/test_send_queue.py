@@ -1,34 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is due at the same time is sent together, in one thread; streams that have to wait get their turns in order."""
+"""What is due at the same time is sent together; streams that have to wait get their turns in order."""
 
 import asyncio
-from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
 
 import pytest
 
+from budgetforce.serving.replies.send_batch import BatchSender, StreamSend
 from budgetforce.serving.replies.send_pace import BURST_S, TARGET_SHARE, SendPace
 from budgetforce.serving.replies.send_queue import SendQueue
-from budgetforce.serving.runtime import InlineExecutor
-
-
-class HeldExecutor:
-    """Runs what was submitted when the test says so; counts how often something was."""
-
-    def __init__(self):
-        self.submitted = []
-
-    def submit(self, function, *values):
-        future = Future()
-        self.submitted.append((future, partial(function, *values)))
-        return future
-
-    def run(self):
-        future, function = self.submitted[-1]
-        future.set_result(function())
-
-    def shutdown(self):
-        pass
 
 
 class Stream:
@@ -39,7 +18,7 @@ class Stream:
         self.failure, self.learnt, self.wants_turn = failure, [], True
 
     def next_send(self):
-        return self.send, 1
+        return StreamSend(call=self.send, num_messages=1)
 
     def send(self):
         self.log.append(self.name)
@@ -55,84 +34,74 @@ class Stream:
         return self.wants_turn
 
 
-async def passes(number=3):
-    """Let the event loop run a few times."""
-    for _ in range(number):
+class Batches(BatchSender):
+    """Counts the sends of each batch."""
+
+    def __init__(self):
+        super().__init__()
+        self.sizes = []
+
+    def send(self, batch):
+        self.sizes.append(len(batch))
+        return super().send(batch)
+
+
+def test_streams_that_are_due_in_one_pass_leave_in_one_batch_before_the_loop_goes_on():
+    """Over BLS the loop's thread blocks for the next token right after it."""
+    sender, log = Batches(), []
+
+    async def scenario():
+        queue = SendQueue(sender)
+        streams = [Stream(name, log, queue) for name in "abc"]
+        for stream in streams:
+            queue.add(stream)
+        assert not log
+        await asyncio.sleep(0)
+        assert [stream.learnt for stream in streams] == [[None]] * 3
+        queue.add(streams[0])
         await asyncio.sleep(0)
 
-
-def test_streams_that_are_due_in_one_pass_wake_the_thread_once():
-    executor, log = HeldExecutor(), []
-
-    async def scenario():
-        queue = SendQueue(executor)
-        for name in "abc":
-            queue.add(Stream(name, log, queue))
-        await passes()
-        assert len(executor.submitted) == 1
-        executor.run()
-
     asyncio.run(scenario())
-    assert log == ["a", "b", "c"]
-
-
-def test_a_batch_at_a_time_and_the_next_one_takes_what_came_meanwhile():
-    executor, log = HeldExecutor(), []
-
-    async def scenario():
-        queue = SendQueue(executor)
-        queue.add(Stream("a", log, queue))
-        await passes()
-        for name in "bc":
-            queue.add(Stream(name, log, queue))
-            await passes()
-        assert len(executor.submitted) == 1
-        executor.run()
-        await passes()
-        assert len(executor.submitted) == 2
-        executor.run()
-        await passes()
-
-    asyncio.run(scenario())
-    assert log == ["a", "b", "c"]
+    assert log == ["a", "b", "c", "a"]
+    assert sender.sizes == [3, 1]
 
 
 def test_a_stream_whose_send_fails_learns_it_and_the_others_are_sent():
     log, error = [], OSError("shared memory is full")
 
-    async def scenario(pool):
-        queue = SendQueue(pool)
+    async def scenario():
+        queue = SendQueue(BatchSender())
         streams = [Stream("a", log, queue), Stream("b", log, queue, failure=error), Stream("c", log, queue)]
         for stream in streams:
             queue.add(stream)
-        await passes()
-        queue.notify()
-        async with asyncio.timeout(10):
-            while not all(stream.learnt for stream in streams):
-                await asyncio.sleep(0)
+        await asyncio.sleep(0)
         assert [stream.learnt for stream in streams] == [[None], [error], [None]]
 
-    with ThreadPoolExecutor(1) as pool:
-        asyncio.run(scenario(pool))
+    asyncio.run(scenario())
     assert log == ["a", "b", "c"]
 
 
-def test_an_executor_that_sends_at_once_has_sent_before_the_loop_goes_on():
-    """Over BLS the loop's thread blocks for the next token right after it."""
+def test_a_stream_may_become_due_again_when_it_learns_that_it_was_sent():
     log = []
 
+    class Again(Stream):
+        def was_sent(self, failure):
+            super().was_sent(failure)
+            if len(self.learnt) < 3:
+                self.queue.add(self)
+
     async def scenario():
-        queue = SendQueue(InlineExecutor())
-        stream = Stream("a", log, queue)
-        queue.add(stream)
-        await asyncio.sleep(0)
-        assert stream.learnt == [None]
+        queue = SendQueue(BatchSender())
+        queue.add(Again("a", log, queue))
+        for _ in range(3):
+            await asyncio.sleep(0)
 
     asyncio.run(scenario())
+    assert log == ["a"] * 3
 
 
 def test_without_a_pace_there_is_always_room():
-    assert SendQueue(InlineExecutor()).has_room()
+    assert SendQueue(BatchSender()).has_room()
 
 
 @pytest.fixture
@@ -144,7 +113,7 @@ def now():
 def full(now):
     """A pace whose kept time is used up; a message takes 1 ms. Its clock stands still."""
     pace = SendPace(lambda: now[0])
-    pace.measured([0.001])
+    pace.measured(0.001)
     pace.charge(1000)
     return pace
 
@@ -153,7 +122,7 @@ def test_streams_get_their_turns_in_order_and_nobody_overtakes_them(full, now):
     log = []
 
     async def scenario():
-        queue = SendQueue(InlineExecutor(), full)
+        queue = SendQueue(BatchSender(), full)
         streams = [Stream(name, log, queue) for name in "abc"]
         for stream in streams:
             assert not queue.has_room()
@@ -173,7 +142,7 @@ def test_a_turn_that_is_no_longer_wanted_costs_nothing(full, now):
     log = []
 
     async def scenario():
-        queue = SendQueue(InlineExecutor(), full)
+        queue = SendQueue(BatchSender(), full)
         gone = [Stream(name, log, queue) for name in range(1000)]
         for stream in gone:
             stream.wants_turn = False

@@ -3,12 +3,11 @@
 
 import asyncio
 import math
-import threading
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from budgetforce.serving.replies import sinks
+from budgetforce.serving.replies.send_batch import BatchSender
 from budgetforce.serving.replies.send_queue import SendQueue
 from budgetforce.serving.replies.sinks import LEAST_SHARE, JoiningSink, OutputChunk, StreamSink, merge
 from budgetforce.serving.runtime import InlineExecutor
@@ -21,16 +20,12 @@ def think(text, *ids, index=0):
 
 
 class Wire:
-    """A send function that can be held up, and remembers every send."""
+    """Remembers every send."""
 
     def __init__(self):
-        self.sent, self.gate = [], threading.Event()
-        self.gate.set()
-        self.begun = threading.Semaphore(0)
+        self.sent = []
 
     def send(self, chunks, final):
-        self.begun.release()
-        self.gate.wait(10)
         self.sent.append((list(chunks), final))
 
 
@@ -45,48 +40,39 @@ async def until_ready(sink):
 
 
 def run(scenario):
-    async def wrapped():
-        with ThreadPoolExecutor(2) as pool:
-            await scenario(pool)
-
-    asyncio.run(wrapped())
+    asyncio.run(scenario())
 
 
 def test_a_stream_sends_the_first_chunk_at_once_and_later_ones_together(wire):
-    async def scenario(pool):
-        sink = StreamSink(wire.send, SendQueue(pool))
-        wire.gate.clear()
+    async def scenario():
+        sink = StreamSink(wire.send, SendQueue(BatchSender()))
         sink.put(think("a", 1))
-        await asyncio.get_running_loop().run_in_executor(None, wire.begun.acquire)
+        await asyncio.sleep(0)
+        assert wire.sent == [([think("a", 1)], False)]
         for n in range(5):
             sink.put(think("b", n))
-        wire.gate.set()
         sink.put(DONE)
         await sink.close()
 
     run(scenario)
-    everything = [chunk for chunks, _ in wire.sent for chunk in chunks]
-    assert wire.sent[0] == ([think("a", 1)], False)
-    assert merge(everything) == [think("abbbbb", 1, 0, 1, 2, 3, 4), DONE]
-    assert [final for _, final in wire.sent] == [False] * (len(wire.sent) - 1) + [True]
-    assert len(wire.sent) <= 3
+    assert wire.sent[1:] == [([think("bbbbb", 0, 1, 2, 3, 4), DONE], True)]
 
 
-def test_settling_sends_held_chunks_behind_the_running_send_and_nothing_more(wire):
+def test_settling_sends_what_has_come_and_nothing_more(wire):
     """The client gets what the error's account says has come."""
 
-    async def scenario(pool):
-        sink = StreamSink(wire.send, SendQueue(pool))
-        wire.gate.clear()
+    async def scenario():
+        sink = StreamSink(wire.send, SendQueue(BatchSender()))
         sink.put(think("many", *range(1000)))
-        await asyncio.get_running_loop().run_in_executor(None, wire.begun.acquire)
-        sink.put(think("a", 1))
-        asyncio.get_running_loop().call_later(0.01, wire.gate.set)
+        await until_ready(sink)
+        sink.put(think("a", 1))  # held back
+        await asyncio.sleep(0)
+        assert len(wire.sent) == 1
         await sink.settle()
-        assert [chunks for chunks, _ in wire.sent] == [[think("many", *range(1000))], [think("a", 1)]]
+        await sink.settle()
 
     run(scenario)
-    assert len(wire.sent) == 2
+    assert [chunks for chunks, _ in wire.sent] == [[think("many", *range(1000))], [think("a", 1)]]
 
 
 def test_a_send_that_fails_raises_in_the_next_call(wire):
@@ -95,8 +81,8 @@ def test_a_send_that_fails_raises_in_the_next_call(wire):
     def fail(chunks, final):
         raise OSError("shared memory is full")
 
-    async def scenario(pool):
-        sink = StreamSink(fail, SendQueue(pool))
+    async def scenario():
+        sink = StreamSink(fail, SendQueue(BatchSender()))
         sink.put(DONE)
         with pytest.raises(OSError, match="shared memory is full"):
             await sink.close()
@@ -108,8 +94,8 @@ def test_a_send_that_fails_raises_in_the_next_call(wire):
 
 
 def test_many_chunks_from_a_fast_engine_arrive_whole_and_in_order(wire):
-    async def scenario(pool):
-        sink = StreamSink(wire.send, SendQueue(pool))
+    async def scenario():
+        sink = StreamSink(wire.send, SendQueue(BatchSender()))
         for n in range(2000):
             sink.put(think(".", n))
             if n % 7 == 0:
@@ -127,8 +113,8 @@ def test_the_longer_a_reply_the_more_is_in_a_message(wire, monkeypatch):
     """
     monkeypatch.setattr(sinks, "MAX_HELD_S", math.inf)
 
-    async def scenario(pool):
-        sink = StreamSink(wire.send, SendQueue(pool))
+    async def scenario():
+        sink = StreamSink(wire.send, SendQueue(BatchSender()))
         for n in range(32_000):
             sink.put(think(".", n))
             await until_ready(sink)
@@ -146,8 +132,8 @@ def test_the_longer_a_reply_the_more_is_in_a_message(wire, monkeypatch):
 def test_held_chunks_leave_with_the_end_of_a_round_and_after_a_while(wire, monkeypatch):
     monkeypatch.setattr(sinks, "MAX_HELD_S", 600.0)
 
-    async def scenario(pool):
-        sink = StreamSink(wire.send, SendQueue(pool))
+    async def scenario():
+        sink = StreamSink(wire.send, SendQueue(BatchSender()))
 
         async def put(*chunks):
             for chunk in chunks:
@@ -182,8 +168,8 @@ def test_held_chunks_leave_though_the_engine_goes_silent(wire, monkeypatch):
             while text() != expected:
                 await asyncio.sleep(0.005)
 
-    async def scenario(pool):
-        sink = StreamSink(wire.send, SendQueue(pool))
+    async def scenario():
+        sink = StreamSink(wire.send, SendQueue(BatchSender()))
         sink.put(think("many", *range(1000)))
         await until_ready(sink)
         sink.put(think("a", 1))
@@ -201,8 +187,8 @@ def test_held_chunks_leave_though_the_engine_goes_silent(wire, monkeypatch):
 def test_held_chunks_leave_before_an_error(wire):
     """The client gets what the error's account says has come."""
 
-    async def scenario(pool):
-        sink = StreamSink(wire.send, SendQueue(pool))
+    async def scenario():
+        sink = StreamSink(wire.send, SendQueue(BatchSender()))
         for chunk in (think("many", *range(1000)), think("a", 1)):
             sink.put(chunk)
             await until_ready(sink)
@@ -215,14 +201,12 @@ def test_held_chunks_leave_before_an_error(wire):
 def test_samples_side_by_side_go_in_a_message_each(wire):
     """Not in one for every id, because their ids come in turn."""
 
-    async def scenario(pool):
-        sink = StreamSink(wire.send, SendQueue(pool), num_samples=3)
-        wire.gate.clear()
+    async def scenario():
+        sink = StreamSink(wire.send, SendQueue(BatchSender()), num_samples=3)
         sink.put(think("x"))
-        await asyncio.get_running_loop().run_in_executor(None, wire.begun.acquire)
+        await until_ready(sink)
         for n in range(9):
             sink.put(think("abc"[n % 3], n, index=n % 3))
-        wire.gate.set()
         await until_ready(sink)
 
     run(scenario)
@@ -252,7 +236,7 @@ class Turns(SendQueue):
 
 def turns(scenario):
     async def wrapped():
-        queue = Turns(InlineExecutor())
+        queue = Turns(BatchSender())
         await scenario(queue)
 
     asyncio.run(wrapped())
@@ -301,8 +285,8 @@ def test_a_turn_of_calls_that_are_over_is_declined(wire):
 
 
 def test_joining_sends_one_response_with_everything(wire):
-    async def scenario(pool):
-        sink = JoiningSink(wire.send, pool)
+    async def scenario():
+        sink = JoiningSink(wire.send, InlineExecutor())
         sink.put(think("a", 1))
         sink.put(OutputChunk(event="answer", answer="b", ids=(2,)))
         sink.put(DONE)
@@ -313,8 +297,8 @@ def test_joining_sends_one_response_with_everything(wire):
 
 
 def test_a_stream_of_several_samples_ends_with_the_last_ones_result(wire):
-    async def scenario(pool):
-        sink = StreamSink(wire.send, SendQueue(pool), num_samples=2)
+    async def scenario():
+        sink = StreamSink(wire.send, SendQueue(BatchSender()), num_samples=2)
         for index in (1, 0):
             sink.put(think("a", index=index))
             sink.put(OutputChunk(event="done", index=index, result=str(index)))
@@ -327,8 +311,8 @@ def test_a_stream_of_several_samples_ends_with_the_last_ones_result(wire):
 
 
 def test_joining_sends_the_samples_in_order(wire):
-    async def scenario(pool):
-        sink = JoiningSink(wire.send, pool)
+    async def scenario():
+        sink = JoiningSink(wire.send, InlineExecutor())
         for index in (1, 0, 1, 0):
             sink.put(think("ab"[index], index, index=index))
         for index in (1, 0):
@@ -341,8 +325,8 @@ def test_joining_sends_the_samples_in_order(wire):
 
 
 def test_joining_sends_nothing_when_it_is_settled(wire):
-    async def scenario(pool):
-        sink = JoiningSink(wire.send, pool)
+    async def scenario():
+        sink = JoiningSink(wire.send, InlineExecutor())
         sink.put(think("a"))
         await sink.settle()
 

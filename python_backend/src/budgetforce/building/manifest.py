@@ -248,7 +248,7 @@ def _terminator_ids(preset: str, tokenizer_dir: Path) -> tuple[int, ...]:
     from budgetforce.presets import Preset  # imports transformers, which takes seconds; only a build needs it
     from budgetforce.text.tokenizer import ChatTokenizer
 
-    thinking, answer = Preset.load(preset).terminator_ids(ChatTokenizer.load(tokenizer_dir))
+    thinking, answer = Preset.load(preset).terminator_ids(ChatTokenizer.load(tokenizer_dir).encode_marker)
     return tuple(sorted(thinking | answer))
 
 

@@ -89,7 +89,7 @@ def _tokenizer_problems(spec: EngineSpec, folder: Path) -> Iterator[str]:
         raise ConfigError(f"{folder} does not exist: run download first, or all")
     tokenizer, preset = ChatTokenizer.load(folder), Preset.load(spec.preset)
     num_rows = ModelShape.read(folder).vocab_size
-    preset.terminator_ids(tokenizer)  # each a single token, or it raises
+    preset.terminator_ids(tokenizer.encode_marker)  # each a single token, or it raises
     for text in sorted({*preset.thinking.terminators, *preset.answer.terminators}):
         (found,) = tokenizer.encode_marker(text)
         if text in KNOWN_IDS and found != KNOWN_IDS[text]:

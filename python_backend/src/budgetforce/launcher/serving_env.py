@@ -165,7 +165,7 @@ def _check_fit(preset: Preset, tokenizer: Path) -> None:
     """Raise ConfigError if a terminator of the model preset is not a single token of the model."""
     from budgetforce.text.tokenizer import ChatTokenizer  # importing transformers takes seconds: only if --preset is given
 
-    preset.terminator_ids(ChatTokenizer.load(tokenizer))
+    preset.terminator_ids(ChatTokenizer.load(tokenizer).encode_marker)
 
 
 def _library_limits(options: argparse.Namespace) -> ModelLimits:

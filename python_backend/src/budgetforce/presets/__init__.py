@@ -8,15 +8,13 @@ code and their README do. Their files list the differences from ``s1``.
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 from budgetforce.errors import ConfigError
-
-if TYPE_CHECKING:  # importing transformers takes a second, and the launcher reads presets
-    from budgetforce.text.tokenizer import ChatTokenizer
 
 PrefixPolicy = Literal["auto", "always", "never"]
 BudgetRuleName = Literal["exact", "per_round", "sampled"]
@@ -127,15 +125,20 @@ class Preset:
             raise ConfigError(f"preset '{name}': efforts are {found}, allowed: {known}, in this order")
         return preset
 
-    def terminator_ids(self, tokenizer: ChatTokenizer) -> tuple[frozenset[int], frozenset[int]]:
-        """Return the ids that end (thinking, the answer). Raises ConfigError for a terminator that is not a single token of the model."""
-        thinking, answer = (
-            frozenset(self._single_id(text, tokenizer) for text in texts) for texts in (self.thinking.terminators, self.answer.terminators)
-        )
-        return thinking, answer
+    def terminator_ids(self, encode_marker: Callable[[str], tuple[int, ...]]) -> tuple[frozenset[int], frozenset[int]]:
+        """Return the ids that end (thinking, the answer).
 
-    def _single_id(self, text: str, tokenizer: ChatTokenizer) -> int:
-        ids = tokenizer.encode_marker(text)
+        ``encode_marker`` is that of a ``ChatTokenizer``, or a cache of it.
+
+        Raises ConfigError for a terminator that is not a single token of the model.
+        """
+
+        def ids_of(texts: tuple[str, ...]) -> frozenset[int]:
+            return frozenset(self._single_id(text, encode_marker(text)) for text in texts)
+
+        return ids_of(self.thinking.terminators), ids_of(self.answer.terminators)
+
+    def _single_id(self, text: str, ids: tuple[int, ...]) -> int:
         if len(ids) != 1:
             raise ConfigError(f"preset '{self.name}': terminator {text!r} is {len(ids)} tokens in this model, not 1")
         return ids[0]
@@ -150,5 +153,10 @@ def _frozen(table: dict[str, Any]) -> dict[str, Any]:
 
 def names() -> list[str]:
     """Return the names of the shipped presets, sorted."""
+    return list(_shipped())
+
+
+@cache
+def _shipped() -> tuple[str, ...]:
     files = resources.files(__package__).iterdir()
-    return sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))
+    return tuple(sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml")))

@@ -23,6 +23,7 @@ from budgetforce.serving.metrics import Metrics
 from budgetforce.serving.orchestrator import Orchestrator
 from budgetforce.serving.planning.planner import Planner
 from budgetforce.serving.ports import constants
+from budgetforce.serving.replies.send_batch import BatchSender
 from budgetforce.serving.replies.send_pace import SendPace
 from budgetforce.serving.replies.send_queue import SendQueue
 from budgetforce.serving.request_reader import RequestReader
@@ -30,6 +31,7 @@ from budgetforce.serving.runtime import ConcurrentRuntime, InlineExecutor, Runti
 from budgetforce.text.tokenizer import ChatTokenizer
 
 NUM_SENDERS = 4  # of whole replies, errors and answers to commands; a sender waits for the server most of its time
+NUM_STREAM_HELPERS = 3  # of the loop's thread; their waits for the server overlap
 NUM_WORKERS = 2  # so that a short prompt need not wait behind a long prompt
 
 
@@ -72,13 +74,13 @@ class BudgetForcingModel:
 
     def _over_grpc(self, config: OrchestratorConfig) -> Orchestrator:
         engine = GrpcEngine(load_endpoint(config), config.engine_model, config.max_silence_s)
-        stream_queue = SendQueue(InlineExecutor(), SendPace())  # a thread of its own costs half as much again a message
+        stream_queue = SendQueue(BatchSender(NUM_STREAM_HELPERS), SendPace())
         senders = ThreadPoolExecutor(NUM_SENDERS, thread_name_prefix="s1-send")
         return self._orchestrator(config, engine, stream_queue, senders, ThreadPoolExecutor(NUM_WORKERS, thread_name_prefix="s1-text"))
 
     def _over_bls(self, config: OrchestratorConfig) -> Orchestrator:
         executor = InlineExecutor()
-        return self._orchestrator(config, BlsEngine(config.engine_model), SendQueue(executor), executor, executor)
+        return self._orchestrator(config, BlsEngine(config.engine_model), SendQueue(BatchSender()), executor, executor)
 
     def _orchestrator(
         self, config: OrchestratorConfig, engine: Engine, stream_queue: SendQueue, senders: Executor, workers: Executor

@@ -58,7 +58,7 @@ class Planner:
         self._training = training
         self._masked_ids = frozenset(range(len(tokenizer.token_bytes), vocab_rows))
         self._encode_marker = lru_cache(maxsize=256)(tokenizer.encode_marker)  # every request encodes the preset's few strings
-        default_preset.terminator_ids(tokenizer)
+        default_preset.terminator_ids(self._encode_marker)
 
     def plan(self, request: ReplyRequest) -> ReplyPlan:
         """Return the plan of ``request``. Raises InvalidRequest if it does not fit the model, the engine or the context."""
@@ -93,7 +93,7 @@ class Planner:
             return self._default_preset
         preset = Preset.load(request.preset)
         try:
-            preset.terminator_ids(self._tokenizer)
+            preset.terminator_ids(self._encode_marker)
         except ConfigError as error:
             raise InvalidRequest("preset", preset.name, f"a preset that fits the served model ({error})") from error
         return preset
@@ -105,7 +105,7 @@ class Planner:
         chat, start = self._encode_chat(request, preset), encode(thinking.start) if forced else ()
         policy = prefix_policy(request, answer)
         prefix = "" if policy == "never" else value_or_default(request.answer_prefix, answer.prefix)
-        thinking_terminators, answer_terminators = preset.terminator_ids(tokenizer)
+        thinking_terminators, answer_terminators = preset.terminator_ids(encode)
         unbounded = ForcingPlan(
             mode=request.thinking,
             budget_rule=rule,

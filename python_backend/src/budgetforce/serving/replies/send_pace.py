@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 TARGET_SHARE = 0.5  # of a thread's time; Triton and the client need as long again for each message, and the engine needs the rest
 BURST_S = 0.005  # unused sending time that is kept: the streams of an engine that steps them together may send together
@@ -29,12 +29,14 @@ class SendPace:
         self._left_s = BURST_S
         self._filled_at = clock()
 
-    def measured(self, seconds: Iterable[float]) -> None:
-        """Take into account how long each of some messages took to send."""
-        for took_s in seconds:
-            if not self.cost_s:
-                self.cost_s = took_s
-            self.cost_s *= 1 + _STEP if took_s > self.cost_s else 1 - _STEP
+    def measured(self, s_per_message: float, num_messages: int = 1) -> None:
+        """Take into account how long each message of a batch took to send."""
+        if not self.cost_s:
+            self.cost_s = s_per_message
+        if s_per_message > self.cost_s:
+            self.cost_s = min(self.cost_s * (1 + _STEP) ** num_messages, s_per_message)
+        else:
+            self.cost_s = max(self.cost_s * (1 - _STEP) ** num_messages, s_per_message)
 
     def charge(self, num_messages: int) -> None:
         """Take the cost of messages out of the bucket, also more than it holds, but never more than ``BURST_S`` more."""

@@ -2,8 +2,7 @@
 """Sinks that send the chunks of a reply: as they come, or joined at the end. Independent of Triton.
 
 A stream sends its first chunk at once, and so the beginnings and ends of phases and rounds, and results. Any other ids are collected
-until the stream's last message is sent and until its turn has come (``send_queue``); then they leave together. So a message holds more
-when the machine is behind.
+until the stream's turn has come (``send_queue``); then they leave together. So a message holds more when the machine is behind.
 
 We cannot see whether the client reads: Triton accepts every message and keeps it, some 2.5 kB each, until the client does (24.10:
 until the stream ends, read or not). So the number of messages bounds the memory of a reply there: a message carries a 256th of the
@@ -22,6 +21,7 @@ from functools import partial
 from itertools import groupby
 from typing import Protocol
 
+from budgetforce.serving.replies.send_batch import StreamSend
 from budgetforce.serving.replies.send_queue import SendQueue
 
 LEAST_SHARE = 256  # a message carries at least a 256th of the ids that were sent before it ...
@@ -70,7 +70,7 @@ class Sink(Protocol):
         ...
 
     async def settle(self) -> None:
-        """Send the chunks that were held back, after the send that is running, and wait; nothing is sent afterwards."""
+        """Send the chunks that were held back, and wait; nothing is sent afterwards."""
         ...
 
 
@@ -83,8 +83,7 @@ class StreamSink:
         self._unsent: list[OutputChunk] = []
         self._num_unsent_ids = self._num_sent_ids = 0
         self._events: dict[int, str] = {}  # the last event of each sample
-        self._is_due = False  # the unsent chunks may leave
-        self._is_sending = False
+        self._is_due = False  # the unsent chunks leave at the end of this pass of the loop
         self._has_turn = False  # the next message is charged already
         self._sent_at = time.monotonic()
         self._timer_runs = False
@@ -95,7 +94,6 @@ class StreamSink:
         self._failure: Exception | None = None
 
     def put(self, chunk: OutputChunk) -> None:
-        self._collect()
         if self._failure is not None:
             raise self._failure
         self._unsent.append(chunk)
@@ -112,12 +110,8 @@ class StreamSink:
         return is_beginning or is_enough or self._held_s <= 0
 
     def _become_due(self) -> None:
-        """Let all unsent chunks leave, behind the send that is running."""
-        self._is_due = True
-        if self._is_sending:
-            self._queue.notify()
-        else:
-            self._is_sending = True
+        if not self._is_due:
+            self._is_due = True
             self._queue.add(self)
 
     @property
@@ -143,14 +137,11 @@ class StreamSink:
     # --- turns ----------------------------------------------------------------------------
 
     def ready(self) -> asyncio.Future[None] | None:
-        self._collect()
-        if not self._is_sending and self._may_go():
+        if not self._is_due and self._may_go():
             return None
         waiter = asyncio.get_running_loop().create_future()
         self._for_turn.append(waiter)
-        if self._is_sending:
-            self._queue.notify()
-        else:
+        if not self._is_due:
             self._wait_for_turn()
         return waiter
 
@@ -172,26 +163,18 @@ class StreamSink:
 
     # --- sending ----------------------------------------------------------------------------
 
-    def next_send(self) -> tuple[Callable[[], None], int]:
+    def next_send(self) -> StreamSend:
         chunks = merge(sorted(self._unsent, key=lambda chunk: chunk.index))  # sorted, because interleaved samples would not merge
         self._queue.charge(len(chunks) - self._has_turn)
         self._num_results_left -= sum(chunk.result is not None for chunk in chunks)
         self._num_sent_ids += self._num_unsent_ids
         self._num_unsent_ids, self._sent_at = 0, time.monotonic()
-        self._unsent, self._is_due, self._has_turn = [], False, False
-        return partial(self._send, chunks, self._num_results_left == 0), len(chunks)
+        self._unsent, self._has_turn = [], False
+        return StreamSend(call=partial(self._send, chunks, self._num_results_left == 0), num_messages=len(chunks))
 
     def was_sent(self, failure: Exception | None) -> None:
-        self._is_sending = False
+        self._is_due = False
         self._failure = self._failure or failure
-        if failure is not None:
-            self._unsent.clear()
-            self._is_due = False
-        if self._is_due:
-            self._become_due()
-            if self._for_turn or self._for_idleness:
-                self._queue.notify()
-            return
         _wake(self._for_idleness)
         if not self._for_turn:
             return
@@ -200,14 +183,8 @@ class StreamSink:
         else:
             self._wait_for_turn()
 
-    def _collect(self) -> None:
-        if self._is_sending:
-            self._queue.collect()
-
     async def _idle(self) -> None:
-        self._collect()
-        if self._is_sending:
-            self._queue.notify()
+        if self._is_due:
             self._for_idleness.append(waiter := asyncio.get_running_loop().create_future())
             await waiter
 
