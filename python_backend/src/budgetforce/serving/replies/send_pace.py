@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-TARGET_SHARE = 0.5  # of a thread's time; Triton and the client need as long again for each message, and the engine needs the rest
+TARGET_SHARE = 0.7  # of a thread's time; Triton and the client need as long again for each message, and the engine needs the rest
 BURST_S = 0.005  # unused sending time that is kept: the streams of an engine that steps them together may send together
 _STEP = 0.02  # by which the cost follows each message
 _NEGLIGIBLE_S = 1e-6  # rounding errors are smaller

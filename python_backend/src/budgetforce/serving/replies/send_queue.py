@@ -13,7 +13,7 @@ from typing import Protocol
 from budgetforce.serving.replies.send_batch import BatchSender, StreamSend
 from budgetforce.serving.replies.send_pace import SendPace
 
-MIN_WAIT_S = 0.002  # between two passes over the waiting streams
+MIN_WAIT_S = 0.005  # between two passes over the waiting streams
 
 
 class Stream(Protocol):
