@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The keys of custom resources that the chart may use, as paths; ``[]`` is an element of a list, ``*`` any key.
 
-Read from the definitions of prometheus-operator 0.93, KEDA 2.20, Gateway API 1.6 (standard channel) and the Gateway API Inference Extension
-(v1, commit 84436a9). The operators' own types, which custom_resources.mjs uses, check values and do not refuse unknown keys; Kubernetes would
-drop those in silence.
+Read from the definitions of prometheus-operator 0.93, KEDA 2.20, Gateway API 1.6 (standard channel) and the Gateway API Inference
+Extension (v1, commit 84436a9). The operators' own types, which custom_resources.mjs uses, check values and do not refuse unknown keys;
+Kubernetes would drop those in silence.
 """
 
 from __future__ import annotations

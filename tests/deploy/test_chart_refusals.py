@@ -4,6 +4,7 @@
 import re
 
 import pytest
+
 from deploy.helm import Refused, helm
 
 pytestmark = pytest.mark.xdist_group("chart")
@@ -25,21 +26,28 @@ COMBINATIONS = [
     ({"shmMiB": 512}, "shmMiB: got 512, allowed: at least 1024"),
     (
         {"stop": {"gracePeriodS": 60}},
-        "stop.gracePeriodS: got 60, allowed: at least 485 (stop.preStopS 10 + stop.lameDuckS 5 + drain 445 + 25), "
-        "because Kubernetes kills the pod after it",
+        (
+            "stop.gracePeriodS: got 60, allowed: at least 485 (stop.preStopS 10 + stop.lameDuckS 5 + drain 445 + 25), "
+            "because Kubernetes kills the pod after it"
+        ),
     ),
     ({"stop": {"gracePeriodS": 484}}, "stop.gracePeriodS: got 484, allowed: at least 485"),
     (
         {"stop": {"drainS": 60}},
-        "stop.drainS: got 60, allowed: at least 445, the seconds of the longest thought (stop.longestThoughtTokens 32000 divided by "
-        "stop.tokensPerSecond 72); to accept that thoughts are cut, lower stop.longestThoughtTokens",
+        (
+            "stop.drainS: got 60, allowed: at least 445, the seconds of the longest thought (stop.longestThoughtTokens 32000 divided by "
+            "stop.tokensPerSecond 72); to accept that thoughts are cut, lower stop.longestThoughtTokens"
+        ),
     ),
     ({"stop": {"tokensPerSecond": 5}}, "stop.drainS: got 6400, allowed: at most 3600; the longest thought"),
     (
         {"stop": {"drainS": 1136}, "monitoring": {"rules": {"enabled": True}}},
         "monitoring.rules.enabled: got true with a drain of 1136 s and stop.lameDuckS 5, allowed: together at most 1140 s",
     ),
-    ({"auth": {"enabled": True}}, "auth.secretName: missing, allowed: the name of a Secret with key 'secret', because auth.enabled is true"),
+    (
+        {"auth": {"enabled": True}},
+        "auth.secretName: missing, allowed: the name of a Secret with key 'secret', because auth.enabled is true",
+    ),
     ({"auth": {"secretName": "a"}}, "auth.secretName: got a name with auth.enabled false, which would leave the server open"),
     ({"tls": {"enabled": True}}, "tls.secretName: missing, allowed: the name of a Secret with keys 'tls.crt' and 'tls.key'"),
     ({"tls": {"secretName": "a"}}, "tls.secretName: got a name with tls.enabled false, which would leave gRPC without TLS"),
@@ -65,7 +73,10 @@ COMBINATIONS = [
     ({"inferencePool": {"create": True}}, "inferencePool.endpointPicker.name: missing, allowed: the Service of the endpoint picker"),
     ({"gatewayApi": ROUTED, "tls": TLS}, "tls.enabled: got true with gatewayApi or inferencePool, allowed: false"),
     ({"gatewayApi": {"enabled": True}}, "gatewayApi.gateway.name: missing, allowed: the name of a Gateway"),
-    ({"openai": {"enabled": True}}, "openai.keysSecretName: missing, allowed: the name of a Secret with key 'keys', or openai.allowAnyone true"),
+    (
+        {"openai": {"enabled": True}},
+        "openai.keysSecretName: missing, allowed: the name of a Secret with key 'keys', or openai.allowAnyone true",
+    ),
     ({"openai": {**OPENAI, "keysSecretName": "a"}}, "openai.allowAnyone: got true beside openai.keysSecretName, allowed: one of the two"),
     (
         {"openai": OPENAI, "tls": {**TLS, "requireClientCertificate": True}},
