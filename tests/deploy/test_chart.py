@@ -53,9 +53,11 @@ def renderer(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def render(renderer, deploy):
-    """Render the chart with value files of build/deploy and with values."""
+    """Render the chart with value files of build/deploy and with values, as release s1 or, for a build, s1-build."""
 
     def run(files=(), values=None, **options):
+        if (values or {}).get("mode") == "build":
+            options["release"] = "s1-build"
         return renderer.render(deploy / "chart", values, [deploy / name for name in files], **options)
 
     return run

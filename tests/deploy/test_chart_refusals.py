@@ -21,6 +21,7 @@ COMBINATIONS = [
     ({**CPU, "gpus": 1}, "gpus: got 1 with engine.kind cpu, allowed: 0"),
     ({"engine": {"kind": "cpu"}, "gpus": 0}, "engine.tensorParallel: got 2 with engine.kind cpu, allowed: 1"),
     ({**CPU, "mode": "build"}, "mode: got build with engine.kind cpu, allowed: serve, because only a TensorRT-LLM engine is built"),
+    ({"mode": "build"}, "mode: got build for release s1, allowed: a release whose name ends in -build, because an upgrade of the server's"),
     ({**CPU, "gpuProduct": "NVIDIA-L4"}, "gpuProduct: got a value with engine.kind cpu, allowed: empty"),
     ({"gpuProduct": "NVIDIA-L4", "affinity": {"podAffinity": {}}}, "gpuProduct: got a value beside affinity, allowed: one of the two"),
     ({"shmMiB": 512}, "shmMiB: got 512, allowed: at least 1024"),

@@ -4,6 +4,7 @@ values.schema.json.
 */}}
 {{- define "s1.checks" -}}
 {{- include "s1.checkEngine" . -}}
+{{- include "s1.checkRelease" . -}}
 {{- include "s1.checkStop" . -}}
 {{- include "s1.checkAccess" . -}}
 {{- include "s1.checkRollout" . -}}
@@ -35,6 +36,12 @@ values.schema.json.
 {{- end -}}
 {{- if and $isCpu .Values.gpuProduct -}}
 {{- fail "gpuProduct: got a value with engine.kind cpu, allowed: empty" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "s1.checkRelease" -}}
+{{- if and (eq .Values.mode "build") (not (hasSuffix "-build" .Release.Name)) -}}
+{{- fail (printf "mode: got build for release %s, allowed: a release whose name ends in -build, because an upgrade of the server's release would remove the server" .Release.Name) -}}
 {{- end -}}
 {{- end -}}
 
