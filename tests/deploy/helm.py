@@ -30,7 +30,14 @@ class Helm:
         self._call("initialize", START)
 
     def render(
-        self, chart: Path, values: dict[str, Any] | None = None, files: Sequence[Path] = (), *, version: str = "v3", release: str = "s1"
+        self,
+        chart: Path,
+        values: dict[str, Any] | None = None,
+        files: Sequence[Path] = (),
+        *,
+        version: str = "v3",
+        release: str = "s1",
+        kubernetes: str = KUBERNETES,
     ) -> list[dict[str, Any]]:
         """Return the objects of a release in namespace "serving". Raises Refused."""
         self._values.write_text(json.dumps(values or {}))  # a file too: given as values they would replace whole groups of the files
@@ -41,7 +48,7 @@ class Helm:
             chart=str(chart),
             values_files=[*map(str, files), str(self._values)],
             helm_version=version,
-            kube_version=KUBERNETES,
+            kube_version=kubernetes,
         )
         return [found for found in yaml.safe_load_all(text) if found]
 

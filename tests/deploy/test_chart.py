@@ -3,6 +3,7 @@
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -18,12 +19,12 @@ from budgetforce.building.spec import IMAGE, TENSOR_PARALLEL, VARIANTS
 from budgetforce.launcher import options as launcher
 from budgetforce.launcher.triton_server import DRAIN_END_S, FOLLOW_S, ORDERLY_END_S
 from deploy.chart_resources import CUSTOM, KEYS, key_paths
-from deploy.helm import helm
+from deploy.helm import Refused, helm
 from s1_client.cli.server.gateway import gateway
 
 pytestmark = pytest.mark.xdist_group("chart")
 HERE = Path(__file__).parent
-KUBERNETES = "1.37"
+KUBERNETES = ("1.30", "1.37")  # the oldest that the chart allows, and the newest
 POOL = {"create": True, "name": "", "endpointPicker": {"name": "picker"}}
 HPA = {"keda": {"enabled": False}, "hpa": {"enabled": True}}
 TLS = {"enabled": True, "secretName": "certificate", "requireClientCertificate": True}
@@ -106,18 +107,24 @@ def test_each_use_renders_its_objects(uses):
 
 
 @pytest.mark.parametrize("use", USES)
-def test_kubernetes_accepts_the_objects(uses, use):
+@pytest.mark.parametrize("version", KUBERNETES)
+def test_kubernetes_accepts_the_objects(uses, use, version):
     """By its own schemas, strictly: an unknown key is an error."""
     for item in uses[use]:
         if item["apiVersion"] not in CUSTOM:
-            kubernetes_validate.validate(item, KUBERNETES, strict=True)
+            kubernetes_validate.validate(item, version, strict=True)
+
+
+def test_an_older_kubernetes_is_refused(render):
+    with pytest.raises(Refused, match="chart requires kubeVersion: >=1.30.0-0 which is incompatible with Kubernetes v1.29.0"):
+        render(kubernetes="v1.29.0")
 
 
 def test_the_schemas_refuse_a_wrong_key(uses):
     broken = json.loads(json.dumps(one(uses["one replica"], "Deployment")))
     broken["spec"]["template"]["spec"]["terminationGraceSeconds"] = 30
     with pytest.raises(kubernetes_validate.ValidationError, match="terminationGraceSeconds"):
-        kubernetes_validate.validate(broken, KUBERNETES, strict=True)
+        kubernetes_validate.validate(broken, KUBERNETES[-1], strict=True)
 
 
 @pytest.mark.parametrize("use", USES)
@@ -556,7 +563,23 @@ def test_the_gateways_probes_are_let_through_whatever_hosts_are_allowed(render):
         assert container[probe]["httpGet"]["httpHeaders"] == [{"name": "Host", "value": "localhost"}]
 
 
-# --- honesty -----------------------------------------------------------------------------
+# --- the page ----------------------------------------------------------------------------
+
+
+def test_the_commands_of_the_page_render(render, root):
+    """Each with its release, value files and --set; my.yaml is the user's copy of production.yaml."""
+    page = (root / "docs/kubernetes.md").read_text()
+    commands = [shlex.split(line, comments=True) for line in re.findall(r"helm (?:install|upgrade|template) [^`\n]*", page)]
+    assert len(commands) >= 6
+    for command in commands:
+        _, _, release, chart, *options = command
+        assert chart == "build/deploy/chart"
+        given = dict(zip(options[::2], options[1::2], strict=True))
+        assert given.keys() <= {"--namespace", "--values", "--set"}
+        name = Path(given["--values"]).name.replace("my.yaml", "production.yaml")
+        values = dict([given["--set"].split("=")]) if "--set" in given else {}
+        assert render([name], values, release=release)
+    assert {command[2] for command in commands if "--set" in command} == {"s1-build"}
 
 
 def test_chart_page_and_notes_say_that_no_cluster_has_run_it(deploy, root):
