@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from deploy.helm import Refused, helm
+from deploy.helm import Refused
 
 pytestmark = pytest.mark.xdist_group("chart")
 SCALED = {"monitoring": {"podMonitor": {"enabled": True}}, "networkPolicy": {"metricsFrom": [{"podSelector": {}}]}}
@@ -105,17 +105,16 @@ SINGLE_VALUES = [
 ]
 
 
-@pytest.fixture(scope="module")
-def refusal(root, tmp_path_factory):
+@pytest.fixture(scope="session")
+def refusal(renderer, deploy):
     """Return the sentence with which Helm refuses values."""
-    with helm(tmp_path_factory.mktemp("home")) as running:
 
-        def run(values, version="v3"):
-            with pytest.raises(Refused) as refused:
-                running.render(root / "build/deploy/chart", values, version=version)
-            return str(refused.value)
+    def run(values, version="v3"):
+        with pytest.raises(Refused) as refused:
+            renderer.render(deploy / "chart", values, version=version)
+        return str(refused.value)
 
-        yield run
+    return run
 
 
 @pytest.mark.parametrize(("values", "sentence"), COMBINATIONS, ids=[sentence[:40] for _, sentence in COMBINATIONS])
