@@ -19,15 +19,15 @@ def named_in(path):
 
 def test_every_threat_names_tests_that_exist(root):
     for *threat, tests in table(root, "Threats"):
-        named = re.findall(r"`([\w/]+\.py)::(\w+)`", tests)
+        named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", tests)
         assert named, threat
-        assert [name for file, name in named if name not in named_in(root / "tests" / file)] == []
+        assert [name for file, name in named if name not in named_in(root / file)] == []
 
 
 def test_all_tests_that_the_page_names_exist(root):
     """Also those outside the table."""
-    named = re.findall(r"`([\w/]+\.py)::(\w+)`", (root / "docs/security.md").read_text())
-    assert [name for file, name in named if name not in named_in(root / "tests" / file)] == []
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (root / "docs/security.md").read_text())
+    assert named and [name for file, name in named if name not in named_in(root / file)] == []
 
 
 def test_the_versions_are_those_that_are_run(root):
