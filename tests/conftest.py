@@ -33,7 +33,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return ByFile(config, log) if config.getoption("dist") == "loadgroup" else None
 
 
-@pytest.hookimpl(trylast=True)  # behind the hook that makes all tests of the server a group, before pytest-xdist names the groups
+@pytest.hookimpl(trylast=True)  # behind the hook that makes all tests of the server a group
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if hasattr(config, "workerinput"):  # a process of pytest-xdist
         from distribution import longest_first
