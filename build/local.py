@@ -162,10 +162,15 @@ def fmt(_: list[str]) -> int:
 
 
 def run_checks(checks: list[list[str]]) -> int:
-    """Run modules of the environment up to the first that fails. Return its exit code."""
+    """Run modules of the environment up to the first that fails. Return its exit code.
+
+    Python may keep what it compiles, also where the caller's environment forbids it: uv compiles nothing, and the tests start hundreds
+    of processes, each of which would compile all that it imports (a tokenizer: 3.3 seconds instead of 1.5).
+    """
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     for check in checks:
         print(f"\n$ {' '.join(check)}", flush=True)
-        code = subprocess.call([str(PYTHON), "-m", *check])
+        code = subprocess.call([str(PYTHON), "-m", *check], env=environment)
         if code:
             return code
     return 0

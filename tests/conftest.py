@@ -7,6 +7,7 @@ import os
 import signal
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pytest
 from transformers import PreTrainedTokenizerFast
@@ -21,6 +22,23 @@ from budgetforce.text.tokenizer import ChatTokenizer
 from reference import qwen25
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.hookimpl(optionalhook=True)  # there is a hook of this name only where pytest-xdist is installed
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Return what ``--dist=loadgroup`` is here; None for other ways to share tests out."""
+    from distribution import ByFile
+
+    config.option.loadscopereorder = False  # by number of tests, which tells nothing about their time
+    return ByFile(config, log) if config.getoption("dist") == "loadgroup" else None
+
+
+@pytest.hookimpl(trylast=True)  # behind the hook that makes all tests of the server a group
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if hasattr(config, "workerinput"):  # a process of pytest-xdist
+        from distribution import longest_first
+
+        longest_first(items)
 
 
 def pytest_configure() -> None:

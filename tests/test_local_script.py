@@ -146,6 +146,18 @@ def test_all_tests_come_after_linters_and_types(script):
     assert script.commands[-1] == ["pytest", "--numprocesses=2", "--dist=loadgroup", "-k", "x"]
 
 
+def test_tests_keep_what_python_compiles_also_where_that_is_switched_off(script, monkeypatch):
+    """Set-up with uv compiles nothing; without this each of the processes that tests start would compile all that it imports."""
+    environments = []
+    monkeypatch.setattr(script.subprocess, "call", lambda _, env: environments.append(env) or 0)
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.setenv("S1_KEPT", "as it was")
+    script.test(["tests/core"])
+    (environment,) = environments
+    assert "PYTHONDONTWRITEBYTECODE" not in environment
+    assert environment["S1_KEPT"] == "as it was"
+
+
 @pytest.mark.parametrize("path", ["tests/core", "./tests/core/", "tests/test_local_script.py::test_help_is_its_result"])
 def test_the_tests_of_a_path_run_alone(script, path):
     script.test([path, "-x"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from budgetforce.building.__main__ import main
 from budgetforce.text.tokenizer import ChatTokenizer
 
 TOOLCHAIN = Path(__file__).with_name("toolchain")
+PYTHON3 = str(Path(sys.base_prefix) / "bin")  # for the stand-ins: pyenv's python3 is a script that takes eight times as long to start
 TINY = {
     "architectures": ["Qwen2ForCausalLM"],
     "model_type": "qwen2",
@@ -114,7 +116,7 @@ class Bench:
 
 def environment_for(folder: Path) -> dict[str, str]:
     """Environment of a process that uses the stand-ins."""
-    path = f"{TOOLCHAIN / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    path = os.pathsep.join([str(TOOLCHAIN / "bin"), PYTHON3, os.environ["PATH"]])
     return {"PATH": path, "STANDIN": str(folder), "PYTHONPATH": str(TOOLCHAIN / "site")}
 
 

@@ -146,5 +146,6 @@ def test_a_models_shape_is_read_before_its_weights_are_downloaded(hub, monkeypat
 
 def test_a_hub_that_does_not_answer_for_the_shape_is_one_sentence(monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", "http://127.0.0.1:9/{repo_id}/{revision}/{filename}")
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda _: None)  # between its tries, 23 seconds in all
     with pytest.raises(BuildFailed, match="download from the hub failed"):
         read_model(Source(model=MODEL, commit=COMMIT))

@@ -6,7 +6,6 @@ from transformers import AutoTokenizer
 
 from budgetforce.curating.tiny_tokenizer import CONTROL_TOKENS, tokenizer, write_tokenizer
 from budgetforce.text.tokenizer import ChatTokenizer
-from reference import qwen25
 
 TEXTS = [
     "How many r in raspberry",
@@ -44,7 +43,7 @@ def test_control_tokens_come_last_and_rows_fill_blocks_of_32():
     assert len(vocabulary) <= 352
 
 
-def test_chats_render_as_by_qwen25(folder):
+def test_chats_render_as_by_qwen25(folder, qwen_as_published):
     chat = [
         {"role": "user", "content": "How many r in raspberry"},
         {"role": "assistant", "content": "3"},
@@ -53,7 +52,7 @@ def test_chats_render_as_by_qwen25(folder):
     for messages in (chat, chat[:1], [{"role": "system", "content": "Be brief."}, *chat]):
         ours, theirs = (
             tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-            for tokenizer in (AutoTokenizer.from_pretrained(folder), qwen25.load())
+            for tokenizer in (AutoTokenizer.from_pretrained(folder), qwen_as_published)
         )
         assert ours == theirs
 

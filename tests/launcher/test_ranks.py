@@ -82,7 +82,7 @@ def launch(tmp_path, root):
         flags += [f"--{name}-port=0" for name in ("http", "grpc", "metrics")]
         process = subprocess.Popen(
             [sys.executable, "-m", "budgetforce.launcher", *flags],
-            env={**os.environ, "STAND_IN": str(notes), "PATH": f"{STAND_IN}:{MPIRUN}:{os.environ['PATH']}"},
+            env={**os.environ, "STAND_IN": str(notes), "PATH": f"{STAND_IN}:{MPIRUN}:{sys.base_prefix}/bin:{os.environ['PATH']}"},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

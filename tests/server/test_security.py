@@ -231,6 +231,17 @@ def test_http_wants_the_secret_too(guarded, scripts, a):
     assert (status, json.loads(text)["event"]) == (200, "done")
 
 
+CODE = b"class TritonPythonModel:\n    def initialize(self, args):\n        open('/dev/shm/s1-was-here', 'w')\n"
+LOAD = {"config": json.dumps({"name": "evil", "backend": "python"}), "file:1/model.py": base64.b64encode(CODE).decode()}
+EVIL_PAGE = {"Content-Type": "text/plain", "Origin": "https://evil.example", "Host": "evil.example"}
+
+
+def test_a_page_in_a_browser_wants_the_secrets_as_well(guarded):
+    """Such requests need no permission of the server's; a page cannot know the secrets, nor send their headers without permission."""
+    assert over_http(guarded, "models/s1_scripted/generate", {"text_input": "x"}, **EVIL_PAGE)[0] == 403
+    assert over_http(guarded, "repository/models/evil/load", {"parameters": LOAD}, **EVIL_PAGE)[0] == 403
+
+
 CONTROLS = ["repository/models/s1_scripted/unload", "repository/index", "systemsharedmemory/region/x/register", "logging"]
 
 
@@ -294,10 +305,6 @@ def test_the_launchers_command_is_let_in(root, servers, folder, security, tmp_pa
     assert done.stdout == "s1\n", done.stderr
 
 
-CODE = b"class TritonPythonModel:\n    def initialize(self, args):\n        open('/dev/shm/s1-was-here', 'w')\n"
-LOAD = {"config": json.dumps({"name": "evil", "backend": "python"}), "file:1/model.py": base64.b64encode(CODE).decode()}
-
-
 class TestByDefault:
     """Without any option: the session's server, which has no certificates and no secret of its clients."""
 
@@ -305,7 +312,7 @@ class TestByDefault:
         assert over_grpc.think(scripts.write([a, 2], [a, 0]).question, num_ignore=0, max_tokens=5).answer.endswith("a")
         assert over_http(triton, "models/s1_scripted/config")[0] == 200
 
-    @pytest.mark.parametrize("headers", [{}, {"Content-Type": "text/plain", "Origin": "https://evil.example", "Host": "evil.example"}])
+    @pytest.mark.parametrize("headers", [{}, EVIL_PAGE])
     def test_nobody_loads_a_model_that_brings_its_code(self, triton, headers):
         """Nor does a web page in a browser on the server's machine: such a request needs no permission of the server's."""
         assert over_http(triton, "repository/models/evil/load", {"parameters": LOAD}, **headers)[0] == 403
@@ -314,6 +321,25 @@ class TestByDefault:
     @pytest.mark.parametrize("path", CONTROLS)
     def test_nobody_changes_the_server(self, triton, path):
         assert over_http(triton, path, {})[0] == 403
+
+    @pytest.mark.parametrize("method", ["GET", "OPTIONS"])
+    def test_no_page_of_another_origin_is_permitted_anything(self, triton, method):
+        """A page may send a plain request, and the browser then keeps the answer from it; a header such as the secret's it may not send."""
+        asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "s1-secret"}
+        request = urllib.request.Request(f"{triton.http_url}/v2", headers={"Origin": "https://evil.example", **asked}, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=20) as response:
+                headers = response.headers
+        except urllib.error.HTTPError as error:
+            headers = error.headers
+        assert not [name for name in headers if name.lower().startswith("access-control-")]
+
+    def test_other_users_cannot_read_prompts_in_shared_memory(self, triton, over_grpc, scripts, a):
+        """Triton creates its regions with mode 0644. The stubs still reach theirs."""
+        regions = list(Path("/dev/shm").glob(f"{triton._prefix}*"))
+        assert len(regions) >= len(triton.models)
+        assert {region.stat().st_mode & 0o777 for region in regions} == {0o600}
+        assert over_grpc.think(scripts.write([a, 2], [a, 0]).question, num_ignore=0, max_tokens=5).answer.endswith("a")
 
     def test_grpc_is_no_way_round(self, triton):
         with grpc.insecure_channel(triton.grpc_url) as channel:

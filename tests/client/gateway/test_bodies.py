@@ -91,6 +91,25 @@ def test_a_body_without_a_length_is_refused_when_it_has_become_too_large(gateway
         assert connection.recv(100).startswith(b"HTTP/1.1 413 ")
 
 
+@pytest.mark.parametrize("opening", [b"[", b'{"a":'])
+def test_a_body_of_millions_of_bytes_that_only_opens_is_refused_and_the_next_is_answered(gateway, opening):
+    """Triton 24.10's own HTTP server dies of it."""
+    refused = gateway.post(CHAT, opening * (4_000_000 // len(opening)))
+    assert (refused.status, refused.error["code"]) == (400, "invalid_json")
+    assert gateway.chat("still there?").status == 200
+
+
+def test_a_body_in_chunks_of_one_byte_is_a_body_like_any_other(gateway, server):
+    """Triton 24.10's own HTTP server dies of it."""
+    text = "x" * 600_000
+    body = json.dumps(gateway.chat_body(text)).encode()
+    head = f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=60) as connection:
+        connection.sendall(head.encode() + b"".join(b"1\r\n%c\r\n" % byte for byte in body) + b"0\r\n\r\n")
+        assert connection.recv(100).startswith(b"HTTP/1.1 200 ")
+    assert server.requests[-1].prompt == [{"role": "user", "content": text}]
+
+
 def test_a_prompt_of_a_megabyte_reaches_the_server(gateway, server):
     text = "long " * 200_000
     assert gateway.chat(text).status == 200

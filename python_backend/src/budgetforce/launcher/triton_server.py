@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import IO
 
 from budgetforce.config import ANNOUNCE
-from budgetforce.launcher import triton_files
+from budgetforce.launcher import regions, triton_files
 from budgetforce.launcher.ranks import Ranks
 from budgetforce.launcher.security import Security
 from budgetforce.launcher.stubs import Stubs
@@ -148,6 +148,7 @@ class TritonServer:
             _check_ports_are_free(self.ports)
             self._start()
             self._wait_until_ready()
+            regions.hide(self._prefix)  # each is there before its model is ready
             self._was_ready = True
             self._remember_stubs()
         except BaseException:
@@ -238,6 +239,7 @@ class TritonServer:
         assert self._ranks is not None
         started = time.monotonic()
         while not self._answers_ready():
+            regions.hide(self._prefix)
             waited = time.monotonic() - started
             if (ended := self._ranks.ended()) is not None:
                 raise StartFailed(self._with_log_errors(f"{ended} while starting"))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 # Above, below, right, left, then the diagonals.
 _DIRECTIONS = ((0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (-1, 1), (1, -1), (-1, -1))
@@ -50,11 +51,22 @@ def place(points: Sequence[Box], sizes: Sequence[tuple[float, float]], obstacles
     taken = [*obstacles, *points]
     placed = []
     for point, (width, height) in zip(points, sizes, strict=True):
-        candidates = list(_around(point, width / 2, height / 2, gap))
-        best = min(candidates, key=lambda box: round(sum(map(box.overlap, taken)) + box.area - box.overlap(frame), 3))
+        near = [box for box in taken if box.overlap(_reach(point, width, height, gap))]
+        best = min(_around(point, width / 2, height / 2, gap), key=partial(_fault, near=near, frame=frame))
         placed.append(best)
         taken.append(best)
     return placed
+
+
+def _fault(box: Box, near: Sequence[Box], frame: Box) -> float:
+    """Return the area that a label at this place covers or has outside the frame."""
+    return round(sum(map(box.overlap, near)) + box.area - box.overlap(frame), 3)
+
+
+def _reach(point: Box, width: float, height: float, gap: float) -> Box:
+    """Return the rectangle that holds all candidates: most of the thousands of obstacles are outside, and cover none."""
+    far = _DISTANCES[-1] * gap
+    return Box(point.x, point.y, point.half_width + width + far, point.half_height + height + far)
 
 
 def _around(point: Box, half_width: float, half_height: float, gap: float) -> Iterator[Box]:
