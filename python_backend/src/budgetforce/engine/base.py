@@ -42,6 +42,7 @@ class EngineCall:
         banned_ids: ids that are never sampled in this call.
         min_tokens: number of ids at the call's start that are no stop ids; 0 unless the engine ``keeps_min_tokens``.
         ready: awaited before each delta is delivered; ids that arrive meanwhile are delivered together.
+        traceparent: header that ties the engine's spans to the caller's trace (W3C Trace Context); "" = the call is not traced.
     """
 
     request_id: str
@@ -52,6 +53,7 @@ class EngineCall:
     min_tokens: int = 0
     sampling: Sampling = field(default_factory=Sampling)
     ready: Callable[[], Awaitable[None]] | None = None
+    traceparent: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

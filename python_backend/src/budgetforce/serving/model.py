@@ -25,6 +25,7 @@ from budgetforce.serving.planning.planner import Planner
 from budgetforce.serving.ports import constants
 from budgetforce.serving.request_reader import RequestReader
 from budgetforce.serving.runtime import ConcurrentRuntime, InlineExecutor, Runtime, SerialRuntime
+from budgetforce.serving.tracing import Tracing
 from budgetforce.text.tokenizer import ChatTokenizer
 
 NUM_SENDERS = 4  # a sender waits for the server most of its time; more of them make smaller messages, not earlier ones
@@ -50,6 +51,7 @@ class BudgetForcingModel:
             config.engine_model,
             training,
         )
+        self._tracing = Tracing(config, args["model_name"], args["model_instance_name"], self._log)
         metrics = Metrics(args["model_instance_name"], build_labels(config, training), self._log)
         if config.transport == "bls":
             self._runtime: Runtime = SerialRuntime(lambda: self._over_bls(config), metrics.publish)
@@ -62,6 +64,7 @@ class BudgetForcingModel:
 
     def finalize(self) -> None:
         self._runtime.close()
+        self._tracing.close()
         constants.tensors.clear()  # now: their shared memory must still exist when they are released
 
     def is_ready(self) -> bool:
@@ -86,6 +89,8 @@ class BudgetForcingModel:
             senders=senders,
             workers=workers,
             log=self._log,
+            measurements=self._tracing.measurements,
+            trace=self._tracing.take,
         )
 
 
