@@ -8,6 +8,7 @@ rate of its own Triton would also begin traces for s1's engine calls and its tes
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -53,10 +54,9 @@ def add_tracing_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _rate(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= 1:
+    if not re.fullmatch(r"[0-9]*\.?[0-9]+", text) or float(text) > 1:
         raise argparse.ArgumentTypeError(f"got {text}, allowed: a number from 0 to 1")
-    return value
+    return float(text)
 
 
 def tracing_of(options: argparse.Namespace) -> Tracing:
