@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A receiver of spans, as a process: OTLP over HTTP, protobuf from s1 and JSON from Triton. Run as a file.
 
-    otlp_receiver.py FILE [silent]
+    otlp_receiver.py FILE
 
-Prints its port, then writes a line of JSON for each span to FILE. With "silent" it takes connections and never answers.
+Prints its port, then writes a line of JSON for each span to FILE. While FILE.silent exists it takes messages and never answers them;
+then FILE.held exists.
 """
 
 import base64
@@ -53,7 +54,8 @@ def value_of(value):
 class Receiver(BaseHTTPRequestHandler):
     def do_POST(self):
         body = self.rfile.read(int(self.headers["content-length"]))
-        if is_silent:
+        if file.with_suffix(".silent").exists():
+            file.with_suffix(".held").touch()
             threading.Event().wait()
         lines = [json.dumps(span) for span in spans_in(body, "json" in self.headers["content-type"])]
         with lock, file.open("a") as out:
@@ -67,7 +69,7 @@ class Receiver(BaseHTTPRequestHandler):
 
 
 if __name__ == "__main__":
-    file, is_silent, lock = Path(sys.argv[1]), "silent" in sys.argv, threading.Lock()
+    file, lock = Path(sys.argv[1]), threading.Lock()
     server = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
     print(server.server_port, flush=True)
     server.serve_forever()

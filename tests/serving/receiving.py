@@ -27,14 +27,22 @@ class Receiver:
         whole, _, _ = (self.file.read_text() if self.file.exists() else "").rpartition("\n")
         return [json.loads(line) for line in whole.splitlines()]
 
+    def fall_silent(self) -> None:
+        """Take messages from now on, and answer none."""
+        self.file.with_suffix(".silent").touch()
+
+    def holds_a_message(self) -> bool:
+        """Whether a message waits for its answer."""
+        return self.file.with_suffix(".held").exists()
+
     def trace(self, trace_id: str) -> list[dict[str, Any]]:
         return [span for span in self.spans() if span["traceId"] == trace_id]
 
 
 @contextlib.contextmanager
-def receiver(file: Path, *words: str) -> Iterator[Receiver]:
-    """A receiver until the end of the block. With "silent" it never answers."""
-    process = subprocess.Popen([sys.executable, str(PROGRAM), str(file), *words], stdout=subprocess.PIPE, text=True)
+def receiver(file: Path) -> Iterator[Receiver]:
+    """A receiver until the end of the block."""
+    process = subprocess.Popen([sys.executable, str(PROGRAM), str(file)], stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
         yield Receiver(f"http://127.0.0.1:{int(process.stdout.readline())}/v1/traces", file, process)

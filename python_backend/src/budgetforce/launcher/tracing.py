@@ -17,6 +17,7 @@ from budgetforce.trace_target import HEADER, SERVICE, check_url, require_opentel
 
 FORWARDED = f"^{HEADER}$"
 RATE = 1.0
+DELAY_MS = 1000  # between two exports of Triton, as of s1; Triton's default is 5000
 URL_HELP = (
     "OTLP/HTTP receiver for OpenTelemetry spans of Triton and s1, such as http://127.0.0.1:4318/v1/traces (default: no tracing). Needs "
     "the packages of extra tracing. A receiver that is gone or slow never delays a request"
@@ -37,8 +38,9 @@ class Tracing:
     def flags(self) -> Iterator[str]:
         """Yield Triton's flags."""
         if self.url:
-            settings = ("mode=opentelemetry", f"opentelemetry,url={self.url}", f"opentelemetry,resource=service.name={SERVICE}")
-            yield from (f"--trace-config={setting}" for setting in (*settings, "level=TIMESTAMPS", "rate=0"))
+            exporter = (f"url={self.url}", f"resource=service.name={SERVICE}", f"bsp_schedule_delay={DELAY_MS}")
+            yield from (f"--trace-config=opentelemetry,{setting}" for setting in exporter)
+            yield from (f"--trace-config={setting}" for setting in ("mode=opentelemetry", "level=TIMESTAMPS", "rate=0"))
             yield f"--grpc-header-forward-pattern={FORWARDED}"
 
     def environment(self) -> dict[str, str]:
