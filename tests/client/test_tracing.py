@@ -41,7 +41,7 @@ def server(watched):
 
 def traceparent(span):
     context = span.get_span_context()
-    return f"00-{context.trace_id:032x}-{context.span_id:016x}-01"
+    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
 
 
 def test_a_request_belongs_to_the_current_span(server, watched):

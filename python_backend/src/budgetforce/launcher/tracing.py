@@ -36,7 +36,7 @@ class Tracing:
     rate: float = RATE
 
     def flags(self) -> Iterator[str]:
-        """Yield Triton's flags."""
+        """Yield the flags that set up Triton's own tracing, and that let it show ``s1`` the caller's header."""
         if self.url:
             exporter = (f"url={self.url}", f"resource=service.name={SERVICE}", f"bsp_schedule_delay={DELAY_MS}")
             yield from (f"--trace-config=opentelemetry,{setting}" for setting in exporter)

@@ -56,7 +56,7 @@ class OtlpSender:
 
     def shutdown(self) -> None:
         """End the SDK's waits between its retries."""
-        self._exporter.shutdown()
+        self._exporter.shutdown()  # type: ignore[no-untyped-call]
 
     def _make(self, span: Span, offset_ns: int) -> None:
         self._ids.chosen = span.context
@@ -76,8 +76,8 @@ class OtlpSender:
 def _parent_of(context: SpanContext) -> Context:
     if not context.parent_id:
         return Context()
-    ids = {"trace_id": int(context.trace_id, 16), "span_id": int(context.parent_id, 16)}
-    parent = OtelContext(**ids, is_remote=True, trace_flags=TraceFlags(TraceFlags.SAMPLED))
+    trace_id, span_id = int(context.trace_id, 16), int(context.parent_id, 16)
+    parent = OtelContext(trace_id, span_id, is_remote=True, trace_flags=TraceFlags(TraceFlags.SAMPLED))
     return set_span_in_context(NonRecordingSpan(parent), Context())
 
 
