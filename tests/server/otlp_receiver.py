@@ -52,6 +52,8 @@ def value_of(value):
 
 
 class Receiver(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"  # connections stay open, as a collector's do
+
     def do_POST(self):
         body = self.rfile.read(int(self.headers["content-length"]))
         if file.with_suffix(".silent").exists():
