@@ -5,6 +5,7 @@ import json
 import secrets
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
@@ -46,70 +47,97 @@ def client(traced):
         yield client
 
 
-class Tree:
-    """The spans of a trace: complete when each of ``names`` has come, and every parent but the caller's."""
-
-    def __init__(self, receiving, trace_id, caller, names):
-        self.receiving, self.trace_id, self.caller, self.names = receiving, trace_id, caller, sorted(names)
-        wait_until(lambda: sorted(span["name"] for span in self.spans()) == self.names, seconds=WAIT_S)
-
-    def spans(self):
-        return self.receiving.trace(self.trace_id)
-
-    def drawn(self):
-        """Nested lists of names, children in the order of their starts."""
-        return self.below(self.caller)
-
-    def below(self, parent):
-        children = sorted((span for span in self.spans() if span["parentSpanId"] == parent), key=lambda span: span["start"])
-        return [[span["name"], *self.below(span["spanId"])] for span in children]
-
-    def named(self, name):
-        return sorted((span for span in self.spans() if span["name"] == name), key=lambda span: span["start"])
-
-
 ENGINE = ["InferRequest", ["scripted_llm", ["compute"]]]
 TRITON = ["InferRequest", MODEL, "compute"]
 ROUND = ["s1.round", "InferRequest", "scripted_llm", "compute"]
+# Triton (24.10 to 26.07) reads on behind the value of a gRPC header, up to a NUL byte: what lies there is chance, and if it is another
+# byte, Triton takes the header for malformed and traces nothing of that call. So of several traces one is whole.
+NUM_TRIES = 8
+
+
+@dataclass(frozen=True)
+class Caller:
+    """A span of a caller, as the receiver will show its ids."""
+
+    trace_id: str = field(default_factory=lambda: secrets.token_hex(16))
+    span_id: str = field(default_factory=lambda: secrets.token_hex(8))
+
+    @classmethod
+    def of(cls, span):
+        context = span.get_span_context()
+        return cls(f"{context.trace_id:032x}", f"{context.span_id:016x}")
+
+    @property
+    def header(self):
+        return f"00-{self.trace_id}-{self.span_id}-01"
 
 
 def names_of(num_rounds):
-    return [*TRITON, "s1.request", "s1.queue", *ROUND * num_rounds]
+    return sorted([*TRITON, "s1.request", "s1.queue", *ROUND * num_rounds])
+
+
+def whole_tree(receiving, callers, num_rounds):
+    """Wait for a trace with all its spans; its tree below the caller's span."""
+    names = names_of(num_rounds)
+
+    def whole():
+        return [caller for caller in callers if sorted(span["name"] for span in receiving.trace(caller.trace_id)) == names]
+
+    wait_until(whole, seconds=WAIT_S)
+    caller = whole()[0]
+    (tree,) = below(receiving.trace(caller.trace_id), caller.span_id)
+    return tree
+
+
+def below(spans, parent):
+    """Nested lists of names, children in the order of their starts."""
+    children = sorted((span for span in spans if span["parentSpanId"] == parent), key=lambda span: span["start"])
+    return [[span["name"], *below(spans, span["spanId"])] for span in children]
+
+
+def tree_of(num_rounds):
+    rounds = [["s1.round", ENGINE]] * num_rounds
+    return ["InferRequest", [MODEL, ["compute"], ["s1.request", ["s1.queue"], *rounds]]]
 
 
 def test_the_spans_of_a_request_form_one_tree_with_the_engines_under_the_callers_span(receiving, client, scripts, a):
-    with tracer.start_as_current_span("mine") as span:
-        reply = client.think(scripts.write([a, a, 2], [a, 2], [a, 0]).question, num_ignore=1)
-    context = span.get_span_context()
-    tree = Tree(receiving, f"{context.trace_id:032x}", f"{context.span_id:016x}", names_of(3))
-    rounds = [["s1.round", ENGINE]] * 3
-    (whole,) = tree.drawn()
-    assert whole == ["InferRequest", [MODEL, ["compute"], ["s1.request", ["s1.queue"], *rounds]]]
-    (request,) = tree.named("s1.request")
-    assert request["attributes"]["gen_ai.usage.output_tokens"] == reply.usage.num_output_ids
-    assert request["attributes"]["gen_ai.request.model"] == MODEL
-    assert [span["attributes"].get("s1.refused_for") for span in tree.named("s1.round")] == ["num_ignore", None, None]
+    callers = {}
+    for _ in range(NUM_TRIES):
+        with tracer.start_as_current_span("mine") as span:
+            callers[Caller.of(span)] = client.think(scripts.write([a, a, 2], [a, 2], [a, 0]).question, num_ignore=1)
+    assert whole_tree(receiving, callers, 3) == tree_of(3)
+    for caller, reply in callers.items():  # those of s1 come always
+        wait_until(lambda caller=caller: named(receiving, caller, "s1.request"), seconds=WAIT_S)
+        (request,), rounds = named(receiving, caller, "s1.request"), named(receiving, caller, "s1.round")
+        assert request["attributes"]["gen_ai.usage.output_tokens"] == reply.usage.num_output_ids
+        assert request["attributes"]["gen_ai.request.model"] == MODEL
+        assert [span["attributes"].get("s1.refused_for") for span in rounds] == ["num_ignore", None, None]
+        assert {span["parentSpanId"] for span in rounds} == {request["spanId"]}
+
+
+def named(receiving, caller, name):
+    return sorted((span for span in receiving.trace(caller.trace_id) if span["name"] == name), key=lambda span: span["start"])
 
 
 def test_a_callers_trace_is_continued_over_http(receiving, traced, scripts, a):
-    body = json.dumps({"text_input": scripts.write([a, 2], [a, 0]).question, "num_ignore": 0}).encode()
-    trace, caller = secrets.token_hex(16), secrets.token_hex(8)
-    headers = {"Content-Type": "application/json", "traceparent": f"00-{trace}-{caller}-01"}
-    request = urllib.request.Request(f"{traced.http_url}/v2/models/{MODEL}/generate", body, headers)
-    with urllib.request.urlopen(request, timeout=60) as response:
-        assert response.status == 200
-    (whole,) = Tree(receiving, trace, caller, names_of(2)).drawn()
-    assert whole[1][2][0] == "s1.request"
+    callers = [Caller() for _ in range(NUM_TRIES)]
+    for caller in callers:
+        body = json.dumps({"text_input": scripts.write([a, 2], [a, 0]).question, "num_ignore": 0}).encode()
+        headers = {"Content-Type": "application/json", "traceparent": caller.header}
+        request = urllib.request.Request(f"{traced.http_url}/v2/models/{MODEL}/generate", body, headers)
+        with urllib.request.urlopen(request, timeout=60) as response:
+            assert response.status == 200
+    assert whole_tree(receiving, callers, 2) == tree_of(2)
 
 
 def test_and_through_the_gateway(receiving, traced, scripts, a):
-    trace, caller = secrets.token_hex(16), secrets.token_hex(8)
-    headers = {"Content-Type": "application/json", "traceparent": f"00-{trace}-{caller}-01"}
+    callers = [Caller() for _ in range(NUM_TRIES)]
     with gateway(traced.grpc_url, model=MODEL) as calls:
-        body = calls.chat_body(scripts.write([a, 2], [a, 0]).question, num_ignore=0)
-        assert calls.call("POST", CHAT, json.dumps(body).encode(), headers).status == 200
-    (whole,) = Tree(receiving, trace, caller, names_of(2)).drawn()
-    assert whole[1][2][0] == "s1.request"
+        for caller in callers:
+            body = calls.chat_body(scripts.write([a, 2], [a, 0]).question, num_ignore=0)
+            headers = {"Content-Type": "application/json", "traceparent": caller.header}
+            assert calls.call("POST", CHAT, json.dumps(body).encode(), headers).status == 200
+    assert whole_tree(receiving, callers, 2) == tree_of(2)
 
 
 def test_a_request_without_a_trace_begins_one(receiving, client, scripts, a):
@@ -119,20 +147,20 @@ def test_a_request_without_a_trace_begins_one(receiving, client, scripts, a):
         return [span for span in receiving.spans() if span["attributes"].get("gen_ai.response.id") == "a trace of its own"]
 
     wait_until(own, seconds=WAIT_S)
-    tree = Tree(receiving, own()[0]["traceId"], "", ["s1.request", "s1.queue", *ROUND * 2])
-    assert tree.drawn() == [["s1.request", ["s1.queue"], *[["s1.round", ENGINE]] * 2]]
+    (request,) = own()
+    assert (request["name"], request["parentSpanId"]) == ("s1.request", "")
+    (tree,) = below([span for span in receiving.trace(request["traceId"]) if span["name"].startswith("s1.")], "")
+    assert tree == ["s1.request", ["s1.queue"], ["s1.round"], ["s1.round"]]
 
 
-def test_of_a_trace_that_its_caller_does_not_record_only_triton_records_spans(receiving, traced, client, scripts, a):
-    """Triton 24.10 to 26.07 ignores the flag; its span of the engine would hang under none of ours."""
-    unsampled, sampled = secrets.token_hex(16), secrets.token_hex(16)
-    for trace, flag in ((unsampled, "00"), (sampled, "01")):
-        header = f"00-{trace}-{secrets.token_hex(8)}-{flag}"
+def test_of_a_trace_that_its_caller_does_not_record_only_triton_records_spans(receiving, traced, scripts, a):
+    """Triton 24.10 to 26.07 ignores the flag."""
+    unsampled, later = Caller(), Caller()
+    for header in (unsampled.header[:-2] + "00", later.header):
         with Client(traced.grpc_url, model=MODEL, metadata={"traceparent": header}) as own:
             own.think(scripts.write([a, 2], [a, 0]).question, num_ignore=0)
-    wait_until(lambda: len(receiving.trace(sampled)) == len(names_of(2)), seconds=WAIT_S)  # it came later
-    wait_until(lambda: len(receiving.trace(unsampled)) == 3, seconds=WAIT_S)
-    assert sorted(span["name"] for span in receiving.trace(unsampled)) == sorted(TRITON)
+    wait_until(lambda: named(receiving, later, "s1.request"), seconds=WAIT_S)
+    assert {span["name"] for span in receiving.trace(unsampled.trace_id)} <= set(TRITON)
 
 
 def test_a_refused_and_a_cancelled_request_are_marked(receiving, client, scripts, a):
