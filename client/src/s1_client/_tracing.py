@@ -33,8 +33,7 @@ def _of_current_span() -> Headers:
 
     headers: dict[str, str] = {}
     TraceContextTextMapPropagator().inject(headers)
-    # traceparent last: Triton up to 26.07 reads on behind its value, up to a NUL, and rejects it then; behind the last header is one.
-    return tuple(sorted(headers.items(), reverse=True))
+    return tuple(headers.items())
 
 
 def _of_parent() -> Headers:
