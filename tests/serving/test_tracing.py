@@ -73,6 +73,15 @@ def test_a_url_that_is_none_keeps_the_model_from_loading():
         Tracing(config(trace_url="localhost:4318"), "s1", "s1_0_0", LOG)
 
 
+def test_a_bug_in_a_span_ends_no_request(monkeypatch):
+    lines = []
+    on = Tracing(config(), "s1", "s1_0_0", ServerLog(dict.fromkeys(LOG_LEVELS, lines.append)))
+    on.take(None)  # no request: its span cannot be read
+    on.close()
+    assert len(lines) == 1
+    assert "the spans of a request could not be made" in lines[0]
+
+
 def test_a_missing_package_keeps_the_model_from_loading(monkeypatch):
     def missing(name):
         raise ConfigError(f"{name} needs it")

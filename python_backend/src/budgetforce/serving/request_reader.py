@@ -86,7 +86,7 @@ class RequestReader:
 
 
 def _parents_of(request: pb_utils.InferenceRequest) -> list[SpanContext | None]:
-    """Return the contexts of Triton's own span, and of the caller if Triton forwards his header.
+    """Return the contexts of Triton's own span and, if Triton forwards the caller's header, of the caller's.
 
     Triton before 24.03 does not tell its own. A later one has none for a request that it does not trace: when its tracing is off, or
     at rate 0 if the request brought no ``traceparent``.

@@ -27,13 +27,17 @@ class Tracing:
         Raises ConfigError for a URL that is not allowed, and if OpenTelemetry is not installed.
         """
         self.measurements = Measurements()
-        self._model, self._engine_model = model, config.engine_model
+        self._model, self._engine_model, self._log = model, config.engine_model, log
         self._export = _export_to(config.trace_url, instance, self.measurements, log.warning) if config.trace_url else None
 
     def take(self, request: EndedRequest) -> None:
-        """Take a traced request that has ended. Never blocks."""
-        if self._export is not None:
+        """Take a traced request that has ended. Never blocks, and never raises: its client may still wait for its error."""
+        if self._export is None:
+            return
+        try:
             self._export.put(spans_of(request, model=self._model, engine_model=self._engine_model))
+        except Exception:  # noqa: BLE001  # a bug of ours
+            self._log.exception("the spans of a request could not be made")
 
     def close(self) -> None:
         """Send the last spans; waits for the receiver for some seconds at most."""
