@@ -71,7 +71,9 @@ def test_and_those_of_an_async_client(server, watched):
 
 
 def test_a_command_belongs_to_the_span_that_sends_it(server, watched):
+    server.will_say(token_delay_s=0.02)
     with Client(server.url) as client, client.stream("hi") as stream:
+        next(stream)  # before that the command might have to be sent a second time
         with tracer.start_as_current_span("impatient") as span:
             stream.answer_now()
         list(stream)
