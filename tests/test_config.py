@@ -32,6 +32,8 @@ def test_defaults_fill_what_is_left_out():
         ({"max_context_tokens": "0"}, "allowed: an integer >= 1"),
         ({"transport": "smoke"}, "'transport': got 'smoke', allowed: grpc or bls"),
         ({"log_level": "loud"}, "'log_level': got 'loud', allowed: debug or info or warning or error"),
+        ({"trace_rate": "1.5"}, "'trace_rate': got '1.5', allowed: a number >= 0 and <= 1"),
+        ({"trace_rate": "often"}, "'trace_rate': got 'often', allowed: a number >= 0 and <= 1"),
         ({"log_format": "xml"}, "'log_format': got 'xml', allowed: text or json"),
         ({"log_prompts": "yes"}, "'log_prompts': got 'yes', allowed: off or on"),
         ({"engine_url": "${NOT_SET_ANYWHERE}"}, "'engine_url': environment variable NOT_SET_ANYWHERE is not set"),

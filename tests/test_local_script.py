@@ -254,7 +254,7 @@ def locked(root):
 def test_the_lock_file_has_every_required_package_in_an_allowed_version(root):
     """If not: python3 build/local.py lock."""
     versions = locked(root)
-    for package, extras in (("python_backend", ("embedded", "test", "data")), ("client", ("cli", "eval", "lm-eval"))):
+    for package, extras in (("python_backend", ("embedded", "test", "tracing", "data")), ("client", ("cli", "eval", "lm-eval"))):
         project = tomllib.loads((root / package / "pyproject.toml").read_text())["project"]
         required = [*project["dependencies"], *(text for extra in extras for text in project["optional-dependencies"][extra])]
         for requirement in map(Requirement, required):

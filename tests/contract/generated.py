@@ -286,7 +286,18 @@ _LAUNCHER_OPTIONS = {
     "tokenizer_dir": "--tokenizer",
     "model_dir": "--model",
 }
-_SAME_OPTIONS = ("preset", "max_replies", "max_waiting", "transport", "log_level", "log_format", "log_prompts", "library")
+_SAME_OPTIONS = (
+    "preset",
+    "max_replies",
+    "max_waiting",
+    "transport",
+    "log_level",
+    "log_format",
+    "log_prompts",
+    "library",
+    "trace_url",
+    "trace_rate",
+)
 
 
 def parameters(model: str) -> str:

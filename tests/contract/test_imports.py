@@ -2,6 +2,7 @@
 """Who may import whom. The core knows nothing but the standard library; client and server share no code."""
 
 import ast
+import subprocess
 import sys
 from graphlib import TopologicalSorter
 
@@ -13,6 +14,8 @@ PB_UTILS = "triton_python_backend_utils"
 COMMANDS_OWN = {"click", "rich", "markdown_it", "matplotlib", "jinja2", "tokenizers"}
 GATEWAYS_OWN = {"fastapi", "starlette", "uvicorn", "pydantic", "pydantic_core", "prometheus_client"}  # idem
 GRADINGS_OWN = {"math_verify", "lm_eval", "datasets"}  # idem, and these are large
+
+TRACING = {"opentelemetry"}  # extra of the server; the client uses it only in a program that does
 
 CPU_LIBRARIES = {"openvino", "openvino_genai", "xllamacpp"}
 
@@ -60,9 +63,11 @@ RULES = {
         "budgetforce.config",
         "budgetforce.errors",
         "budgetforce.provenance",
+        "budgetforce.trace_target",
         "numpy",
         PB_UTILS,
-    },
+    }
+    | TRACING,
     f"{SERVER}/serving/requests": {
         "budgetforce.serving.requests",
         "budgetforce.core",
@@ -73,6 +78,7 @@ RULES = {
     f"{SERVER}/serving/planning": PLANNING,
     f"{SERVER}/serving/replies": {"budgetforce.serving.replies", *PLANNING},
     f"{SERVER}/processes.py": set(),
+    f"{SERVER}/trace_target.py": {"budgetforce.errors"},
     f"{SERVER}/health.py": set(),
     f"{SERVER}/building": {
         "budgetforce.building",
@@ -128,9 +134,10 @@ RULES = {
         "budgetforce.provenance",
         "budgetforce.processes",
         "budgetforce.health",  # for the readiness endpoint
+        "budgetforce.trace_target",
     },
     "model_repository": {"budgetforce.serving"},
-    CLIENT: {"s1_client", "tritonclient", "numpy", "grpc"} | COMMANDS_OWN | GATEWAYS_OWN | GRADINGS_OWN,
+    CLIENT: {"s1_client", "tritonclient", "numpy", "grpc"} | COMMANDS_OWN | GATEWAYS_OWN | GRADINGS_OWN | TRACING,
     "build": {"local", "grafana_foundation_sdk"},  # build/train.py takes steps of build/local.py
 }
 
@@ -204,6 +211,19 @@ def test_the_library_needs_no_package_of_the_command(root):
     assert {path.relative_to(root / CLIENT).parts[0] for path in users} == {"gateway"}
     users = {path for path in files(root, CLIENT) if GRADINGS_OWN & {name.partition(".")[0] for name in imported(path)}}
     assert {path.name for path in users} == {"_recipes.py", "functions.py", "lm_eval.py", "lm_eval_model.py", "math_worker.py"}
+
+
+def test_opentelemetry_is_imported_only_where_there_is_tracing(root):
+    """Everything else runs without it; the two modules that need it are themselves loaded only then."""
+    users = {
+        path.name
+        for part in (SERVER, CLIENT)
+        for path in files(root, part)
+        if TRACING & {name.partition(".")[0] for name in imported(path)}
+    }
+    assert users == {"otlp.py", "_tracing.py"}
+    program = "import sys, budgetforce.serving.tracing, s1_client; print([name for name in sys.modules if 'opentelemetry' in name])"
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
 def is_within(name, package):

@@ -39,7 +39,7 @@ def responses(monkeypatch, smollm2, engine, tmp_path):
     parameters |= {"max_context_tokens": "1000", "vocab_rows": "49152", "training_record": str(write_record(tmp_path))}
     config = {"parameters": {name: {"string_value": value} for name, value in parameters.items()}, "input": []}
     model = BudgetForcingModel()
-    model.initialize({"model_config": json.dumps(config), "model_instance_name": "s1_0_0"})
+    model.initialize({"model_config": json.dumps(config), "model_instance_name": "s1_0_0", "model_name": "s1"})
 
     def send(**inputs):
         tensors = {"text_input": [[b"hi"]], "stream": [[True]], **inputs}

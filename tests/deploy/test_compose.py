@@ -40,6 +40,8 @@ EVERY_OPTION = {
     "S1_LOG_LEVEL": "debug",
     "S1_LOG_FORMAT": "json",
     "S1_LOG_PROMPTS": "on",
+    "S1_TRACE_URL": "http://collector:4318/v1/traces",
+    "S1_TRACE_RATE": "0.1",
     "S1_GATEWAY_KEYS": "/etc/s1/keys",
     "S1_GATEWAY_HOST": "gpu1.example",
 }
@@ -185,6 +187,8 @@ def test_the_launcher_takes_its_commands(resolved, settings):
         assert (options.http_port, options.grpc_port, options.metrics_port) == (8000, 8001, 8002)
         assert (options.ready_port, options.lame_duck_s) == (8003, 5 if settings else 0)
         assert (options.max_replies, options.max_waiting) == ((32, 8) if settings else (256, 1024))
+        traced = (options.trace_url, options.trace_rate)
+        assert traced == (("http://collector:4318/v1/traces", 0.1) if settings else (None, None))
         assert bool(options.tls_cert) == bool(options.secret_file) == bool(options.http_host) == bool(settings)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 TRITONSERVER_RESPONSE_COMPLETE_FINAL = 1
@@ -97,13 +98,19 @@ class ResponseSender:
 
 
 class InferenceRequest:
-    """``beside`` is what a request has that is no tensor: ``parameters`` (JSON), ``timeout``, ``flags``, ``correlation_id``."""
+    """``beside`` is what a request has that is no tensor: ``parameters`` (JSON), ``timeout``, ``flags``, ``correlation_id``.
+
+    ``context`` among it is the JSON of Triton's own span, None for a request that Triton does not trace. Without it the request is as
+    of a Triton before 24.03, which does not tell.
+    """
 
     def __init__(self, inputs: dict[str, Any], request_id: str = "", **beside: Any) -> None:
         self._inputs = [Tensor(name, array) for name, array in inputs.items()]
         self._request_id = request_id
         self._beside = {"parameters": "{}", "timeout": 0, "flags": 0, "correlation_id": 0, **beside}
         self.sender = ResponseSender()
+        if "context" in beside:
+            self.trace = lambda: SimpleNamespace(get_context=lambda: beside["context"])
 
     def parameters(self) -> str:
         return str(self._beside["parameters"])

@@ -11,7 +11,7 @@ import pytest
 from budgetforce.launcher import command
 from budgetforce.launcher.options import parse_options
 from budgetforce.launcher.security import Security
-from budgetforce.launcher.triton_server import Ports
+from budgetforce.launcher.triton_server import Ports, StartFailed
 
 
 @pytest.mark.parametrize(
@@ -99,6 +99,23 @@ def test_a_reason_not_to_start_is_a_sentence_and_exit_code_1(capsys, tmp_path):
     code = command.main([f"--log={tmp_path / 'log'}", f"--cache={tmp_path}", "--model=/nowhere", "--http-port=0", "--grpc-port=0"])
     assert code == 1
     assert "model '/nowhere'" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("own_signals")
+def test_the_options_of_tracing_reach_triton_and_s1(root, monkeypatch):
+    seen = {}
+
+    class Server:
+        def __init__(self, **settings):
+            seen.update(settings)
+            raise StartFailed("that is all")
+
+    monkeypatch.setattr(command, "TritonServer", Server)
+    url = "http://127.0.0.1:4318/v1/traces"
+    files = [f"--model-repository={root / 'model_repository'}", f"--cache={root / '.s1/models'}"]
+    assert command.main([*files, "--http-port=0", "--grpc-port=0", "--metrics-port=0", f"--trace-url={url}", "--trace-rate=0.5"]) == 1
+    assert f"--trace-config=opentelemetry,url={url}" in seen["extra_flags"]
+    assert seen["environment"].items() >= {"S1_TRACE_URL": url, "S1_TRACE_RATE": "0.500000000"}.items()
 
 
 def test_a_process_of_the_server_that_died_ends_the_launcher_with_a_reason_and_exit_code_1(capsys):

@@ -40,7 +40,7 @@ def make_model(monkeypatch, smollm2, engine):
         known |= {"max_context_tokens": "1000", "vocab_rows": "49152", **parameters}
         config = {"parameters": {name: {"string_value": value} for name, value in known.items()}, "input": []}
         model = BudgetForcingModel()
-        model.initialize({"model_config": json.dumps(config), "model_instance_name": "s1_0_0"})
+        model.initialize({"model_config": json.dumps(config), "model_instance_name": "s1_0_0", "model_name": "s1"})
         started.append(model)
         return model
 

@@ -40,7 +40,7 @@ def model(monkeypatch, smollm2, engine, tmp_path):
     config = {"parameters": {name: {"string_value": value} for name, value in parameters.items()}}
     config["input"] = [{"name": "text_input"}, {"name": "max_thinking_tokens"}, {"name": "temperature"}]
     model = BudgetForcingModel()
-    model.initialize({"model_config": json.dumps(config), "model_instance_name": "s1_0_0"})
+    model.initialize({"model_config": json.dumps(config), "model_instance_name": "s1_0_0", "model_name": "s1"})
     yield model
     model.finalize()
 

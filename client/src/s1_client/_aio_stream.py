@@ -16,6 +16,7 @@ from s1_client._base_stream import CANCELS_SAFELY, PATIENCE_S, BaseConnection, B
 from s1_client._errors import Cancelled, ConnectionFailed, InvalidRequest, S1Error
 from s1_client._exchange import Exchange
 from s1_client._settings import Settings
+from s1_client._tracing import Headers
 from s1_client._types import Event, Reply
 from s1_client._wire import command_request, raise_error, streaming_method
 
@@ -47,10 +48,10 @@ class AsyncConnection(BaseConnection):
             self._infer = streaming_method(self._channel)
         return self._stub
 
-    def stream(self, message: Any, timeout_s: float) -> Any:
-        """Begin a call, and return it."""
+    def stream(self, message: Any, timeout_s: float, trace: Headers | None = None) -> Any:
+        """Begin a call, and return it. ``trace``: see ``_metadata``."""
         self._open()
-        return self._infer(message, timeout=timeout_s, metadata=self._settings.metadata)
+        return self._infer(message, timeout=timeout_s, metadata=self._metadata(trace))
 
     async def ask(self, method: str, request: Any, timeout_s: float = PATIENCE_S) -> Any:
         """Return the response to a unary method of KServe's protocol, named as there. Raises S1Error."""

@@ -14,6 +14,7 @@ import grpc
 from s1_client._errors import AccessDenied, Cancelled, ConnectionFailed, S1Error
 from s1_client._exchange import Exchange, Running, reason
 from s1_client._settings import Settings
+from s1_client._tracing import Headers, trace_headers
 from s1_client._types import Event
 from s1_client._wire import name_of
 from s1_client._wire.status import from_status
@@ -66,6 +67,15 @@ class BaseConnection:
             logger.warning("connection to %s lost: %s", self._settings.address, reason(failure))
         return failure
 
+    def _metadata(self, trace: Headers | None = None) -> Headers:
+        """Return the headers of a call. ``trace``: those of the trace that it belongs to; None = of the current trace."""
+        own = self._settings.metadata
+        return (*own, *(trace_headers(own) if trace is None else trace))
+
+    def trace_headers(self) -> Headers:
+        """Return the headers of the current trace, for the calls of a request that is being made."""
+        return trace_headers(self._settings.metadata)
+
     def _note_command(self, command: str, request_id: str, level: int) -> None:
         logger.log(level, "request %r: %s", name_of(request_id), command)
 
@@ -93,6 +103,7 @@ class BaseStream:
         self._received: deque[Event] = deque()  # events that were received and not returned yet
 
     def _start(self) -> None:
+        self._trace = self._connection.trace_headers()  # now: an attempt may be made on another thread, in another context
         try:
             self._call = self._new_call()
         except S1Error as error:
@@ -103,7 +114,7 @@ class BaseStream:
 
     def _new_call(self) -> Any:
         now = time.monotonic()
-        call = self._connection.stream(*self._exchange.attempt(now))
+        call = self._connection.stream(*self._exchange.attempt(now), self._trace)
         self._exchange.note_sent(now)
         return call
 

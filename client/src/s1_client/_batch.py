@@ -6,6 +6,7 @@ from __future__ import annotations
 import queue
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -128,7 +129,7 @@ def _run(window: Window, ask: Callable[..., Replies], concurrency: int, progress
     try:
         while True:
             for index, request in window.start():
-                pool.submit(running.outcome, index, request).add_done_callback(ended.put)
+                pool.submit(copy_context().run, running.outcome, index, request).add_done_callback(ended.put)
             if not window.num_running:
                 return
             outcome = ended.get().result()  # raises an unexpected error of a worker

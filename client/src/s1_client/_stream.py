@@ -16,6 +16,7 @@ from s1_client._base_stream import CANCELS_SAFELY, PATIENCE_S, BaseConnection, B
 from s1_client._errors import ConnectionFailed, InvalidRequest, S1Error
 from s1_client._exchange import Exchange
 from s1_client._settings import Settings
+from s1_client._tracing import Headers
 from s1_client._types import Event, Reply
 from s1_client._wire import command_request, raise_error, streaming_method
 
@@ -34,10 +35,10 @@ class Connection(BaseConnection):
         self._note_close()
         self._channel.close()
 
-    def stream(self, message: Any, timeout_s: float) -> Any:
-        """Begin a call, and return an iterator over its messages."""
+    def stream(self, message: Any, timeout_s: float, trace: Headers | None = None) -> Any:
+        """Begin a call, and return an iterator over its messages. ``trace``: see ``_metadata``."""
         try:
-            return self._infer(message, timeout=timeout_s, metadata=self._settings.metadata)
+            return self._infer(message, timeout=timeout_s, metadata=self._metadata(trace))
         except ValueError as error:
             raise ConnectionFailed("this client has been closed") from error
 

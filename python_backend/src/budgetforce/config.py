@@ -55,6 +55,8 @@ class OrchestratorConfig:
             (its --grpc-header-forward-pattern); "" = none.
         training_record: training.json of the engine's model, or manifest.json of an engine that was built from it, for the key
             ``training`` of results; "" = no record.
+        trace_url: URL of the OTLP/HTTP receiver that gets the spans of traced requests; "" = no tracing.
+        trace_rate: share of the requests that begin a trace, among those without a caller's trace.
         drain_file: when this file holds a number of seconds and a line end, new requests are rejected, and replies that still
             run after so many seconds are ended; "announce" there shows that this will come. "" = no such file.
         log_level: the least level that is logged: "debug" (also requests that completed), "info" (every request that ended
@@ -87,6 +89,8 @@ class OrchestratorConfig:
     engine_cert: str = ""
     engine_key: str = ""
     engine_secret_file: str = ""
+    trace_url: str = ""
+    trace_rate: float = field(default=1.0, metadata={"minimum": 0})
     drain_file: str = ""
     training_record: str = ""
     log_level: str = field(default="info", metadata={"choices": LOG_LEVELS})
@@ -155,20 +159,21 @@ def _convert(field: Field[Any], text: str) -> Any:
     choices = field.metadata.get("choices")
     if choices and value not in choices:
         raise ConfigError(f"parameter '{field.name}': got '{value}', allowed: {' or '.join(choices)}")
+    minimum = field.metadata.get("minimum", 1)
     if field.type in (float, "float"):
-        return _fraction(field.name, value)
+        return _fraction(field.name, value, may_be_zero=minimum == 0)
     if field.type not in (int, "int"):
         return value
-    minimum = field.metadata.get("minimum", 1)
     if not re.fullmatch(r"[0-9]+", value) or int(value) < minimum:
         raise ConfigError(f"parameter '{field.name}': got '{value}', allowed: an integer >= {minimum}")
     return int(value)
 
 
-def _fraction(name: str, text: str) -> float:
-    if not re.fullmatch(r"[0-9]*\.?[0-9]+", text) or not 0 < float(text) <= 1:
-        raise ConfigError(f"parameter '{name}': got '{text}', allowed: a number > 0 and <= 1")
-    return float(text)
+def _fraction(name: str, text: str, *, may_be_zero: bool) -> float:
+    value = float(text) if re.fullmatch(r"[0-9]*\.?[0-9]+", text) else -1.0
+    if not 0 <= value <= 1 or (value == 0 and not may_be_zero):
+        raise ConfigError(f"parameter '{name}': got '{text}', allowed: a number {'>= 0' if may_be_zero else '> 0'} and <= 1")
+    return value
 
 
 def _expand(name: str, text: str) -> str:

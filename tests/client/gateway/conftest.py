@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One fake server and the gateways in front of it, for all tests of this folder that need a process."""
 
+import grpc
 import pytest
 
 from client.gateway.calls import gateway as started
@@ -8,9 +9,25 @@ from s1_client.gateway.access import add_key
 from s1_client.testing import FakeServer
 
 
+class Traces(grpc.ServerInterceptor):
+    """Notes the trace of each call of the server."""
+
+    def __init__(self):
+        self.seen = []
+
+    def intercept_service(self, continuation, details):
+        self.seen.append(dict(details.invocation_metadata).get("traceparent"))
+        return continuation(details)
+
+
 @pytest.fixture(scope="session")
-def server():
-    with FakeServer() as server:
+def traces():
+    return Traces()
+
+
+@pytest.fixture(scope="session")
+def server(traces):
+    with FakeServer(interceptors=[traces]) as server:
         yield server
 
 

@@ -30,6 +30,7 @@ from s1_client.gateway.page import page_routes
 from s1_client.gateway.relay import Relay
 from s1_client.gateway.responses_api import responses_routes
 from s1_client.gateway.settings import GatewaySettings
+from s1_client.gateway.trace import ContinuedTrace
 
 logger = logging.getLogger("s1_client.gateway")
 ABOUT = "OpenAI's API, with a thinking budget that is kept to the token."
@@ -59,13 +60,13 @@ def make_app(client: AsyncClient, model: str, settings: GatewaySettings) -> ASGI
     app.openapi = document_of(app, model)  # type: ignore[method-assign]
     _add_error_handlers(app)
     open_paths = {"/health", "/openapi.json", *(page.path for page in pages), *(["/metrics"] if settings.metrics == "open" else [])}
-    return _with_cors(Access(app, settings, frozenset(open_paths)), settings)
+    return _with_cors(Access(ContinuedTrace(app), settings, frozenset(open_paths)), settings)
 
 
 def _with_cors(app: ASGIApp, settings: GatewaySettings) -> ASGIApp:
     if not settings.cors_origins:
         return app
-    names = ["authorization", "content-type", "x-api-key"]
+    names = ["authorization", "content-type", "x-api-key", "traceparent", "tracestate"]
     return CORSMiddleware(app, allow_origins=settings.cors_origins, allow_methods=["GET", "POST"], allow_headers=names)
 
 

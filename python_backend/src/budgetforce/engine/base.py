@@ -44,6 +44,7 @@ class EngineCall:
         min_tokens: number of ids at the call's start that are no stop ids; 0 unless the engine ``keeps_min_tokens``.
         ready: called before each delta but the first is delivered; returns a future to wait for, or None. Ids that arrive meanwhile
             are delivered together, and the end of the call ends the wait.
+        traceparent: header that ties the engine's spans to the caller's trace (W3C Trace Context); "" = the call is not traced.
     """
 
     request_id: str
@@ -54,6 +55,7 @@ class EngineCall:
     min_tokens: int = 0
     sampling: Sampling = field(default_factory=Sampling)
     ready: Callable[[], asyncio.Future[None] | None] | None = None
+    traceparent: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

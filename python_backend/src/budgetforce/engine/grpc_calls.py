@@ -10,7 +10,7 @@ trailers. All objects belong to a single event loop.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from urllib.parse import unquote
 
 import pycurl
@@ -51,8 +51,8 @@ class GrpcCalls:
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
         self._multi.setopt(pycurl.M_TIMERFUNCTION, self._set_timer)
 
-    def start(self, method: str, request: bytes, on_message: Callable[[bytes], None]) -> GrpcCall:
-        """Start a call; ``on_message`` receives each response message and must not raise."""
+    def start(self, method: str, request: bytes, on_message: Callable[[bytes], None], headers: Sequence[str] = ()) -> GrpcCall:
+        """Start a call; ``on_message`` receives each response message and must not raise. ``headers``: lines "name: value"."""
         call = GrpcCall(self._multi, on_message, self._loop.create_future())
         call.set_address(self._endpoint, method)
         call.setopt(pycurl.PROXY, "")  # no proxy: http_proxy is meant for other traffic
@@ -63,7 +63,7 @@ class GrpcCalls:
         call.setopt(pycurl.TCP_KEEPIDLE, _KEEPALIVE_S)
         call.setopt(pycurl.TCP_KEEPINTVL, _KEEPALIVE_S)
         call.setopt(pycurl.MAXAGE_CONN, _MAX_IDLE_S)
-        call.setopt(pycurl.HTTPHEADER, self._headers)
+        call.setopt(pycurl.HTTPHEADER, [*self._headers, *headers])
         call.setopt(pycurl.POST, 1)
         call.setopt(pycurl.POSTFIELDS, b"\0" + len(request).to_bytes(4, "big") + request)
         call.setopt(pycurl.WRITEFUNCTION, call.take_body)

@@ -87,9 +87,9 @@ class GrpcEngine:
     async def stream(self, call: EngineCall) -> AsyncGenerator[EngineDelta, None]:
         """Run a call; ids that arrive while the consumer is busy are delivered together."""
         buffer = _ResponseBuffer(self)
-        running = self._calls.start(
-            f"{_SERVICE}/ModelStreamInfer", self._stream_request(call.request_id, call_tensors(call)), buffer.receive
-        )
+        request = self._stream_request(call.request_id, call_tensors(call))
+        headers = (f"traceparent: {call.traceparent}",) if call.traceparent else ()
+        running = self._calls.start(f"{_SERVICE}/ModelStreamInfer", request, buffer.receive, headers)
         running.ended.add_done_callback(buffer.close)
         self._buffers.add(buffer)
         try:

@@ -29,6 +29,7 @@ from budgetforce.launcher.ranks import world_size
 from budgetforce.launcher.readiness import readiness_endpoint
 from budgetforce.launcher.security import security_of
 from budgetforce.launcher.serving_env import serving_environment
+from budgetforce.launcher.tracing import tracing_of
 from budgetforce.launcher.triton_server import EXIT_TIMEOUT_S, Ports, StartFailed, TritonServer, choose_ports
 from budgetforce.processes import INTERRUPTS, adopt_orphans, in_child_before_exec, interrupts_held
 
@@ -77,7 +78,7 @@ def _serve(options: argparse.Namespace) -> int:
     repositories = options.model_repository or [Path("model_repository")]
     if not any((repository / options.engine / "config.pbtxt").is_file() for repository in repositories):
         raise ConfigError(f"{repositories[-1]}/{options.engine} has no config.pbtxt: build the engine first, or choose another --engine")
-    security = security_of(options)
+    security, tracing = security_of(options), tracing_of(options)
     ports = _ports_of(options)
     environment = serving_environment(options, ports.grpc, show)
     if options.engine == "tensorrt_llm" and not options.skip_preflight:
@@ -87,8 +88,9 @@ def _serve(options: argparse.Namespace) -> int:
         models=["s1", options.engine],
         ports=ports,
         log=None if str(options.log) == "-" else options.log,
-        environment=environment,
+        environment=environment | tracing.environment(),
         security=security,
+        extra_flags=tuple(tracing.flags()),
         transport=options.transport,
         drains=not options.command,  # when a command has ended, all its requests have
         drain_s=options.drain_s,

@@ -12,6 +12,7 @@ from pathlib import Path
 from budgetforce.config import TRANSPORTS
 from budgetforce.launcher.security import add_security_options
 from budgetforce.launcher.serving_env import add_admission_options, add_engine_options, add_log_options
+from budgetforce.launcher.tracing import add_tracing_options
 from budgetforce.launcher.triton_server import DRAIN_S, START_S
 
 LAME_DUCK_S = 5.0  # for two checks of a balancer, and for it to act on them
@@ -43,6 +44,7 @@ def parse_options(arguments: Sequence[str]) -> argparse.Namespace:
     _add_address_options(parser)
     add_admission_options(parser)
     add_log_options(parser)
+    add_tracing_options(parser)
     add_security_options(parser)
     parser.add_argument("command", nargs="*", help="command to run while the server is up (after --); the server stops when it ends")
     options = parser.parse_args(arguments)

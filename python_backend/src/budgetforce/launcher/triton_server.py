@@ -112,6 +112,7 @@ class TritonServer:
         log: file for the server's output; None = the launcher's own output.
         environment: variables for the models, added to the launcher's own.
         security: access rules for requests.
+        extra_flags: further flags of Triton, of rank 0 alone.
         transport: with "bls", models that have a configs/bls.pbtxt use it.
         drains: before Triton gets the signal to stop, its ``s1`` models drain: they reject new requests, let running ones
             finish, and end those that still run after ``drain_s``.
@@ -127,6 +128,7 @@ class TritonServer:
     log: Path | None
     environment: dict[str, str] = field(default_factory=dict)
     security: Security = field(default_factory=Security)
+    extra_flags: Sequence[str] = ()
     transport: str = "grpc"
     drains: bool = False
     drain_s: float = DRAIN_S
@@ -229,7 +231,7 @@ class TritonServer:
     def _serving_flags(self) -> Iterator[str]:
         for name, (host, port) in self.ports.listening().items():
             yield from (f"--{name}-address={host}", f"--{name}-port={port}")
-        yield from (f"--id={self._name}", *KEEPALIVE, *self.security.flags())
+        yield from (f"--id={self._name}", *KEEPALIVE, *self.security.flags(), *self.extra_flags)
         if self.transport != "grpc":
             yield f"--model-config-name={self.transport}"
             yield f"--backend-config=python,thread-pool-size={BLS_THREADS}"

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from budgetforce.errors import BudgetForceError, Cancelled, InvalidRequest
 from budgetforce.serving.replies.reply import Reply
 from budgetforce.serving.replies.sinks import OutputChunk
+from budgetforce.serving.replies.span_context import SpanContext
 from budgetforce.serving.result_schema import SampleProgress
 
 # Our client appends a random part, new for each attempt, to the name that a caller chose. So two programs that chose the same
@@ -63,6 +64,7 @@ class IncomingRequest:
         command: "answer_now" or "cancel"; None for a request with a prompt.
         queued, admitted, cancelled: when it began and ended to wait for room, and when its cancellation was noticed, on
             ``time.monotonic()``'s clock; None if it did not come so far.
+        span: its place in a trace; None = it is not traced.
     """
 
     request_id: str
@@ -79,6 +81,7 @@ class IncomingRequest:
     queued: float | None = None
     admitted: float | None = None
     cancelled: float | None = None
+    span: SpanContext | None = None
 
     @property
     def name(self) -> str:

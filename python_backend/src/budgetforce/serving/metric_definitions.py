@@ -177,5 +177,7 @@ METRICS: Mapping[str, Metric] = {
         _histogram("s1_round_gap_seconds", "Time between a sample's rounds, in which its engine call does not run", _SHORT_SECONDS),
         _counter("s1_kv_reused_blocks_total", "KV cache blocks that rounds reused"),
         _counter("s1_kv_prompt_tokens_total", "Context tokens of the rounds that report reused blocks, beside s1_kv_reused_blocks_total"),
+        # Tracing
+        _counter("s1_spans_total", "Spans of traced requests; lost: the receiver did not take them", result=("exported", "lost")),
     )
 }

@@ -28,6 +28,7 @@ from budgetforce.serving.replies.send_pace import SendPace
 from budgetforce.serving.replies.send_queue import SendQueue
 from budgetforce.serving.request_reader import RequestReader
 from budgetforce.serving.runtime import ConcurrentRuntime, InlineExecutor, Runtime, SerialRuntime
+from budgetforce.serving.tracing import Tracing
 from budgetforce.text.tokenizer import ChatTokenizer
 
 NUM_SENDERS = 4  # of whole replies, errors and answers to commands; a sender waits for the server most of its time
@@ -54,6 +55,7 @@ class BudgetForcingModel:
             config.engine_model,
             training,
         )
+        self._tracing = Tracing(config, args["model_name"], args["model_instance_name"], self._log)
         metrics = Metrics(args["model_instance_name"], build_labels(config, training), self._log)
         if config.transport == "bls":
             self._runtime: Runtime = SerialRuntime(lambda: self._over_bls(config), metrics.publish)
@@ -66,6 +68,7 @@ class BudgetForcingModel:
 
     def finalize(self) -> None:
         self._runtime.close()
+        self._tracing.close()
         constants.tensors.clear()  # now: their shared memory must still exist when they are released
 
     def is_ready(self) -> bool:
@@ -94,6 +97,8 @@ class BudgetForcingModel:
             senders=senders,
             workers=workers,
             log=self._log,
+            measurements=self._tracing.measurements,
+            trace=self._tracing.take,
         )
 
 

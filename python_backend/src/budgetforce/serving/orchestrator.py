@@ -52,6 +52,7 @@ class Orchestrator:
         num_open: requests that have arrived and not ended.
         end_counts: ended requests, by "done" or an error's code.
         measurements: of ended requests, for the metrics.
+        trace: takes each traced request that has ended.
         engine_lost_at: when a request last ended with EngineUnavailable, on ``time.monotonic()``'s clock.
         is_draining: the server is stopping; see ``drain``.
         rejects_new: it takes no more requests.
@@ -68,6 +69,7 @@ class Orchestrator:
     num_open: int = 0
     end_counts: Counter[str] = field(default_factory=Counter)
     measurements: Measurements = field(default_factory=Measurements)
+    trace: Callable[[EndedRequest], None] = lambda _: None
     engine_lost_at: float = -math.inf
     is_draining: bool = False
     rejects_new: bool = False
@@ -100,7 +102,10 @@ class Orchestrator:
         incoming.is_recorded = True
         self.end_counts[code_of(error)] += 1
         self.measurements.increment("s1_requests_total", end=code_of(error))
-        measure(_ended(incoming, error), self.measurements)
+        ended = _ended(incoming, error)
+        measure(ended, self.measurements)
+        if ended.span is not None:
+            self.trace(ended)
         if self.log.shows(level_of(error)):  # by default the end of a complete request is not logged
             self.log.request_ended(self._end_of(incoming, error))
 
@@ -200,6 +205,7 @@ class Orchestrator:
             deadline=deadline,
             max_outage_s=self.config.max_outage_s,
             room=admitted.sample,
+            span=incoming.span,
         )
         await incoming.reply.run()
 
@@ -221,6 +227,7 @@ class Orchestrator:
 
 def _ended(incoming: IncomingRequest, error: BudgetForceError | None) -> EndedRequest:
     return EndedRequest(
+        name=incoming.name,
         error=error,
         arrived=incoming.arrived,
         ended=time.monotonic(),
@@ -229,4 +236,5 @@ def _ended(incoming: IncomingRequest, error: BudgetForceError | None) -> EndedRe
         admitted=incoming.admitted,
         cancelled=incoming.cancelled,
         samples=() if incoming.reply is None else incoming.reply.facts(),
+        span=incoming.span,
     )

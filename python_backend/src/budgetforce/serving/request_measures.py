@@ -14,6 +14,7 @@ from budgetforce.errors import BudgetForceError, Cancelled
 from budgetforce.serving.measurements import Measurements
 from budgetforce.serving.replies.result import RoundTrace
 from budgetforce.serving.replies.sample_facts import SampleFacts
+from budgetforce.serving.replies.span_context import SpanContext
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,13 +22,16 @@ class EndedRequest:
     """A request that has ended. Times are readings of ``time.monotonic()``.
 
     Attributes:
+        name: the client's name for it.
         error: the error that ended it; None = its reply is complete, or its command was applied.
         command: "answer_now" or "cancel"; None for a request with a prompt.
         queued, admitted: when it began and ended to wait for room; None if it did not come so far.
         cancelled: when its cancellation was noticed.
         samples: empty before the reply has begun.
+        span: its place in a trace; None = it is not traced.
     """
 
+    name: str = ""
     error: BudgetForceError | None
     arrived: float
     ended: float
@@ -36,6 +40,7 @@ class EndedRequest:
     admitted: float | None = None
     cancelled: float | None = None
     samples: Sequence[SampleFacts] = field(default_factory=tuple)
+    span: SpanContext | None = None
 
 
 def measure(request: EndedRequest, into: Measurements) -> None:

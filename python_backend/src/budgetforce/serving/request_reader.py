@@ -21,8 +21,10 @@ from budgetforce.errors import ConfigError, InvalidRequest, unexpected_error
 from budgetforce.serving.incoming import IncomingRequest, name_of
 from budgetforce.serving.logs import ServerLog
 from budgetforce.serving.ports import ReplyPort, request_id_of
+from budgetforce.serving.replies.span_context import SpanContext
 from budgetforce.serving.requests.bounds import Bounds, check_request_id
 from budgetforce.serving.requests.parameters import refuse_parameters
+from budgetforce.serving.trace_sampling import TraceSampling, context_in
 
 SEQUENCE_FLAGS = 1 | 2  # TRITONSERVER_REQUEST_FLAG_SEQUENCE_START, _END
 
@@ -37,6 +39,7 @@ class RequestReader:
         """
         self._fields = fields
         self._log = log
+        self._sampling = TraceSampling(is_on=bool(config.trace_url), rate=config.trace_rate)
         self._bounds = Bounds(max_text_bytes=config.max_text_bytes, max_words=config.max_words, max_words_bytes=config.max_words_bytes)
         try:
             self._forwarded = re.compile(config.forwarded_headers) if config.forwarded_headers else None
@@ -52,6 +55,7 @@ class RequestReader:
         writer = ReplyPort(request.get_response_sender(), self._log)
         incoming = IncomingRequest(request_id=uuid.uuid4().hex, inputs={}, writer=writer, arrived=time.monotonic())
         try:
+            incoming.span = self._sampling.span_of(_parents_of(request)) if self._sampling.is_on else None
             request_id = request_id_of(request)
             check_request_id(name_of(request_id))
             incoming.request_id = request_id or incoming.request_id
@@ -79,6 +83,16 @@ class RequestReader:
             raise InvalidRequest("timeout", request.timeout(), "nothing as a request parameter: timeout_ms is the field for it")
         if request.flags() & SEQUENCE_FLAGS or request.correlation_id():
             raise InvalidRequest("sequence_id", request.correlation_id(), "nothing: this model has no sequences of requests")
+
+
+def _parents_of(request: pb_utils.InferenceRequest) -> list[SpanContext | None]:
+    """Return the contexts of Triton's own span and, if Triton forwards the caller's header, of the caller's.
+
+    Triton before 24.03 does not tell its own. A later one has none for a request that it does not trace: when its tracing is off, or
+    at rate 0 if the request brought no ``traceparent``.
+    """
+    of_triton = getattr(request.trace(), "get_context", None) if hasattr(request, "trace") else None
+    return [None if of_triton is None else context_in(of_triton()), context_in(_parameters_of(request))]
 
 
 def _parameters_of(request: pb_utils.InferenceRequest) -> str:

@@ -54,7 +54,7 @@ class EngineCalls:
         """
         num_ids, is_over = 0, False
         while not is_over:
-            call = self._next_call(generate, forcer.context_ids, num_ids)
+            call = replace(self._next_call(generate, forcer.context_ids, num_ids), traceparent=trace.traceparent)
             num_expected = num_ids + call.max_new_tokens
             try:
                 async with aclosing(self._stream_call(call, trace)) as sampled:

@@ -19,6 +19,7 @@ from budgetforce.serving.replies.engine_calls import EngineCalls
 from budgetforce.serving.replies.sample_facts import SampleFacts
 from budgetforce.serving.replies.sample_runner import SampleRunner
 from budgetforce.serving.replies.sinks import Sink
+from budgetforce.serving.replies.span_context import SpanContext
 from budgetforce.serving.result_schema import SampleProgress
 from budgetforce.text.tokenizer import ChatTokenizer
 
@@ -37,8 +38,9 @@ class Reply:
         deadline: Deadline = NEVER,
         max_outage_s: float = 0.0,
         room: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
+        span: SpanContext | None = None,
     ) -> None:
-        """``room``: each sample waits to enter such a context, and runs inside it."""
+        """``room``: each sample waits to enter such a context, and runs inside it. ``span``: of the request, if it is traced."""
         self._room = room
         self._latest_start = deadline.at if deadline.answers else None
         self._plan = plan
@@ -53,6 +55,7 @@ class Reply:
                 sink=sink,
                 deadline=deadline,
                 index=index,
+                span=span,
             )
             for index in range(plan.num_samples)
         ]

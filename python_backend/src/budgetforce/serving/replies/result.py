@@ -5,16 +5,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from budgetforce.core import Ledger, RoundRecord
 from budgetforce.provenance import TrainingRecord
+from budgetforce.serving.replies.span_context import SpanContext
 from budgetforce.serving.result_schema import Effective, RoundReport, SampleResult, Training, Usage
 
 
 @dataclass(slots=True)
 class RoundTrace:
-    """Measurements of a round's engine calls. ``kv_reused_blocks`` is the first call's."""
+    """Measurements of a round's engine calls.
+
+    Attributes:
+        kv_reused_blocks: of the first call.
+        started: on ``time.monotonic()``'s clock.
+        span: the round's place in the request's trace; None = the request is not traced.
+    """
 
     num_engine_calls: int = 0
     num_outages: int = 0
@@ -22,6 +29,13 @@ class RoundTrace:
     gap_ms: float = 0.0
     first_token_ms: float | None = None
     engine_ms: float = 0.0
+    started: float = field(default_factory=time.monotonic)
+    span: SpanContext | None = None
+
+    @property
+    def traceparent(self) -> str:
+        """The header that ties the engine's spans to the round, "" if it is not traced."""
+        return "" if self.span is None else self.span.traceparent
 
 
 def usage_report(ledger: Ledger) -> Usage:

@@ -41,6 +41,7 @@ from budgetforce.serving.replies.reply_text import ReplyText
 from budgetforce.serving.replies.result import RoundTrace, ms_since, round_report, sample_result, usage_report
 from budgetforce.serving.replies.sample_facts import Arrivals, SampleFacts
 from budgetforce.serving.replies.sinks import OutputChunk, Sink
+from budgetforce.serving.replies.span_context import SpanContext
 from budgetforce.serving.result_schema import SampleProgress, SampleResult
 from budgetforce.text.tokenizer import ChatTokenizer
 
@@ -53,6 +54,7 @@ class SampleRunner:
         request_id: the client's name for the request; need not be unique.
         sink: takes the chunks, in order.
         index: which of the request's samples it is.
+        span: of the request; None = it is not traced.
         first_ids_came: set with the engine's first ids, or when the sample ends without any.
     """
 
@@ -63,6 +65,7 @@ class SampleRunner:
     sink: Sink
     deadline: Deadline = NEVER
     index: int = 0
+    span: SpanContext | None = None
     first_ids_came: asyncio.Event = field(default_factory=asyncio.Event)
     rounds: list[RoundTrace] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
@@ -165,7 +168,7 @@ class SampleRunner:
         return self._forcer.ledger.rounds[len(self.rounds) - 1]  # not [-1]: the core may have opened the next round
 
     async def _round(self, generate: Generate) -> list[Action]:
-        trace = RoundTrace(gap_ms=ms_since(self._idle_since))
+        trace = RoundTrace(gap_ms=ms_since(self._idle_since), span=None if self.span is None else self.span.child())
         self.rounds.append(trace)
         cut = self._due_cut(generate.phase)
         if cut is not None and (actions := self._forcer.receive(cut)):
