@@ -20,7 +20,8 @@ from typing import Any, TypeVar
 from budgetforce.config import OrchestratorConfig
 from budgetforce.engine.base import Engine
 from budgetforce.errors import BudgetForceError, DeadlineExceeded, EngineUnavailable, InvalidRequest, Stopping, unexpected_error
-from budgetforce.serving.admission import Admission, Admitted, Limits
+from budgetforce.serving.admission import Admission, Admitted
+from budgetforce.serving.room import Limits
 from budgetforce.serving.drain import DrainOrder
 from budgetforce.serving.incoming import IncomingRequest, RunningRequests
 from budgetforce.serving.logs import RequestEnd, ServerLog, code_of, level_of
