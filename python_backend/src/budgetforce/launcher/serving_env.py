@@ -11,6 +11,7 @@ from pathlib import Path
 
 from budgetforce.config import LOG_FORMATS, LOG_LEVELS, LOG_PROMPTS
 from budgetforce.engine import model_files, packaged_models
+from budgetforce.engine.endpoint import read_secret
 from budgetforce.engine.model_checks import check_folder
 from budgetforce.engine.token_engine import ModelLimits
 from budgetforce.errors import ConfigError
@@ -46,6 +47,13 @@ REPLIES_HELP = (
     "replies that run concurrently; each sample of a request counts. With 8 or more, a single request gets at most 7/8 of "
     "them (default: %(default)s)"
 )
+TENANT_REPLIES_HELP = (
+    "replies of one tenant that run concurrently (header s1-tenant names a request's tenant; requests without it are one tenant); 0 = no "
+    "limit of its own, but an eighth of --max-replies is kept for named tenants without a running reply (default: %(default)s)"
+)
+TENANT_WAITING_HELP = (
+    "requests of one tenant that may queue; further ones are rejected with OVERLOADED; 0 = no limit of its own (default: %(default)s)"
+)
 WAITING_HELP = "requests that may queue for room; further ones are rejected with OVERLOADED (default: %(default)s)"
 
 
@@ -67,6 +75,8 @@ def add_admission_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that limit how many requests ``s1`` accepts."""
     parser.add_argument("--max-replies", type=int, default=MAX_REPLIES, metavar="N", help=REPLIES_HELP)
     parser.add_argument("--max-waiting", type=int, default=MAX_WAITING, metavar="N", help=WAITING_HELP)
+    parser.add_argument("--max-tenant-replies", type=int, default=0, metavar="N", help=TENANT_REPLIES_HELP)
+    parser.add_argument("--max-tenant-waiting", type=int, default=0, metavar="N", help=TENANT_WAITING_HELP)
 
 
 def add_log_options(parser: argparse.ArgumentParser) -> None:
@@ -116,6 +126,9 @@ def serving_environment(options: argparse.Namespace, grpc_port: int, show: Calla
         "S1_VOCAB_ROWS": str(limits.vocab_size),
         "S1_MAX_REPLIES": str(options.max_replies),
         "S1_MAX_WAITING": str(options.max_waiting),
+        "S1_MAX_TENANT_REPLIES": str(options.max_tenant_replies),
+        "S1_MAX_TENANT_WAITING": str(options.max_tenant_waiting),
+        "S1_TENANT_SECRET_FILE": _tenant_secret_file(options.tenant_secret_file),
         "S1_LOG_LEVEL": options.log_level,
         "S1_LOG_FORMAT": options.log_format,
         "S1_LOG_PROMPTS": options.log_prompts,
@@ -154,11 +167,25 @@ def _embedded_environment(options: argparse.Namespace, show: Callable[[str], Non
     }
 
 
+def _tenant_secret_file(path: Path | None) -> str:
+    if path is None:
+        return ""
+    read_secret(path)
+    return str(path.resolve())
+
+
 def _check_admission_options(options: argparse.Namespace) -> None:
     """Raise ConfigError, before Triton starts, for a number that model ``s1`` would reject."""
-    for name, least, most in (("max_replies", 1, MOST_REPLIES), ("max_waiting", 0, MOST_WAITING)):
+    most_of_tenant = 0 if options.transport == "bls" else None  # there every request waits in Triton's own queue
+    for name, least, most in (
+        ("max_replies", 1, MOST_REPLIES),
+        ("max_waiting", 0, MOST_WAITING),
+        ("max_tenant_replies", 0, options.max_replies if most_of_tenant is None else most_of_tenant),
+        ("max_tenant_waiting", 0, options.max_waiting if most_of_tenant is None else most_of_tenant),
+    ):
         if not least <= getattr(options, name) <= most:
-            raise ConfigError(f"--{name.replace('_', '-')}: got {getattr(options, name)}, allowed: {least} to {most}")
+            flag, where = f"--{name.replace('_', '-')}", " with --transport bls" if most == 0 and "tenant" in name else ""
+            raise ConfigError(f"{flag}: got {getattr(options, name)}, allowed{where}: {least} to {most}")
 
 
 def _check_fit(preset: Preset, tokenizer: Path) -> None:

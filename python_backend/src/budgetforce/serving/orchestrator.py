@@ -14,14 +14,13 @@ import traceback
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
 from budgetforce.config import OrchestratorConfig
 from budgetforce.engine.base import Engine
 from budgetforce.errors import BudgetForceError, DeadlineExceeded, EngineUnavailable, InvalidRequest, Stopping, unexpected_error
 from budgetforce.serving.admission import Admission, Admitted
-from budgetforce.serving.room import Limits
 from budgetforce.serving.drain import DrainOrder
 from budgetforce.serving.incoming import IncomingRequest, RunningRequests
 from budgetforce.serving.logs import RequestEnd, ServerLog, code_of, level_of
@@ -32,9 +31,11 @@ from budgetforce.serving.replies.deadline import NEVER, Deadline
 from budgetforce.serving.replies.reply import Reply
 from budgetforce.serving.replies.result import ms_since
 from budgetforce.serving.replies.sinks import JoiningSink, OutputChunk, Sink, StreamSink
-from budgetforce.serving.request_measures import EndedRequest, measure
+from budgetforce.serving.request_measures import EndedRequest, account_of, measure
 from budgetforce.serving.requests.request import ReplyRequest, read_command, read_reply_request
 from budgetforce.serving.result_schema import CommandResult
+from budgetforce.serving.room import Limits
+from budgetforce.serving.tenant_labels import TenantLabels
 from budgetforce.text.tokenizer import ChatTokenizer
 
 T = TypeVar("T")
@@ -51,6 +52,7 @@ class Orchestrator:
         num_open: requests that have arrived and not ended.
         end_counts: ended requests, by "done" or an error's code.
         measurements: of ended requests, for the metrics.
+        tenant_labels: the tenants' names in the metrics.
         engine_lost_at: when a request last ended with EngineUnavailable, on ``time.monotonic()``'s clock.
         is_draining: the server is stopping; see ``drain``.
         rejects_new: it takes no more requests.
@@ -66,6 +68,7 @@ class Orchestrator:
     num_open: int = 0
     end_counts: Counter[str] = field(default_factory=Counter)
     measurements: Measurements = field(default_factory=Measurements)
+    tenant_labels: TenantLabels = field(default_factory=TenantLabels)
     engine_lost_at: float = -math.inf
     is_draining: bool = False
     rejects_new: bool = False
@@ -74,8 +77,7 @@ class Orchestrator:
 
     def __post_init__(self) -> None:
         config = self.config
-        limits = Limits(max_replies=config.max_replies, max_kv_tokens=config.max_kv_tokens, max_waiting=config.max_waiting)
-        self.admission = Admission(limits)
+        self.admission = Admission(Limits(**{limit.name: getattr(config, limit.name) for limit in fields(Limits)}))
 
     async def serve(self, incoming: IncomingRequest) -> None:
         """Answer a request: it ends with a result or an error, whatever happens."""
@@ -98,20 +100,23 @@ class Orchestrator:
         incoming.is_recorded = True
         self.end_counts[code_of(error)] += 1
         self.measurements.increment("s1_requests_total", end=code_of(error))
-        measure(_ended(incoming, error), self.measurements)
+        ended = _ended(incoming, error, self.tenant_labels.label_of(incoming.tenant))
+        measure(ended, self.measurements)
         if self.log.shows(level_of(error)):  # by default the end of a complete request is not logged
-            self.log.request_ended(self._end_of(incoming, error))
+            self.log.request_ended(self._end_of(incoming, ended))
 
-    def _end_of(self, incoming: IncomingRequest, error: BudgetForceError | None) -> RequestEnd:
+    def _end_of(self, incoming: IncomingRequest, ended: EndedRequest) -> RequestEnd:
         so_far = incoming.so_far
         return RequestEnd(
             name=incoming.name,
-            error=error,
+            error=ended.error,
             engine=self.config.engine_model,
             num_rounds=sum(sample["num_rounds"] for sample in so_far),
             num_tokens=sum(sample["usage"]["num_output_ids"] for sample in so_far),
             duration_ms=ms_since(incoming.arrived),
             prompt=incoming.prompt,
+            tenant=incoming.tenant,
+            account=account_of(ended),
             traceback=incoming.traceback,
         )
 
@@ -169,9 +174,9 @@ class Orchestrator:
         try:
             async with asyncio.timeout_at(None if deadline is NEVER else deadline.at) as limit:
                 plan = await self._in_worker(self.planner.plan, request)
-                num_replies, num_tokens = plan.num_samples, plan.max_kv_tokens
+                size = {"num_replies": plan.num_samples, "num_tokens": plan.max_kv_tokens}
                 incoming.queued = time.monotonic()
-                async with self.admission.admit(num_replies=num_replies, num_tokens=num_tokens, priority=plan.priority) as admitted:
+                async with self.admission.admit(**size, priority=plan.priority, tenant=incoming.tenant) as admitted:
                     incoming.admitted = time.monotonic()
                     if deadline.answers:
                         limit.reschedule(None)  # from here on the samples watch the deadline
@@ -217,7 +222,7 @@ class Orchestrator:
         await asyncio.get_running_loop().run_in_executor(self.senders, incoming.writer.send_each, [done], True)
 
 
-def _ended(incoming: IncomingRequest, error: BudgetForceError | None) -> EndedRequest:
+def _ended(incoming: IncomingRequest, error: BudgetForceError | None, tenant_label: str) -> EndedRequest:
     return EndedRequest(
         error=error,
         arrived=incoming.arrived,
@@ -226,5 +231,6 @@ def _ended(incoming: IncomingRequest, error: BudgetForceError | None) -> EndedRe
         queued=incoming.queued,
         admitted=incoming.admitted,
         cancelled=incoming.cancelled,
+        tenant=tenant_label,
         samples=() if incoming.reply is None else incoming.reply.facts(),
     )
