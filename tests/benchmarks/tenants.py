@@ -242,9 +242,9 @@ def main() -> None:
     print(HEAD)
     for engine, times in figures.items():
         print("\n".join(rows(engine, times)))
-    print(machine())
+    print(machine(server.grpc_url))
     if options.save is not None:
-        options.save.write_text(json.dumps({"machine": machine(), "first_token_ms": figures}, indent=1) + "\n")
+        options.save.write_text(json.dumps({"machine": machine(server.grpc_url), "first_token_ms": figures}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -23,7 +23,9 @@ def counts(*requests):
 
 
 def sample(**ledger):
-    return SampleFacts(ledger=Ledger(prompt=7, **ledger), traces=(), arrivals={phase: Arrivals() for phase in Phase}, budget=0, call_results={})
+    return SampleFacts(
+        ledger=Ledger(prompt=7, **ledger), traces=(), arrivals={phase: Arrivals() for phase in Phase}, budget=0, call_results={}
+    )
 
 
 def test_requests_tokens_and_waits_are_counted_by_tenant():

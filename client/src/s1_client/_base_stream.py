@@ -7,6 +7,7 @@ import logging
 import random
 import time
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 import grpc
@@ -20,6 +21,8 @@ from s1_client._wire.status import from_status
 
 PATIENCE_S = 2.0  # how long to wait for the server to end a request after the command to cancel it
 CANCELS_SAFELY = (2, 57)  # Triton 25.04: before, a stream that is cancelled while it flows may crash the server
+
+Headers = Sequence[tuple[str, str]]
 
 logger = logging.getLogger("s1_client")
 
@@ -103,7 +106,7 @@ class BaseStream:
 
     def _new_call(self) -> Any:
         now = time.monotonic()
-        call = self._connection.stream(*self._exchange.attempt(now))
+        call = self._connection.stream(*self._exchange.attempt(now), self._exchange.headers)
         self._exchange.note_sent(now)
         return call
 

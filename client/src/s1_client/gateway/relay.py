@@ -20,6 +20,7 @@ from s1_client._aio import AsyncClient
 from s1_client._aio_stream import AsyncStream
 from s1_client._errors import S1Error
 from s1_client._types import Event, Reply
+from s1_client.gateway.access import tenant_of
 from s1_client.gateway.errors import GONE_STATUS, Refusal, refusal_of
 from s1_client.gateway.metrics import Meter
 from s1_client.gateway.open_requests import OpenRequests
@@ -123,8 +124,8 @@ class ReplyResponse(Response):
         job, relay = self._job, self._relay
         try:
             with relay.open_requests.counted(self._owner):
-                deltas = job.chunks is not None
-                async with relay.client.stream(job.order.prompt, request_id=job.request_id, deltas=deltas, **job.order.options) as stream:
+                options: dict[str, Any] = {**job.order.options, "deltas": job.chunks is not None, "tenant": tenant_of(self._owner)}
+                async with relay.client.stream(job.order.prompt, request_id=job.request_id, **options) as stream:
                     with relay.open_requests.listed(self._owner, job.request_id, stream):
                         await self._send_reply(stream, send)
         except Refusal as refusal:
