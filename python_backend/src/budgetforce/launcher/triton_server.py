@@ -45,7 +45,7 @@ KEEPALIVE = (  # middleboxes cut a stream that is silent for minutes
     "--grpc-http2-max-pings-without-data=0",  # no limit
     "--grpc-http2-min-recv-ping-interval-without-data=1000",  # ms; the default is 5 min, and a third earlier ping ends the connection
 )
-FORWARDED = "(?i)^s1-tenant(-secret)?$"  # headers that Triton gives to the models; see serving/requests/tenant.py
+FORWARDED = "(?i)^s1-tenant(-secret)?$"  # gRPC headers that Triton gives to the models; of HTTP it forwards only /infer's, which decoupled models refuse
 NO_ENDPOINTS = ("--allow-http=false", "--allow-grpc=false", "--allow-metrics=false")
 RANK_CHECK_S = 1.0  # interval of checks that all ranks run
 LAST_WORDS_S = 3.0  # for mpirun to report a lost rank
@@ -230,7 +230,7 @@ class TritonServer:
         for name, (host, port) in self.ports.listening().items():
             yield from (f"--{name}-address={host}", f"--{name}-port={port}")
         yield from (f"--id={self._name}", *KEEPALIVE, *self.security.flags())
-        yield from (f"--{protocol}-header-forward-pattern={FORWARDED}" for protocol in ("grpc", "http"))
+        yield f"--grpc-header-forward-pattern={FORWARDED}"
         if self.transport != "grpc":
             yield f"--model-config-name={self.transport}"
             yield f"--backend-config=python,thread-pool-size={BLS_THREADS}"
