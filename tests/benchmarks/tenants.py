@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How long one tenant waits for its first token while another has 4 requests of 64 samples, side by side in one run.
+"""How long one tenant waits for its first token while another keeps the server busy, side by side in one run.
 
-    python3 tests/benchmarks/tenants.py [--repeats 3] [--requests 8] [--caps 64,16]
+    python3 tests/benchmarks/tenants.py [--repeats 3] [--requests 8] [--caps 64,32,1]
 
-Two engines: *paced* (paced_engine/: it computes nothing, and steps all its calls together every 10 ms, as in-flight batching does,
-with any number of calls) and *s1-tiny* (the embedded engine, whose step takes longer the more calls it holds). Over each the same cells:
+Engines: *step 10 ms*, *step 30 ms* (paced_engine/: it computes nothing, and steps all its calls together so often, as in-flight
+batching does, with any number of calls) and *s1-tiny* (the embedded engine, whose step takes longer the more calls it holds). Over each:
 
 * *alone*: the measured tenant's requests, one after the other;
-* *no tenants*: beside the load, neither names a tenant;
-* *tenants*: beside the load, each names its own;
-* *cap n*: the same with ``max_tenant_replies`` n.
+* *4 x 64*: beside 4 requests of 64 samples of another tenant;
+* *300 x 1*: beside 300 requests of one sample, more than there are places (256).
 
-The load is a process of its own, which sends each request again when it has ended. Figures are medians of the time to the first
-token, in ms, over the requests of all repeats, in which the cells take turns; *ratio* is to *alone* of the same engine.
+Beside a load: *no tenants* (neither names a tenant, as before there were any), *tenants* (each names its own), and *cap n* (the same with
+``max_tenant_replies`` n). The load is a process of its own, which sends each request again when it has ended; a sample thinks 300 tokens.
+Figures are medians of the time to the first token, in ms, over the requests of all repeats, in which the cells take turns; *ratio* is
+to *alone* of the same engine.
 """
 
 from __future__ import annotations
@@ -43,45 +44,53 @@ from budgetforce.text.tokenizer import ChatTokenizer
 from s1_client import AsyncClient, Client, S1Error, ThinkingDelta
 
 ROOT = Path(__file__).resolve().parents[2]
-NUM_REQUESTS, NUM_SAMPLES = 4, 64  # of the load
-ENGINES = ("paced", "s1-tiny")
-STEP_MS, NUM_IDS = 10, 150  # of the paced engine; ids a call
-WARM_UP_S = 3.0
-LOAD = {"min_thinking_tokens": 300, "max_thinking_tokens": 300, "temperature": 1.0, "num_samples": NUM_SAMPLES, "max_tokens": 8}
+LOADS = {"4 x 64": (4, 64), "300 x 1": (300, 1)}  # requests, samples of each
+STEPS_MS = {"step 10 ms": 10, "step 30 ms": 30}
+ENGINES = (*STEPS_MS, "s1-tiny")
+NUM_IDS = 150  # ids a call of the paced engines
+WARM_UP_S = 4.0
+LOAD = {"min_thinking_tokens": 300, "max_thinking_tokens": 300, "temperature": 1.0, "max_tokens": 8}
 PROBE = {"max_thinking_tokens": 8, "num_ignore": 0, "max_tokens": 4}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """A row of the table. ``load``, ``probe``: the tenants of the load (None = there is no load) and of the measured requests."""
+    """A row of the table. ``load``: its name; None = there is none. ``tenants``: of the load and of the measured requests."""
 
     name: str
     load: str | None = None
-    probe: str = ""
+    tenants: tuple[str, str] = ("", "")
     cap: int = 0
 
 
 def cells(caps: Sequence[int]) -> list[Cell]:
-    named = {"load": "large", "probe": "small"}
-    plain = [Cell(name="alone"), Cell(name="no tenants", load=""), Cell(name="tenants", **named)]
-    return plain + [Cell(name=f"cap {cap}", cap=cap, **named) for cap in caps]
+    found, named = [Cell(name="alone")], ("large", "small")
+    for load in LOADS:
+        found += [Cell(name=f"{load}, no tenants", load=load), Cell(name=f"{load}, tenants", load=load, tenants=named)]
+        found += [Cell(name=f"{load}, cap {cap}", load=load, tenants=named, cap=cap) for cap in caps]
+    return found
+
+
+def name_of(engine: str) -> str:
+    return engine.replace(" ", "_").replace("-", "_")
 
 
 def model_of(engine: str, cap: int) -> str:
-    return f"s1_{engine.replace('-', '_')}_{cap}"
+    return f"s1_{name_of(engine)}_{cap}"
 
 
 # --- load ---------------------------------------------------------------------------------
 
 
-def keep_loading(url: str, model: str, tenant: str, over: Event) -> None:
+def keep_loading(url: str, model: str, load: str, tenant: str, over: Event) -> None:
     """The load's process: its requests, each again and again, until ``over``."""
-    asyncio.run(_load(url, model, tenant, over))
+    asyncio.run(_load(url, model, LOADS[load], tenant, over))
 
 
-async def _load(url: str, model: str, tenant: str, over: Event) -> None:
+async def _load(url: str, model: str, load: tuple[int, int], tenant: str, over: Event) -> None:
+    num_requests, num_samples = load
     async with AsyncClient(url, model=model, max_retries=0, **_named(tenant)) as client:
-        tasks = [asyncio.create_task(_again(client, number)) for number in range(NUM_REQUESTS)]
+        tasks = [asyncio.create_task(_again(client, number, num_samples)) for number in range(num_requests)]
         while not over.is_set():
             await asyncio.sleep(0.05)
             for task in tasks:
@@ -92,9 +101,9 @@ async def _load(url: str, model: str, tenant: str, over: Event) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _again(client: AsyncClient, number: int) -> None:
+async def _again(client: AsyncClient, number: int, num_samples: int) -> None:
     while True:
-        await client.samples(f"How many e in reference {number}", **LOAD)
+        await client.samples(f"How many e in reference {number}", num_samples=num_samples, **LOAD)
 
 
 def _named(tenant: str) -> dict[str, Any]:
@@ -102,17 +111,17 @@ def _named(tenant: str) -> dict[str, Any]:
 
 
 @contextmanager
-def loaded(url: str, model: str, tenant: str | None) -> Iterator[None]:
-    """Keep the load running."""
-    if tenant is None:
+def loaded(url: str, model: str, cell: Cell) -> Iterator[None]:
+    """Keep the load of a cell running."""
+    if cell.load is None:
         yield
         return
     context = multiprocessing.get_context("spawn")
     over = context.Event()
-    process = context.Process(target=keep_loading, args=(url, model, tenant, over))
+    process = context.Process(target=keep_loading, args=(url, model, cell.load, cell.tenants[0], over))
     process.start()
     try:
-        time.sleep(WARM_UP_S + 2)
+        time.sleep(WARM_UP_S)
         yield
         if not process.is_alive():
             raise RuntimeError("the load ended by itself")
@@ -132,7 +141,7 @@ def first_token_ms(client: Client) -> float:
 
 def measure(url: str, engine: str, cell: Cell, num_requests: int) -> list[float]:
     model = model_of(engine, cell.cap)
-    with loaded(url, model, cell.load), Client(url, model=model, **_named(cell.probe)) as client:
+    with loaded(url, model, cell), Client(url, model=model, **_named(cell.tenants[1])) as client:
         times = []
         for _ in range(num_requests):
             times.append(first_token_ms(client))
@@ -168,14 +177,13 @@ def copy_of_s1(folder: Path, environment: dict[str, str], **changes: str) -> Non
 def make_repository(folder: Path, engines: Sequence[str], all_cells: Sequence[Cell]) -> list[str]:
     shutil.rmtree(folder, ignore_errors=True)
     models = []
-    environments = {"paced": _environment("smollm2"), "s1-tiny": _environment("s1-tiny")}
     for engine in engines:
-        environment = environments[engine]
+        environment = _environment("s1-tiny" if engine == "s1-tiny" else "smollm2")
         served = "embedded_llm"
-        if engine == "paced":
-            served = "paced"
+        if engine in STEPS_MS:
+            served = name_of(engine)
             stamps = Stamps(ChatTokenizer.load(Path(environment["S1_TOKENIZER_DIR"])).token_bytes)
-            add_model(folder, served, Pace(num_ids=NUM_IDS, delay_us=STEP_MS * 1000), stamps)
+            add_model(folder, served, Pace(num_ids=NUM_IDS, delay_us=STEPS_MS[engine] * 1000), stamps)
         models.append(served)
         for cap in sorted({cell.cap for cell in all_cells}):
             name = model_of(engine, cap)
@@ -214,12 +222,12 @@ def rows(engine: str, times: dict[str, list[float]]) -> Iterator[str]:
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="The first token of a tenant beside another's 4 requests of 64 samples.")
+    parser = argparse.ArgumentParser(description="The first token of a tenant beside another's load.")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--requests", type=int, default=8, help="measured in a cell and repeat (default: %(default)s)")
-    parser.add_argument("--caps", type=lambda text: [int(part) for part in text.split(",") if part], default=[64, 16])
+    parser.add_argument("--caps", type=lambda text: [int(part) for part in text.split(",") if part], default=[64, 32, 1])
     parser.add_argument("--engines", type=lambda text: text.split(","), default=list(ENGINES))
-    parser.add_argument("--cells", type=lambda text: text.split(","), help="names, with commas (default: all)")
+    parser.add_argument("--cells", type=lambda text: text.split(";"), help="names, with ';' between them (default: all)")
     parser.add_argument("--work", type=Path, default=ROOT / ".s1" / "tenants", help="for the model repository and the log")
     parser.add_argument("--save", type=Path, help="write the figures here, as JSON")
     return parser.parse_args()
@@ -239,12 +247,13 @@ def main() -> None:
                         figures[engine][cell.name] += measure(server.grpc_url, engine, cell, options.requests)
                     except S1Error as error:
                         raise SystemExit(f"{engine}, {cell.name}: {error}") from error
+        where = machine(server.grpc_url)
     print(HEAD)
     for engine, times in figures.items():
         print("\n".join(rows(engine, times)))
-    print(machine(server.grpc_url))
+    print(json.dumps(where))
     if options.save is not None:
-        options.save.write_text(json.dumps({"machine": machine(server.grpc_url), "first_token_ms": figures}, indent=1) + "\n")
+        options.save.write_text(json.dumps({"machine": where, "first_token_ms": figures}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

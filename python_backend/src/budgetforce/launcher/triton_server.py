@@ -45,7 +45,8 @@ KEEPALIVE = (  # middleboxes cut a stream that is silent for minutes
     "--grpc-http2-max-pings-without-data=0",  # no limit
     "--grpc-http2-min-recv-ping-interval-without-data=1000",  # ms; the default is 5 min, and a third earlier ping ends the connection
 )
-FORWARDED = "(?i)^s1-tenant(-secret)?$"  # gRPC headers that Triton gives to the models; of HTTP it forwards only /infer's, which decoupled models refuse
+# gRPC headers that Triton gives to the models. Over HTTP it forwards only those of /infer, which decoupled models refuse.
+FORWARDED = "^s1-tenant(-secret)?$"
 NO_ENDPOINTS = ("--allow-http=false", "--allow-grpc=false", "--allow-metrics=false")
 RANK_CHECK_S = 1.0  # interval of checks that all ranks run
 LAST_WORDS_S = 3.0  # for mpirun to report a lost rank
