@@ -8,10 +8,12 @@ batching does, with any number of calls) and *s1-tiny* (the embedded engine, who
 
 * *alone*: the measured tenant's requests, one after the other;
 * *4 x 64*: beside 4 requests of 64 samples of another tenant;
-* *300 x 1*: beside 300 requests of one sample, more than there are places (256).
+* *300 x 1*: beside 300 requests of one sample, more than there are places (256);
+* *4 x 64 long* (s1-tiny alone): as the first, but a sample thinks 900 tokens, so that the KV cache has no room for all running samples.
 
 Beside a load: *no tenants* (neither names a tenant, as before there were any), *tenants* (each names its own), and *cap n* (the same with
-``max_tenant_replies`` n). The load is a process of its own, which sends each request again when it has ended; a sample thinks 300 tokens.
+``max_tenant_replies`` n), *KV limit* (the same with ``max_kv_tokens``, as many as the cache holds). The load is a process of its own, which
+sends each request again when it has ended; a sample thinks 300 tokens.
 Figures are medians of the time to the first token, in ms, over the requests of all repeats, in which the cells take turns; *ratio* is
 to *alone* of the same engine.
 """
@@ -44,12 +46,13 @@ from budgetforce.text.tokenizer import ChatTokenizer
 from s1_client import AsyncClient, Client, S1Error, ThinkingDelta
 
 ROOT = Path(__file__).resolve().parents[2]
-LOADS = {"4 x 64": (4, 64), "300 x 1": (300, 1)}  # requests, samples of each
+LOADS = {"4 x 64": (4, 64, 300), "300 x 1": (300, 1, 300), "4 x 64 long": (4, 64, 900)}  # requests, samples of each, their thinking
+KV_LOAD, KV_TOKENS = "4 x 64 long", 4096 * 32  # of the embedded engine
 STEPS_MS = {"step 10 ms": 10, "step 30 ms": 30}
 ENGINES = (*STEPS_MS, "s1-tiny")
 NUM_IDS = 150  # ids a call of the paced engines
 WARM_UP_S = 4.0
-LOAD = {"min_thinking_tokens": 300, "max_thinking_tokens": 300, "temperature": 1.0, "max_tokens": 8}
+LOAD = {"temperature": 1.0, "max_tokens": 8}
 PROBE = {"max_thinking_tokens": 8, "num_ignore": 0, "max_tokens": 4}
 
 
@@ -61,22 +64,30 @@ class Cell:
     load: str | None = None
     tenants: tuple[str, str] = ("", "")
     cap: int = 0
+    kv: int = 0
+
+    @property
+    def limits(self) -> tuple[int, int]:
+        return self.cap, self.kv
+
+    def fits(self, engine: str) -> bool:
+        return self.load != KV_LOAD or engine == "s1-tiny"
 
 
 def cells(caps: Sequence[int]) -> list[Cell]:
     found, named = [Cell(name="alone")], ("large", "small")
     for load in LOADS:
         found += [Cell(name=f"{load}, no tenants", load=load), Cell(name=f"{load}, tenants", load=load, tenants=named)]
-        found += [Cell(name=f"{load}, cap {cap}", load=load, tenants=named, cap=cap) for cap in caps]
-    return found
+        found += [Cell(name=f"{load}, cap {cap}", load=load, tenants=named, cap=cap) for cap in caps if load != KV_LOAD]
+    return [*found, Cell(name=f"{KV_LOAD}, KV limit", load=KV_LOAD, tenants=named, kv=KV_TOKENS)]
 
 
 def name_of(engine: str) -> str:
     return engine.replace(" ", "_").replace("-", "_")
 
 
-def model_of(engine: str, cap: int) -> str:
-    return f"s1_{name_of(engine)}_{cap}"
+def model_of(engine: str, limits: tuple[int, int]) -> str:
+    return f"s1_{name_of(engine)}_{limits[0]}_{limits[1]}"
 
 
 # --- load ---------------------------------------------------------------------------------
@@ -87,10 +98,11 @@ def keep_loading(url: str, model: str, load: str, tenant: str, over: Event) -> N
     asyncio.run(_load(url, model, LOADS[load], tenant, over))
 
 
-async def _load(url: str, model: str, load: tuple[int, int], tenant: str, over: Event) -> None:
-    num_requests, num_samples = load
+async def _load(url: str, model: str, load: tuple[int, int, int], tenant: str, over: Event) -> None:
+    num_requests, num_samples, num_tokens = load
+    options = {"num_samples": num_samples, "min_thinking_tokens": num_tokens, "max_thinking_tokens": num_tokens, **LOAD}
     async with AsyncClient(url, model=model, max_retries=0, **_named(tenant)) as client:
-        tasks = [asyncio.create_task(_again(client, number, num_samples)) for number in range(num_requests)]
+        tasks = [asyncio.create_task(_again(client, number, options)) for number in range(num_requests)]
         while not over.is_set():
             await asyncio.sleep(0.05)
             for task in tasks:
@@ -101,9 +113,9 @@ async def _load(url: str, model: str, load: tuple[int, int], tenant: str, over: 
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _again(client: AsyncClient, number: int, num_samples: int) -> None:
+async def _again(client: AsyncClient, number: int, options: dict[str, Any]) -> None:
     while True:
-        await client.samples(f"How many e in reference {number}", num_samples=num_samples, **LOAD)
+        await client.samples(f"How many e in reference {number}", **options)
 
 
 def _named(tenant: str) -> dict[str, Any]:
@@ -140,7 +152,7 @@ def first_token_ms(client: Client) -> float:
 
 
 def measure(url: str, engine: str, cell: Cell, num_requests: int) -> list[float]:
-    model = model_of(engine, cell.cap)
+    model = model_of(engine, cell.limits)
     with loaded(url, model, cell), Client(url, model=model, **_named(cell.tenants[1])) as client:
         times = []
         for _ in range(num_requests):
@@ -185,9 +197,10 @@ def make_repository(folder: Path, engines: Sequence[str], all_cells: Sequence[Ce
             stamps = Stamps(ChatTokenizer.load(Path(environment["S1_TOKENIZER_DIR"])).token_bytes)
             add_model(folder, served, Pace(num_ids=NUM_IDS, delay_us=STEPS_MS[engine] * 1000), stamps)
         models.append(served)
-        for cap in sorted({cell.cap for cell in all_cells}):
-            name = model_of(engine, cap)
-            copy_of_s1(folder / name, environment, S1_ENGINE_MODEL=served, S1_MAX_TENANT_REPLIES=str(cap))
+        for cap, kv in sorted({cell.limits for cell in all_cells if cell.fits(engine)}):
+            name = model_of(engine, (cap, kv))
+            limits = {"S1_MAX_TENANT_REPLIES": str(cap), "S1_MAX_KV_TOKENS": str(kv)}
+            copy_of_s1(folder / name, environment, S1_ENGINE_MODEL=served, **limits)
             models.append(name)
     return models
 
@@ -238,11 +251,13 @@ def main() -> None:
     options = parse()
     chosen = [cell for cell in cells(options.caps) if options.cells is None or cell.name in options.cells]
     models = make_repository(options.work / "repository", options.engines, chosen)
-    figures: dict[str, dict[str, list[float]]] = {engine: {cell.name: [] for cell in chosen} for engine in options.engines}
+    figures: dict[str, dict[str, list[float]]] = {
+        engine: {cell.name: [] for cell in chosen if cell.fits(engine)} for engine in options.engines
+    }
     with make_server(options.work, models) as server:
         for _ in range(options.repeats):
             for engine in options.engines:
-                for cell in chosen:
+                for cell in (cell for cell in chosen if cell.fits(engine)):
                     try:
                         figures[engine][cell.name] += measure(server.grpc_url, engine, cell, options.requests)
                     except S1Error as error:

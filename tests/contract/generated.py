@@ -283,10 +283,12 @@ _LAUNCHER_OPTIONS = {
     "engine_cert": "--loopback-cert",
     "engine_key": "--loopback-key",
     "engine_secret_file": "--secret-file",
+    "tenant_secret_file": "--tenant-secret-file",
     "tokenizer_dir": "--tokenizer",
     "model_dir": "--model",
 }
-_SAME_OPTIONS = ("preset", "max_replies", "max_waiting", "transport", "log_level", "log_format", "log_prompts", "library")
+_LIMITS = ("max_replies", "max_waiting", "max_kv_tokens", "max_tenant_replies", "max_tenant_waiting")
+_SAME_OPTIONS = ("preset", *_LIMITS, "transport", "log_level", "log_format", "log_prompts", "library")
 
 
 def parameters(model: str) -> str:

@@ -44,3 +44,13 @@ def test_the_secret_for_tenants_comes_from_a_file(server, keys, tmp_path):
         assert started.post(CHAT, started.chat_body("with a secret")).status == 200
     sent = headers_of(server, "with a secret")
     assert (sent["s1-tenant"], sent["s1-tenant-secret"]) == ("ann", "only-gateways")
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_key_cannot_raise_its_priority_above_other_keys(guarded, gateway, stream):
+    """Priority stands above tenants. Without keys there are none to protect."""
+    refused = guarded.post(CHAT, guarded.chat_body("hi", stream=stream, priority=1))
+    assert (refused.status, refused.error["param"], refused.error["code"]) == (400, "priority", "invalid_value")
+    assert "got 1, allowed: at most 0 at this gateway (s1 gateway --max-priority)" in refused.error["message"]
+    assert guarded.post(CHAT, guarded.chat_body("hi", priority=-1)).status == 200
+    assert gateway.post(CHAT, gateway.chat_body("hi", priority=5)).status == 200

@@ -62,6 +62,12 @@ from s1_client.cli.output import echo
     "--max-open", type=click.IntRange(min=1), default=256, show_default=True, help="open requests of a key, or of all callers without keys"
 )
 @click.option(
+    "--max-priority",
+    type=int,
+    metavar="N",
+    help="highest priority of a request, which stands above tenants (default: 0 with --keys-file, else any)",
+)
+@click.option(
     "--first-event-s",
     type=click.FloatRange(min=0, min_open=True),
     default=5,
