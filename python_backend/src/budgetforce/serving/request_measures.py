@@ -67,11 +67,11 @@ class EndedRequest:
 def account_of(request: EndedRequest) -> dict[str, Any]:
     """Return tokens, causes and times of a request for its line in the log, as JSON can hold them: no text of its own."""
     ledgers = [sample.ledger for sample in request.samples]
-    ends = {"thinking_ends": [ledger.thinking_end for ledger in ledgers], "answer_ends": [ledger.answer_end for ledger in ledgers]}
     times = {"queue_ms": request.queue_s, "first_token_ms": request.first_token_s}
     return {
         **{f"num_{phase}_tokens": number for phase, number in request.num_tokens.items()},
-        **{name: [None if end is None else end.value for end in found] for name, found in ends.items()},
+        "thinking_ends": [ledger.thinking_end and ledger.thinking_end.value for ledger in ledgers],
+        "answer_ends": [ledger.answer_end and ledger.answer_end.value for ledger in ledgers],
         **{name: None if seconds is None else round(seconds * 1e3, 1) for name, seconds in times.items()},
     }
 
