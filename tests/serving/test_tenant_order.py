@@ -4,6 +4,7 @@
 import asyncio
 import re
 import time
+from concurrent.futures import Executor, Future
 
 import pytest
 from scripted_engine import ScriptedEngine
@@ -42,10 +43,27 @@ class HeldEngine(ScriptedEngine):
         yield EngineDelta(ids=(END,), kv_reused_blocks=None)
 
 
+class HeldWorkers(Executor):
+    """Does a call only when it is let to; ``calls`` holds the prompt of each that was handed over, in their order."""
+
+    def __init__(self):
+        self.calls, self._waiting = [], []
+
+    def submit(self, function, *values):
+        self.calls.append(values[0]["text_input"][0].decode()[-1])
+        future = Future()
+        self._waiting.append((future, function, values))
+        return future
+
+    def do_one(self):
+        future, function, values = self._waiting.pop(0)
+        future.set_result(function(*values))
+
+
 class Stage:
     """An orchestrator over a held engine, all in one event loop: after some turns of it everything waits for the engine or for room."""
 
-    def __init__(self, tokenizer, **limits):
+    def __init__(self, tokenizer, workers=None, **limits):
         settings = {"engine_model": "scripted", "engine_url": "x:1", "tokenizer_dir": "x", "preset": "smollm2", "vocab_rows": 49152}
         self.engine, self._tasks = HeldEngine(tokenizer), []
         self._orchestrator = Orchestrator(
@@ -54,7 +72,7 @@ class Stage:
             planner=Planner(tokenizer, Preset.load("smollm2"), 1000),
             engine=self.engine,
             senders=InlineExecutor(),
-            workers=InlineExecutor(),
+            workers=workers or InlineExecutor(),
             log=ServerLog(dict.fromkeys(LOG_LEVELS, print)),
         )
 
@@ -73,12 +91,12 @@ class Stage:
             tenant=question.lower() if tenant is None else tenant,
         )
         self._tasks.append(asyncio.create_task(self._orchestrator.serve(incoming)))
-        await self._settle()
+        await self.settle()
         return incoming.writer
 
     async def end_one(self, question):
         self.engine.running[question].pop(0).set()
-        await self._settle()
+        await self.settle()
 
     async def end_all(self):
         while any(self.engine.running.values()):
@@ -87,7 +105,11 @@ class Stage:
                     await self.end_one(question)
         await asyncio.gather(*self._tasks)
 
-    async def _settle(self):
+    def cancel(self):
+        for task in self._tasks:
+            task.cancel()
+
+    async def settle(self):
         for _ in range(150):
             await asyncio.sleep(0)
 
@@ -192,3 +214,21 @@ def test_a_tenant_with_too_many_waiting_requests_is_rejected_and_another_is_not(
         assert stage.begun == "AB"
 
     play(scenario, max_tenant_replies=1, max_tenant_waiting=2)
+
+
+def test_tenants_take_turns_at_the_workers_too(tokenizer):
+    """A flood of large prompts of one tenant, which take a second each to encode, does not hold up another's question."""
+
+    async def scenario():
+        workers = HeldWorkers()
+        stage = Stage(tokenizer, workers)
+        for question in "AAAAAA":
+            await stage.send(question)
+        await stage.send("B")
+        assert workers.calls == ["A"] * 4  # as many as are handed to the only worker at a time
+        workers.do_one()
+        await stage.settle()
+        assert workers.calls == ["A"] * 4 + ["B"]
+        stage.cancel()
+
+    asyncio.run(scenario())

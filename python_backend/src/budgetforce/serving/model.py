@@ -85,6 +85,7 @@ class BudgetForcingModel:
             engine=engine,
             senders=senders,
             workers=workers,
+            num_workers=NUM_WORKERS,
             log=self._log,
         )
 
