@@ -99,6 +99,12 @@ class OrchestratorConfig:
     log_format: str = field(default="text", metadata={"choices": LOG_FORMATS})
     log_prompts: str = field(default="off", metadata={"choices": LOG_PROMPTS})
 
+    def __post_init__(self) -> None:
+        for name in ("max_tenant_replies", "max_tenant_waiting"):
+            if self.transport == "bls" and getattr(self, name):
+                allowed = "0 with transport bls, where requests wait in Triton's own queue"
+                raise ConfigError(f"parameter '{name}': got '{getattr(self, name)}', allowed: {allowed}")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbeddedConfig:
