@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import json
 import multiprocessing
 import shutil
@@ -43,7 +44,7 @@ from budgetforce.launcher.options import parse_options
 from budgetforce.launcher.serving_env import serving_environment
 from budgetforce.launcher.triton_server import TritonServer, choose_ports
 from budgetforce.text.tokenizer import ChatTokenizer
-from s1_client import AsyncClient, Client, S1Error, ThinkingDelta
+from s1_client import AsyncClient, Client, ThinkingDelta
 
 ROOT = Path(__file__).resolve().parents[2]
 LOADS = {"4 x 64": (4, 64, 300), "300 x 1": (300, 1, 300), "4 x 64 long": (4, 64, 900)}  # requests, samples of each, their thinking
@@ -224,14 +225,19 @@ def make_server(work: Path, models: list[str]) -> TritonServer:
 
 # --- table --------------------------------------------------------------------------------
 
-HEAD = "| engine | cell | first token, ms: median (lowest to highest) | ratio |\n|---|---|---|---|"
+
+def table(figures: dict[str, dict[str, list[float]]]) -> str:
+    """Median time to the first token and its ratio to *alone*, in Markdown: a row for each cell, a column for each engine."""
+    names = list(dict.fromkeys(name for times in figures.values() for name in times))
+    head = [f"| beside | {' | '.join(figures)} |", f"|---|{'---|' * len(figures)}"]
+    return "\n".join([*head, *(f"| {name} | {' | '.join(_shown(times, name) for times in figures.values())} |" for name in names)])
 
 
-def rows(engine: str, times: dict[str, list[float]]) -> Iterator[str]:
-    alone = statistics.median(times["alone"])
-    for name, values in times.items():
-        median = statistics.median(values)
-        yield f"| {engine} | {name} | {median:.1f} ({min(values):.1f} to {max(values):.1f}) | {median / alone:.1f} |"
+def _shown(times: dict[str, list[float]], name: str) -> str:
+    if name not in times:
+        return "–"
+    median, alone = statistics.median(times[name]), statistics.median(times["alone"])
+    return f"{median:.0f} ms" if name == "alone" else f"{median:.0f} ms, {median / alone:.1f} times"
 
 
 def parse() -> argparse.Namespace:
@@ -255,17 +261,12 @@ def main() -> None:
         engine: {cell.name: [] for cell in chosen if cell.fits(engine)} for engine in options.engines
     }
     with make_server(options.work, models) as server:
-        for _ in range(options.repeats):
-            for engine in options.engines:
-                for cell in (cell for cell in chosen if cell.fits(engine)):
-                    try:
-                        figures[engine][cell.name] += measure(server.grpc_url, engine, cell, options.requests)
-                    except S1Error as error:
-                        raise SystemExit(f"{engine}, {cell.name}: {error}") from error
+        for _, engine, cell in itertools.product(range(options.repeats), options.engines, chosen):
+            if cell.fits(engine):
+                figures[engine][cell.name] += (times := measure(server.grpc_url, engine, cell, options.requests))
+                print(engine, cell.name, *(f"{ms:.0f}" for ms in times), sep="\t", file=sys.stderr, flush=True)
         where = machine(server.grpc_url)
-    print(HEAD)
-    for engine, times in figures.items():
-        print("\n".join(rows(engine, times)))
+    print(table(figures))
     print(json.dumps(where))
     if options.save is not None:
         options.save.write_text(json.dumps({"machine": where, "first_token_ms": figures}, indent=1) + "\n")

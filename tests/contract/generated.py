@@ -224,6 +224,13 @@ def peer_figures() -> str:
     return peer_table.report(json.loads((ROOT / "tests/benchmarks/peers.json").read_text()))
 
 
+def tenant_figures() -> str:
+    """What a busy tenant costs another, as saved."""
+    from benchmarks import tenants
+
+    return tenants.table(json.loads((ROOT / "tests/benchmarks/tenants.json").read_text())["first_token_ms"])
+
+
 def orchestration_figures() -> str:
     """What the orchestration costs, as saved."""
     from benchmarks import orchestration
@@ -402,6 +409,7 @@ PARTS: dict[str, Callable[..., str]] = {
     "chain figures": chain_figures,
     "peer figures": peer_figures,
     "orchestration figures": orchestration_figures,
+    "tenant figures": tenant_figures,
     "state diagram": state_diagram,
     "request fields": request_fields,
     "alerts": alerts,
