@@ -30,6 +30,7 @@ import signal
 import statistics
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -52,7 +53,8 @@ KV_LOAD, KV_TOKENS = "4 x 64 long", 4096 * 32  # of the embedded engine
 STEPS_MS = {"step 10 ms": 10, "step 30 ms": 30}
 ENGINES = (*STEPS_MS, "s1-tiny")
 NUM_IDS = 150  # ids a call of the paced engines
-WARM_UP_S = 4.0
+NUM_LOADED = 200  # samples that run before anything is measured, or as many as a tenant may run
+START_S = 120.0  # for the load to come so far
 LOAD = {"temperature": 1.0, "max_tokens": 8}
 PROBE = {"max_thinking_tokens": 8, "num_ignore": 0, "max_tokens": 4}
 
@@ -124,8 +126,9 @@ def _named(tenant: str) -> dict[str, Any]:
 
 
 @contextmanager
-def loaded(url: str, model: str, cell: Cell) -> Iterator[None]:
-    """Keep the load of a cell running."""
+def loaded(server: TritonServer, model: str, cell: Cell) -> Iterator[None]:
+    """Keep the load of a cell running. Raises RuntimeError if it does not come to its full size."""
+    url = server.grpc_url
     if cell.load is None:
         yield
         return
@@ -134,13 +137,25 @@ def loaded(url: str, model: str, cell: Cell) -> Iterator[None]:
     process = context.Process(target=keep_loading, args=(url, model, cell.load, cell.tenants[0], over))
     process.start()
     try:
-        time.sleep(WARM_UP_S)
+        _wait_for_load(server, model, cell.cap or (NUM_LOADED if not cell.kv else NUM_LOADED // 2))  # the cache holds 120
         yield
         if not process.is_alive():
             raise RuntimeError("the load ended by itself")
     finally:
         over.set()
         process.join()
+
+
+def _wait_for_load(server: TritonServer, model: str, num_running: int) -> None:
+    page, started = f"http://{server.ports.http_host}:{server.ports.metrics}/metrics", time.monotonic()
+    name = f's1_replies_running{{model_instance="{model}_0_0"}} '
+    while time.monotonic() - started < START_S:
+        with urllib.request.urlopen(page) as response:  # http by construction
+            lines = response.read().decode().splitlines()
+        if any(line.startswith(name) and float(line.removeprefix(name)) >= num_running for line in lines):
+            return
+        time.sleep(0.2)
+    raise RuntimeError(f"{model}: no {num_running} replies run after {START_S:g} s")
 
 
 def first_token_ms(client: Client) -> float:
@@ -152,9 +167,9 @@ def first_token_ms(client: Client) -> float:
     raise RuntimeError("a reply without thinking")
 
 
-def measure(url: str, engine: str, cell: Cell, num_requests: int) -> list[float]:
-    model = model_of(engine, cell.limits)
-    with loaded(url, model, cell), Client(url, model=model, **_named(cell.tenants[1])) as client:
+def measure(server: TritonServer, engine: str, cell: Cell, num_requests: int) -> list[float]:
+    model, url = model_of(engine, cell.limits), server.grpc_url
+    with loaded(server, model, cell), Client(url, model=model, **_named(cell.tenants[1])) as client:
         times = []
         for _ in range(num_requests):
             times.append(first_token_ms(client))
@@ -263,7 +278,7 @@ def main() -> None:
     with make_server(options.work, models) as server:
         for _, engine, cell in itertools.product(range(options.repeats), options.engines, chosen):
             if cell.fits(engine):
-                figures[engine][cell.name] += (times := measure(server.grpc_url, engine, cell, options.requests))
+                figures[engine][cell.name] += (times := measure(server, engine, cell, options.requests))
                 print(engine, cell.name, *(f"{ms:.0f}" for ms in times), sep="\t", file=sys.stderr, flush=True)
         where = machine(server.grpc_url)
     print(table(figures))
