@@ -28,6 +28,7 @@ def test_defaults_fill_what_is_left_out():
     ("changes", "message"),
     [
         ({"colour": "red"}, "'colour' is unknown; known: engine_model"),
+        ({"transport": "bls", "max_tenant_replies": "4"}, "'max_tenant_replies': got '4', allowed: 0 with transport bls"),
         ({"max_context_tokens": "lots"}, "'max_context_tokens': got 'lots', allowed: an integer >= 1"),
         ({"max_context_tokens": "0"}, "allowed: an integer >= 1"),
         ({"transport": "smoke"}, "'transport': got 'smoke', allowed: grpc or bls"),

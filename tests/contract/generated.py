@@ -224,6 +224,13 @@ def peer_figures() -> str:
     return peer_table.report(json.loads((ROOT / "tests/benchmarks/peers.json").read_text()))
 
 
+def tenant_figures() -> str:
+    """What a busy tenant costs another, as saved."""
+    from benchmarks import tenants
+
+    return tenants.table(json.loads((ROOT / "tests/benchmarks/tenants.json").read_text())["first_token_ms"])
+
+
 def orchestration_figures() -> str:
     """What the orchestration costs, as saved."""
     from benchmarks import orchestration
@@ -283,21 +290,13 @@ _LAUNCHER_OPTIONS = {
     "engine_cert": "--loopback-cert",
     "engine_key": "--loopback-key",
     "engine_secret_file": "--secret-file",
+    "tenant_secret_file": "--tenant-secret-file",
     "tokenizer_dir": "--tokenizer",
     "model_dir": "--model",
 }
-_SAME_OPTIONS = (
-    "preset",
-    "max_replies",
-    "max_waiting",
-    "transport",
-    "log_level",
-    "log_format",
-    "log_prompts",
-    "library",
-    "trace_url",
-    "trace_rate",
-)
+_LIMITS = ("max_replies", "max_waiting", "max_kv_tokens", "max_tenant_replies", "max_tenant_waiting")
+_TRACING = ("trace_url", "trace_rate")
+_SAME_OPTIONS = ("preset", *_LIMITS, "transport", "log_level", "log_format", "log_prompts", "library", *_TRACING)
 
 
 def parameters(model: str) -> str:
@@ -438,6 +437,7 @@ PARTS: dict[str, Callable[..., str]] = {
     "chain figures": chain_figures,
     "peer figures": peer_figures,
     "orchestration figures": orchestration_figures,
+    "tenant figures": tenant_figures,
     "state diagram": state_diagram,
     "request fields": request_fields,
     "alerts": alerts,

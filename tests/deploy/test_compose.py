@@ -25,6 +25,7 @@ EVERY_OPTION = {
     **TLS,
     "S1_TLS_CLIENT_CA": "/etc/s1/ca.pem",
     "S1_SECRET_FILE": "/etc/s1/secret",
+    "S1_TENANT_SECRET_FILE": "/etc/s1/tenants",
     "S1_HTTP_HOST": "0.0.0.0",
     "S1_LAME_DUCK_S": "5",
     "HF_TOKEN_FILE": "/etc/s1/token",
@@ -37,6 +38,9 @@ EVERY_OPTION = {
     "S1_CALIBRATION": "/data/texts",
     "S1_MAX_REPLIES": "32",
     "S1_MAX_WAITING": "8",
+    "S1_MAX_KV_TOKENS": "1000",
+    "S1_MAX_TENANT_REPLIES": "16",
+    "S1_MAX_TENANT_WAITING": "4",
     "S1_LOG_LEVEL": "debug",
     "S1_LOG_FORMAT": "json",
     "S1_LOG_PROMPTS": "on",
@@ -189,7 +193,10 @@ def test_the_launcher_takes_its_commands(resolved, settings):
         assert (options.max_replies, options.max_waiting) == ((32, 8) if settings else (256, 1024))
         traced = (options.trace_url, options.trace_rate)
         assert traced == (("http://collector:4318/v1/traces", 0.1) if settings else (None, None))
+        limits = (options.max_kv_tokens, options.max_tenant_replies, options.max_tenant_waiting)
+        assert limits == ((1000, 16, 4) if settings else (0, 0, 0))
         assert bool(options.tls_cert) == bool(options.secret_file) == bool(options.http_host) == bool(settings)
+        assert bool(options.tenant_secret_file) == bool(settings)
 
 
 @pytest.mark.parametrize("settings", [{}, EVERY_OPTION], ids=["defaults", "every option"])
@@ -203,6 +210,7 @@ def test_the_gateway_takes_its_command_and_calls_the_server_by_its_name(resolved
     assert all(host in server["networks"]["default"]["aliases"] for server in servers)
     assert port == "8001"
     assert bool(options["keys_file"]) == bool(options["secret_file"]) == bool(options["ca_file"]) == bool(settings)
+    assert bool(options["tenant_secret_file"]) == bool(settings)
     assert [(at["host_ip"], at["target"], at["published"]) for at in service["ports"]] == [("127.0.0.1", 8080, "8080")]
     assert seconds(service["stop_grace_period"]) > options["drain_s"]
 
@@ -269,7 +277,7 @@ def test_secrets_are_files(resolved):
     """Neither in an environment, which `docker inspect` shows, nor on a command line: there they are paths."""
     found = resolved(**EVERY_OPTION)
     files = {name: secret["file"] for name, secret in found["secrets"].items()}
-    given = ("HF_TOKEN_FILE", "S1_SECRET_FILE", "S1_TLS_CERT", "S1_TLS_KEY", "S1_TLS_CLIENT_CA", "S1_GATEWAY_KEYS")
+    given = ("HF_TOKEN_FILE", "S1_SECRET_FILE", "S1_TENANT_SECRET_FILE", "S1_TLS_CERT", "S1_TLS_KEY", "S1_TLS_CLIENT_CA", "S1_GATEWAY_KEYS")
     assert sorted(files.values()) == sorted(EVERY_OPTION[name] for name in given)
     assert [secret["source"] for secret in found["services"]["build"]["secrets"]] == ["hub_token"]
     for service in found["services"].values():

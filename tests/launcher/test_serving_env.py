@@ -150,6 +150,24 @@ def test_admission_limits_reach_every_model_that_names_them(root, hf_folder):
     assert (defaults.max_replies, defaults.max_waiting) == (known["max_replies"], known["max_waiting"])
 
 
+@pytest.mark.parametrize("name", ["max_kv_tokens", "max_tenant_replies", "max_tenant_waiting"])
+def test_the_limits_that_are_off_by_default_reach_s1(root, hf_folder, name):
+    chosen = options(engine="vllm_llm", model=str(hf_folder), **{name: 7})
+    assert serving_environment(chosen, 8001, lambda _: None)[f"S1_{name.upper()}"] == "7"
+    for config in ("config.pbtxt", "configs/bls.pbtxt"):
+        text = (root / "model_repository/s1" / config).read_text()
+        assert f'key: "{name}"' in text and f"${{S1_{name.upper()}:-{getattr(parse_options([]), name)}}}" in text
+
+
+def test_the_secret_for_tenants_is_read_before_triton_starts(hf_folder, tmp_path):
+    secret = tmp_path / "secret"
+    chosen = options(engine="vllm_llm", model=str(hf_folder), tenant_secret_file=secret)
+    with pytest.raises(ConfigError, match="secret cannot be read"):
+        serving_environment(chosen, 8001, lambda _: None)
+    secret.write_text("only-gateways\n")
+    assert serving_environment(chosen, 8001, lambda _: None)["S1_TENANT_SECRET_FILE"] == str(secret)
+
+
 @pytest.mark.parametrize(("name", "value"), [("log_level", "debug"), ("log_format", "json"), ("log_prompts", "on")])
 def test_the_log_options_reach_the_model_and_have_its_defaults(root, hf_folder, name, value):
     variable, default = f"S1_{name.upper()}", {field.name: field.default for field in fields(OrchestratorConfig)}[name]
@@ -166,6 +184,10 @@ def test_the_log_options_reach_the_model_and_have_its_defaults(root, hf_folder, 
         ({"max_replies": 0}, "--max-replies: got 0, allowed: 1 to 2048"),
         ({"max_replies": 2049}, "--max-replies: got 2049, allowed: 1 to 2048"),
         ({"max_waiting": -1}, "--max-waiting: got -1, allowed: 0 to 1000000"),
+        ({"max_kv_tokens": -1}, "--max-kv-tokens: got -1, allowed: 0 to 1000000000"),
+        ({"max_replies": 32, "max_tenant_replies": 33}, "--max-tenant-replies: got 33, allowed: 0 to 32"),
+        ({"max_waiting": 8, "max_tenant_waiting": 9}, "--max-tenant-waiting: got 9, allowed: 0 to 8"),
+        ({"max_tenant_replies": 4, "transport": "bls"}, "--max-tenant-replies: got 4, allowed with --transport bls: 0 to 0"),
     ],
 )
 def test_an_admission_limit_that_is_not_allowed_is_refused_before_triton_starts(hf_folder, changes, message):

@@ -5,7 +5,8 @@ It serves ``s1`` over ``embedded_llm`` with ``s1-tiny`` as a user gets it, and b
 for the tests: ``scripted_llm``, an engine that says what a test's script tells it to;
 ``s1_scripted``, the same model ``s1`` over that engine; ``s1_bls``, that over BLS, in three
 processes; ``s1_small``, with room for two replies and one that waits, a log in JSON and a training record; and ``s1_lost``, over
-an engine that is not loaded. These have SmolLM2's tokenizer, model preset and context. ``toy_reward`` scores the steps of answers.
+an engine that is not loaded, where tenants need a secret. These have SmolLM2's tokenizer, model preset and context.
+``toy_reward`` scores the steps of answers.
 """
 
 from __future__ import annotations
@@ -146,11 +147,19 @@ def a(tokenizer: Any) -> int:
 
 
 @pytest.fixture(scope="session")
-def triton(root: Path, scripts_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
+def tenant_secret() -> str:
+    """What must come with a tenant's name to ``s1_lost``."""
+    return "only-gateways"
+
+
+@pytest.fixture(scope="session")
+def triton(root: Path, scripts_folder: Path, tenant_secret: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
     repository = tmp_path_factory.mktemp("repository")
     make_scripted_llm(root, repository, scripts_folder)
     copy_of_s1(root, repository, "s1_scripted", "scripted_llm")
-    copy_of_s1(root, repository, "s1_lost", "tensorrt_llm")
+    secret_file = tmp_path_factory.mktemp("secret") / "tenants"
+    secret_file.write_text(f"{tenant_secret}\n")
+    copy_of_s1(root, repository, "s1_lost", "tensorrt_llm", tenant_secret_file=str(secret_file))
     copy_of_s1(root, repository, "s1_bls", "scripted_llm", num_instances=3, transport="bls")
     record = str(write_record(tmp_path_factory.mktemp("trained")))
     copy_of_s1(root, repository, "s1_small", "scripted_llm", max_replies="2", max_waiting="1", log_format="json", training_record=record)

@@ -6,7 +6,8 @@ import asyncio
 import pytest
 
 from budgetforce.errors import InvalidRequest, Overloaded
-from budgetforce.serving.admission import Admission, Limits
+from budgetforce.serving.admission import Admission
+from budgetforce.serving.room import Limits
 
 
 class Room:

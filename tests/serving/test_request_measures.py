@@ -56,13 +56,13 @@ def serve(tokenizer):
 
 
 def read(measurements):
+    """The counts, but those by tenant; and the observations."""
     batch = measurements.take()
     observations = {}
     for (name, labels), value in batch.observations:
         observations.setdefault((name, *(value for _, value in sorted(labels))), []).append(value)
-    return Counter(
-        {(name, *(value for _, value in sorted(labels))): number for (name, labels), number in batch.increments.items()}
-    ), observations
+    increments = {(name, *(value for _, value in sorted(labels))): number for (name, labels), number in batch.increments.items()}
+    return Counter({key: number for key, number in increments.items() if not key[0].startswith("s1_tenant_")}), observations
 
 
 def tokens(counts):

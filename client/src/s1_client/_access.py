@@ -12,6 +12,8 @@ from typing import Any
 
 SECRET_NAME = "s1-secret"  # noqa: S105  # the header's name, as the launcher configures it
 SECRET_HEADER = "triton-grpc-protocol-"  # noqa: S105  # Triton's prefix of that name
+TENANT_HEADER, TENANT_SECRET_HEADER = "s1-tenant", "s1-tenant-secret"  # as the server's serving/requests/tenant.py names them
+_TENANT = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
 _ALLOWED = "host:port, [IPv6]:port, grpc://host:port or grpcs://host:port"
 _LABEL = r"[A-Za-z0-9_-]{1,63}"  # RFC 1035, section 2.3.4; Python's resolver raises UnicodeError for longer labels
 _HOST = re.compile(rf"(?=.{{1,254}}\Z)(?!-){_LABEL}(\.{_LABEL})*\.?")
@@ -70,6 +72,11 @@ def is_text(value: object) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def is_tenant(value: object) -> bool:
+    """Return whether a value is the name of a tenant that the server accepts."""
+    return isinstance(value, str) and _TENANT.fullmatch(value) is not None
 
 
 def headers_of(token: str | None, secret: str | None, metadata: Mapping[str, str]) -> tuple[tuple[str, str], ...]:

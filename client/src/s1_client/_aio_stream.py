@@ -12,7 +12,7 @@ from typing import Any
 import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from s1_client._base_stream import CANCELS_SAFELY, PATIENCE_S, BaseConnection, BaseStream, open_channel, version_of
+from s1_client._base_stream import CANCELS_SAFELY, PATIENCE_S, BaseConnection, BaseStream, Headers, open_channel, version_of
 from s1_client._errors import Cancelled, ConnectionFailed, InvalidRequest, S1Error
 from s1_client._exchange import Exchange
 from s1_client._settings import Settings
@@ -48,10 +48,10 @@ class AsyncConnection(BaseConnection):
             self._infer = streaming_method(self._channel)
         return self._stub
 
-    def stream(self, message: Any, timeout_s: float, trace: Headers | None = None) -> Any:
-        """Begin a call, and return it. ``trace``: see ``_metadata``."""
+    def stream(self, message: Any, timeout_s: float, headers: Headers | None = None) -> Any:
+        """Begin a call, and return it. ``headers``: see ``_metadata``."""
         self._open()
-        return self._infer(message, timeout=timeout_s, metadata=self._metadata(trace))
+        return self._infer(message, timeout=timeout_s, metadata=self._metadata(headers))
 
     async def ask(self, method: str, request: Any, timeout_s: float = PATIENCE_S) -> Any:
         """Return the response to a unary method of KServe's protocol, named as there. Raises S1Error."""

@@ -18,7 +18,7 @@ from s1_client._suggest import unknown
 from s1_client._wire import MODEL, check_options
 from s1_client._wire.values import shown
 
-PER_CALL = ("deadline_s", "max_retries")
+PER_CALL = ("deadline_s", "max_retries", "tenant")
 CHANGEABLE = ("model", *PER_CALL)  # the rest is the connection's
 _CONNECTION = {field.name for field in fields(Settings)} | {"url", "token", "secret", "trust_env"}
 
@@ -40,6 +40,7 @@ class BaseClient:
         tls: certificates; default $S1_CA_FILE, $S1_CERT_FILE, $S1_KEY_FILE.
         token: bearer token for a gateway in front of Triton; default $S1_TOKEN.
         secret: secret of Triton's restricted protocols: the launcher's, or "name=value" for another header; default $S1_SECRET.
+        tenant: whose the requests are, for a server that keeps tenants apart; default $S1_TENANT, else nobody's in particular.
         metadata: additional gRPC headers.
         trust_env: whether environment variables count, those of HTTP proxies ($http_proxy) included.
 
@@ -58,12 +59,13 @@ class BaseClient:
         tls: TLS | None = None,
         token: str | None = None,
         secret: str | None = None,
+        tenant: str | None = None,
         metadata: Mapping[str, str] | None = None,
         trust_env: bool = True,
     ) -> None:
         access = {"tls": tls, "token": token, "secret": secret, "metadata": {} if metadata is None else metadata, "trust_env": trust_env}
         limits = {"deadline_s": deadline_s, "connect_timeout_s": connect_timeout_s, "max_retries": max_retries}
-        self._settings = make_settings(url, **access, model=model, keepalive_s=keepalive_s, **limits)  # type: ignore[arg-type]
+        self._settings = make_settings(url, **access, model=model, tenant=tenant, keepalive_s=keepalive_s, **limits)  # type: ignore[arg-type]
         self._connect()
 
     def _connect(self) -> None:
@@ -71,8 +73,8 @@ class BaseClient:
         raise NotImplementedError
 
     def with_options(self, **changes: Any) -> Self:
-        """Return a client on the same connection with other settings: ``model``, ``deadline_s``, ``max_retries``, or
-        defaults of request fields, as in ``client.with_options(max_thinking_tokens=2000)``. Closing either client closes
+        """Return a client on the same connection with other settings: ``model``, ``deadline_s``, ``max_retries``,
+        ``tenant``, or defaults of request fields, as in ``client.with_options(max_thinking_tokens=2000)``. Closing either client closes
         the connection.
 
         Raises TypeError for any other name, and ValueError or InvalidRequest for a value that is not allowed.

@@ -7,6 +7,7 @@ import logging
 import random
 import time
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 import grpc
@@ -21,6 +22,7 @@ from s1_client._wire.status import from_status
 
 PATIENCE_S = 2.0  # how long to wait for the server to end a request after the command to cancel it
 CANCELS_SAFELY = (2, 57)  # Triton 25.04: before, a stream that is cancelled while it flows may crash the server
+
 
 logger = logging.getLogger("s1_client")
 
@@ -67,10 +69,10 @@ class BaseConnection:
             logger.warning("connection to %s lost: %s", self._settings.address, reason(failure))
         return failure
 
-    def _metadata(self, trace: Headers | None = None) -> Headers:
-        """Return the headers of a call. ``trace``: those of the trace that it belongs to; None = of the current trace."""
+    def _metadata(self, headers: Headers | None = None) -> Headers:
+        """Return the headers of a call. ``headers``: those of its request; None = only those of the current trace."""
         own = self._settings.metadata
-        return (*own, *(trace_headers(own) if trace is None else trace))
+        return (*own, *(trace_headers(own) if headers is None else headers))
 
     def trace_headers(self) -> Headers:
         """Return the headers of the current trace, for the calls of a request that is being made."""
@@ -114,7 +116,7 @@ class BaseStream:
 
     def _new_call(self) -> Any:
         now = time.monotonic()
-        call = self._connection.stream(*self._exchange.attempt(now), self._trace)
+        call = self._connection.stream(*self._exchange.attempt(now), (*self._exchange.headers, *self._trace))
         self._exchange.note_sent(now)
         return call
 

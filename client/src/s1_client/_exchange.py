@@ -101,6 +101,11 @@ class Exchange:
         message = infer_request(self._prompt, options, stream=self._is_streamed, **names)
         return message, left_s + _GRACE_S
 
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """The headers of this request alone."""
+        return self._settings.request_headers
+
     def note_sent(self, now: float) -> None:
         """Count the attempt whose message was handed to gRPC."""
         self.num_attempts += 1

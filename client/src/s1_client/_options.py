@@ -59,7 +59,9 @@ class CallOptions(Options, total=False):
     Attributes:
         deadline_s: seconds for the whole call, with retries and waiting; None = the client's.
         max_retries: number of retries; None = the client's.
+        tenant: whose request it is; None = the client's.
     """
 
     deadline_s: float | None
     max_retries: int | None
+    tenant: str | None

@@ -6,6 +6,7 @@ Environment variables, used where an argument is not given (unless ``trust_env``
     S1_URL          address: host:port, grpc://host:port, or grpcs://host:port for TLS
     S1_TOKEN        bearer token for a gateway in front of Triton
     S1_SECRET       secret of Triton's restricted protocol: the launcher's (its value alone), or "name=value"
+    S1_TENANT       tenant whose requests these are
     S1_CA_FILE      certificates of the authorities to trust (PEM), instead of the system's
     S1_CERT_FILE    the client's certificate (PEM), for mutual TLS
     S1_KEY_FILE     its private key (PEM)
@@ -20,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from s1_client._access import SECRET_HEADER, headers_of, is_text, read_url
+from s1_client._access import SECRET_HEADER, TENANT_HEADER, headers_of, is_tenant, is_text, read_url
 
 DEFAULT_URL = "127.0.0.1:8001"
 DEADLINE_S = 3600.0  # 32,000 tokens of thinking at 10 tokens/s
@@ -90,6 +91,7 @@ class Settings:
         connect_timeout_s: time limit of connecting alone, in seconds.
         max_retries: retries of a request that was rejected or never arrived; only before its first event.
         keepalive_s: interval of keepalive pings on an idle connection, in seconds.
+        tenant: whose the requests are; "" = nobody's in particular.
         proxies: whether gRPC uses the proxy of $http_proxy and the like.
         defaults: values of request fields that a request does not have.
     """
@@ -102,17 +104,25 @@ class Settings:
     connect_timeout_s: float = CONNECT_TIMEOUT_S
     max_retries: int = MAX_RETRIES
     keepalive_s: float = KEEPALIVE_S
+    tenant: str = ""
     proxies: bool = True
     defaults: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in (*_LEAST_S, "max_retries"):
+        for name in (*_LEAST_S, "max_retries", "tenant"):
             if allowed := allowed_for(name, getattr(self, name)):
                 raise ValueError(f"{name}: got {getattr(self, name)!r}, allowed: {allowed}")
         if not self.model or not is_text(self.model):
             raise ValueError(f"model: got {self.model!r}, allowed: the name of a model on the server")
         if not isinstance(self.tls, TLS | None):
             raise ValueError(f"tls: got {self.tls!r}, allowed: s1_client.TLS(...), or None")  # noqa: TRY004
+        if self.tenant and TENANT_HEADER in dict(self.metadata):
+            raise ValueError(f"metadata: {TENANT_HEADER!r} is set by tenant already")
+
+    @property
+    def request_headers(self) -> tuple[tuple[str, str], ...]:
+        """The headers of a request alone, beside those of every call."""
+        return ((TENANT_HEADER, self.tenant),) if self.tenant else ()
 
     def channel_options(self) -> list[tuple[str, Any]]:
         """Return gRPC's channel arguments. Messages have no size limit: a prompt or a trace of many rounds may be long."""
@@ -165,6 +175,8 @@ def make_settings(
     headers = headers_of(token, _first_of(secret, None if has_secret else environment.get("S1_SECRET")), metadata)
     if tls is None and scheme == "grpcs":
         tls = TLS()
+    if rest.get("tenant") is None:
+        rest["tenant"] = "" if TENANT_HEADER in names else environment.get("S1_TENANT", "")
     return Settings(address=address, tls=tls, metadata=headers, proxies=trust_env, **rest)
 
 
@@ -182,6 +194,8 @@ def allowed_for(name: str, value: Any) -> str:
     if name == "max_retries":
         is_allowed = isinstance(value, numbers.Integral) and not isinstance(value, bool) and int(value) >= 0
         return "" if is_allowed else "an integer >= 0"
+    if name == "tenant":
+        return "" if value == "" or is_tenant(value) else "1 to 64 letters, digits, '_', '.', '@' and '-'"
     least = _LEAST_S[name]
     is_allowed = isinstance(value, numbers.Real) and not isinstance(value, bool) and least <= value < _MOST_S  # type: ignore[operator]
     return "" if is_allowed else f"seconds, a number >= {least:g} and < {_MOST_S}"

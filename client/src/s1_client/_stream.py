@@ -12,7 +12,7 @@ from typing import Any
 import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from s1_client._base_stream import CANCELS_SAFELY, PATIENCE_S, BaseConnection, BaseStream, open_channel, version_of
+from s1_client._base_stream import CANCELS_SAFELY, PATIENCE_S, BaseConnection, BaseStream, Headers, open_channel, version_of
 from s1_client._errors import ConnectionFailed, InvalidRequest, S1Error
 from s1_client._exchange import Exchange
 from s1_client._settings import Settings
@@ -35,10 +35,10 @@ class Connection(BaseConnection):
         self._note_close()
         self._channel.close()
 
-    def stream(self, message: Any, timeout_s: float, trace: Headers | None = None) -> Any:
-        """Begin a call, and return an iterator over its messages. ``trace``: see ``_metadata``."""
+    def stream(self, message: Any, timeout_s: float, headers: Headers | None = None) -> Any:
+        """Begin a call, and return an iterator over its messages. ``headers``: see ``_metadata``."""
         try:
-            return self._infer(message, timeout=timeout_s, metadata=self._metadata(trace))
+            return self._infer(message, timeout=timeout_s, metadata=self._metadata(headers))
         except ValueError as error:
             raise ConnectionFailed("this client has been closed") from error
 

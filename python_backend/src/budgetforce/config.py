@@ -43,6 +43,9 @@ class OrchestratorConfig:
         vocab_rows: rows of the model's embedding; those without a token are never sampled.
         max_replies: samples that run concurrently.
         max_waiting: requests that may queue for room; further ones are rejected with OVERLOADED.
+        max_tenant_replies: samples of a tenant that run concurrently; 0 = no limit of its own.
+        max_tenant_waiting: requests of a tenant that may queue; 0 = no limit of its own.
+        tenant_secret_file: file with the secret that must come with a tenant's name; "" = everybody may name tenants.
         max_kv_tokens: KV cache tokens that the running samples may need; 0 = left to the engine.
         transport: how the engine is called: "grpc" (many replies concurrently in this process) or "bls"
             (each process runs a single reply at a time; concurrency = number of instances).
@@ -74,6 +77,9 @@ class OrchestratorConfig:
     vocab_rows: int
     max_replies: int = 256
     max_waiting: int = field(default=1024, metadata={"minimum": 0})
+    max_tenant_replies: int = field(default=0, metadata={"minimum": 0})
+    max_tenant_waiting: int = field(default=0, metadata={"minimum": 0})
+    tenant_secret_file: str = ""
     max_kv_tokens: int = field(default=0, metadata={"minimum": 0})
     transport: str = field(default="grpc", metadata={"choices": TRANSPORTS})
     max_outage_s: int = field(default=30, metadata={"minimum": 0})
@@ -96,6 +102,12 @@ class OrchestratorConfig:
     log_level: str = field(default="info", metadata={"choices": LOG_LEVELS})
     log_format: str = field(default="text", metadata={"choices": LOG_FORMATS})
     log_prompts: str = field(default="off", metadata={"choices": LOG_PROMPTS})
+
+    def __post_init__(self) -> None:
+        for name in ("max_tenant_replies", "max_tenant_waiting"):
+            if self.transport == "bls" and getattr(self, name):
+                allowed = "0 with transport bls, where requests wait in Triton's own queue"
+                raise ConfigError(f"parameter '{name}': got '{getattr(self, name)}', allowed: {allowed}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -215,9 +215,9 @@ def connect(parameters: Mapping[str, Any]) -> Client:
     return _checked(Client, parameters)
 
 
-def connect_async(parameters: Mapping[str, Any], secret: str | None = None) -> AsyncClient:
+def connect_async(parameters: Mapping[str, Any], secret: str | None = None, metadata: Mapping[str, str] | None = None) -> AsyncClient:
     """Return a client for asyncio for a command's parameters, which makes no retries. Secrets as for ``connect``, or ``secret``."""
-    return _checked(partial(AsyncClient, secret=secret), {**parameters, "max_retries": 0})
+    return _checked(partial(AsyncClient, secret=secret, metadata=metadata), {**parameters, "max_retries": 0})
 
 
 def settings_of(parameters: Mapping[str, Any]) -> Settings:

@@ -23,7 +23,7 @@ from s1_client.gateway.messages_reply import error_body
 from s1_client.gateway.settings import GatewaySettings
 from s1_client.gateway.sse import compact
 
-EVERYBODY = "everybody"  # the owner of all requests where no keys are needed
+EVERYBODY = "(everybody)"  # the owner of all requests where no keys are needed; no key has such a name
 PREFIX = "s1-"
 _LINE = re.compile(r"(?P<name>[A-Za-z0-9_.@-]{1,64}) (?P<digest>[0-9a-f]{64})")
 _ALLOWED = "a line a key: a name and 64 hexadecimal digits, as s1 gateway --add-key NAME writes it"
@@ -69,6 +69,11 @@ def owner_of(key: str, owners: Mapping[str, str]) -> str | None:
         if secrets.compare_digest(known, digest):
             found = name
     return found
+
+
+def tenant_of(owner: str) -> str | None:
+    """Return the tenant of an owner's requests at the server: the key's own name. Where no keys are needed, the client's: None."""
+    return None if owner == EVERYBODY else owner
 
 
 def _digest(key: str) -> str:

@@ -42,6 +42,7 @@ def settings_of(
     cors_origins: tuple[str, ...],
     max_body_mb: float,
     max_open: int,
+    max_priority: int | None = None,
     **rest: Any,
 ) -> GatewaySettings:
     """Return the settings for the command's options. Raises ValueError that names the option, and OSError for the file of keys."""
@@ -57,6 +58,7 @@ def settings_of(
         cors_origins=cors_origins,
         max_body_bytes=int(max_body_mb * (1 << 20)),
         max_open_requests=max_open,
+        max_priority=0 if max_priority is None and keys_file is not None else max_priority,
         **{name: rest[name] for name in known},
     )
 

@@ -20,7 +20,8 @@ from s1_client._aio import AsyncClient
 from s1_client._aio_stream import AsyncStream
 from s1_client._errors import S1Error
 from s1_client._types import Event, Reply
-from s1_client.gateway.errors import GONE_STATUS, Refusal, refusal_of
+from s1_client.gateway.access import tenant_of
+from s1_client.gateway.errors import GONE_STATUS, Refusal, bad_value, refusal_of
 from s1_client.gateway.metrics import Meter
 from s1_client.gateway.open_requests import OpenRequests
 from s1_client.gateway.order import Order, OrderFields
@@ -122,9 +123,10 @@ class ReplyResponse(Response):
     async def _answer(self, send: Send) -> None:
         job, relay = self._job, self._relay
         try:
+            _check_priority(job.order, relay.settings.max_priority)
             with relay.open_requests.counted(self._owner):
-                deltas = job.chunks is not None
-                async with relay.client.stream(job.order.prompt, request_id=job.request_id, deltas=deltas, **job.order.options) as stream:
+                options: dict[str, Any] = {**job.order.options, "deltas": job.chunks is not None, "tenant": tenant_of(self._owner)}
+                async with relay.client.stream(job.order.prompt, request_id=job.request_id, **options) as stream:
                     with relay.open_requests.listed(self._owner, job.request_id, stream):
                         await self._send_reply(stream, send)
         except Refusal as refusal:
@@ -204,6 +206,14 @@ class ReplyResponse(Response):
     def _raw(self, headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
         named = {**headers, "x-request-id": self._job.request_id}
         return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in named.items()]
+
+
+def _check_priority(order: Order, most: int | None) -> None:
+    """Raise Refusal for a priority above the gateway's limit: a caller would overtake all others with it."""
+    priority = order.options.get("priority", 0)
+    if most is not None and priority > most:
+        path = order.spelled.get("priority", "priority")
+        raise bad_value(path, str(priority), f"at most {most} at this gateway (s1 gateway --max-priority)")
 
 
 async def _until_gone(receive: Receive) -> None:

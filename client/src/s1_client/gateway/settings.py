@@ -26,6 +26,7 @@ class GatewaySettings:
         reasoning_field: the thought's name in chat replies.
         max_body_bytes: a larger body is refused before it is read.
         max_open_requests: open requests of a key; without keys, of all callers together.
+        max_priority: highest ``priority`` of a request; None = any.
         first_event_s: seconds after which a stream begins although the server has sent nothing; until then it may be refused.
         ping_s: seconds of silence after which a stream gets a comment, so that proxies keep it open.
         drain_s: seconds that open requests have to end when the gateway stops.
@@ -40,6 +41,7 @@ class GatewaySettings:
     reasoning_field: str = "reasoning_content"
     max_body_bytes: int = 4 << 20  # the server's own limit of a prompt is 1 MiB, and escapes take six bytes a character
     max_open_requests: int = 256
+    max_priority: int | None = None
     first_event_s: float = 5.0
     ping_s: float = 15.0
     drain_s: float = 30.0

@@ -42,6 +42,7 @@ class ReceivedRequest:
         options: the request fields that it had.
         end: "done", or the name of the error that ended it; None while it runs.
         commands: the commands that it received: "answer_now", "cancel".
+        headers: its gRPC headers, "s1-tenant" among them.
     """
 
     id: str
@@ -49,6 +50,7 @@ class ReceivedRequest:
     options: dict[str, Any]
     end: str | None = None
     commands: list[str] = field(default_factory=list)
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 class FakeServer:
@@ -241,7 +243,8 @@ class _Service(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
         script = self._script_for(str(prompt))
         if request_id in self._running:
             raise InvalidRequest("request id", f'"{request_id}"', "an id that no running request has, or none at all")
-        received = ReceivedRequest(name_of(request_id), prompt, options)
+        headers = {item.key: item.value for item in context.invocation_metadata()}
+        received = ReceivedRequest(name_of(request_id), prompt, options, headers=headers)
         self._requests.append(received)
         running = _Running(received, script.token_delay_s)
         context.add_callback(lambda: running.obey("cancel"))

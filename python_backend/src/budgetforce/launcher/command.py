@@ -91,6 +91,7 @@ def _serve(options: argparse.Namespace) -> int:
         environment=environment | tracing.environment(),
         security=security,
         extra_flags=tuple(tracing.flags()),
+        traced_headers=tracing.headers,
         transport=options.transport,
         drains=not options.command,  # when a command has ended, all its requests have
         drain_s=options.drain_s,

@@ -25,6 +25,10 @@ SECRET_HELP = (
     f"file with one line that requests must carry: gRPC in header {SECRET_HEADER}, HTTP in {RESTRICTED_KEY}; requests for health, "
     "metadata and metrics need none. It does not allow loading a model: only the launcher may do that, by a random secret"
 )
+TENANT_HELP = (
+    "file with one line that must come with a tenant's name, in header s1-tenant-secret, so that only a gateway that has the file names "
+    "tenants (default: every client may)"
+)
 HTTP_HOST_HELP = "address of HTTP and metrics, which Triton serves without TLS (default: that of --host; with --tls-cert 127.0.0.1)"
 
 
@@ -98,6 +102,7 @@ def add_security_options(parser: argparse.ArgumentParser) -> None:
     add("--loopback-cert", "client certificate of s1 when it calls its engine, with --tls-client-ca (default: --tls-cert)")
     add("--loopback-key", "private key of --loopback-cert (default: --tls-key)")
     add("--secret-file", SECRET_HELP)
+    add("--tenant-secret-file", TENANT_HELP)
     group.add_argument("--http-host", metavar="HOST", help=HTTP_HOST_HELP)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from budgetforce.config import LOG_FORMATS, LOG_LEVELS, LOG_PROMPTS
 from budgetforce.engine import model_files, packaged_models
+from budgetforce.engine.endpoint import read_secret
 from budgetforce.engine.model_checks import check_folder
 from budgetforce.engine.token_engine import ModelLimits
 from budgetforce.errors import ConfigError
@@ -22,7 +23,11 @@ ENGINES = ("embedded_llm", "tensorrt_llm", *LIBRARY_ENGINES)
 WEIGHTS = {"files": "auto", "dummy": "dummy"}  # load_format of LibraryConfig
 LIBRARIES = ("auto", "openvino", "llamacpp")
 MAX_REPLIES, MAX_WAITING = 256, 1024  # defaults of model s1 (OrchestratorConfig)
-MOST_REPLIES, MOST_WAITING = 2048, 1_000_000  # a rendered engine's queue holds the calls of twice as many replies
+MOST_REPLIES, MOST_WAITING, MOST_KV_TOKENS = (
+    2048,
+    1_000_000,
+    1_000_000_000,
+)  # a rendered engine's queue holds the calls of twice as many replies
 ENGINE_HELP = (
     "engine model to load (default: %(default)s, on a CPU). On GPUs: tensorrt_llm in images up to 26.07, vllm_llm in later "
     "ones; llmapi_llm needs an image of your own with TensorRT-LLM 1.3 (docs/engines.md)"
@@ -46,6 +51,17 @@ REPLIES_HELP = (
     "replies that run concurrently; each sample of a request counts. With 8 or more, a single request gets at most 7/8 of "
     "them (default: %(default)s)"
 )
+KV_HELP = (
+    "KV cache tokens that the running replies may need together, as many as the engine's cache holds: then a reply that has no room waits "
+    "in the queue of s1, which keeps an eighth for others, not in the engine's; 0 = left to the engine (default: %(default)s)"
+)
+TENANT_REPLIES_HELP = (
+    "replies of one tenant that run concurrently (header s1-tenant names a request's tenant; requests without it are one tenant); 0 = no "
+    "limit of its own, but an eighth of --max-replies is kept for named tenants without a running reply (default: %(default)s)"
+)
+TENANT_WAITING_HELP = (
+    "requests of one tenant that may queue; further ones are rejected with OVERLOADED; 0 = no limit of its own (default: %(default)s)"
+)
 WAITING_HELP = "requests that may queue for room; further ones are rejected with OVERLOADED (default: %(default)s)"
 
 
@@ -67,6 +83,9 @@ def add_admission_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that limit how many requests ``s1`` accepts."""
     parser.add_argument("--max-replies", type=int, default=MAX_REPLIES, metavar="N", help=REPLIES_HELP)
     parser.add_argument("--max-waiting", type=int, default=MAX_WAITING, metavar="N", help=WAITING_HELP)
+    parser.add_argument("--max-kv-tokens", type=int, default=0, metavar="N", help=KV_HELP)
+    parser.add_argument("--max-tenant-replies", type=int, default=0, metavar="N", help=TENANT_REPLIES_HELP)
+    parser.add_argument("--max-tenant-waiting", type=int, default=0, metavar="N", help=TENANT_WAITING_HELP)
 
 
 def add_log_options(parser: argparse.ArgumentParser) -> None:
@@ -116,6 +135,10 @@ def serving_environment(options: argparse.Namespace, grpc_port: int, show: Calla
         "S1_VOCAB_ROWS": str(limits.vocab_size),
         "S1_MAX_REPLIES": str(options.max_replies),
         "S1_MAX_WAITING": str(options.max_waiting),
+        "S1_MAX_KV_TOKENS": str(options.max_kv_tokens),
+        "S1_MAX_TENANT_REPLIES": str(options.max_tenant_replies),
+        "S1_MAX_TENANT_WAITING": str(options.max_tenant_waiting),
+        "S1_TENANT_SECRET_FILE": _tenant_secret_file(options.tenant_secret_file),
         "S1_LOG_LEVEL": options.log_level,
         "S1_LOG_FORMAT": options.log_format,
         "S1_LOG_PROMPTS": options.log_prompts,
@@ -154,11 +177,27 @@ def _embedded_environment(options: argparse.Namespace, show: Callable[[str], Non
     }
 
 
+def _tenant_secret_file(path: Path | None) -> str:
+    if path is None:
+        return ""
+    read_secret(path)
+    return str(path.resolve())
+
+
 def _check_admission_options(options: argparse.Namespace) -> None:
-    """Raise ConfigError, before Triton starts, for a number that model ``s1`` would reject."""
-    for name, least, most in (("max_replies", 1, MOST_REPLIES), ("max_waiting", 0, MOST_WAITING)):
-        if not least <= getattr(options, name) <= most:
-            raise ConfigError(f"--{name.replace('_', '-')}: got {getattr(options, name)}, allowed: {least} to {most}")
+    """Raise ConfigError, before Triton starts, for a number that model ``s1`` would reject, or that would have no effect."""
+    is_queue_ours = options.transport != "bls"  # there every request waits in Triton's own queue
+    where = "" if is_queue_ours else " with --transport bls"
+    for name, least, most in (
+        ("max_replies", 1, MOST_REPLIES),
+        ("max_waiting", 0, MOST_WAITING),
+        ("max_kv_tokens", 0, MOST_KV_TOKENS),
+        ("max_tenant_replies", 0, options.max_replies if is_queue_ours else 0),
+        ("max_tenant_waiting", 0, options.max_waiting if is_queue_ours else 0),
+    ):
+        value, flag = getattr(options, name), f"--{name.replace('_', '-')}"
+        if not least <= value <= most:
+            raise ConfigError(f"{flag}: got {value}, allowed{where if most == 0 else ''}: {least} to {most}")
 
 
 def _check_fit(preset: Preset, tokenizer: Path) -> None:

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from budgetforce.errors import ConfigError
 from budgetforce.trace_target import HEADER, SERVICE, check_url, require_opentelemetry
 
-FORWARDED = f"^{HEADER}$"
 RATE = 1.0
 DELAY_MS = 1000  # between two exports of Triton, as of s1; Triton's default is 5000
 URL_HELP = (
@@ -36,16 +35,20 @@ class Tracing:
     rate: float = RATE
 
     def flags(self) -> Iterator[str]:
-        """Yield the flags that set up Triton's own tracing, and that let it show ``s1`` the caller's header."""
+        """Yield the flags that set up Triton's own tracing."""
         if self.url:
             exporter = (f"url={self.url}", f"resource=service.name={SERVICE}", f"bsp_schedule_delay={DELAY_MS}")
             yield from (f"--trace-config=opentelemetry,{setting}" for setting in exporter)
             yield from (f"--trace-config={setting}" for setting in ("mode=opentelemetry", "level=TIMESTAMPS", "rate=0"))
-            yield f"--grpc-header-forward-pattern={FORWARDED}"
+
+    @property
+    def headers(self) -> tuple[str, ...]:
+        """The headers that Triton must show ``s1``."""
+        return (HEADER,) if self.url else ()
 
     def environment(self) -> dict[str, str]:
         """Return the variables for the shipped config of ``s1``."""
-        forwarded = FORWARDED if self.url else ""
+        forwarded = f"^{HEADER}$" if self.url else ""
         return {"S1_TRACE_URL": self.url, "S1_TRACE_RATE": f"{self.rate:.9f}", "S1_FORWARDED_HEADERS": forwarded}
 
 

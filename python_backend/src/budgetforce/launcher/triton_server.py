@@ -45,6 +45,8 @@ KEEPALIVE = (  # middleboxes cut a stream that is silent for minutes
     "--grpc-http2-max-pings-without-data=0",  # no limit
     "--grpc-http2-min-recv-ping-interval-without-data=1000",  # ms; the default is 5 min, and a third earlier ping ends the connection
 )
+# gRPC headers that Triton gives to the models. Over HTTP it forwards only those of /infer, which decoupled models refuse.
+TENANT_HEADERS = ("s1-tenant", "s1-tenant-secret")
 NO_ENDPOINTS = ("--allow-http=false", "--allow-grpc=false", "--allow-metrics=false")
 RANK_CHECK_S = 1.0  # interval of checks that all ranks run
 LAST_WORDS_S = 3.0  # for mpirun to report a lost rank
@@ -113,6 +115,7 @@ class TritonServer:
         environment: variables for the models, added to the launcher's own.
         security: access rules for requests.
         extra_flags: further flags of Triton, of rank 0 alone.
+        traced_headers: further headers that Triton shows ``s1``.
         transport: with "bls", models that have a configs/bls.pbtxt use it.
         drains: before Triton gets the signal to stop, its ``s1`` models drain: they reject new requests, let running ones
             finish, and end those that still run after ``drain_s``.
@@ -129,6 +132,7 @@ class TritonServer:
     environment: dict[str, str] = field(default_factory=dict)
     security: Security = field(default_factory=Security)
     extra_flags: Sequence[str] = ()
+    traced_headers: Sequence[str] = ()
     transport: str = "grpc"
     drains: bool = False
     drain_s: float = DRAIN_S
@@ -232,6 +236,7 @@ class TritonServer:
         for name, (host, port) in self.ports.listening().items():
             yield from (f"--{name}-address={host}", f"--{name}-port={port}")
         yield from (f"--id={self._name}", *KEEPALIVE, *self.security.flags(), *self.extra_flags)
+        yield f"--grpc-header-forward-pattern=^({'|'.join((*TENANT_HEADERS, *self.traced_headers))})$"
         if self.transport != "grpc":
             yield f"--model-config-name={self.transport}"
             yield f"--backend-config=python,thread-pool-size={BLS_THREADS}"

@@ -54,6 +54,7 @@ class IncomingRequest:
     Attributes:
         request_id: the id that the client sent, or a random id; unique among the running requests.
         inputs: flat lists by tensor name.
+        tenant: whose request it is; "" = it names none.
         arrived: on ``time.monotonic()``'s clock.
         refusal: the error that was found on arrival.
         reply: set when the request runs.
@@ -71,6 +72,7 @@ class IncomingRequest:
     inputs: Mapping[str, Sequence[Any]]
     writer: ResponseWriter
     arrived: float
+    tenant: str = ""
     refusal: BudgetForceError | None = None
     reply: Reply | None = None
     task: asyncio.Task[None] | None = None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from traceback import format_exc
 from typing import Any
 
@@ -35,6 +35,8 @@ class RequestEnd:
         engine: name of the engine model.
         num_rounds, num_tokens: progress, over all its samples.
         duration_ms: from its arrival to its end.
+        tenant: whose it was; "" = it named none.
+        account: its tokens, causes and times, for lines in JSON alone.
         prompt: text_input or messages, as it was sent (UTF-8).
         traceback: of a bug.
     """
@@ -46,6 +48,8 @@ class RequestEnd:
     num_tokens: int
     duration_ms: float
     prompt: bytes
+    tenant: str = ""
+    account: Mapping[str, Any] = field(default_factory=dict)
     traceback: str | None = None
 
 
@@ -104,7 +108,9 @@ class ServerLog:
             return
         fields = self._fields_of(end)
         progress = f"{end.num_rounds} rounds and {end.num_tokens} tokens in {end.duration_ms / 1e3:.1f} s"
-        text = f"request {shorten(end.name, _MAX_NAME_CHARS)} on {end.engine} after {progress}: {code_of(end.error)}: {fields['message']}"
+        whose = f" of tenant {end.tenant}" if end.tenant else ""
+        what = f"request {shorten(end.name, _MAX_NAME_CHARS)}{whose} on {end.engine}"
+        text = f"{what} after {progress}: {code_of(end.error)}: {fields['message']}"
         if "prompt" in fields:
             text += f"; prompt: {json.dumps(fields['prompt'], ensure_ascii=False)}"
         if end.traceback is not None:
@@ -115,12 +121,14 @@ class ServerLog:
         fields = {
             "event": "request_ended",
             "request_id": end.name,
+            "tenant": end.tenant,
             "code": code_of(end.error),
             "message": "complete" if end.error is None else self._message_of(end.error),
             "engine": end.engine,
             "num_rounds": end.num_rounds,
             "num_tokens": end.num_tokens,
             "duration_ms": end.duration_ms,
+            **end.account,
         }
         if self._shows_prompts:
             fields["prompt"] = end.prompt[: 4 * MAX_PROMPT_CHARS].decode(errors="replace")[:MAX_PROMPT_CHARS]

@@ -24,6 +24,7 @@ from budgetforce.errors import (
     Overloaded,
     Stopping,
 )
+from budgetforce.serving.tenant_labels import NO_TENANT, NUM_NAMES, OTHER_TENANTS
 
 
 class Kind(str, Enum):
@@ -36,6 +37,7 @@ class Kind(str, Enum):
 
 Labels = Mapping[str, str]
 DONE, CUT = "done", "cut"
+TENANTS = (NO_TENANT, OTHER_TENANTS)  # a tenant's own name becomes a label when its first request ends
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +82,7 @@ _SECONDS_TO_FREE = (0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 5)
 
 _PHASES = tuple(phase.value for phase in Phase)
 _ERRORS = (InvalidRequest, Cancelled, DeadlineExceeded, Overloaded, Stopping, EngineUnavailable, EngineFailed, BudgetForceError)
+_ENDS = (DONE, *(error.code for error in _ERRORS))
 _ORIGINS = ("prompt", "sampled", "injected", "terminator", "dropped", "redone")
 _NO_TOKENS = (
     *({"phase": "prompt", "origin": origin} for origin in _ORIGINS[1:]),
@@ -122,7 +125,7 @@ METRICS: Mapping[str, Metric] = {
         _counter(
             "s1_requests_total",
             "Requests that have ended, commands included",
-            end=(DONE, *(error.code for error in _ERRORS)),
+            end=_ENDS,
         ),
         _counter(
             "s1_commands_total",
@@ -144,6 +147,15 @@ METRICS: Mapping[str, Metric] = {
             _SHORT_SECONDS,
         ),
         _histogram("s1_cancel_to_free_seconds", "From the notice that a request is cancelled until its room is free", _SECONDS_TO_FREE),
+        # Tenants
+        _counter(
+            "s1_tenant_requests_total",
+            f"Requests that have ended, commands included, by tenant; the first {NUM_NAMES} names have labels of their own",
+            tenant=TENANTS,
+            end=_ENDS,
+        ),
+        _counter("s1_tenant_tokens_total", "Tokens of prompts and replies by tenant", tenant=TENANTS, phase=("prompt", *_PHASES)),
+        _counter("s1_tenant_queue_seconds_total", "Time that requests waited for room, by tenant", tenant=TENANTS),
         # Samples
         _histogram("s1_prompt_tokens", "Length of a request's prompt", _TOKENS),
         _histogram("s1_thinking_tokens", "Length of a sample's thinking, injected tokens included", _TOKENS),

@@ -96,6 +96,7 @@ class BudgetForcingModel:
             stream_queue=stream_queue,
             senders=senders,
             workers=workers,
+            num_workers=NUM_WORKERS,
             log=self._log,
             measurements=self._tracing.measurements,
             trace=self._tracing.take,

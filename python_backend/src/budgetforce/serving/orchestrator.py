@@ -9,18 +9,19 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import sys
 import time
 import traceback
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
 from budgetforce.config import OrchestratorConfig
 from budgetforce.engine.base import Engine
 from budgetforce.errors import BudgetForceError, DeadlineExceeded, EngineUnavailable, InvalidRequest, Stopping, unexpected_error
-from budgetforce.serving.admission import Admission, Admitted, Limits
+from budgetforce.serving.admission import Admission, Admitted
 from budgetforce.serving.drain import DrainOrder
 from budgetforce.serving.incoming import IncomingRequest, RunningRequests
 from budgetforce.serving.logs import RequestEnd, ServerLog, code_of, level_of
@@ -32,12 +33,15 @@ from budgetforce.serving.replies.reply import Reply
 from budgetforce.serving.replies.result import ms_since
 from budgetforce.serving.replies.send_queue import SendQueue
 from budgetforce.serving.replies.sinks import JoiningSink, OutputChunk, Sink, StreamSink
-from budgetforce.serving.request_measures import EndedRequest, measure
+from budgetforce.serving.request_measures import EndedRequest, account_of, measure
 from budgetforce.serving.requests.request import ReplyRequest, read_command, read_reply_request
 from budgetforce.serving.result_schema import CommandResult
+from budgetforce.serving.room import Limits
+from budgetforce.serving.tenant_labels import TenantLabels
 from budgetforce.text.tokenizer import ChatTokenizer
 
 T = TypeVar("T")
+_CALLS_A_WORKER = 4  # that are handed over at a time: a worker must not idle while the event loop is busy
 
 
 @dataclass(slots=True, kw_only=True)
@@ -48,11 +52,13 @@ class Orchestrator:
         stream_queue: sends the messages of streams.
         senders: threads that send any other responses.
         workers: threads that check requests, render chats and tokenise them.
+        num_workers: the number of these threads.
         log: takes a line for each request that ended.
         num_open: requests that have arrived and not ended.
         end_counts: ended requests, by "done" or an error's code.
         measurements: of ended requests, for the metrics.
         trace: takes each traced request that has ended.
+        tenant_labels: the tenants' names in the metrics.
         engine_lost_at: when a request last ended with EngineUnavailable, on ``time.monotonic()``'s clock.
         is_draining: the server is stopping; see ``drain``.
         rejects_new: it takes no more requests.
@@ -66,20 +72,23 @@ class Orchestrator:
     senders: Executor
     workers: Executor
     log: ServerLog
+    num_workers: int = 1
     num_open: int = 0
     end_counts: Counter[str] = field(default_factory=Counter)
     measurements: Measurements = field(default_factory=Measurements)
     trace: Callable[[EndedRequest], None] = lambda _: None
+    tenant_labels: TenantLabels = field(default_factory=TenantLabels)
     engine_lost_at: float = -math.inf
     is_draining: bool = False
     rejects_new: bool = False
     admission: Admission = field(init=False)
+    _turns: Admission = field(init=False)
     _running: RunningRequests = field(default_factory=RunningRequests)
 
     def __post_init__(self) -> None:
         config = self.config
-        limits = Limits(max_replies=config.max_replies, max_kv_tokens=config.max_kv_tokens, max_waiting=config.max_waiting)
-        self.admission = Admission(limits)
+        self.admission = Admission(Limits(**{limit.name: getattr(config, limit.name) for limit in fields(Limits)}))
+        self._turns = Admission(Limits(max_replies=_CALLS_A_WORKER * self.num_workers, max_kv_tokens=0, max_waiting=sys.maxsize))
 
     async def serve(self, incoming: IncomingRequest) -> None:
         """Answer a request: it ends with a result or an error, whatever happens."""
@@ -102,23 +111,25 @@ class Orchestrator:
         incoming.is_recorded = True
         self.end_counts[code_of(error)] += 1
         self.measurements.increment("s1_requests_total", end=code_of(error))
-        ended = _ended(incoming, error)
+        ended = _ended(incoming, error, self.tenant_labels.label_of(incoming.tenant))
         measure(ended, self.measurements)
         if ended.span is not None:
             self.trace(ended)
         if self.log.shows(level_of(error)):  # by default the end of a complete request is not logged
-            self.log.request_ended(self._end_of(incoming, error))
+            self.log.request_ended(self._end_of(incoming, ended))
 
-    def _end_of(self, incoming: IncomingRequest, error: BudgetForceError | None) -> RequestEnd:
+    def _end_of(self, incoming: IncomingRequest, ended: EndedRequest) -> RequestEnd:
         so_far = incoming.so_far
         return RequestEnd(
             name=incoming.name,
-            error=error,
+            error=ended.error,
             engine=self.config.engine_model,
             num_rounds=sum(sample["num_rounds"] for sample in so_far),
             num_tokens=sum(sample["usage"]["num_output_ids"] for sample in so_far),
             duration_ms=ms_since(incoming.arrived),
             prompt=incoming.prompt,
+            tenant=incoming.tenant,
+            account=account_of(ended),
             traceback=incoming.traceback,
         )
 
@@ -132,7 +143,8 @@ class Orchestrator:
             else:
                 await self._check_admissible(incoming)
                 with self._running.listed(incoming):
-                    await self._answer(incoming, await self._in_worker(read_reply_request, incoming.inputs, self.config.max_messages))
+                    request = await self._in_worker(incoming, read_reply_request, incoming.inputs, self.config.max_messages)
+                    await self._answer(incoming, request)
         except BudgetForceError as error:
             return error
         except asyncio.CancelledError:
@@ -175,10 +187,10 @@ class Orchestrator:
         deadline = Deadline.after(incoming.arrived, request.timeout_ms, request.on_timeout)
         try:
             async with asyncio.timeout_at(None if deadline is NEVER else deadline.at) as limit:
-                plan = await self._in_worker(self.planner.plan, request)
-                num_replies, num_tokens = plan.num_samples, plan.max_kv_tokens
+                plan = await self._in_worker(incoming, self.planner.plan, request)
+                size = {"num_replies": plan.num_samples, "num_tokens": plan.max_kv_tokens}
                 incoming.queued = time.monotonic()
-                async with self.admission.admit(num_replies=num_replies, num_tokens=num_tokens, priority=plan.priority) as admitted:
+                async with self.admission.admit(**size, priority=plan.priority, tenant=incoming.tenant) as admitted:
                     incoming.admitted = time.monotonic()
                     if deadline.answers:
                         limit.reschedule(None)  # from here on the samples watch the deadline
@@ -187,9 +199,10 @@ class Orchestrator:
             where = "while it waited for room" if incoming.reply is None else "before the reply was complete"
             raise DeadlineExceeded(f"timeout_ms {request.timeout_ms} was over {where}") from error
 
-    async def _in_worker(self, function: Callable[..., T], *values: Any) -> T:
-        """Call a function whose time grows with the request's size, on another thread."""
-        return await asyncio.get_running_loop().run_in_executor(self.workers, function, *values)
+    async def _in_worker(self, incoming: IncomingRequest, function: Callable[..., T], *values: Any) -> T:
+        """Call a function whose time grows with the request's size, on another thread. Tenants take turns there as well."""
+        async with self._turns.admit(num_replies=1, num_tokens=1, tenant=incoming.tenant):
+            return await asyncio.get_running_loop().run_in_executor(self.workers, function, *values)
 
     async def _run(self, incoming: IncomingRequest, plan: ReplyPlan, deadline: Deadline, admitted: Admitted, *, stream: bool) -> None:
         writer = incoming.writer
@@ -225,7 +238,7 @@ class Orchestrator:
         await asyncio.get_running_loop().run_in_executor(self.senders, incoming.writer.send_each, [done], True)
 
 
-def _ended(incoming: IncomingRequest, error: BudgetForceError | None) -> EndedRequest:
+def _ended(incoming: IncomingRequest, error: BudgetForceError | None, tenant_label: str) -> EndedRequest:
     return EndedRequest(
         name=incoming.name,
         error=error,
@@ -235,6 +248,7 @@ def _ended(incoming: IncomingRequest, error: BudgetForceError | None) -> EndedRe
         queued=incoming.queued,
         admitted=incoming.admitted,
         cancelled=incoming.cancelled,
+        tenant=tenant_label,
         samples=() if incoming.reply is None else incoming.reply.facts(),
         span=incoming.span,
     )

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from budgetforce.core import Phase, RoundRecord
 from budgetforce.errors import BudgetForceError, Cancelled
+from budgetforce.serving.logs import code_of
 from budgetforce.serving.measurements import Measurements
 from budgetforce.serving.replies.result import RoundTrace
 from budgetforce.serving.replies.sample_facts import SampleFacts
 from budgetforce.serving.replies.span_context import SpanContext
+from budgetforce.serving.tenant_labels import NO_TENANT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +31,7 @@ class EndedRequest:
         queued, admitted: when it began and ended to wait for room; None if it did not come so far.
         cancelled: when its cancellation was noticed.
         samples: empty before the reply has begun.
+        tenant: its tenant's label.
         span: its place in a trace; None = it is not traced.
     """
 
@@ -40,11 +44,46 @@ class EndedRequest:
     admitted: float | None = None
     cancelled: float | None = None
     samples: Sequence[SampleFacts] = field(default_factory=tuple)
+    tenant: str = NO_TENANT
     span: SpanContext | None = None
+
+    @property
+    def queue_s(self) -> float | None:
+        """Seconds that it waited for room; None if it did not come so far."""
+        return None if self.queued is None else (self.admitted or self.ended) - self.queued
+
+    @property
+    def num_tokens(self) -> dict[str, int]:
+        """Tokens of the prompt, which counts once, and of each phase over all samples."""
+        ledgers = [sample.ledger for sample in self.samples]
+        return {
+            "prompt": ledgers[0].prompt if ledgers else 0,
+            Phase.THINKING.value: sum(ledger.thinking for ledger in ledgers),
+            Phase.ANSWER.value: sum(ledger.answer_sampled + ledger.answer_injected for ledger in ledgers),
+        }
+
+    @property
+    def first_token_s(self) -> float | None:
+        """Seconds from its arrival to the first sampled token of all its samples; None before there is any."""
+        firsts = [arrivals.first for sample in self.samples for arrivals in sample.arrivals.values() if arrivals.first is not None]
+        return min(firsts) - self.arrived if firsts else None
+
+
+def account_of(request: EndedRequest) -> dict[str, Any]:
+    """Return tokens, causes and times of a request for its line in the log, as JSON can hold them: no text of its own."""
+    ledgers = [sample.ledger for sample in request.samples]
+    times = {"queue_ms": request.queue_s, "first_token_ms": request.first_token_s}
+    return {
+        **{f"num_{phase}_tokens": number for phase, number in request.num_tokens.items()},
+        "thinking_ends": [ledger.thinking_end and ledger.thinking_end.value for ledger in ledgers],
+        "answer_ends": [ledger.answer_end and ledger.answer_end.value for ledger in ledgers],
+        **{name: None if seconds is None else round(seconds * 1e3, 1) for name, seconds in times.items()},
+    }
 
 
 def measure(request: EndedRequest, into: Measurements) -> None:
     """Measure a request that has ended. ``s1_requests_total`` is not counted here."""
+    _measure_tenant(request, into)
     if request.command is not None:
         result = "applied" if request.error is None else "rejected"
         into.increment("s1_commands_total", command=request.command, result=result)
@@ -63,11 +102,17 @@ def measure(request: EndedRequest, into: Measurements) -> None:
         _measure_sample(sample, into)
 
 
+def _measure_tenant(request: EndedRequest, into: Measurements) -> None:
+    into.increment("s1_tenant_requests_total", tenant=request.tenant, end=code_of(request.error))
+    into.increment("s1_tenant_queue_seconds_total", request.queue_s or 0.0, tenant=request.tenant)
+    for phase, number in request.num_tokens.items():
+        into.increment("s1_tenant_tokens_total", number, tenant=request.tenant, phase=phase)
+
+
 def _measure_times(request: EndedRequest, into: Measurements) -> None:
-    first_ids = [arrivals.first for sample in request.samples for arrivals in sample.arrivals.values() if arrivals.first is not None]
     answers = [first for sample in request.samples if (first := sample.arrivals[Phase.ANSWER].first) is not None]
-    if first_ids:
-        into.observe("s1_time_to_first_token_seconds", min(first_ids) - request.arrived)
+    if request.first_token_s is not None:
+        into.observe("s1_time_to_first_token_seconds", request.first_token_s)
     if answers:
         into.observe("s1_time_to_first_answer_token_seconds", min(answers) - request.arrived)
     if request.error is None:

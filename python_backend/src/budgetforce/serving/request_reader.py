@@ -12,18 +12,21 @@ import time
 import traceback
 import uuid
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import triton_python_backend_utils as pb_utils
 
 from budgetforce.config import OrchestratorConfig
+from budgetforce.engine.endpoint import read_secret
 from budgetforce.errors import ConfigError, InvalidRequest, unexpected_error
 from budgetforce.serving.incoming import IncomingRequest, name_of
 from budgetforce.serving.logs import ServerLog
 from budgetforce.serving.ports import ReplyPort, request_id_of
 from budgetforce.serving.replies.span_context import SpanContext
 from budgetforce.serving.requests.bounds import Bounds, check_request_id
-from budgetforce.serving.requests.parameters import refuse_parameters
+from budgetforce.serving.requests.parameters import read_parameters, refuse_parameters
+from budgetforce.serving.requests.tenant import tenant_of
 from budgetforce.serving.trace_sampling import TraceSampling, context_in
 
 SEQUENCE_FLAGS = 1 | 2  # TRITONSERVER_REQUEST_FLAG_SEQUENCE_START, _END
@@ -35,11 +38,12 @@ class RequestReader:
     def __init__(self, config: OrchestratorConfig, fields: Sequence[str], log: ServerLog) -> None:
         """``fields``: the names of the model's input tensors.
 
-        Raises ConfigError if ``forwarded_headers`` is not a regular expression.
+        Raises ConfigError if ``forwarded_headers`` is not a regular expression, or the secret's file cannot be read.
         """
         self._fields = fields
         self._log = log
         self._sampling = TraceSampling(is_on=bool(config.trace_url), rate=config.trace_rate)
+        self._tenant_secret = read_secret(Path(config.tenant_secret_file)) if config.tenant_secret_file else ""
         self._bounds = Bounds(max_text_bytes=config.max_text_bytes, max_words=config.max_words, max_words_bytes=config.max_words_bytes)
         try:
             self._forwarded = re.compile(config.forwarded_headers) if config.forwarded_headers else None
@@ -59,7 +63,9 @@ class RequestReader:
             request_id = request_id_of(request)
             check_request_id(name_of(request_id))
             incoming.request_id = request_id or incoming.request_id
-            self._check_beside_tensors(request, request_id)
+            parameters = read_parameters(_parameters_of(request))
+            incoming.tenant = tenant_of(parameters, self._tenant_secret)
+            self._check_beside_tensors(request, parameters, request_id)
             incoming.inputs = self._inputs(request)
         except InvalidRequest as refusal:
             incoming.refusal = refusal.with_traceback(None)  # a traceback holds this frame: a reference circle with all the values
@@ -74,11 +80,11 @@ class RequestReader:
             self._bounds.check(name, values)
         return {name: values.tolist() for name, values in arrays.items()}
 
-    def _check_beside_tensors(self, request: pb_utils.InferenceRequest, request_id: str) -> None:
+    def _check_beside_tensors(self, request: pb_utils.InferenceRequest, parameters: Sequence[tuple[str, Any]], request_id: str) -> None:
         """Raise InvalidRequest for request parameters, a timeout or a sequence, which KServe's protocol and Triton's HTTP API
         allow beside the tensors.
         """
-        refuse_parameters(_parameters_of(request), self._fields, request_id=request_id, forwarded=self._forwarded)
+        refuse_parameters(parameters, self._fields, request_id=request_id, forwarded=self._forwarded)
         if request.timeout():
             raise InvalidRequest("timeout", request.timeout(), "nothing as a request parameter: timeout_ms is the field for it")
         if request.flags() & SEQUENCE_FLAGS or request.correlation_id():

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from s1_client._access import TENANT_SECRET_HEADER
 from s1_client._settings import DEFAULT_URL
 from s1_client._suggest import how_to_install
 from s1_client.cli.options import SectionedCommand, connect_async, deadline_options
@@ -24,6 +25,12 @@ from s1_client.cli.output import echo
     type=click.Path(path_type=Path),
     metavar="FILE",
     help="the server's secret, as its --secret-file holds it (default: $S1_SECRET)",
+)
+@click.option(
+    "--tenant-secret-file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="the server's secret for naming tenants, as its --tenant-secret-file holds it; a key's name is the tenant of its requests",
 )
 @click.option("--allow-anyone", is_flag=True, help="listen on other addresses than this machine's without keys")
 @click.option(
@@ -55,6 +62,12 @@ from s1_client.cli.output import echo
     "--max-open", type=click.IntRange(min=1), default=256, show_default=True, help="open requests of a key, or of all callers without keys"
 )
 @click.option(
+    "--max-priority",
+    type=int,
+    metavar="N",
+    help="highest priority of a request, which stands above tenants (default: 0 with --keys-file, else any)",
+)
+@click.option(
     "--first-event-s",
     type=click.FloatRange(min=0, min_open=True),
     default=5,
@@ -72,7 +85,9 @@ from s1_client.cli.output import echo
     "--drain-s", type=click.IntRange(min=1), default=30, show_default=True, help="seconds that open requests have when the gateway stops"
 )
 @deadline_options
-def gateway(keys_file: Path | None, secret_file: Path | None, add_key: str | None, **parameters: Any) -> None:
+def gateway(
+    keys_file: Path | None, secret_file: Path | None, tenant_secret_file: Path | None, add_key: str | None, **parameters: Any
+) -> None:
     """Serve OpenAI's API (chat, responses, completions) and a web page, in front of a server.
 
     Point any OpenAI client at it: OPENAI_BASE_URL=http://127.0.0.1:8080/v1
@@ -85,8 +100,9 @@ def gateway(keys_file: Path | None, secret_file: Path | None, add_key: str | Non
         if add_key is not None:
             echo(command.new_key(keys_file, add_key))
             return
-        secret = None if secret_file is None else secret_file.read_text().strip()
+        secret, tenant_secret = (None if file is None else file.read_text().strip() for file in (secret_file, tenant_secret_file))
+        metadata = {} if tenant_secret is None else {TENANT_SECRET_HEADER: tenant_secret}
         settings = command.settings_of(keys_file, **parameters)
-        command.run(connect_async(parameters, secret), parameters["model"], parameters["url"] or DEFAULT_URL, settings, echo)
+        command.run(connect_async(parameters, secret, metadata), parameters["model"], parameters["url"] or DEFAULT_URL, settings, echo)
     except (OSError, ValueError) as error:
         raise click.UsageError(str(error)) from error

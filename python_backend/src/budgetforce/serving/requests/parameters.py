@@ -12,10 +12,11 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from budgetforce.errors import InvalidRequest, shorten
+from budgetforce.serving.requests.tenant import HEADERS
 
 MAX_BYTES = 16384  # of all request parameters together, including forwarded headers
 # Names that other servers use for our fields, where the spelling alone does not suggest ours.
@@ -35,26 +36,32 @@ NAMES_ELSEWHERE = {
 }
 
 
-def refuse_parameters(parameters: str, fields: Sequence[str], *, request_id: str, forwarded: re.Pattern[str] | None = None) -> None:
+def refuse_parameters(
+    parameters: Iterable[tuple[str, Any]], fields: Sequence[str], *, request_id: str, forwarded: re.Pattern[str] | None = None
+) -> None:
     """Raise InvalidRequest for the first request parameter, if there is any; it suggests the field that may have been meant.
 
     Args:
-        parameters: JSON object, as Triton gives it.
+        parameters: names and values; those that name the tenant are allowed.
         fields: the names of the model's input tensors.
         request_id: allowed as parameter ``id``, which HTTP requests have.
         forwarded: matches the names of forwarded headers, which are allowed.
     """
-    for name, value in _read(parameters).items():
-        if (name == "id" and value == request_id) or (forwarded and forwarded.search(name)):
+    for name, value in parameters:
+        if (name == "id" and value == request_id) or name.lower() in HEADERS or (forwarded and forwarded.search(name)):
             continue
         raise InvalidRequest(shorten(name)[1:-1] or "request parameter", value, _allowed_instead(name, fields))
 
 
-def _read(parameters: str) -> dict[str, Any]:
+def read_parameters(parameters: str) -> Sequence[tuple[str, Any]]:
+    """Return the names and values of a JSON object, as Triton gives it; a name may come twice, from a header and from the request.
+
+    Raises InvalidRequest if it is too long, or not JSON.
+    """
     if len(parameters) > MAX_BYTES:
         raise InvalidRequest("request parameters", f"{len(parameters)} characters", f"at most {MAX_BYTES}")
     try:
-        read: dict[str, Any] = json.loads(parameters or "{}")
+        read: Sequence[tuple[str, Any]] = json.loads(parameters or "{}", object_pairs_hook=list)
     except ValueError:
         raise InvalidRequest("request parameters", parameters, "numbers, strings and booleans that JSON can hold") from None
     return read
