@@ -21,7 +21,7 @@ class LevelProgress:
     """Shows the progress of the levels within its ``with`` block."""
 
     def __init__(self, stages: Sequence[Stage], console: Console | None = None) -> None:
-        self._width = max(len(stage.name) for stage in stages)
+        self._width = max((len(stage.name) for stage in stages), default=0)
         columns = (TextColumn("{task.description}"), BarColumn(bar_width=None), MofNCompleteColumn())
         failed = TextColumn("[red]{task.fields[failed]} failed[/]")
         console = console or Console(stderr=True)
