@@ -27,7 +27,7 @@ def test_increments_are_returned_and_new_counters_start_at_zero():
 
 
 def test_without_metrics_there_are_no_counters():
-    assert counter_deltas(read_counters(None), read_counters(None)) is None
+    assert counter_deltas(read_counters([]), read_counters([])) is None
 
 
 @pytest.mark.parametrize(
@@ -35,4 +35,4 @@ def test_without_metrics_there_are_no_counters():
 )
 def test_an_impossible_address_raises_oserror(url):
     with pytest.raises(OSError, match=r"\w"):
-        read_counters(url)
+        read_counters([url])

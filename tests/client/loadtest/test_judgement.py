@@ -13,7 +13,9 @@ LATENCY = Objective(request_latency_ms=100.0)
 def requests(num_good, num_slow=0, **ends):
     """Requests of 50 and of 200 ms, and so many that ended with each error."""
     good, slow = request(request_latency_ms=50.0), request(request_latency_ms=200.0)
-    return [good] * num_good + [slow] * num_slow + [request(end=end, request_latency_ms=1.0) for end, num in ends.items() for _ in range(num)]
+    return (
+        [good] * num_good + [slow] * num_slow + [request(end=end, request_latency_ms=1.0) for end, num in ends.items() for _ in range(num)]
+    )
 
 
 def judged(*found, objective=LATENCY, **rest):

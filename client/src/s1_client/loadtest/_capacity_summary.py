@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
 
 from s1_client.loadtest._bottleneck import Limit, limits
 from s1_client.loadtest._judgement import Judgement, Unjudgeable, judge
@@ -91,6 +92,18 @@ def summarise_capacity(run: Run) -> CapacitySummary | None:
 def named(mode: str, load: float) -> str:
     """Return the name of a load, "concurrency 4" or "0.5 requests/s"."""
     return f"concurrency {load:g}" if mode == "concurrency" else f"{load:g} requests/s"
+
+
+def one_level_per_load(run: Run) -> Run:
+    """Return the run with the levels of each load joined, in the order of their loads, for figures with an axis of loads."""
+    ordered = sorted(run.levels, key=lambda level: level.value)
+    joined = [_joined(list(group)) for _, group in groupby(ordered, key=lambda level: level.value)]
+    return replace(run, levels=tuple(joined))
+
+
+def _joined(levels: list[Level]) -> Level:
+    requests = tuple(request for level in levels for request in level.requests)
+    return replace(levels[0], requests=requests, duration_s=sum(level.duration_s for level in levels))
 
 
 def _judged(level: Level, search: CapacitySearch) -> Judgement | None:

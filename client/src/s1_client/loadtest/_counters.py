@@ -105,5 +105,5 @@ def _samples(text: str, is_kept: Callable[[str, str], bool]) -> dict[str, float]
 def _summed(readings: Iterable[dict[str, float]]) -> dict[str, float]:
     total: Counter[str] = Counter()
     for reading in readings:
-        total.update(reading)  # type: ignore[arg-type]  # adds floats as well
+        total.update(reading)  # adds floats as well
     return dict(total)
