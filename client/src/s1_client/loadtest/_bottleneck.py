@@ -19,8 +19,9 @@ from s1_client.loadtest._record import Level
 Kind = Literal["queue", "places", "kv", "engine", "orchestration", "cpu", "driver", "unknown"]
 NEARLY_FULL = 0.9  # share of the KV tokens from which the next reply may not fit
 SLOWER = 1.25  # factor of the inter-token latency that is more than noise
-LATER = 2.0  # factor of the time to first token, likewise
+LATER, IDLE_QUEUE = 2.0, 0.2  # factor of the time to first token, likewise; share of that growth that s1's queue may have
 MUCH_ORCHESTRATION, BUSY = 0.2, 0.9  # shares of the replies' time, and of the machine's CPU
+FEWEST_READINGS = 3  # of a gauge, or the level is too short to tell
 LATE_MS = 20.0  # of the driver
 
 
@@ -47,7 +48,7 @@ def _admission(level: Level, model: str) -> Iterator[Limit]:
     num_rejected = sum(request.end == REJECTED for request in level.requests)
     waiting, most_waiting = _highest(level, "s1_requests_waiting", model), _highest(level, "s1_requests_waiting_max", model)
     if num_rejected:
-        queue = "" if waiting is None else f"; up to {waiting:g} of {most_waiting:g} requests waited (s1_requests_waiting)"
+        queue = f"; up to {waiting:g} of {most_waiting:g} requests waited (s1_requests_waiting)" if waiting and most_waiting else ""
         yield Limit(kind="queue", evidence=f"{num_rejected} of {len(level.requests)} requests were rejected{queue}")
     if not waiting:
         return
@@ -64,15 +65,13 @@ def _admission(level: Level, model: str) -> Iterator[Limit]:
 def _engine(baseline: Level, level: Level, model: str) -> Iterator[Limit]:
     slow, slower = _inter_token_ms(baseline), _inter_token_ms(level)
     if slow and slower and slower >= SLOWER * slow:
-        text = (
-            f"the median inter-token latency grew from {slow:.1f} ms at the least load to {slower:.1f} ms: a fuller engine decodes slower"
-        )
+        text = f"the median inter-token latency grew from {slow:.1f} ms at the least load to {slower:.1f} ms"
         yield Limit(kind="engine", evidence=text)
-    first, later = _first_token_ms(baseline), _first_token_ms(level)
-    if first and later and later >= LATER * first and _highest(level, "s1_requests_waiting", model) == 0:
+    first, later, queued = _first_token_ms(baseline), _first_token_ms(level), _mean_ms(level, "s1_queue_seconds", model)
+    if first and later and queued is not None and later >= LATER * first and queued <= IDLE_QUEUE * (later - first):
         text = (
-            f"the median time to first token grew from {first:.0f} ms to {later:.0f} ms while no request waited in s1: "
-            "calls wait or are prefilled in the engine"
+            f"the median time to first token grew from {first:.0f} ms at the least load to {later:.0f} ms, of which s1's queue is "
+            f"{queued:.0f} ms (mean, s1_queue_seconds): calls wait or are prefilled in the engine"
         )
         yield Limit(kind="engine", evidence=text)
 
@@ -83,7 +82,7 @@ def _outside_the_engine(level: Level, model: str) -> Iterator[Limit]:
         text = f"{100 * outside / whole:.0f}% of the replies' time passed outside queue and engine (s1_orchestration_seconds)"
         yield Limit(kind="orchestration", evidence=text)
     cpu = (level.gauges or {}).get("nv_cpu_utilization")
-    if cpu and cpu.mean >= BUSY:
+    if cpu and cpu.num >= FEWEST_READINGS and cpu.mean >= BUSY:
         yield Limit(kind="cpu", evidence=f"the CPUs of the server's machine were {100 * cpu.mean:.0f}% busy (nv_cpu_utilization)")
 
 
@@ -95,13 +94,18 @@ def _driver(level: Level) -> Iterator[Limit]:
 
 
 def _highest(level: Level, name: str, model: str) -> float | None:
-    """Return the highest value of the model's gauge, summed over its processes; None if it was not read."""
-    found = [gauge.highest for key, gauge in (level.gauges or {}).items() if _is_of(key, name, model)]
+    """Return the highest value of the model's gauge, summed over its processes; None if it was read too seldom."""
+    found = [gauge.highest for key, gauge in (level.gauges or {}).items() if gauge.num >= FEWEST_READINGS and _is_of(key, name, model)]
     return sum(found) if found else None
 
 
 def _added(level: Level, name: str, model: str) -> float:
     return sum(value for key, value in (level.server or {}).items() if _is_of(key, name, model))
+
+
+def _mean_ms(level: Level, histogram: str, model: str) -> float | None:
+    num = _added(level, f"{histogram}_count", model)
+    return _added(level, f"{histogram}_sum", model) / num * 1e3 if num else None
 
 
 def _is_of(key: str, name: str, model: str) -> bool:

@@ -19,7 +19,7 @@ from s1_client.loadtest._scenario import Load, Scenario, Stage
 from s1_client.loadtest._search import CapacitySearch
 from s1_client.loadtest._typed import Malformed
 
-NUM_TURNS = 3  # a level has this many times the requests that are in flight at once
+NUM_TURNS = {"concurrency": 3, "request_rate": 10}  # a level has this many times the requests that are in flight at once
 
 
 def prepared(scenario: Scenario, search: CapacitySearch, max_seconds: float | None = None, num_requests: int | None = None) -> Scenario:
@@ -32,7 +32,9 @@ def prepared(scenario: Scenario, search: CapacitySearch, max_seconds: float | No
     if num_requests is not None and num_requests < needed:
         raise Malformed(f"num_requests: got {num_requests}, allowed: at least {needed}, to judge p{search.objective.percentile:g}")
     load: dict[str, Any] = {search.mode: (int(search.least) if search.mode == "concurrency" else search.least,)}
-    load["num_requests"] = max(num_requests or needed, NUM_TURNS * load[search.mode][0] if search.mode == "concurrency" else 0)
+    load["num_requests"] = max(
+        num_requests or needed, NUM_TURNS["concurrency"] * load[search.mode][0] if search.mode == "concurrency" else 0
+    )
     if max_seconds is not None:
         load["max_seconds"] = max_seconds
     planned = scenario.with_load(**load)
@@ -91,7 +93,7 @@ def _stage(scenario: Scenario, search: CapacitySearch, value: float, earlier: li
     """Return the next level, with ``NUM_TURNS`` times the requests in flight at once: at a rate, by Little's law."""
     planned = scenario.load[0]
     in_flight = value if search.mode == "concurrency" else value * _latency_s(earlier)
-    num_requests = max(planned.num_requests, math.ceil(NUM_TURNS * in_flight))
+    num_requests = max(planned.num_requests, math.ceil(NUM_TURNS[search.mode] * in_flight))
     return Stage(number=len(earlier) + 1, mode=search.mode, value=value, load=_load(planned, search, value, num_requests))
 
 

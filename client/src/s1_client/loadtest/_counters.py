@@ -72,7 +72,7 @@ class GaugeWatch:
         """Return each gauge's range, a sum over the URLs; None if no reading succeeded."""
         names = dict.fromkeys(name for reading in self._readings for name in reading)
         values = {name: [reading[name] for reading in self._readings if name in reading] for name in names}
-        return {name: GaugeRange(mean=fmean(found), highest=max(found)) for name, found in values.items()} or None
+        return {name: GaugeRange(mean=fmean(found), highest=max(found), num=len(found)) for name, found in values.items()} or None
 
     def _run(self) -> None:
         while not self._is_over.wait(_PERIOD_S):

@@ -108,10 +108,11 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GaugeRange:
-    """The mean and the highest of a gauge's values in a level."""
+    """The mean and the highest of ``num`` values of a gauge that were read during a level."""
 
     mean: float
     highest: float
+    num: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

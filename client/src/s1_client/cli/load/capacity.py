@@ -15,7 +15,7 @@ from s1_client.cli.options import SectionedOption
 from s1_client.cli.output import echo
 from s1_client.cli.tables import number, show
 from s1_client.loadtest._capacity import find_capacity, prepared
-from s1_client.loadtest._capacity_summary import CapacitySummary, TrialSummary, named, summarise_capacity
+from s1_client.loadtest._capacity_summary import CapacitySummary, TrialSummary, summarise_capacity
 from s1_client.loadtest._judgement import Judgement
 from s1_client.loadtest._objective import Objective
 from s1_client.loadtest._record import Level, Run, read
@@ -31,6 +31,7 @@ COLUMNS = {
     "time_to_first_answer_token_ms": "first answer token",
     "request_latency_ms": "whole",
 }
+LOADS = {"concurrency": "concurrency", "request_rate": "requests/s"}
 _BOUNDS = {"concurrency": (1.0, 1024.0), "request_rate": (0.1, 1000.0)}
 _FIELDS = {  # options that only the search has, and the fields that they set
     "max_ttft_ms": "time_to_first_token_ms",
@@ -169,14 +170,14 @@ def _table(found: CapacitySummary) -> Any:
 
     names = [name for name in COLUMNS if any(name in trial.percentiles_ms for trial in found.trials)]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("load")
+    table.add_column(LOADS[found.mode], justify="right")
     for title in ("requests", "replies/s", "rejected", "failed", *(f"{COLUMNS[name]}, ms" for name in names)):
         table.add_column(title, justify="right")
     table.add_column("objective")
     for trial in found.trials:
         times = [number(trial.percentiles_ms.get(name), ".0f") for name in names]
         counts = [str(trial.num_requests), f"{trial.requests_per_s:.2f}", str(trial.num_rejected), str(trial.num_failed)]
-        table.add_row(named(found.mode, trial.load), *counts, *times, _verdict(trial))
+        table.add_row(f"{trial.load:g}", *counts, *times, _verdict(trial))
     return table
 
 
