@@ -31,16 +31,13 @@ def prepared(scenario: Scenario, search: CapacitySearch, max_seconds: float | No
     needed = num_needed(scenario, search.objective)
     if num_requests is not None and num_requests < needed:
         raise Malformed(f"num_requests: got {num_requests}, allowed: at least {needed}, to judge p{search.objective.percentile:g}")
-    load: dict[str, Any] = {search.mode: (int(search.least) if search.mode == "concurrency" else search.least,)}
-    load["num_requests"] = max(
-        num_requests or needed, NUM_TURNS["concurrency"] * load[search.mode][0] if search.mode == "concurrency" else 0
-    )
-    if max_seconds is not None:
-        load["max_seconds"] = max_seconds
-    planned = scenario.with_load(**load)
-    least_s = planned.load[0].num_requests / search.least if search.mode == "request_rate" else 0.0
+    is_rate = search.mode == "request_rate"
+    num_requests = max(num_requests or needed, 0 if is_rate else math.ceil(NUM_TURNS[search.mode] * search.least))
+    changes: dict[str, Any] = {search.mode: (search.least if is_rate else int(search.least),), "num_requests": num_requests}
+    planned = scenario.with_load(**changes, **({} if max_seconds is None else {"max_seconds": max_seconds}))
+    least_s = num_requests / search.least if is_rate else 0.0
     if least_s > planned.load[0].max_seconds:
-        wanted = f"at least {math.ceil(least_s)} for {planned.load[0].num_requests} requests at {search.least:g}/s"
+        wanted = f"at least {math.ceil(least_s)} for {num_requests} requests at {search.least:g}/s"
         raise Malformed(f"max_seconds: got {planned.load[0].max_seconds:g}, allowed: {wanted}")
     return planned
 
