@@ -329,7 +329,7 @@ def alerts() -> str:
     for rule in rules:
         expression = rule["expr"].replace("|", "\\|")
         rows.append(
-            f"| `{rule['alert']}` | {rule['labels']['severity']} | `{expression}` | {rule['for']} | {rule['annotations']['action']} |"
+            f"| [{rule['alert']}](#{rule['alert'].lower()}) | {rule['labels']['severity']} | `{expression}` | {rule['for']} | {rule['annotations']['action']} |"
         )
     return "\n".join(["| alert | severity | expression | for | what to do |", "|---|---|---|---|---|", *rows])
 

@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which replica took each request: two servers, or a balancer that names the replica in a header of the response."""
 
+import dataclasses
+import json
+
 import grpc
 import pytest
 
 from client.cli.running import call
 from client.loadtest.records import level, request, run
+from client.loadtest.samples import random_level
 from client.loadtest.scenarios import scenario
 from s1_client import EngineFailed, Overloaded
 from s1_client._settings import Settings
@@ -141,8 +145,16 @@ def test_the_command_takes_several_servers(two, tmp_path):
     assert ", ".join(f"{url} took 2" for url in sorted(urls)) + ", max/mean 1.00" in result.stdout
     record = read(tmp_path / "out/run.json")
     assert record.replica_urls == tuple(urls) and sorted(one.replica for one in record.levels[0].requests) == sorted(urls * 2)
-    call("report", tmp_path / "out")
-    assert "By replica; the busiest has 1.00 times the mean" in (tmp_path / "out/report/report.html").read_text()
+
+
+def test_the_report_has_a_table_of_the_replicas(tmp_path):
+    served = random_level(1, 40)
+    named = [dataclasses.replace(one, replica=("r1", "r1", "r2")[number % 3]) for number, one in enumerate(served.requests)]
+    (tmp_path / "run.json").write_text(run(dataclasses.replace(served, requests=tuple(named))).to_json())
+    call("report", tmp_path)
+    (level_summary,) = json.loads((tmp_path / "report/summary.json").read_text())["runs"][0]["levels"]
+    assert [(one["replica"], one["num_requests"]) for one in level_summary["replicas"]] == [("r1", 27), ("r2", 13)]
+    assert f"By replica; the busiest has {level_summary['balance']:.2f} times the mean" in (tmp_path / "report/report.html").read_text()
 
 
 @pytest.mark.parametrize(
