@@ -226,7 +226,7 @@ AT_ONCE = "[[load]]\nconcurrency = [1]\nnum_requests = 1\nmax_seconds = 60\n"
 @pytest.mark.usefixtures("exercises")
 def test_the_capacity_of_a_server_with_two_places_and_one_that_waits_is_three_clients(loadtest):
     """Of four clients at least one is always rejected, and comes again at once; the limit is told from the server's own gauges."""
-    search = ("--find-capacity", "concurrency", "--search", "2:8", "--percentile", "50", "--max-rejected", "20", "--requests", "12")
+    search = ("--find-capacity", "concurrency", "--search", "2:8", "--percentile", "50", "--max-rejected", "20")
     record = loadtest(QUICK + AT_ONCE, *search, model="s1_small")
     found = summarise_capacity(record)
     assert (found.capacity, found.failed_at, found.is_finished) == (3, 4, True)

@@ -53,7 +53,9 @@ def judge(level: Level, objective: Objective) -> Judgement:
     found = {name: percentile(numbers, objective.percentile) for name, numbers in values.items()}
     shares = (("rejected", num_rejected, objective.max_rejected_percent), ("failed", num_failed, objective.max_failed_percent))
     reasons = [reason for word, num, most in shares for reason in _too_many(word, num, len(level.requests), most)]
-    reasons += [_too_slow(limit, found[limit.name], objective) for limit in objective.limits if found[limit.name] > limit.limit_ms]
+    slow = [limit for limit in objective.limits if found[limit.name] > limit.limit_ms]
+    slow = [limit for limit in slow if math.isfinite(found[limit.name]) or not reasons]  # else it only follows from the counts
+    reasons += [_too_slow(limit, found[limit.name], objective) for limit in slow]
     if level.mode == "request_rate" and is_growing([request.request_latency_ms for request in level.done]):
         reasons.append("the request latency still grows at the end: requests arrive faster than they are served")
     if not reasons:

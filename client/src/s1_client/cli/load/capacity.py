@@ -26,12 +26,12 @@ from s1_client.runs import Refused, write_text
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 SECTION = "Capacity search"
-COLUMNS = {
-    "time_to_first_token_ms": "first token",
-    "time_to_first_answer_token_ms": "first answer token",
-    "request_latency_ms": "whole",
+COLUMNS = {  # heads of the table, which fits into 80 columns
+    "time_to_first_token_ms": "first\ntoken\nms",
+    "time_to_first_answer_token_ms": "first\nanswer\nms",
+    "request_latency_ms": "whole\nms",
 }
-LOADS = {"concurrency": "concurrency", "request_rate": "requests/s"}
+LOADS = {"concurrency": "clients", "request_rate": "rate\n1/s"}
 _BOUNDS = {"concurrency": (1.0, 1024.0), "request_rate": (0.1, 1000.0)}
 _FIELDS = {  # options that only the search has, and the fields that they set
     "max_ttft_ms": "time_to_first_token_ms",
@@ -171,9 +171,9 @@ def _table(found: CapacitySummary) -> Any:
     names = [name for name in COLUMNS if any(name in trial.percentiles_ms for trial in found.trials)]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column(LOADS[found.mode], justify="right")
-    for title in ("requests", "replies/s", "rejected", "failed", *(f"{COLUMNS[name]}, ms" for name in names)):
+    for title in ("requests", "replies\n1/s", "rejected", "failed", *(COLUMNS[name] for name in names)):
         table.add_column(title, justify="right")
-    table.add_column("objective")
+    table.add_column("")
     for trial in found.trials:
         times = [number(trial.percentiles_ms.get(name), ".0f") for name in names]
         counts = [str(trial.num_requests), f"{trial.requests_per_s:.2f}", str(trial.num_rejected), str(trial.num_failed)]

@@ -30,7 +30,10 @@ def draw_capacity(search: CapacitySearch, found: CapacitySummary) -> ReportFigur
     axes.set_xlim(loads[0] / 1.3, loads[-1] * 1.3)
     log_y(axes)
     label_ends(figure, axes, [end for end in ends if end])
-    caption = "A marker for each level: filled where the objective holds. Dashed: the limits. Both axes are logarithmic."
+    caption = (
+        "A marker for each level, filled where the objective holds; none where too many requests have no reply for a percentile. "
+        "Dashed: the limits. Both axes are logarithmic."
+    )
     return ReportFigure("capacity", "Capacity search", caption, figure)
 
 
