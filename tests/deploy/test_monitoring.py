@@ -104,10 +104,8 @@ def test_the_example_of_sizing_has_the_planners_figures(root):
     """Those of the page of GPU engines, which a test compares with the planner."""
     (replies,) = re.findall(r"^8,000 +\d+ +(\d+) ", (root / "docs/gpu-engine.md").read_text(), re.M)
     page = (root / "docs/operations.md").read_text()
-    said, needed, quotient, servers = re.search(
-        r"(\d+) replies of 8,000 thinking tokens per hour and server\.\s+For ([\d,]+) such replies an hour, .* = ([\d.]+), so (\d+) servers",
-        page,
-    ).groups()
+    per_hour = r"(\d+) replies of 8,000 thinking tokens per hour and server\.\s+"
+    said, needed, quotient, servers = re.search(per_hour + r"For ([\d,]+) such replies.* = ([\d.]+), so (\d+) servers", page).groups()
     exact = int(needed.replace(",", "")) / (0.7 * int(said))
     assert said == replies and quotient == f"{exact:.1f}" and int(servers) == math.ceil(exact)
 

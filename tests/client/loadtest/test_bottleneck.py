@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
+import re
+from typing import get_args
+
 from client.loadtest.records import level, request
-from s1_client.loadtest._bottleneck import limits
+from s1_client.loadtest._bottleneck import Kind, limits
 from s1_client.loadtest._record import GaugeRange, Latencies
 
 IDLE = {"s1_requests_waiting": 0, "s1_requests_waiting_max": 8, "s1_replies_running": 2, "s1_replies_max": 4}
@@ -78,3 +81,12 @@ def test_without_metrics_that_is_said():
 def test_gauges_of_a_level_that_is_too_short_say_nothing():
     loaded = level(request(), gauges=gauges(num=2, s1_requests_waiting=3, s1_replies_running=4))
     assert [kind for kind, _ in found(loaded)] == ["unknown"]
+
+
+def test_the_pages_explain_every_kind(root):
+    """Load testing what its evidence is, operations what helps."""
+    kinds = set(get_args(Kind))
+    (evidence,) = re.findall(r"\| kind \| evidence \|\n.*?\n\n", (root / "docs/load-testing.md").read_text(), re.S)
+    assert set(re.findall(r"^\| `(\w+)` \|", evidence, re.M)) == kinds
+    (remedies,) = re.findall(r"\| what limits, says `s1 loadtest` \|.*?\n\n", (root / "docs/operations.md").read_text(), re.S)
+    assert {kind for row in re.findall(r"^\| (`.*?) \|", remedies, re.M) for kind in re.findall(r"`(\w+)`", row)} == kinds - {"unknown"}

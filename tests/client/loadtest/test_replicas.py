@@ -2,7 +2,6 @@
 """Which replica took each request: two servers, or a balancer that names the replica in a header of the response."""
 
 import dataclasses
-import json
 
 import grpc
 import pytest
@@ -13,7 +12,9 @@ from client.loadtest.samples import random_level
 from client.loadtest.scenarios import scenario
 from s1_client import EngineFailed, Overloaded
 from s1_client._settings import Settings
+from s1_client.cli.load.page import render
 from s1_client.cli.load.progress import level_line
+from s1_client.cli.load.views import View
 from s1_client.loadtest._client_driver import run_stage
 from s1_client.loadtest._observation import request_of
 from s1_client.loadtest._record import read
@@ -147,14 +148,15 @@ def test_the_command_takes_several_servers(two, tmp_path):
     assert record.replica_urls == tuple(urls) and sorted(one.replica for one in record.levels[0].requests) == sorted(urls * 2)
 
 
-def test_the_report_has_a_table_of_the_replicas(tmp_path):
+def test_the_report_has_a_table_of_the_replicas():
     served = random_level(1, 40)
     named = [dataclasses.replace(one, replica=("r1", "r1", "r2")[number % 3]) for number, one in enumerate(served.requests)]
-    (tmp_path / "run.json").write_text(run(dataclasses.replace(served, requests=tuple(named))).to_json())
-    call("report", tmp_path)
-    (level_summary,) = json.loads((tmp_path / "report/summary.json").read_text())["runs"][0]["levels"]
-    assert [(one["replica"], one["num_requests"]) for one in level_summary["replicas"]] == [("r1", 27), ("r2", 13)]
-    assert f"By replica; the busiest has {level_summary['balance']:.2f} times the mean" in (tmp_path / "report/report.html").read_text()
+    record = run(dataclasses.replace(served, requests=tuple(named)))
+    summary = summarise(record, Slo())
+    (found,) = summary.levels
+    assert [(one.replica, one.num_requests) for one in found.replicas] == [("r1", 27), ("r2", 13)]
+    page = render("a title", [View("a run", record, summary, [])], [], Slo())
+    assert "By replica; the busiest has 1.35 times the mean" in page and '<th scope="row" class="name">r2</th><td>13</td>' in page
 
 
 @pytest.mark.parametrize(
