@@ -38,10 +38,18 @@ def limits(baseline: Level, level: Level, model: str) -> tuple[Limit, ...]:
     found = [*_admission(level, model), *_engine(baseline, level, model), *_outside_the_engine(level, model), *_driver(level)]
     if not found:
         found.append(Limit(kind="unknown", evidence="no measured value stands out"))
-    if level.gauges is None:
-        text = "the server's metrics were not read (--metrics-url): its queue, places, KV cache and CPU are unknown"
-        found.append(Limit(kind="unknown", evidence=text))
-    return tuple(found)
+    return (*found, *_blind_spots(level))
+
+
+def _blind_spots(level: Level) -> Iterator[Limit]:
+    num = max((gauge.num for gauge in (level.gauges or {}).values()), default=0)
+    if level.server is None:
+        text = "the server's metrics were not read (--metrics-url)"
+    elif num < FEWEST_READINGS:
+        text = f"the level was too short to watch the server's gauges ({num} readings; --requests makes it longer)"
+    else:
+        return
+    yield Limit(kind="unknown", evidence=f"{text}: its queue, places, KV cache and CPU are unknown")
 
 
 def _admission(level: Level, model: str) -> Iterator[Limit]:
