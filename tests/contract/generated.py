@@ -337,10 +337,8 @@ def alerts() -> str:
     rules = yaml.safe_load((ROOT / "build/monitoring/alerts.yml").read_text())["groups"][0]["rules"]
     rows = []
     for rule in rules:
-        expression = rule["expr"].replace("|", "\\|")
-        rows.append(
-            f"| `{rule['alert']}` | {rule['labels']['severity']} | `{expression}` | {rule['for']} | {rule['annotations']['action']} |"
-        )
+        name, expression, action = rule["alert"], rule["expr"].replace("|", "\\|"), rule["annotations"]["action"]
+        rows.append(f"| [{name}](#{name.lower()}) | {rule['labels']['severity']} | `{expression}` | {rule['for']} | {action} |")
     return "\n".join(["| alert | severity | expression | for | what to do |", "|---|---|---|---|---|", *rows])
 
 

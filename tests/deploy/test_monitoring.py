@@ -4,6 +4,7 @@
 import contextlib
 import importlib.util
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -87,6 +88,26 @@ def test_every_alert_is_tried(folder, rules):
     assert [case["alertname"] for case in healthy["alert_rule_test"]] == list(rules)
     fired = [case["alertname"] for other in others for case in other["alert_rule_test"] if case.get("exp_alerts")]
     assert sorted(fired) == sorted(rules)
+
+
+def test_every_alert_names_its_section_of_the_operators_page(root, rules):
+    """It says what the alert means and what to do; no section is left of an alert that is gone."""
+    page = (root / "docs/operations.md").read_text()
+    sections = dict(re.findall(r"^### (S1\w+)\n(.*?)(?=^##)", page, re.M | re.S))
+    assert list(sections) == list(rules)
+    for name, rule in rules.items():
+        assert rule["annotations"]["runbook"] == f"docs/operations.md#{name.lower()}"
+        assert "\n*Means*: " in sections[name] and "\n*Do*: " in sections[name]
+
+
+def test_the_example_of_sizing_has_the_planners_figures(root):
+    """Those of the page of GPU engines, which a test compares with the planner."""
+    (replies,) = re.findall(r"^8,000 +\d+ +(\d+) ", (root / "docs/gpu-engine.md").read_text(), re.M)
+    page = (root / "docs/operations.md").read_text()
+    per_hour = r"(\d+) replies of 8,000 thinking tokens per hour and server\.\s+"
+    said, needed, quotient, servers = re.search(per_hour + r"For ([\d,]+) such replies.* = ([\d.]+), so (\d+) servers", page).groups()
+    exact = int(needed.replace(",", "")) / (0.7 * int(said))
+    assert said == replies and quotient == f"{exact:.1f}" and int(servers) == math.ceil(exact)
 
 
 def test_alerts_and_panels_use_metrics_and_labels_that_exist(rules, panels):

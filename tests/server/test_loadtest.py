@@ -4,11 +4,13 @@
 import json
 import subprocess
 import sys
+from collections import Counter
 from itertools import groupby
 
 import pytest
 
 from client.cli.running import call
+from s1_client.loadtest._capacity_summary import summarise_capacity
 from s1_client.loadtest._record import read
 
 SMALL = """
@@ -215,3 +217,28 @@ def test_our_driver_sees_an_overloaded_server_turn_requests_away(loadtest):
     ends = [request.end for request in level.requests]
     assert set(ends) == {"Overloaded", "done"} and len(ends) == 8 and ends.count("done") >= 3
     assert not any(request.checks for request in level.requests)
+
+
+QUICK = BUSY.partition('[[work]]\nname = "leaves"')[0].replace('allowed_errors = ["Overloaded", "Cancelled"]\n', "")
+AT_ONCE = "[[load]]\nconcurrency = [1]\nnum_requests = 1\nmax_seconds = 60\n"
+
+
+@pytest.mark.usefixtures("exercises")
+def test_the_capacity_of_a_server_with_two_places_and_one_that_waits_is_three_clients(loadtest):
+    """Of four clients at least one is always rejected, and comes again at once; the limit is told from the server's own gauges."""
+    search = ("--find-capacity", "concurrency", "--search", "2:8", "--percentile", "50", "--max-rejected", "20")
+    record = loadtest(QUICK + AT_ONCE, *search, model="s1_small")
+    found = summarise_capacity(record)
+    assert (found.capacity, found.failed_at, found.is_finished) == (3, 4, True)
+    assert [(trial.load, trial.holds) for trial in found.trials] == [(2, True), (4, False), (3, True), (3, True)]
+    assert found.limits[0].kind == "queue" and not any(request.checks for level in record.levels for request in level.requests)
+    waiting = 's1_requests_waiting_max{model_instance="s1_small_0_0"}'
+    assert all(level.gauges[waiting].highest == 1 for level in record.levels if level.gauges)
+
+
+def test_several_servers_are_each_tried(loadtest, triton):
+    """The same server by two of its names, and each request by one of them."""
+    other = triton.grpc_url.replace("127.0.0.1", "localhost")
+    (level,) = loadtest(SMALL, "--replica", other).levels
+    assert Counter(request.replica for request in level.requests) == {triton.grpc_url: 3, other: 3}
+    assert [request.checks for request in level.requests] == [()] * 6

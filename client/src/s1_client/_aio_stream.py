@@ -247,3 +247,11 @@ class AsyncStream(BaseStream):
         with contextlib.suppress(Exception):  # its loop may be gone
             if not self._is_over:
                 self._loop.call_soon_threadsafe(self._abandon)
+
+
+async def response_header(stream: AsyncStream, name: str) -> str | None:
+    """Return a header of the stream's response, such as one that a balancer sets; None without it, or if no response begins in time."""
+    with contextlib.suppress(TimeoutError, grpc.RpcError):
+        metadata = await asyncio.wait_for(stream._call.initial_metadata(), PATIENCE_S)  # noqa: SLF001  # of this module
+        return next((str(value) for key, value in metadata or () if key == name), None)
+    return None

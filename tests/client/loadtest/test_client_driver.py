@@ -26,7 +26,7 @@ def server(fake):
 
 def drive(server, ended=lambda _: None, **values):
     driven = scenario(**values)
-    return run_stage(Settings(address=server.url), driven, driven.stages[0], ended)
+    return run_stage([Settings(address=server.url)], driven, driven.stages[0], ended)
 
 
 def test_a_closed_loop_sends_all_requests_with_its_number_of_clients(server):

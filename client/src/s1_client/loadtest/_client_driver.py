@@ -1,34 +1,38 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The client library's own driver: runs the requests of a level over one connection.
+"""The client library's own driver: runs the requests of a level over one connection to each server.
 
     concurrency     closed loop: N simulated clients, each sends its next request when its reply is complete
     request_rate    open loop: each request is sent when it is due, whether or not earlier ones have ended. Its latencies
                     count from the due time, so that a driver or server that falls behind shows in the figures.
 
-A failed request is an observation like any other and does not end the level. Nothing is retried.
+A failed request is an observation like any other and does not end the level. Nothing is retried. Several servers (replicas)
+get the requests in turn. Behind a balancer the response header ``x-replica`` tells which replica took a request.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AsyncExitStack
 
 from s1_client import AsyncClient, AsyncStream, Done, InvalidRequest, S1Error
+from s1_client._aio_stream import response_header
 from s1_client._settings import Settings
 from s1_client.loadtest._jobs import Job, due_times, jobs
 from s1_client.loadtest._observation import Observation
 from s1_client.loadtest._scenario import Scenario, Stage
 
 OnRequestEnd = Callable[[Observation], None]
+REPLICA_HEADER = "x-replica"
 
 
-def run_stage(settings: Settings, scenario: Scenario, stage: Stage, on_end: OnRequestEnd) -> list[Observation]:
+def run_stage(servers: Sequence[Settings], scenario: Scenario, stage: Stage, on_end: OnRequestEnd) -> list[Observation]:
     """Run a level, call ``on_end`` with each request that ends, and return all observations in the order of their due times.
 
     Raises S1Error if the warm-up fails: then there is nothing to measure.
     """
-    return asyncio.run(_run_stage(settings, scenario, stage, on_end))
+    return asyncio.run(_run_stage(servers, scenario, stage, on_end))
 
 
 def _client(settings: Settings, deadline_s: float) -> AsyncClient:
@@ -45,12 +49,13 @@ def _client(settings: Settings, deadline_s: float) -> AsyncClient:
     )
 
 
-async def _run_stage(settings: Settings, scenario: Scenario, stage: Stage, on_end: OnRequestEnd) -> list[Observation]:
-    async with _client(settings, scenario.deadline_s) as client:
+async def _run_stage(servers: Sequence[Settings], scenario: Scenario, stage: Stage, on_end: OnRequestEnd) -> list[Observation]:
+    async with AsyncExitStack() as stack:
+        clients = {server.address: await stack.enter_async_context(_client(server, scenario.deadline_s)) for server in servers}
         stream = jobs(scenario, stage)
         measured = [next(stream) for _ in range(stage.load.num_requests)]
-        await _warm_up(_Level(client, lambda _: None), [next(stream) for _ in range(stage.load.num_warmup)], stage)
-        level = _Level(client, on_end)
+        await _warm_up(_Level(clients, lambda _: None), [next(stream) for _ in range(stage.load.num_warmup)], stage)
+        level = _Level(clients, on_end)
         await (level.run_closed_loop if stage.mode == "concurrency" else level.run_open_loop)(measured, scenario, stage)
     return sorted(level.seen, key=lambda seen: seen.due_s)
 
@@ -67,9 +72,9 @@ async def _warm_up(level: _Level, measured: list[Job], stage: Stage) -> None:
 class _Level:
     """A level while its requests run."""
 
-    def __init__(self, client: AsyncClient, on_end: OnRequestEnd) -> None:
+    def __init__(self, clients: dict[str, AsyncClient], on_end: OnRequestEnd) -> None:
         self.seen: list[Observation] = []
-        self._client = client
+        self._clients = list(clients.items())  # addresses and their clients
         self._on_end = on_end
         self._started = time.monotonic()
 
@@ -89,19 +94,20 @@ class _Level:
             await self._run_request(job, self._now())
 
     async def _run_request(self, job: Job, due_s: float) -> None:
-        seen = Observation(job=job, due_s=due_s, sent_s=self._now())
+        address, client = self._clients[job.number % len(self._clients)]
+        seen = Observation(job=job, due_s=due_s, sent_s=self._now(), replica=address if len(self._clients) > 1 else None)
         self.seen.append(seen)
         try:
-            await self._read_reply(job, seen)
+            await self._read_reply(client, job, seen)
         except (S1Error, TypeError) as error:
             seen.error = error
         seen.ended_s = self._now()
         self._on_end(seen)
 
-    async def _read_reply(self, job: Job, seen: Observation) -> None:
+    async def _read_reply(self, client: AsyncClient, job: Job, seen: Observation) -> None:
         work = job.work
         commands: set[asyncio.Task[None]] = set()
-        async with self._client.stream(job.prompt, deltas=work.stream, **work.options) as stream:
+        async with client.stream(job.prompt, deltas=work.stream, **work.options) as stream:
             try:
                 async for event in stream:
                     if work.stream or event.ids or isinstance(event, Done):  # deltas of a whole reply have no ids
@@ -109,6 +115,7 @@ class _Level:
                     if not commands and seen.num_tokens >= (work.answer_now_after_tokens or work.cancel_after_tokens or float("inf")):
                         commands.add(asyncio.create_task(self._send_command(stream, seen)))  # concurrently with reading
             finally:
+                seen.replica = await response_header(stream, REPLICA_HEADER) or seen.replica
                 await asyncio.gather(*commands)
 
     async def _send_command(self, stream: AsyncStream, seen: Observation) -> None:

@@ -30,12 +30,13 @@ class Job:
 
 def jobs(scenario: Scenario, stage: Stage) -> Iterator[Job]:
     """Yield the requests of a level without end; kinds of work are interleaved evenly by their shares."""
-    for number, work in zip(count(), cycle(_spread(scenario.work)), strict=False):
+    for number, work in zip(count(), cycle(spread(scenario.work)), strict=False):
         name = f"{scenario.seed}.{stage.number}.{number + 1}"
         yield Job(number=number, work=work, prompt=_short(name, number) if work.prompts == "short" else _long(name, number))
 
 
-def _spread(works: tuple[Work, ...]) -> list[Work]:
+def spread(works: tuple[Work, ...]) -> list[Work]:
+    """Return the kinds of work, each as often as its share, interleaved evenly."""
     places = [((turn + 0.5) / work.share, place, work) for place, work in enumerate(works) for turn in range(work.share)]
     return [work for _, _, work in sorted(places, key=lambda entry: entry[:2])]
 

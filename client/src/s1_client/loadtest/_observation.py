@@ -27,6 +27,7 @@ class Observation:
         error: the error that ended the request; None if it ended with a result.
         command_accepted_s: when the server acknowledged the job's command (cancel or answer now).
         command_error: why the server refused the command; None also if the request had already ended.
+        replica: the server that took the request, if known.
     """
 
     job: Job
@@ -37,6 +38,7 @@ class Observation:
     error: Exception | None = None
     command_accepted_s: float | None = None
     command_error: Exception | None = None
+    replica: str | None = None
 
     @property
     def result(self) -> Result | None:
@@ -60,6 +62,8 @@ def request_of(seen: Observation, tokens_per_block: int) -> Request:
         sent_s=seen.sent_s,
         end=DONE if seen.error is None else type(seen.error).__name__,
         message=None if seen.error is None else str(seen.error),
+        replica=seen.replica,
+        is_retryable=None if seen.error is None else getattr(seen.error, "retryable", False),
         num_messages=len(seen.messages),
         request_latency_ms=(seen.ended_s - seen.due_s) * 1e3,
         checks=(*violations(seen.job, [event for _, event in seen.messages]), *_ignored_command(seen)) if seen.error is None else (),

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from s1_client.loadtest._roofline import Roofline
+from s1_client.loadtest._search import CapacitySearch
 from s1_client.loadtest._typed import Malformed, decode
 
 SCHEMA = "s1-loadtest/1"
@@ -65,6 +66,9 @@ class Request:
         num_tokens_recomputed: upper bound of the prompt tokens, from the second round on, that the engine did not find in its KV
             cache; None if the engine does not report it.
         checks: faults of the reply, one sentence each; empty if it is correct.
+        replica: the server that took the request: the header ``x-replica`` of a balancer, or the address that it was sent to
+            where the load test has several; None if unknown.
+        is_retryable: of a failed request, whether it may be sent again (``S1Error.retryable``); None if the request is done.
     """
 
     work: str
@@ -93,11 +97,22 @@ class Request:
     round_gaps_ms: tuple[float, ...] = ()
     num_tokens_recomputed: int | None = None
     checks: tuple[str, ...] = ()
+    replica: str | None = None
+    is_retryable: bool | None = None
 
     @property
     def is_done(self) -> bool:
         """Whether it ended with a complete reply, correct or not."""
         return self.end == DONE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GaugeRange:
+    """The mean and the highest of ``num`` values of a gauge that were read during a level."""
+
+    mean: float
+    highest: float
+    num: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,8 +125,9 @@ class Level:
         duration_s: from the start of the first request to the end of the last.
         num_warmup: requests before the level, which are not in ``requests``.
         requests: in the order of their starts.
-        server: increments of the counters of the server's /metrics, by name and labels as written there; None if the metrics
-            could not be read.
+        server: increments of the counters, and of the sums and counts of histograms, in the server's /metrics, by name and
+            labels as written there, over all servers; None if the metrics could not be read.
+        gauges: s1's gauges and the CPU use of the server's machine during the level, likewise.
         problems: problems of the level as a whole; empty if there are none.
     """
 
@@ -122,6 +138,7 @@ class Level:
     num_warmup: int
     requests: tuple[Request, ...]
     server: dict[str, float] | None = None
+    gauges: dict[str, GaugeRange] | None = None
     problems: tuple[str, ...] = ()
 
     @property
@@ -153,6 +170,8 @@ class Run:
         scenario: all data of the scenario; ``scenario_hash`` is a hash of it without the seed.
         engine: reported by the server: "engine_model", "preset", "max_context_tokens", and "manifest" and "tokens_per_block" if known.
         roofline: upper bound of the server's GPUs, if the user gave an engine plan.
+        search: the capacity search whose levels these are, in the order of their trials; None for other runs.
+        replica_urls: addresses of all servers, if the requests were spread over several.
     """
 
     schema: Literal["s1-loadtest/1"] = "s1-loadtest/1"
@@ -170,6 +189,8 @@ class Run:
     engine: dict[str, str]
     levels: tuple[Level, ...]
     roofline: Roofline | None = None
+    search: CapacitySearch | None = None
+    replica_urls: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """Return the JSON text of the record, times rounded to ``NUM_DECIMALS``."""

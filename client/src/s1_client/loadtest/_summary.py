@@ -1,9 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The summary of a run, level by level: counts, percentiles and rates. ``summary.json`` holds ``RunSummary`` as JSON.
-
-Percentiles are numpy's ``percentile(method="linear")``: interpolated between the two nearest values. A percentile of fewer
-than 1 / (1 - p) values lies between the two largest and says little.
-"""
+"""The summary of a run, level by level: counts, percentiles and rates. ``summary.json`` holds ``RunSummary`` as JSON."""
 
 from __future__ import annotations
 
@@ -13,8 +9,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from statistics import fmean
 
-import numpy as np
-
+from s1_client.loadtest._capacity_summary import CapacitySummary, summarise_capacity
 from s1_client.loadtest._metric_definitions import (
     METRICS,
     TIMES,
@@ -26,10 +21,10 @@ from s1_client.loadtest._metric_definitions import (
     with_all_times,
 )
 from s1_client.loadtest._record import Level, Request, Run
+from s1_client.loadtest._replicas import ReplicaSummary, balance, replica_names, summarise_replicas
 from s1_client.loadtest._roofline import Roofline
+from s1_client.loadtest._spread import Spread
 from s1_client.loadtest._verdict import faults
-
-PERCENTILES = (50, 90, 95, 99)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,22 +45,6 @@ class Slo:
         if request.time_to_first_token_ms is None:
             per_token = request.request_latency_ms / max(1, num_output_tokens(request))
         return first_token_ms(request) <= self.time_to_first_token_ms and (per_token or 0.0) <= self.time_per_output_token_ms
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Spread:
-    """Percentiles of ``num_values`` values, in the metric's unit; None without values."""
-
-    num_values: int
-    p50: float | None
-    p90: float | None
-    p95: float | None
-    p99: float | None
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> Spread:
-        found = [float(value) for value in np.percentile(values, PERCENTILES)] if len(values) else [None] * len(PERCENTILES)
-        return cls(num_values=len(values), **{f"p{p}": value for p, value in zip(PERCENTILES, found, strict=True)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +91,8 @@ class LevelSummary:
         streamed: percentiles of ``_metric_definitions.TIMES`` over the replies that have all three, for figures that compare them.
         thinking_ends, answer_ends: number of replies for each reason that ended the phase.
         works: by kind of work, if there are several.
+        replicas: by replica, if any is known.
+        balance: the requests of the busiest replica divided by the mean over all replicas: 1 is even; None without replicas.
     """
 
     mode: str
@@ -137,6 +118,8 @@ class LevelSummary:
     thinking_ends: dict[str, int]
     answer_ends: dict[str, int]
     works: tuple[WorkSummary, ...]
+    replicas: tuple[ReplicaSummary, ...]
+    balance: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +128,7 @@ class RunSummary:
 
     Attributes:
         faults: the run's faults, one sentence each; empty if it passed.
+        capacity: the result of a capacity search; None for other runs.
     """
 
     label: str
@@ -154,6 +138,7 @@ class RunSummary:
     driver: str
     faults: tuple[str, ...]
     levels: tuple[LevelSummary, ...]
+    capacity: CapacitySummary | None
 
 
 def summarise(run: Run, slo: Slo) -> RunSummary:
@@ -165,12 +150,13 @@ def summarise(run: Run, slo: Slo) -> RunSummary:
         started_at=run.started_at,
         driver=run.driver,
         faults=tuple(faults(run, run.scenario.get("allowed_errors", ()))) or (() if run.levels else ("no level was run",)),
-        levels=tuple(summarise_level(level, slo, run.roofline) for level in run.levels),
+        levels=tuple(summarise_level(level, slo, run.roofline, replica_names(run)) for level in run.levels),
+        capacity=summarise_capacity(run),
     )
 
 
-def summarise_level(level: Level, slo: Slo, roofline: Roofline | None = None) -> LevelSummary:
-    """Return the summary of a level, which may have no replies or no requests."""
+def summarise_level(level: Level, slo: Slo, roofline: Roofline | None = None, replicas: Sequence[str] = ()) -> LevelSummary:
+    """Return the summary of a level, which may have no replies or no requests. ``replicas``: names of all those of the run."""
     requests, done = level.requests, level.done
     good = sum(map(slo.is_good, requests))
     concurrency = _rate(sum(request.request_latency_ms for request in requests) / 1e3, level)
@@ -198,6 +184,8 @@ def summarise_level(level: Level, slo: Slo, roofline: Roofline | None = None) ->
         thinking_ends=_ends(request.thinking_end for request in done),
         answer_ends=_ends(request.answer_end for request in done),
         works=_works(requests),
+        replicas=summarise_replicas(requests, replicas),
+        balance=balance(requests, replicas),
     )
 
 

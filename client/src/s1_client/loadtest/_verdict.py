@@ -10,8 +10,12 @@ from s1_client.loadtest._record import Level, Run
 
 
 def faults(run: Run, allowed_errors: Collection[str]) -> list[str]:
-    """Return the faults of all levels: problems of a whole level, failed requests that are not allowed, incorrect replies."""
-    return [f"{_name(level)}: {fault}" for level in run.levels for fault in _faults(level, allowed_errors)]
+    """Return the faults of all levels: problems of a whole level, failed requests that are not allowed, incorrect replies.
+
+    A capacity search goes on until requests fail, so only incorrect replies are its faults.
+    """
+    find = _incorrect if run.search else lambda level: _faults(level, allowed_errors)
+    return [f"{_name(level)}: {fault}" for level in run.levels for fault in find(level)]
 
 
 def _faults(level: Level, allowed_errors: Collection[str]) -> Iterator[str]:
@@ -19,6 +23,10 @@ def _faults(level: Level, allowed_errors: Collection[str]) -> Iterator[str]:
     failed = [request for request in level.requests if not request.is_done and request.end not in allowed_errors]
     for (work, end, message), number in Counter((request.work, request.end, request.message) for request in failed).items():
         yield f"work '{work}': {number} failed: {end}: {message}"
+    yield from _incorrect(level)
+
+
+def _incorrect(level: Level) -> Iterator[str]:
     wrong = Counter((request.work, check) for request in level.requests for check in request.checks)
     for (work, check), number in wrong.items():
         yield f"work '{work}': {number} replies are incorrect: {check}"

@@ -3,23 +3,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from s1_client.cli.load.capacity_figure import draw_capacity
 from s1_client.cli.load.figures import ReportFigure, draw_run, draw_throughput
 from s1_client.cli.load.forest import draw_forest
 from s1_client.cli.load.svg import inline_svg
 from s1_client.cli.load.views import Comparison, EmbeddedFigure, View, by_load
 from s1_client.cli.plots.style import DPI, styled
+from s1_client.loadtest._capacity_summary import one_level_per_load
 from s1_client.loadtest._compare import Ratio
 from s1_client.loadtest._record import Run
-from s1_client.loadtest._summary import RunSummary
+from s1_client.loadtest._search import CapacitySearch
+from s1_client.loadtest._summary import RunSummary, Slo, summarise
 
 
-def draw_view(name: str, run: Run, summary: RunSummary, folder: Path, prefix: str) -> View:
+def draw_view(name: str, run: Run, summary: RunSummary, folder: Path, prefix: str, slo: Slo) -> View:
     """Return a run's part of the page with its figures. ``prefix`` of file names and ids is unique within the page."""
     with styled():
-        return View(name, run, summary, [_embedded(figure, folder, prefix) for figure in draw_run(run, summary)])
+        figures = draw_run(run, summary) if run.search is None else _of_search(run, run.search, summary, slo)
+        return View(name, run, summary, [_embedded(figure, folder, prefix) for figure in figures])
+
+
+def _of_search(run: Run, search: CapacitySearch, summary: RunSummary, slo: Slo) -> Iterator[ReportFigure]:
+    """Yield the figures of a capacity search: its trials, and those of a run with one level for each load, in their order."""
+    found = draw_capacity(search, summary.capacity) if summary.capacity else None
+    if found:
+        yield found
+    ordered = one_level_per_load(run)
+    yield from draw_run(ordered, summarise(ordered, slo))
 
 
 def draw_comparison(before: View, after: View, ratios: Sequence[Ratio], folder: Path, prefix: str) -> Comparison:

@@ -10,15 +10,16 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator
+from matplotlib.ticker import MaxNLocator
 
+from s1_client.cli.load.axes import empty_axes, log_x, log_y, set_log_ticks
 from s1_client.cli.output import clean
-from s1_client.cli.plots.style import COLOURS, INK, LIGHT, MARKERS, NUMBERS, label_ends, log_ticks, new_figure
+from s1_client.cli.plots.style import COLOURS, INK, MARKERS, NUMBERS, label_ends
 from s1_client.loadtest._metric_definitions import METRICS, values_of
 from s1_client.loadtest._record import Run
-from s1_client.loadtest._summary import LevelSummary, RunSummary, Spread, mean_context
+from s1_client.loadtest._spread import Spread
+from s1_client.loadtest._summary import LevelSummary, RunSummary, mean_context
 
-WIDTH_INCHES, HEIGHT_INCHES = 4.7, 3.2
 NUM_STEPS = 160  # of a distribution's line; more would be invisible
 _NUM_ROOFLINE = 24
 _FULL_TEXT = 8.5
@@ -78,7 +79,7 @@ def draw_run(run: Run, summary: RunSummary) -> Iterator[ReportFigure]:
 
 def draw_throughput(runs: Sequence[tuple[Run, RunSummary]], names: Sequence[str] = ("measured",)) -> ReportFigure:
     """Draw tokens/s against the concurrency, a line for each run, with the upper bound of each run's GPUs if known."""
-    figure, axes = _empty("concurrency", "tokens/s")
+    figure, axes = empty_axes("concurrency", "tokens/s")
     ends: list[tuple[float, str, str]] = []
     for number, (run, summary) in enumerate(runs):
         colour, marker = COLOURS[number], MARKERS[number]
@@ -89,8 +90,8 @@ def draw_throughput(runs: Sequence[tuple[Run, RunSummary]], names: Sequence[str]
             ends.append((ys[-1], names[number], colour))
             ends += _roofline(axes, run, xs, number)
     levels = sorted({level.value for _, summary in runs for level in summary.levels if level.mode == "concurrency"})
-    _log_x(axes, levels)
-    _log_y(axes)
+    log_x(axes, levels)
+    log_y(axes)
     label_ends(figure, axes, ends)
     caption = "Sampled tokens per second against the concurrency; both axes are logarithmic."
     if any(run.roofline for run, _ in runs):
@@ -110,7 +111,7 @@ def _roofline(axes: Axes, run: Run, xs: Sequence[float], number: int) -> list[tu
 
 
 def _rates(levels: Sequence[LevelSummary]) -> ReportFigure:
-    figure, axes = _empty("request rate, 1/s", "replies, 1/s")
+    figure, axes = empty_axes("request rate, 1/s", "replies, 1/s")
     points = sorted((level.value, level.requests_per_s, level.goodput_requests_per_s) for level in levels)
     rates, replies, good = zip(*points, strict=True)
     axes.plot(rates, rates, color=INK, linestyle="--", linewidth=1, gid="request-rate")
@@ -128,14 +129,14 @@ def _rates(levels: Sequence[LevelSummary]) -> ReportFigure:
 
 
 def _distribution(run: Run, summary: RunSummary) -> ReportFigure:
-    figure, axes = _empty("request latency, s", "share of replies, %")
+    figure, axes = empty_axes("request latency, s", "share of replies, %")
     for number, (level, level_summary) in enumerate(zip(run.levels, summary.levels, strict=True)):
         xs, ys = ecdf([value / 1e3 for value in values_of(level.requests, METRICS["request_latency_ms"])])
         style: dict[str, Any] = {"color": COLOURS[number % len(COLOURS)], "linestyle": _DASHES[number % len(_DASHES)]}
         axes.plot(xs, 100 * ys, drawstyle="steps-post", label=level_name(level_summary), gid=f"ecdf-{number}", **style)
     axes.set_ylim(0, 102)
     axes.set_xscale("log")
-    _tick(axes.xaxis, axes.get_xlim())
+    set_log_ticks(axes.xaxis, axes.get_xlim())
     figure.legend(loc="outside upper left", ncols=6, frameon=False, title=_loads(summary.levels), alignment="left", fontsize=_FULL_TEXT)
     caption = "For each latency, the share of replies that took no longer. A line for each load; the latency axis is logarithmic."
     return ReportFigure("latency", "Distribution of the request latency", caption, figure)
@@ -152,7 +153,7 @@ def _strips(
     name: str, title: str, series: dict[str, str], levels: Sequence[LevelSummary], spreads: Sequence[Mapping[str, Spread]]
 ) -> ReportFigure:
     """Draw a marker at each median and a line to the 95th percentile; ``spreads`` holds percentiles by level and metric."""
-    figure, axes = _empty(_loads(levels), "ms")
+    figure, axes = empty_axes(_loads(levels), "ms")
     shown = {metric: label for metric, label in series.items() if any(spread[metric].num_values for spread in spreads)}
     ends = []
     for number, (metric, label) in enumerate(shown.items()):
@@ -166,7 +167,7 @@ def _strips(
         axes.plot(xs, medians, color=colour, marker=marker, linestyle="none", gid=metric)
         ends.append((medians[-1], label, colour))
     _categories(axes, levels)
-    _log_y(axes)
+    log_y(axes)
     label_ends(figure, axes, ends)
     caption = "Marker: median; line: up to the 95th percentile. The axis is logarithmic."
     return ReportFigure(name, title, caption + (STREAMED if series is FIRST else ""), figure)
@@ -190,7 +191,7 @@ def _errors(levels: Sequence[LevelSummary]) -> ReportFigure:
 
 
 def _stacked(levels: Sequence[LevelSummary], parts: Mapping[str, Sequence[float]], y_label: str) -> Figure:
-    figure, axes = _empty(_loads(levels), y_label)
+    figure, axes = empty_axes(_loads(levels), y_label)
     bottom = np.zeros(len(levels))
     for number, (name, heights) in enumerate(parts.items()):
         style: dict[str, Any] = {
@@ -211,16 +212,6 @@ def _stacked(levels: Sequence[LevelSummary], parts: Mapping[str, Sequence[float]
 # --- axes -----------------------------------------------------------------------------------------
 
 
-def _empty(x_label: str, y_label: str) -> tuple[Figure, Axes]:
-    figure = new_figure((WIDTH_INCHES, HEIGHT_INCHES))
-    axes = figure.add_subplot()
-    axes.set_xlabel(x_label)
-    axes.set_ylabel(y_label)
-    axes.grid(color=LIGHT, linewidth=0.6, axis="y")
-    axes.set_axisbelow(True)
-    return figure, axes
-
-
 def _loads(levels: Sequence[LevelSummary]) -> str:
     names = {"concurrency": "concurrency", "request_rate": "request rate, 1/s"}
     return " or ".join(name for mode, name in names.items() if any(level.mode == mode for level in levels))
@@ -230,25 +221,3 @@ def _categories(axes: Axes, levels: Sequence[LevelSummary]) -> None:
     axes.set_xticks(range(len(levels)), [level_name(level) for level in levels])
     axes.set_xlim(-0.6, len(levels) - 0.4)
     axes.tick_params(axis="x", length=0)
-
-
-def _log_x(axes: Axes, levels: Sequence[float]) -> None:
-    axes.set_xscale("log")
-    axes.set_xlim(levels[0] / 1.3, levels[-1] * 1.3)
-    axes.xaxis.set_major_locator(FixedLocator(levels))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(NUMBERS)
-
-
-def _log_y(axes: Axes) -> None:
-    axes.set_yscale("log")
-    low, high = axes.get_ylim()
-    axes.set_ylim(low / 1.15, high * 1.15)
-    _tick(axes.yaxis, axes.get_ylim())
-
-
-def _tick(axis: Any, limits: tuple[float, float]) -> None:
-    axis.set_major_locator(FixedLocator(log_ticks(*limits)))
-    axis.set_minor_locator(NullLocator())
-    axis.set_minor_formatter(NullFormatter())
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))

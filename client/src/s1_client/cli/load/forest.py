@@ -9,7 +9,8 @@ from typing import Any
 
 from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
 
-from s1_client.cli.load.figures import WIDTH_INCHES, ReportFigure
+from s1_client.cli.load.axes import WIDTH_INCHES
+from s1_client.cli.load.figures import ReportFigure
 from s1_client.cli.plots.style import COLOURS, GREY, INK, LIGHT, NUMBERS, new_figure
 from s1_client.loadtest._compare import Ratio
 from s1_client.loadtest._metric_definitions import TERMS

@@ -12,7 +12,8 @@ from s1_client.cli.load.views import Comparison, View, load_name
 from s1_client.cli.output import clean
 from s1_client.loadtest._compare import NUM_DRAWS, SEED
 from s1_client.loadtest._metric_definitions import METRICS, TERMS
-from s1_client.loadtest._summary import PERCENTILES, LevelSummary, Slo
+from s1_client.loadtest._spread import PERCENTILES
+from s1_client.loadtest._summary import LevelSummary, Slo
 
 MAX_FAULTS = 12  # shown at the top of the page; the summary has all
 
@@ -23,7 +24,14 @@ def render(title: str, views: Sequence[View], comparisons: Sequence[Comparison],
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, finalize=_clean, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"number": number, "count": "{:,}".format, "percent": _percent, "ratio": _ratio, "load": _load}
+    environment.filters |= {
+        "number": number,
+        "count": "{:,}".format,
+        "percent": _percent,
+        "ratio": _ratio,
+        "load": _load,
+        "load_of": _load_of,
+    }
     values: dict[str, Any] = {
         "percentiles": [(percent, round(100 / (100 - percent))) for percent in PERCENTILES],
         "metrics": METRICS,
@@ -54,6 +62,10 @@ def _percent(share: float | None) -> str:
 
 def _ratio(value: float | None) -> str:
     return "–" if value is None else f"{value:.2f}"
+
+
+def _load_of(value: float, mode: str) -> str:
+    return load_name(mode, value)
 
 
 def _load(level: LevelSummary) -> str:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from statistics import median
 from types import TracebackType
 
@@ -14,6 +14,7 @@ from s1_client.cli.output import echo
 from s1_client.loadtest._metric_definitions import METRICS, TIMES, num_sampled_tokens, values_of, with_all_times
 from s1_client.loadtest._observation import Observation
 from s1_client.loadtest._record import Level
+from s1_client.loadtest._replicas import balance, summarise_replicas
 from s1_client.loadtest._scenario import Stage
 
 
@@ -21,7 +22,7 @@ class LevelProgress:
     """Shows the progress of the levels within its ``with`` block."""
 
     def __init__(self, stages: Sequence[Stage], console: Console | None = None) -> None:
-        self._width = max(len(stage.name) for stage in stages)
+        self._width = max((len(stage.name) for stage in stages), default=0)
         columns = (TextColumn("{task.description}"), BarColumn(bar_width=None), MofNCompleteColumn())
         failed = TextColumn("[red]{task.fields[failed]} failed[/]")
         console = console or Console(stderr=True)
@@ -71,4 +72,15 @@ def level_line(level: Level) -> str:
     ]
     if times and len(streamed) not in (0, len(done)):
         times[-1] += f" (of {len(streamed)} streamed)"
-    return ", ".join([*parts, *times])
+    return ", ".join([*parts, *times, *_replicas(level)])
+
+
+def _replicas(level: Level) -> Iterator[str]:
+    """Yield the requests of each replica, those lost, and the balance; nothing if no replica is known."""
+    names = sorted({request.replica for request in level.requests if request.replica is not None})
+    for found in summarise_replicas(level.requests, names):
+        num_lost = found.num_lost_retryable + found.num_lost
+        lost = f" ({num_lost} lost, {found.num_lost_retryable} may be retried)" if num_lost else ""
+        yield f"{found.replica} took {found.num_requests}{lost}"
+    if (even := balance(level.requests, names)) is not None:
+        yield f"max/mean {even:.2f}"

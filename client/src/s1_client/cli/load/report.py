@@ -96,7 +96,8 @@ def _write(where: Path, runs: Sequence[Run], pairs: Sequence[tuple[Run, Run]], s
     summaries = [summarise(run, slo) for run in runs]
     prefixes = [f"run{number + 1}-" if len(runs) > 1 else "" for number in range(len(runs))]
     views = [
-        draw_view(name, run, summary, where, prefix) for name, run, summary, prefix in zip(names, runs, summaries, prefixes, strict=True)
+        draw_view(name, run, summary, where, prefix, slo)
+        for name, run, summary, prefix in zip(names, runs, summaries, prefixes, strict=True)
     ]
     view_of = dict(zip(map(id, runs), views, strict=True))
     ratios = [compare(before, after, slo) for before, after in pairs]
