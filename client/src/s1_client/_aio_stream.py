@@ -47,10 +47,10 @@ class AsyncConnection(BaseConnection):
             self._infer = streaming_method(self._channel)
         return self._stub
 
-    def stream(self, message: Any, timeout_s: float) -> Any:
+    def stream(self, message: Any, timeout_s: float, command: str = "") -> Any:
         """Begin a call, and return it."""
         self._open()
-        return self._infer(message, timeout=timeout_s, metadata=self._settings.metadata)
+        return self._infer(message, timeout=timeout_s, metadata=self._headers(message.id, command))
 
     async def ask(self, method: str, request: Any, timeout_s: float = PATIENCE_S) -> Any:
         """Return the response to a unary method of KServe's protocol, named as there. Raises S1Error."""
@@ -65,7 +65,7 @@ class AsyncConnection(BaseConnection):
         """Send a command to a running request. Raises S1Error, InvalidRequest if none of that id runs."""
         self._note_command(command, request_id, log_level)
         try:
-            async for message in self.stream(command_request(command, request_id, model=model), PATIENCE_S):
+            async for message in self.stream(command_request(command, request_id, model=model), PATIENCE_S, command):
                 self.note_response()
                 raise_error(message)
         except grpc.RpcError as error:

@@ -15,7 +15,7 @@ from s1_client._errors import AccessDenied, Cancelled, ConnectionFailed, S1Error
 from s1_client._exchange import Exchange, Running, reason
 from s1_client._settings import Settings
 from s1_client._types import Event
-from s1_client._wire import name_of
+from s1_client._wire import name_of, routing_headers
 from s1_client._wire.status import from_status
 
 PATIENCE_S = 2.0  # how long to wait for the server to end a request after the command to cancel it
@@ -65,6 +65,9 @@ class BaseConnection:
             self._is_up = False
             logger.warning("connection to %s lost: %s", self._settings.address, reason(failure))
         return failure
+
+    def _headers(self, wire_id: str, command: str = "") -> tuple[tuple[str, str], ...]:
+        return (*self._settings.metadata, *routing_headers(wire_id, command))
 
     def _note_command(self, command: str, request_id: str, level: int) -> None:
         logger.log(level, "request %r: %s", name_of(request_id), command)

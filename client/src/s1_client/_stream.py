@@ -34,10 +34,10 @@ class Connection(BaseConnection):
         self._note_close()
         self._channel.close()
 
-    def stream(self, message: Any, timeout_s: float) -> Any:
+    def stream(self, message: Any, timeout_s: float, command: str = "") -> Any:
         """Begin a call, and return an iterator over its messages."""
         try:
-            return self._infer(message, timeout=timeout_s, metadata=self._settings.metadata)
+            return self._infer(message, timeout=timeout_s, metadata=self._headers(message.id, command))
         except ValueError as error:
             raise ConnectionFailed("this client has been closed") from error
 
@@ -56,7 +56,7 @@ class Connection(BaseConnection):
         """Send a command to a running request. Raises S1Error, InvalidRequest if none of that id runs."""
         self._note_command(command, request_id, log_level)
         try:
-            for message in self.stream(command_request(command, request_id, model=model), PATIENCE_S):
+            for message in self.stream(command_request(command, request_id, model=model), PATIENCE_S, command):
                 self.note_response()
                 raise_error(message)
         except grpc.RpcError as error:

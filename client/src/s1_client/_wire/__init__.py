@@ -14,6 +14,7 @@ from s1_client._wire.messages import (
     read_events,
     streaming_method,
 )
+from s1_client._wire.routing import routing_headers
 
 __all__ = [
     "MODEL",
@@ -26,5 +27,6 @@ __all__ = [
     "name_of",
     "raise_error",
     "read_events",
+    "routing_headers",
     "streaming_method",
 ]
