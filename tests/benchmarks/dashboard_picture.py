@@ -16,6 +16,7 @@ import tempfile
 import time
 import urllib.parse
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,29 +35,44 @@ def query_range(url: str, expression: str, start: float, end: float) -> list[Any
         return list(json.load(response)["data"]["result"])
 
 
-def draw(url: str, start: float, end: float) -> None:
-    """Draw all panels."""
+def draw(
+    url: str, start: float, end: float, *, titles: Sequence[str] = (), marks: Sequence[tuple[float, str]] = (), picture: Path = PICTURE
+) -> None:
+    """Draw the panels of these titles, by default all, with a vertical line at each mark: seconds since the start, and a text."""
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
-    panels = [one for one in json.loads((ROOT / "build/monitoring/dashboard.json").read_text())["panels"] if one["type"] != "row"]
-    figure, axes = plt.subplots(-(-len(panels) // COLUMNS), COLUMNS, figsize=(16, 24), layout="constrained")
-    for panel, axis in zip(panels, axes.flat, strict=True):
-        axis.set_title(panel["title"], fontsize=10, loc="left")
-        for target in panel["targets"]:
-            for line in query_range(url, target["expr"], start, end):
-                legend = re.sub(r"\{\{(\w+)\}\}", lambda found, labels=line["metric"]: labels.get(found[1], ""), target["legendFormat"])
-                points = [(at - start, float(value)) for at, value in line["values"] if value != "NaN"]
-                if points:
-                    axis.plot(*zip(*points, strict=True), label=legend, linewidth=1.2)
-        axis.set_xlim(0, end - start)
-        axis.set_ylim(bottom=0, top=None if any(max(line.get_ydata()) for line in axis.lines) else 1)
-        axis.tick_params(labelsize=8)
-        axis.grid(alpha=0.3)
-        if axis.lines:
-            axis.legend(fontsize=7, loc="upper left", ncols=2)
-    figure.supxlabel("seconds", fontsize=10)
-    figure.savefig(PICTURE, dpi=60)
+    panels = {
+        one["title"]: one for one in json.loads((ROOT / "build/monitoring/dashboard.json").read_text())["panels"] if one["type"] != "row"
+    }
+    shown = [panels[title] for title in titles] or list(panels.values())
+    num_rows = -(-len(shown) // COLUMNS)
+    figure, axes = plt.subplots(num_rows, COLUMNS, figsize=(16, 3 * num_rows), layout="constrained")
+    for panel, axis in zip(shown, axes.flat, strict=True):
+        draw_panel(axis, panel, url, start, end)
+        for number, (at, _) in enumerate(marks, 1):
+            axis.axvline(at, color="black", linewidth=0.8, linestyle=":")
+            axis.text(at, 1.0, f" {number}", fontsize=8, va="top", transform=axis.get_xaxis_transform())
+    legend = ", ".join(f"{number}: {text}" for number, (_, text) in enumerate(marks, 1))
+    figure.supxlabel(f"seconds ({legend})" if legend else "seconds", fontsize=10)
+    figure.savefig(picture, dpi=60)
+
+
+def draw_panel(axis: Any, panel: dict[str, Any], url: str, start: float, end: float) -> None:
+    """Draw a panel's lines as Prometheus returns them."""
+    axis.set_title(panel["title"], fontsize=10, loc="left")
+    for target in panel["targets"]:
+        for line in query_range(url, target["expr"], start, end):
+            legend = re.sub(r"\{\{(\w+)\}\}", lambda found, labels=line["metric"]: labels.get(found[1], ""), target["legendFormat"])
+            points = [(at - start, float(value)) for at, value in line["values"] if value != "NaN"]
+            if points:
+                axis.plot(*zip(*points, strict=True), label=legend, linewidth=1.2)
+    axis.set_xlim(0, end - start)
+    axis.set_ylim(bottom=0, top=None if any(max(line.get_ydata()) for line in axis.lines) else 1)
+    axis.tick_params(labelsize=8)
+    axis.grid(alpha=0.3)
+    if axis.lines:
+        axis.legend(fontsize=7, loc="upper left", ncols=2)
 
 
 def main(target: str, seconds: float) -> None:

@@ -6,18 +6,50 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Any
 
 import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from s1_client._base_stream import CANCELS_SAFELY, PATIENCE_S, BaseConnection, BaseStream, open_channel, version_of
+from s1_client._base_stream import CANCELS_SAFELY, PATIENCE_S, BaseConnection, BaseStream, SentCommand, open_channel, version_of
 from s1_client._errors import Cancelled, ConnectionFailed, InvalidRequest, S1Error
 from s1_client._exchange import Exchange
 from s1_client._settings import Settings
 from s1_client._types import Event, Reply
 from s1_client._wire import command_request, raise_error, streaming_method
+
+
+class AsyncOpenCall:
+    """A call whose own messages have not ended, as ``OpenCall``; or with ``is_open`` False a call of a single message."""
+
+    def __init__(self, method: Any, message: Any, *, is_open: bool = True, **settings: Any) -> None:
+        self.is_open = is_open
+        self._messages: asyncio.Queue[Any] = asyncio.Queue()
+        self._messages.put_nowait(message)
+        self._call = method(self._iterate() if is_open else message, **settings)
+        self._call.add_done_callback(lambda _: self.end_messages())
+
+    async def _iterate(self) -> AsyncIterator[Any]:
+        while (message := await self._messages.get()) is not None:
+            yield message
+
+    async def read(self) -> Any:
+        """Return the next message from the server, ``grpc.aio.EOF`` behind the last one."""
+        return await self._call.read()
+
+    def send(self, message: Any) -> None:
+        """Send another message."""
+        self._messages.put_nowait(message)
+
+    def end_messages(self) -> None:
+        """Tell the server that no more messages follow."""
+        self._messages.put_nowait(None)
+
+    def cancel(self) -> None:
+        """Cancel the call."""
+        self._call.cancel()
 
 
 class AsyncConnection(BaseConnection):
@@ -28,6 +60,7 @@ class AsyncConnection(BaseConnection):
         self._channel: Any = None
         self._stub: Any = None
         self._infer: Any = None
+        self._infer_open: Any = None
         self._leaving: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
@@ -45,12 +78,19 @@ class AsyncConnection(BaseConnection):
             self._channel = open_channel(grpc.aio, self._settings)
             self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
             self._infer = streaming_method(self._channel)
+            self._infer_open = streaming_method(self._channel, is_open=True)
         return self._stub
 
     def stream(self, message: Any, timeout_s: float, command: str = "") -> Any:
         """Begin a call, and return it."""
         self._open()
         return self._infer(message, timeout=timeout_s, metadata=self._headers(message.id, command))
+
+    def open_stream(self, message: Any, timeout_s: float, *, is_open: bool = True) -> AsyncOpenCall:
+        """Begin a call, to which with ``is_open`` messages can be added."""
+        self._open()
+        method = self._infer_open if is_open else self._infer
+        return AsyncOpenCall(method, message, is_open=is_open, timeout=timeout_s, metadata=self._headers(message.id))
 
     async def ask(self, method: str, request: Any, timeout_s: float = PATIENCE_S) -> Any:
         """Return the response to a unary method of KServe's protocol, named as there. Raises S1Error."""
@@ -63,7 +103,7 @@ class AsyncConnection(BaseConnection):
 
     async def command(self, command: str, request_id: str, model: str, log_level: int = logging.INFO) -> None:
         """Send a command to a running request. Raises S1Error, InvalidRequest if none of that id runs."""
-        self._note_command(command, request_id, log_level)
+        self.note_command(command, request_id, log_level)
         try:
             async for message in self.stream(command_request(command, request_id, model=model), PATIENCE_S, command):
                 self.note_response()
@@ -110,6 +150,7 @@ class AsyncStream(BaseStream):
         self._was_cancelled = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._reading: asyncio.Future[Any] | None = None
+        self._taking, self._commanding = asyncio.Lock(), asyncio.Lock()
         self._start()
 
     def __aiter__(self) -> AsyncStream:
@@ -134,13 +175,10 @@ class AsyncStream(BaseStream):
         raise StopAsyncIteration
 
     async def _next_event(self) -> Event | None:
-        while not self._received and (message := await self._read()) is not grpc.aio.EOF:
-            self._take(message)
-        if self._received:
-            return self._received.popleft()
-        if not self._is_over:  # else another task has closed it
-            self._exchange.check_complete()
-        return None
+        async with self._taking:
+            while not self._received and (message := await self._read()) is not grpc.aio.EOF:
+                self._take(message)
+        return self._next_received()
 
     async def _read(self) -> Any:
         """Return the next message. It is not awaited directly: grpc cancels a call whose reader is cancelled, see ``_leave``."""
@@ -150,7 +188,10 @@ class AsyncStream(BaseStream):
         try:
             message = await asyncio.shield(reading)
         except grpc.RpcError as error:
-            raise self._failure(error) from error
+            if not self._has_lost_reason(error):
+                raise self._failure(error) from error
+            self._reading, self._call = None, self._connection.open_stream(*self._attempt, is_open=False)
+            return await self._read()
         except asyncio.CancelledError:
             if not reading.cancelled():  # this task is cancelled, not the call
                 raise
@@ -158,11 +199,40 @@ class AsyncStream(BaseStream):
         self._reading = None
         return message
 
+    def _has_lost_reason(self, error: Any) -> bool:
+        """Whether the server ended the call before our message was sent: of an open call grpcio's asyncio then reports only that, in
+        about one of a hundred such calls. Nothing has been sent, and a call of a single message learns the reason.
+        """
+        is_first = self._exchange.joiner.is_empty and self._call.is_open
+        return is_first and error.code() is grpc.StatusCode.INTERNAL and error.details() == "Internal error from Core"
+
     async def _read_to_end(self) -> None:
         with contextlib.suppress(S1Error):
-            while await self._read() is not grpc.aio.EOF:
-                pass
+            async with self._taking:
+                while await self._read() is not grpc.aio.EOF:
+                    pass
         self._reading = None
+
+    async def _send_command(self, command: str, log_level: int = logging.INFO) -> None:
+        """Send a command on the request's own stream. Raises S1Error, InvalidRequest if the server refuses it."""
+        async with self._commanding:
+            sent, message = self._new_command(command, log_level, asyncio.Event())
+            self._call.send(message)
+            reader = asyncio.create_task(self._read_answer(sent))  # another task may be reading, or none
+            try:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(sent.answered.wait(), PATIENCE_S)
+            finally:
+                reader.cancel()
+            self._check_answer(sent)
+
+    async def _read_answer(self, command: SentCommand) -> None:
+        """Read until the command is answered or the call has ended."""
+        with contextlib.suppress(S1Error):
+            async with self._taking:
+                while not command.is_answered and (message := await self._read()) is not grpc.aio.EOF:
+                    self._take(message)
+        command.answer(self._not_running())
 
     async def _retry(self, error: S1Error) -> None:
         """Make another attempt after an error, or raise."""
@@ -185,7 +255,7 @@ class AsyncStream(BaseStream):
         Raises InvalidRequest if the request has ended, or if its preset leaves the answer to the model.
         """
         try:
-            await self._connection.command("answer_now", self._exchange.wire_id, self._model)
+            await self._send_command("answer_now")
         except InvalidRequest:
             if self._is_over or not self._exchange.joiner.is_empty:
                 raise
@@ -197,7 +267,7 @@ class AsyncStream(BaseStream):
             return
         self._was_cancelled.set()
         try:
-            await self._connection.command("cancel", self._exchange.wire_id, self._model)
+            await self._send_command("cancel")
         except S1Error:
             self._call.cancel()  # it has not begun, and is silent
 
@@ -219,7 +289,8 @@ class AsyncStream(BaseStream):
         try:
             if not await self._connection.cancels_safely():
                 async with asyncio.timeout(PATIENCE_S):
-                    await self._connection.command("cancel", self._exchange.wire_id, self._model, logging.DEBUG)
+                    await self._send_command("cancel", logging.DEBUG)
+                    self._call.end_messages()
                     await self._read_to_end()
         except (S1Error, TimeoutError):
             pass  # it has ended by itself, has not begun, or cannot be reached

@@ -114,6 +114,11 @@ class Exchange:
             self.joiner.add(event)
         return events
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether the result of every sample has come."""
+        return self.joiner.num_results >= (self._options.get("num_samples") or 1)
+
     def check_complete(self) -> None:
         """Raise ServerFailed if a stream that ended had no result."""
         self.joiner.replies()
@@ -121,10 +126,10 @@ class Exchange:
 
     def note_leaving(self) -> None:
         """Log that the stream is left: before its end, or with all its results."""
-        if self.joiner.num_results < (self._options.get("num_samples") or 1):
-            logger.info("request %r: left before its end", self.request_id)
-        else:
+        if self.is_complete:
             self._note_done()
+        else:
+            logger.info("request %r: left before its end", self.request_id)
 
     def _note_done(self) -> None:
         logger.debug("request %r: done, attempt %d", self.request_id, self.num_attempts)

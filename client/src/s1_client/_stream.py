@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import queue
 import threading
 from types import TracebackType
 from typing import Any
@@ -12,12 +13,42 @@ from typing import Any
 import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from s1_client._base_stream import CANCELS_SAFELY, PATIENCE_S, BaseConnection, BaseStream, open_channel, version_of
+from s1_client._base_stream import CANCELS_SAFELY, PATIENCE_S, BaseConnection, BaseStream, SentCommand, open_channel, version_of
 from s1_client._errors import ConnectionFailed, InvalidRequest, S1Error
 from s1_client._exchange import Exchange
 from s1_client._settings import Settings
 from s1_client._types import Event, Reply
 from s1_client._wire import command_request, raise_error, streaming_method
+
+
+class OpenCall:
+    """A call whose own messages have not ended: commands go the same way as their request, whatever lies between."""
+
+    def __init__(self, method: Any, message: Any, **settings: Any) -> None:
+        self._messages: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._messages.put(message)
+        self._call = method(iter(self._messages.get, None), **settings)
+        if not self._call.add_callback(self.end_messages):  # gRPC's thread must not wait for a message for ever
+            self.end_messages()
+
+    def __iter__(self) -> OpenCall:
+        return self
+
+    def __next__(self) -> Any:
+        """Return the next message from the server."""
+        return next(self._call)
+
+    def send(self, message: Any) -> None:
+        """Send another message."""
+        self._messages.put(message)
+
+    def end_messages(self) -> None:
+        """Tell the server that no more messages follow."""
+        self._messages.put(None)
+
+    def cancel(self) -> None:
+        """Cancel the call."""
+        self._call.cancel()
 
 
 class Connection(BaseConnection):
@@ -28,6 +59,7 @@ class Connection(BaseConnection):
         self._channel = open_channel(grpc, settings)
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
         self._infer = streaming_method(self._channel)
+        self._infer_open = streaming_method(self._channel, is_open=True)
 
     def close(self) -> None:
         """Close the channel, which cancels the requests that still run."""
@@ -38,6 +70,13 @@ class Connection(BaseConnection):
         """Begin a call, and return an iterator over its messages."""
         try:
             return self._infer(message, timeout=timeout_s, metadata=self._headers(message.id, command))
+        except ValueError as error:
+            raise ConnectionFailed("this client has been closed") from error
+
+    def open_stream(self, message: Any, timeout_s: float) -> OpenCall:
+        """Begin a call to which messages can be added."""
+        try:
+            return OpenCall(self._infer_open, message, timeout=timeout_s, metadata=self._headers(message.id))
         except ValueError as error:
             raise ConnectionFailed("this client has been closed") from error
 
@@ -54,7 +93,7 @@ class Connection(BaseConnection):
 
     def command(self, command: str, request_id: str, model: str, log_level: int = logging.INFO) -> None:
         """Send a command to a running request. Raises S1Error, InvalidRequest if none of that id runs."""
-        self._note_command(command, request_id, log_level)
+        self.note_command(command, request_id, log_level)
         try:
             for message in self.stream(command_request(command, request_id, model=model), PATIENCE_S, command):
                 self.note_response()
@@ -93,6 +132,7 @@ class Stream(BaseStream):
         super().__init__(exchange, model)
         self._connection = connection
         self._was_cancelled = threading.Event()
+        self._commanding = threading.Lock()
         self._reading = threading.RLock()  # a call does not bear two readers, and another thread may close
         self._start()
 
@@ -120,11 +160,24 @@ class Stream(BaseStream):
                     self._take(message)
         except grpc.RpcError as error:
             raise self._failure(error) from error
-        if self._received:
-            return self._received.popleft()
-        if not self._is_over:  # else another thread has closed it
-            self._exchange.check_complete()
-        return None
+        return self._next_received()
+
+    def _send_command(self, command: str, log_level: int = logging.INFO) -> None:
+        """Send a command on the request's own stream. Raises S1Error, InvalidRequest if the server refuses it."""
+        with self._commanding:
+            sent, message = self._new_command(command, log_level, threading.Event())
+            self._call.send(message)
+            # Another thread may be reading, or none, and a silent server must not hold up the caller: hence a thread.
+            threading.Thread(target=self._read_answer, args=(sent,), name="s1-command", daemon=True).start()
+            sent.answered.wait(PATIENCE_S)
+            self._check_answer(sent)
+
+    def _read_answer(self, command: SentCommand) -> None:
+        """Read until the command is answered or the call has ended."""
+        with self._reading, contextlib.suppress(grpc.RpcError):
+            while not command.is_answered and (message := next(self._call, None)) is not None:
+                self._take(message)
+        command.answer(self._not_running())
 
     def _retry(self, error: S1Error) -> None:
         """Make another attempt after an error, or raise."""
@@ -145,7 +198,7 @@ class Stream(BaseStream):
         Raises InvalidRequest if the request has ended, or if its preset leaves the answer to the model.
         """
         try:
-            self._connection.command("answer_now", self._exchange.wire_id, self._model)
+            self._send_command("answer_now")
         except InvalidRequest:
             if self._is_over or not self._exchange.joiner.is_empty:
                 raise
@@ -157,7 +210,7 @@ class Stream(BaseStream):
             return
         self._was_cancelled.set()
         try:
-            self._connection.command("cancel", self._exchange.wire_id, self._model)
+            self._send_command("cancel")
         except S1Error:
             self._call.cancel()  # it has not begun, and is silent
 
@@ -179,7 +232,8 @@ class Stream(BaseStream):
         patience = threading.Timer(PATIENCE_S, self._call.cancel)
         patience.start()
         try:
-            self._connection.command("cancel", self._exchange.wire_id, self._model, logging.DEBUG)
+            self._send_command("cancel", logging.DEBUG)
+            self._call.end_messages()
             self._read_to_end()
         except S1Error:
             pass  # it has ended by itself, has not begun, or cannot be reached

