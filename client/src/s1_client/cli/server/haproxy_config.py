@@ -49,7 +49,7 @@ def _split(text: str) -> tuple[str, str, str]:
     before, _, middle = host.rpartition(":")
     has_both = bool(before) and not host.endswith("]")
     parts = (before, middle, last) if has_both else (host, last, str(READY_PORT))
-    if not colon or not _is_host(parts[0]):
+    if not colon or "://" in text or not _is_host(parts[0]):
         raise ValueError(f"got '{text}', allowed: HOST:GRPC_PORT or HOST:GRPC_PORT:READY_PORT, an IPv6 address in brackets")
     return parts
 
