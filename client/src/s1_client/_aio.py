@@ -99,11 +99,18 @@ class AsyncClient(BaseClient):
 
     async def answer_now(self, request_id: str) -> None:
         """End the thinking of the running request of that id, so that it answers. Chosen as by ``Client.answer_now``."""
-        await self._connection.command("answer_now", self._connection.running.id_of(request_id), self._settings.model)
+        await self._command("answer_now", request_id)
 
     async def cancel(self, request_id: str) -> None:
         """End the running request of that id; its reader gets ``Cancelled``. Chosen as by ``Client.answer_now``."""
-        await self._connection.command("cancel", self._connection.running.id_of(request_id), self._settings.model)
+        await self._command("cancel", request_id)
+
+    async def _command(self, command: str, request_id: str) -> None:
+        send = self._connection.running.sender_of(request_id)
+        if send is None:
+            await self._connection.command(command, request_id, self._settings.model)
+        else:
+            await send(command)
 
     async def check_ready(self) -> None:
         """Raise the S1Error that says why the server can take no request: it does not respond, or has not loaded the model."""

@@ -40,7 +40,7 @@ class AsyncOpenCall:
         return await self._call.read()
 
     def send(self, message: Any) -> None:
-        """Send another message."""
+        """Send another message on this call."""
         self._messages.put_nowait(message)
 
     def end_messages(self) -> None:
@@ -48,7 +48,7 @@ class AsyncOpenCall:
         self._messages.put_nowait(None)
 
     def cancel(self) -> None:
-        """Cancel the call."""
+        """Cancel the call, whatever it does."""
         self._call.cancel()
 
 

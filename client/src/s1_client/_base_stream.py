@@ -70,7 +70,7 @@ class BaseConnection:
         return (*self._settings.metadata, *routing_headers(wire_id, command))
 
     def note_command(self, command: str, request_id: str, level: int) -> None:
-        """Log a command."""
+        """Log a command to a request."""
         logger.log(level, "request %r: %s", name_of(request_id), command)
 
     def _note_close(self) -> None:
@@ -111,6 +111,7 @@ class BaseStream:
 
     _connection: Any
     _was_cancelled: Any
+    _send_command: Any
 
     def __init__(self, exchange: Exchange, model: str) -> None:
         self.request_id = exchange.request_id
@@ -127,7 +128,7 @@ class BaseStream:
         except S1Error as error:
             self._exchange.failure(error)
             raise
-        self._connection.running.add(self._exchange)
+        self._connection.running.add(self._exchange, self._send_command)
         self._is_over = False
 
     def _new_call(self) -> Any:

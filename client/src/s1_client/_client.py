@@ -106,14 +106,21 @@ class Client(BaseClient):
 
         Raises InvalidRequest if no request of that id runs, or if several of other programs do.
         """
-        self._connection.command("answer_now", self._connection.running.id_of(request_id), self._settings.model)
+        self._command("answer_now", request_id)
 
     def cancel(self, request_id: str) -> None:
         """End the running request of that id; its reader gets ``Cancelled``. Chosen as by ``answer_now``.
 
         Raises InvalidRequest if no request of that id runs, or if several of other programs do.
         """
-        self._connection.command("cancel", self._connection.running.id_of(request_id), self._settings.model)
+        self._command("cancel", request_id)
+
+    def _command(self, command: str, request_id: str) -> None:
+        send = self._connection.running.sender_of(request_id)
+        if send is None:
+            self._connection.command(command, request_id, self._settings.model)
+        else:
+            send(command)
 
     def check_ready(self) -> None:
         """Raise the S1Error that says why the server can take no request: it does not respond, or has not loaded the model."""

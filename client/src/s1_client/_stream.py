@@ -39,7 +39,7 @@ class OpenCall:
         return next(self._call)
 
     def send(self, message: Any) -> None:
-        """Send another message."""
+        """Send another message on this call."""
         self._messages.put(message)
 
     def end_messages(self) -> None:
@@ -47,7 +47,7 @@ class OpenCall:
         self._messages.put(None)
 
     def cancel(self) -> None:
-        """Cancel the call."""
+        """Cancel the call, whatever it does."""
         self._call.cancel()
 
 
