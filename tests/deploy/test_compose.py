@@ -26,6 +26,7 @@ EVERY_OPTION = {
     "S1_TLS_CLIENT_CA": "/etc/s1/ca.pem",
     "S1_SECRET_FILE": "/etc/s1/secret",
     "S1_HTTP_HOST": "0.0.0.0",
+    "S1_LAME_DUCK_S": "5",
     "HF_TOKEN_FILE": "/etc/s1/token",
     "S1_MODEL": "owner/name",
     "S1_REVISION": "abcdef0",
@@ -182,6 +183,7 @@ def test_the_launcher_takes_its_commands(resolved, settings):
         assert not options.command
         assert options.host == "0.0.0.0"  # inside; outside, the ports say
         assert (options.http_port, options.grpc_port, options.metrics_port) == (8000, 8001, 8002)
+        assert (options.ready_port, options.lame_duck_s) == (8003, 5 if settings else 0)
         assert (options.max_replies, options.max_waiting) == ((32, 8) if settings else (256, 1024))
         assert bool(options.tls_cert) == bool(options.secret_file) == bool(options.http_host) == bool(settings)
 
@@ -240,7 +242,7 @@ def test_half_of_a_pair_reaches_the_launcher(resolved):
 def test_ports_are_bound_to_this_machine_unless_set_otherwise(servers, resolved):
     for service in servers:
         assert [(port["host_ip"], port["target"], port["published"]) for port in service["ports"]] == [
-            ("127.0.0.1", port, str(port)) for port in (8000, 8001, 8002)
+            ("127.0.0.1", port, str(port)) for port in (8000, 8001, 8002, 8003)
         ]
     opened = resolved(S1_BIND="0.0.0.0", S1_GRPC_PORT="9001")["services"]["cpu"]["ports"][1]
     assert (opened["host_ip"], opened["target"], opened["published"]) == ("0.0.0.0", 8001, "9001")
