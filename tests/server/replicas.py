@@ -101,12 +101,17 @@ class Balancer:
     def state_of_each(self) -> dict[str, str]:
         """Return HAProxy's state of each replica by its name; {} before HAProxy answers."""
         try:
-            with urllib.request.urlopen(self.metrics_url, timeout=5) as response:
-                lines = response.read().decode().splitlines()
+            return dict(re.findall(r'^haproxy_server_status\{.*server="(\w+)",state="(\w+)"\} 1$', self._metrics(), re.M))
         except OSError:
             return {}
-        found = (re.fullmatch(r'haproxy_server_status\{.*server="(\w+)",state="(\w+)"\} 1', line) for line in lines)
-        return {one[1]: one[2] for one in found if one is not None}
+
+    def num_streams(self, name: str) -> int:
+        """Return how many streams a replica has got so far."""
+        return int(re.findall(rf'^haproxy_server_sessions_total\{{.*server="{name}"\}} (\d+)$', self._metrics(), re.M)[0])
+
+    def _metrics(self) -> str:
+        with urllib.request.urlopen(self.metrics_url, timeout=5) as response:
+            return str(response.read().decode())
 
 
 @contextlib.contextmanager
