@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -68,9 +69,15 @@ class Replica:
         command = [sys.executable, "-m", "budgetforce.launcher", *options, "--log", str(self._log), "--drain-s", "30"]
         self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
-    def stop(self, number: int = signal.SIGTERM) -> None:
-        """Send the launcher a signal: it drains the server. SIGKILL takes the server with it."""
-        self.process.send_signal(number)
+    def stop(self) -> None:
+        """Make the launcher drain the server and end; return before that."""
+        self.process.terminate()
+
+    def kill(self) -> None:
+        """Kill all processes of the server at once. The launcher notices it, and ends."""
+        (triton,) = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        os.killpg(int(triton), signal.SIGKILL)
+        self.process.wait()
 
 
 @contextlib.contextmanager
@@ -112,7 +119,7 @@ def load(url: str) -> Iterator[Counter[str]]:
 def act(replicas: list[Replica]) -> None:
     """Kill one replica, start it again, drain the other, start it again."""
     first, second = replicas
-    acts = (lambda: first.stop(signal.SIGKILL), first.start, second.stop, lambda: (second.process.wait(), second.start()))
+    acts = (first.kill, first.start, second.stop, lambda: (second.process.wait(), second.start()))
     begin = time.monotonic()
     for (at, text), one in zip(STEPS, acts, strict=True):
         time.sleep(max(0.0, begin + at - time.monotonic()))

@@ -10,7 +10,8 @@ from typing import Unpack
 
 from tritonclient.grpc import service_pb2
 
-from s1_client._aio_stream import AsyncConnection, AsyncStream
+from s1_client._aio_connection import AsyncConnection
+from s1_client._aio_stream import AsyncStream
 from s1_client._base import BaseClient, check_single_sample
 from s1_client._batch import Outcome, Request, Window
 from s1_client._errors import AccessDenied, S1Error, ServerNotReady

@@ -11,9 +11,10 @@ from tritonclient.grpc import service_pb2
 
 from s1_client._base import BaseClient, check_single_sample
 from s1_client._batch import Outcome, Request, map_requests
+from s1_client._connection import Connection
 from s1_client._errors import AccessDenied, S1Error, ServerNotReady
 from s1_client._options import CallOptions, Prompt
-from s1_client._stream import Connection, Stream
+from s1_client._stream import Stream
 from s1_client._types import Reply
 
 
