@@ -117,11 +117,14 @@ class AsyncStream(BaseStream):
 
     async def _read_answer(self, command: SentCommand) -> None:
         """Read until the command is answered or the call has ended."""
-        with contextlib.suppress(S1Error):
+        error: S1Error = self._not_running()
+        try:
             async with self._taking:
                 while not command.is_answered and (message := await self._read()) is not grpc.aio.EOF:
                     self._take(message)
-        command.answer(self._not_running())
+        except S1Error as broken:
+            error = broken
+        command.answer(error)
 
     async def _retry(self, error: S1Error) -> None:
         """Make another attempt after an error, or raise."""

@@ -80,10 +80,14 @@ class Stream(BaseStream):
 
     def _read_answer(self, command: SentCommand) -> None:
         """Read until the command is answered or the call has ended."""
-        with self._reading, contextlib.suppress(grpc.RpcError):
-            while not command.is_answered and (message := next(self._call, None)) is not None:
-                self._take(message)
-        command.answer(self._not_running())
+        error: S1Error = self._not_running()
+        try:
+            with self._reading:
+                while not command.is_answered and (message := next(self._call, None)) is not None:
+                    self._take(message)
+        except grpc.RpcError as broken:
+            error = self._failure(broken)
+        command.answer(error)
 
     def _retry(self, error: S1Error) -> None:
         """Make another attempt after an error, or raise."""
