@@ -8,7 +8,9 @@ Scrapes the server for so long, then asks for each panel's expressions over that
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 import re
 import subprocess
 import sys
@@ -52,10 +54,16 @@ def draw(
         draw_panel(axis, panel, url, start, end)
         for number, (at, _) in enumerate(marks, 1):
             axis.axvline(at, color="black", linewidth=0.8, linestyle=":")
-            axis.text(at, 1.0, f" {number}", fontsize=8, va="top", transform=axis.get_xaxis_transform())
-    legend = ", ".join(f"{number}: {text}" for number, (_, text) in enumerate(marks, 1))
-    figure.supxlabel(f"seconds ({legend})" if legend else "seconds", fontsize=10)
+            axis.text(at, 0.02, f" {number}", fontsize=8, va="bottom", transform=axis.get_xaxis_transform())
+    legend = ", ".join(f"{number} {text}" for number, (_, text) in enumerate(marks, 1))
+    figure.supxlabel(f"seconds; {legend}" if legend else "seconds", fontsize=10)
     figure.savefig(picture, dpi=60)
+
+
+def with_gaps(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return the points, with one that is no number where none came for some seconds: no line is drawn there."""
+    gaps = [((before + after) / 2, math.nan) for (before, _), (after, _) in itertools.pairwise(points) if after - before > 3]
+    return sorted([*points, *gaps])
 
 
 def draw_panel(axis: Any, panel: dict[str, Any], url: str, start: float, end: float) -> None:
@@ -65,10 +73,11 @@ def draw_panel(axis: Any, panel: dict[str, Any], url: str, start: float, end: fl
         for line in query_range(url, target["expr"], start, end):
             legend = re.sub(r"\{\{(\w+)\}\}", lambda found, labels=line["metric"]: labels.get(found[1], ""), target["legendFormat"])
             points = [(at - start, float(value)) for at, value in line["values"] if value != "NaN"]
-            if points:
-                axis.plot(*zip(*points, strict=True), label=legend, linewidth=1.2)
+            if points and (len(panel["targets"]) > 1 or any(value for _, value in points)):
+                axis.plot(*zip(*with_gaps(points), strict=True), label=legend, linewidth=1.2)
     axis.set_xlim(0, end - start)
-    axis.set_ylim(bottom=0, top=None if any(max(line.get_ydata()) for line in axis.lines) else 1)
+    highest = max((value for line in axis.lines for value in line.get_ydata() if value == value), default=0)
+    axis.set_ylim(0, 1.35 * highest or 1)  # with room for the legend
     axis.tick_params(labelsize=8)
     axis.grid(alpha=0.3)
     if axis.lines:

