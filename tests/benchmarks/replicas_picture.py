@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests/benchmarks")]
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests/fakes"), str(ROOT / "tests/benchmarks")]
 
 from dashboard_picture import draw  # noqa: E402
 
