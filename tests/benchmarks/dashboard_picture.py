@@ -69,12 +69,14 @@ def with_gaps(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]
 def draw_panel(axis: Any, panel: dict[str, Any], url: str, start: float, end: float) -> None:
     """Draw a panel's lines as Prometheus returns them."""
     axis.set_title(panel["title"], fontsize=10, loc="left")
+    colours = (f"C{number}" for number in itertools.count())
     for target in panel["targets"]:
         for line in query_range(url, target["expr"], start, end):
             legend = re.sub(r"\{\{(\w+)\}\}", lambda found, labels=line["metric"]: labels.get(found[1], ""), target["legendFormat"])
             points = [(at - start, float(value)) for at, value in line["values"] if value != "NaN"]
+            colour = next(colours)
             if points and (len(panel["targets"]) > 1 or any(value for _, value in points)):
-                axis.plot(*zip(*with_gaps(points), strict=True), label=legend, linewidth=1.2)
+                axis.plot(*zip(*with_gaps(points), strict=True), label=legend, color=colour, linewidth=1.2)
     axis.set_xlim(0, end - start)
     highest = max((value for line in axis.lines for value in line.get_ydata() if value == value), default=0)
     axis.set_ylim(0, 1.35 * highest or 1)  # with room for the legend
