@@ -29,6 +29,6 @@ RUN pip install --no-cache-dir --no-deps ./python_backend \
  && chown -R 1000:1000 models
 
 ENV HOME=/tmp PYTHONUNBUFFERED=1 TRANSFORMERS_NO_ADVISORY_WARNINGS=1
-EXPOSE 8000 8001 8002
+EXPOSE 8000 8001 8002 8003
 USER 1000:1000
 CMD ["python3", "-m", "budgetforce.launcher", "--cache", "models", "--log", "-", "--host", "0.0.0.0"]

@@ -105,6 +105,13 @@ ROWS: dict[str, tuple[Panel, ...]] = {
         Panel(title="Reserved tokens", lines={"reserved": "sum(s1_kv_tokens_reserved)", "limit (0 = none)": "sum(s1_kv_tokens_max)"}),
         Panel(title="Time to free a cancelled request", unit="s", lines=_percentiles("s1_cancel_to_free_seconds")),
     ),
+    "Replicas": (
+        Panel(title="Samples that run, by replica", lines={"{{instance}}": "sum by (instance) (s1_replies_running)"}),
+        Panel(title="Requests that wait, by replica", lines={"{{instance}}": "sum by (instance) (s1_requests_waiting)"}),
+        Panel(
+            title="Complete replies per second, by replica", lines={"{{instance}}": _rate("s1_requests_total", "instance", '{end="done"}')}
+        ),
+    ),
 }
 
 

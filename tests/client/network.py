@@ -27,7 +27,6 @@ def balancer(served):
 REPLICA_DIES = {
     "HAProxy": lambda balancer: balancer.reset_streams(CANCEL),
     "Envoy, nginx": lambda balancer: balancer.reset_streams(INTERNAL_ERROR),
-    "end without trailers": lambda balancer: balancer.end_streams(),
 }
 
 
@@ -44,6 +43,18 @@ def test_a_replica_that_dies_behind_a_balancer_is_a_connection_that_failed(conne
     assert " one" in broken.value.partial[0].thinking
     assert balancer.num_streams == 1
     wait_until(lambda: served.was_stopped(question), seconds=10)
+
+
+def test_an_end_without_trailers_is_noticed_by_keepalive(connect, served, balancer, monkeypatch):
+    """gRPC reports it only when our half of the stream has ended, too, or the connection is dead."""
+    monkeypatch.setattr(_settings, "KEEPALIVE_TIMEOUT_S", 0.5)
+    stream = connect(balancer.url, keepalive_s=0.5, max_retries=2).stream(served.says(thinking=STORY, delay_ms=5), max_tokens=9)
+    first_thought(stream)
+    balancer.end_streams()
+    with pytest.raises(ConnectionFailed) as broken:
+        list(stream)
+    assert broken.value.retryable
+    assert " one" in broken.value.partial[0].thinking
 
 
 def test_a_replica_that_dies_before_anything_has_come_is_tried_again(connect, served, balancer):

@@ -7,6 +7,13 @@ from s1_client._exchange import Exchange, Running
 from s1_client._settings import make_settings
 
 
+class Stream:
+    """In place of a reply's stream."""
+
+    def send(self, command):
+        """Send a command."""
+
+
 def begun(name):
     settings = make_settings("a:1", tls=None, token=None, secret=None, metadata={}, trust_env=False, model="s1")
     exchange = Exchange("hi", {}, settings, name, time.monotonic())
@@ -16,11 +23,12 @@ def begun(name):
 
 def test_a_name_reaches_the_latest_request_that_runs_and_then_those_of_others():
     running, first, second = Running(), begun("n"), begun("n")
+    streams = {exchange: Stream() for exchange in (first, second)}
     for exchange in (first, second):
-        running.add(exchange)
-    assert running.id_of("n") == second.wire_id
+        running.add(exchange, streams[exchange].send)
+    assert running.sender_of("n") == streams[second].send
     running.remove(second)
     running.remove(second)  # without effect
-    assert running.id_of("n") == first.wire_id
+    assert running.sender_of("n") == streams[first].send
     running.remove(first)
-    assert running.id_of("n") == "n"
+    assert running.sender_of("n") is None

@@ -6,7 +6,7 @@ import pytest
 import trustme
 
 from client.behaviour import CLIENTS
-from s1_client import TLS, ConnectionFailed
+from s1_client import TLS, ConnectionFailed, InvalidRequest
 from s1_client.testing import FakeServer
 
 
@@ -63,7 +63,7 @@ def test_who_does_not_prove_it_is_not_let_in(think, files):
 
 @pytest.mark.parametrize("client", CLIENTS.values())
 def test_headers_come_with_every_call(client):
-    """Of a stream, of a command and of a unary call."""
+    """Of a stream, of a command to another program's request and of a unary call."""
     seen = []
 
     class Watched(grpc.ServerInterceptor):
@@ -75,9 +75,9 @@ def test_headers_come_with_every_call(client):
         FakeServer(interceptors=[Watched()]) as server,
         client(server.url, token="t", secret="s1-secret=hush", metadata={"x-team": "blue"}) as asking,
     ):
-        stream = asking.stream("hi")
-        stream.answer_now()
-        list(stream)
+        list(asking.stream("hi"))
+        with pytest.raises(InvalidRequest):
+            asking.answer_now("another's")
         asking.is_ready()
     assert len(seen) >= 3
     for headers in seen:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The endpoint for load balancers: ready, draining or not ready. (With a server: tests/server/test_drain.py.)"""
 
+import socket
+import struct
 import urllib.error
 import urllib.request
 
@@ -45,6 +47,17 @@ def test_a_drain_that_begins_during_the_check_is_the_answer(port):
     states = iter([False, True])
     with readiness_endpoint("127.0.0.1", port, lambda: next(states), lambda: "the server is stopping"):
         assert answer(port) == (404, "draining\n")
+
+
+def test_a_balancer_that_closes_at_once_leaves_no_traceback(port, capfd):
+    """HAProxy reads the status, and resets the connection."""
+    with readiness_endpoint("127.0.0.1", port, lambda: False, lambda: None):
+        for _ in range(4):
+            with socket.create_connection(("127.0.0.1", port)) as check:
+                check.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                check.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        assert answer(port) == (200, "ready\n")
+    assert capfd.readouterr().err == ""
 
 
 def test_without_a_port_nothing_listens():

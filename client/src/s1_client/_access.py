@@ -14,6 +14,7 @@ SECRET_NAME = "s1-secret"  # noqa: S105  # the header's name, as the launcher co
 SECRET_HEADER = "triton-grpc-protocol-"  # noqa: S105  # Triton's prefix of that name
 TENANT_HEADER, TENANT_SECRET_HEADER = "s1-tenant", "s1-tenant-secret"  # as the server's serving/requests/tenant.py names them
 _TENANT = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
+REQUEST_ID_HEADER, COMMAND_HEADER = "s1-request-id", "s1-command"  # by which a load balancer finds a request's replica
 _ALLOWED = "host:port, [IPv6]:port, grpc://host:port or grpcs://host:port"
 _LABEL = r"[A-Za-z0-9_-]{1,63}"  # RFC 1035, section 2.3.4; Python's resolver raises UnicodeError for longer labels
 _HOST = re.compile(rf"(?=.{{1,254}}\Z)(?!-){_LABEL}(\.{_LABEL})*\.?")
@@ -92,6 +93,8 @@ def headers_of(token: str | None, secret: str | None, metadata: Mapping[str, str
     for name, value in metadata.items():
         if name in dict(headers):
             raise ValueError(f"metadata: {name!r} is set by token or secret already")
+        if name in (REQUEST_ID_HEADER, COMMAND_HEADER):
+            raise ValueError(f"metadata: {name!r} is set by the client, for each request; a request's id is an argument of its call")
         headers.append((_checked_name("metadata", name), _checked_value(f"metadata[{name!r}]", value)))
     return tuple(headers)
 

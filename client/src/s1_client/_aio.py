@@ -10,7 +10,8 @@ from typing import Unpack
 
 from tritonclient.grpc import service_pb2
 
-from s1_client._aio_stream import AsyncConnection, AsyncStream
+from s1_client._aio_connection import AsyncConnection
+from s1_client._aio_stream import AsyncStream
 from s1_client._base import BaseClient, check_single_sample
 from s1_client._batch import Outcome, Request, Window
 from s1_client._errors import AccessDenied, S1Error, ServerNotReady
@@ -99,11 +100,18 @@ class AsyncClient(BaseClient):
 
     async def answer_now(self, request_id: str) -> None:
         """End the thinking of the running request of that id, so that it answers. Chosen as by ``Client.answer_now``."""
-        await self._connection.command("answer_now", self._connection.running.id_of(request_id), self._settings.model)
+        await self._command("answer_now", request_id)
 
     async def cancel(self, request_id: str) -> None:
         """End the running request of that id; its reader gets ``Cancelled``. Chosen as by ``Client.answer_now``."""
-        await self._connection.command("cancel", self._connection.running.id_of(request_id), self._settings.model)
+        await self._command("cancel", request_id)
+
+    async def _command(self, command: str, request_id: str) -> None:
+        send = self._connection.running.sender_of(request_id)
+        if send is None:
+            await self._connection.command(command, request_id, self._settings.model)
+        else:
+            await send(command)
 
     async def check_ready(self) -> None:
         """Raise the S1Error that says why the server can take no request: it does not respond, or has not loaded the model."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A connection and the replies that are streamed over it, for asyncio. Twin of ``_stream``."""
+"""The reply of a request while it is streamed, for asyncio. Twin of ``_stream``."""
 
 from __future__ import annotations
 
@@ -10,84 +10,12 @@ from types import TracebackType
 from typing import Any
 
 import grpc
-from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from s1_client._base_stream import CANCELS_SAFELY, PATIENCE_S, BaseConnection, BaseStream, Headers, open_channel, version_of
-from s1_client._errors import Cancelled, ConnectionFailed, InvalidRequest, S1Error
+from s1_client._aio_connection import AsyncConnection
+from s1_client._base_stream import PATIENCE_S, BaseStream, SentCommand
+from s1_client._errors import Cancelled, InvalidRequest, S1Error
 from s1_client._exchange import Exchange
-from s1_client._settings import Settings
-from s1_client._tracing import Headers
 from s1_client._types import Event, Reply
-from s1_client._wire import command_request, raise_error, streaming_method
-
-
-class AsyncConnection(BaseConnection):
-    """A gRPC channel to a server, made by the first call: it belongs to the event loop that runs then."""
-
-    def __init__(self, settings: Settings) -> None:
-        super().__init__(settings)
-        self._channel: Any = None
-        self._stub: Any = None
-        self._infer: Any = None
-        self._leaving: set[asyncio.Task[None]] = set()
-
-    async def close(self) -> None:
-        """Wait for the streams that are being left, then close the channel, which cancels the requests that still run."""
-        if self._leaving:
-            await asyncio.wait(self._leaving)
-        self._note_close()
-        if self._channel is not None:
-            await self._channel.close()
-
-    def _open(self) -> Any:
-        if self._is_closed:
-            raise ConnectionFailed("this client has been closed")
-        if self._stub is None:
-            self._channel = open_channel(grpc.aio, self._settings)
-            self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
-            self._infer = streaming_method(self._channel)
-        return self._stub
-
-    def stream(self, message: Any, timeout_s: float, headers: Headers | None = None) -> Any:
-        """Begin a call, and return it. ``headers``: see ``_metadata``."""
-        self._open()
-        return self._infer(message, timeout=timeout_s, metadata=self._metadata(headers))
-
-    async def ask(self, method: str, request: Any, timeout_s: float = PATIENCE_S) -> Any:
-        """Return the response to a unary method of KServe's protocol, named as there. Raises S1Error."""
-        try:
-            response = await getattr(self._open(), method)(request, timeout=timeout_s, metadata=self._settings.metadata)
-        except grpc.RpcError as error:
-            raise self.failure(error) from error
-        self.note_response()
-        return response
-
-    async def command(self, command: str, request_id: str, model: str, log_level: int = logging.INFO) -> None:
-        """Send a command to a running request. Raises S1Error, InvalidRequest if none of that id runs."""
-        self._note_command(command, request_id, log_level)
-        try:
-            async for message in self.stream(command_request(command, request_id, model=model), PATIENCE_S):
-                self.note_response()
-                raise_error(message)
-        except grpc.RpcError as error:
-            raise self.failure(error) from error
-
-    async def cancels_safely(self) -> bool:
-        """Return whether a flowing stream may be cancelled without harm to the server."""
-        if self._version is None:
-            try:
-                metadata = await self.ask("ServerMetadata", service_pb2.ServerMetadataRequest())
-            except S1Error:
-                return True  # the server is gone, or this client is closed
-            self._version = version_of(metadata.version)
-        return self._version >= CANCELS_SAFELY
-
-    def in_background(self, leaving: Any) -> asyncio.Task[None]:
-        """Run the coroutine that ends an abandoned stream as a task, which ``close`` waits for."""
-        task = asyncio.create_task(leaving)
-        self._leaving.add(task)
-        task.add_done_callback(self._leaving.discard)
-        return task
 
 
 class AsyncStream(BaseStream):
@@ -111,6 +39,7 @@ class AsyncStream(BaseStream):
         self._was_cancelled = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._reading: asyncio.Future[Any] | None = None
+        self._taking, self._commanding = asyncio.Lock(), asyncio.Lock()
         self._start()
 
     def __aiter__(self) -> AsyncStream:
@@ -135,13 +64,10 @@ class AsyncStream(BaseStream):
         raise StopAsyncIteration
 
     async def _next_event(self) -> Event | None:
-        while not self._received and (message := await self._read()) is not grpc.aio.EOF:
-            self._take(message)
-        if self._received:
-            return self._received.popleft()
-        if not self._is_over:  # else another task has closed it
-            self._exchange.check_complete()
-        return None
+        async with self._taking:
+            while not self._received and (message := await self._read()) is not grpc.aio.EOF:
+                self._take(message)
+        return self._next_received()
 
     async def _read(self) -> Any:
         """Return the next message. It is not awaited directly: grpc cancels a call whose reader is cancelled, see ``_leave``."""
@@ -151,7 +77,10 @@ class AsyncStream(BaseStream):
         try:
             message = await asyncio.shield(reading)
         except grpc.RpcError as error:
-            raise self._failure(error) from error
+            if not self._has_lost_reason(error):
+                raise self._failure(error) from error
+            self._reading, self._call = None, self._connection.open_stream(*self._attempt, is_open=False)
+            return await self._read()
         except asyncio.CancelledError:
             if not reading.cancelled():  # this task is cancelled, not the call
                 raise
@@ -159,11 +88,43 @@ class AsyncStream(BaseStream):
         self._reading = None
         return message
 
+    def _has_lost_reason(self, error: Any) -> bool:
+        """Whether the server ended the call before our message was sent: of an open call grpcio's asyncio then reports only that, in
+        about one of a hundred such calls. Nothing has been sent, and a call of a single message learns the reason.
+        """
+        is_first = self._exchange.joiner.is_empty and self._call.is_open
+        return is_first and error.code() is grpc.StatusCode.INTERNAL and error.details() == "Internal error from Core"
+
     async def _read_to_end(self) -> None:
         with contextlib.suppress(S1Error):
-            while await self._read() is not grpc.aio.EOF:
-                pass
+            async with self._taking:
+                while await self._read() is not grpc.aio.EOF:
+                    pass
         self._reading = None
+
+    async def _send_command(self, command: str, log_level: int = logging.INFO) -> None:
+        """Send a command on the request's own stream. Raises S1Error, InvalidRequest if the server refuses it."""
+        async with self._commanding:
+            sent, message = self._new_command(command, log_level, asyncio.Event())
+            self._call.send(message)
+            reader = asyncio.create_task(self._read_answer(sent))  # another task may be reading, or none
+            try:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(sent.answered.wait(), PATIENCE_S)
+            finally:
+                reader.cancel()
+            self._check_answer(sent)
+
+    async def _read_answer(self, command: SentCommand) -> None:
+        """Read until the command is answered or the call has ended."""
+        error: S1Error = self._not_running()
+        try:
+            async with self._taking:
+                while not command.is_answered and (message := await self._read()) is not grpc.aio.EOF:
+                    self._take(message)
+        except S1Error as broken:
+            error = broken
+        command.answer(error)
 
     async def _retry(self, error: S1Error) -> None:
         """Make another attempt after an error, or raise."""
@@ -186,7 +147,7 @@ class AsyncStream(BaseStream):
         Raises InvalidRequest if the request has ended, or if its preset leaves the answer to the model.
         """
         try:
-            await self._connection.command("answer_now", self._exchange.wire_id, self._model)
+            await self._send_command("answer_now")
         except InvalidRequest:
             if self._is_over or not self._exchange.joiner.is_empty:
                 raise
@@ -198,7 +159,7 @@ class AsyncStream(BaseStream):
             return
         self._was_cancelled.set()
         try:
-            await self._connection.command("cancel", self._exchange.wire_id, self._model)
+            await self._send_command("cancel")
         except S1Error:
             self._call.cancel()  # it has not begun, and is silent
 
@@ -220,7 +181,8 @@ class AsyncStream(BaseStream):
         try:
             if not await self._connection.cancels_safely():
                 async with asyncio.timeout(PATIENCE_S):
-                    await self._connection.command("cancel", self._exchange.wire_id, self._model, logging.DEBUG)
+                    await self._send_command("cancel", logging.DEBUG)
+                    self._call.end_messages()
                     await self._read_to_end()
         except (S1Error, TimeoutError):
             pass  # it has ended by itself, has not begun, or cannot be reached

@@ -7,17 +7,16 @@ import logging
 import random
 import time
 from collections import deque
-from collections.abc import Sequence
 from typing import Any
 
 import grpc
 
-from s1_client._errors import AccessDenied, Cancelled, ConnectionFailed, S1Error
+from s1_client._errors import AccessDenied, Cancelled, ConnectionFailed, DeadlineExceeded, InvalidRequest, S1Error
 from s1_client._exchange import Exchange, Running, reason
 from s1_client._settings import Settings
 from s1_client._tracing import Headers, trace_headers
-from s1_client._types import Event
-from s1_client._wire import name_of
+from s1_client._types import Done, Event
+from s1_client._wire import answer_to_command, command_request, name_of, routing_headers
 from s1_client._wire.status import from_status
 
 PATIENCE_S = 2.0  # how long to wait for the server to end a request after the command to cancel it
@@ -69,21 +68,46 @@ class BaseConnection:
             logger.warning("connection to %s lost: %s", self._settings.address, reason(failure))
         return failure
 
-    def _metadata(self, headers: Headers | None = None) -> Headers:
-        """Return the headers of a call. ``headers``: those of its request; None = only those of the current trace."""
+    def _headers(self, wire_id: str, command: str = "", of_request: Headers | None = None) -> Headers:
+        """Return the headers of a call. ``of_request``: those of its request; None = only those of the current trace."""
         own = self._settings.metadata
-        return (*own, *(trace_headers(own) if headers is None else headers))
+        return (*own, *routing_headers(wire_id, command), *(trace_headers(own) if of_request is None else of_request))
 
     def trace_headers(self) -> Headers:
         """Return the headers of the current trace, for the calls of a request that is being made."""
         return trace_headers(self._settings.metadata)
 
-    def _note_command(self, command: str, request_id: str, level: int) -> None:
+    def note_command(self, command: str, request_id: str, level: int) -> None:
+        """Log a command to a request."""
         logger.log(level, "request %r: %s", name_of(request_id), command)
 
     def _note_close(self) -> None:
         self._is_closed = True
         logger.debug("connection to %s closed by this client", self._settings.address)
+
+
+class SentCommand:
+    """A command on its way, on the stream of its request.
+
+    Attributes:
+        answered: an event of ``threading`` or ``asyncio``: the server has answered it.
+        error: why the server refused it.
+    """
+
+    def __init__(self, answered: Any) -> None:
+        self.answered = answered
+        self.error: S1Error | None = None
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether the server has answered it."""
+        return bool(self.answered.is_set())
+
+    def answer(self, error: S1Error | None = None) -> None:
+        """Take the answer; only the first counts."""
+        if not self.is_answered:
+            self.error = error
+            self.answered.set()
 
 
 class BaseStream:
@@ -95,6 +119,7 @@ class BaseStream:
 
     _connection: Any
     _was_cancelled: Any
+    _send_command: Any
 
     def __init__(self, exchange: Exchange, model: str) -> None:
         self.request_id = exchange.request_id
@@ -102,7 +127,8 @@ class BaseStream:
         self._model = model
         self._is_over = True  # until there is a call to end
         self._answer_now_pending = False
-        self._received: deque[Event] = deque()  # events that were received and not returned yet
+        self._received: deque[Event | S1Error] = deque()  # what was received and not returned yet
+        self._command: SentCommand | None = None  # the command that waits for its answer
 
     def _start(self) -> None:
         self._trace = self._connection.trace_headers()  # now: an attempt may be made on another thread, in another context
@@ -111,12 +137,13 @@ class BaseStream:
         except S1Error as error:
             self._exchange.failure(error)
             raise
-        self._connection.running.add(self._exchange)
+        self._connection.running.add(self._exchange, self._send_command)
         self._is_over = False
 
     def _new_call(self) -> Any:
         now = time.monotonic()
-        call = self._connection.stream(*self._exchange.attempt(now), (*self._exchange.headers, *self._trace))
+        self._attempt = (*self._exchange.attempt(now), (*self._exchange.headers, *self._trace))
+        call = self._connection.open_stream(*self._attempt)
         self._exchange.note_sent(now)
         return call
 
@@ -125,8 +152,49 @@ class BaseStream:
         self._connection.running.remove(self._exchange)
 
     def _take(self, message: Any) -> None:
+        """Take a message of the call. After the last one of the request the server waits for the end of our own messages."""
         self._connection.note_response()
-        self._received.extend(self._exchange.take(message))
+        if self._command is not None and not self._command.is_answered and (answer := answer_to_command(message)):
+            self._command.answer(answer if isinstance(answer, S1Error) else None)
+            return
+        try:
+            events = self._exchange.take(message)
+        except S1Error as error:
+            self._received.append(error)
+            self._call.end_messages()
+            return
+        self._received.extend(events)
+        if events and isinstance(events[-1], Done) and self._exchange.is_complete:
+            self._call.end_messages()
+
+    def _next_received(self) -> Event | None:
+        """Return the next event that was received, None if the reply is complete. Raises the error that was received."""
+        if self._received:
+            received = self._received.popleft()
+            if isinstance(received, S1Error):
+                raise received
+            return received
+        if not self._is_over:  # else another thread or task has closed it
+            self._exchange.check_complete()
+        return None
+
+    def _new_command(self, command: str, log_level: int, answered: Any) -> tuple[SentCommand, Any]:
+        """Return a command to wait for, and its message. Raises InvalidRequest if the request is over."""
+        self._connection.note_command(command, self._exchange.wire_id, log_level)
+        if self._is_over and not self._was_cancelled.is_set():
+            raise self._not_running()
+        self._command = SentCommand(answered)
+        return self._command, command_request(command, self._exchange.wire_id, model=self._model)
+
+    def _not_running(self) -> InvalidRequest:
+        return InvalidRequest("request id", f'"{self.request_id}"', "the id of a running request")
+
+    @staticmethod
+    def _check_answer(command: SentCommand) -> None:
+        if not command.is_answered:
+            raise DeadlineExceeded(f"the server has not answered a command within {PATIENCE_S:g} s")
+        if command.error is not None:
+            raise command.error
 
     def _failure(self, error: Any) -> S1Error:
         """Return the error that a ``grpc.RpcError`` of the call stands for."""

@@ -11,9 +11,10 @@ from tritonclient.grpc import service_pb2
 
 from s1_client._base import BaseClient, check_single_sample
 from s1_client._batch import Outcome, Request, map_requests
+from s1_client._connection import Connection
 from s1_client._errors import AccessDenied, S1Error, ServerNotReady
 from s1_client._options import CallOptions, Prompt
-from s1_client._stream import Connection, Stream
+from s1_client._stream import Stream
 from s1_client._types import Reply
 
 
@@ -106,14 +107,21 @@ class Client(BaseClient):
 
         Raises InvalidRequest if no request of that id runs, or if several of other programs do.
         """
-        self._connection.command("answer_now", self._connection.running.id_of(request_id), self._settings.model)
+        self._command("answer_now", request_id)
 
     def cancel(self, request_id: str) -> None:
         """End the running request of that id; its reader gets ``Cancelled``. Chosen as by ``answer_now``.
 
         Raises InvalidRequest if no request of that id runs, or if several of other programs do.
         """
-        self._connection.command("cancel", self._connection.running.id_of(request_id), self._settings.model)
+        self._command("cancel", request_id)
+
+    def _command(self, command: str, request_id: str) -> None:
+        send = self._connection.running.sender_of(request_id)
+        if send is None:
+            self._connection.command(command, request_id, self._settings.model)
+        else:
+            send(command)
 
     def check_ready(self) -> None:
         """Raise the S1Error that says why the server can take no request: it does not respond, or has not loaded the model."""

@@ -12,7 +12,8 @@ import math
 import numbers
 import threading
 import uuid
-from collections.abc import Mapping, Sequence
+import weakref
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -119,6 +120,11 @@ class Exchange:
             self.joiner.add(event)
         return events
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether the result of every sample has come."""
+        return self.joiner.num_results >= (self._options.get("num_samples") or 1)
+
     def check_complete(self) -> None:
         """Raise ServerFailed if a stream that ended had no result."""
         self.joiner.replies()
@@ -126,10 +132,10 @@ class Exchange:
 
     def note_leaving(self) -> None:
         """Log that the stream is left: before its end, or with all its results."""
-        if self.joiner.num_results < (self._options.get("num_samples") or 1):
-            logger.info("request %r: left before its end", self.request_id)
-        else:
+        if self.is_complete:
             self._note_done()
+        else:
+            logger.info("request %r: left before its end", self.request_id)
 
     def _note_done(self) -> None:
         logger.debug("request %r: done, attempt %d", self.request_id, self.num_attempts)
@@ -162,25 +168,25 @@ class Running:
     """The running requests of a client, by the names that their callers gave them. Safe to use from several threads."""
 
     def __init__(self) -> None:
-        self._exchanges: dict[str, list[Exchange]] = {}
+        self._senders: dict[str, list[tuple[Exchange, weakref.WeakMethod[Any]]]] = {}
         self._lock = threading.RLock()  # a stream's __del__ may call remove() in the middle of any method
 
-    def add(self, exchange: Exchange) -> None:
-        """Remember a request that begins."""
+    def add(self, exchange: Exchange, send_command: Callable[[str], Any]) -> None:
+        """Remember a request that begins. ``send_command``: a method of its stream, which may be forgotten nevertheless."""
         with self._lock:
-            self._exchanges.setdefault(exchange.request_id, []).append(exchange)
+            self._senders.setdefault(exchange.request_id, []).append((exchange, weakref.WeakMethod(send_command)))
 
     def remove(self, exchange: Exchange) -> None:
         """Forget a request that is over: another program's may have its name. Without effect on an unknown request."""
         with self._lock:
-            others = [other for other in self._exchanges.pop(exchange.request_id, []) if other is not exchange]
+            others = [pair for pair in self._senders.pop(exchange.request_id, []) if pair[0] is not exchange]
             if others:
-                self._exchanges[exchange.request_id] = others
+                self._senders[exchange.request_id] = others
 
-    def id_of(self, request_id: str) -> str:
-        """Return the id that reaches this client's latest running request of that name; else the name itself, which may be
-        that of another program's request.
+    def sender_of(self, request_id: str) -> Callable[[str], Any] | None:
+        """Return the method that sends a command to this client's latest running request of that name; None if it has none: the
+        name may be that of another program's request.
         """
         with self._lock:
-            own = self._exchanges.get(request_id)
-            return own[-1].wire_id if own else request_id
+            own = self._senders.get(request_id)
+            return own[-1][1]() if own else None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A connection and the replies that are streamed over it, for threads. Twin of ``_aio_stream``."""
+"""The reply of a request while it is streamed, for threads. Twin of ``_aio_stream``."""
 
 from __future__ import annotations
 
@@ -7,70 +7,14 @@ import contextlib
 import logging
 import threading
 from types import TracebackType
-from typing import Any
 
 import grpc
-from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from s1_client._base_stream import CANCELS_SAFELY, PATIENCE_S, BaseConnection, BaseStream, Headers, open_channel, version_of
-from s1_client._errors import ConnectionFailed, InvalidRequest, S1Error
+from s1_client._base_stream import PATIENCE_S, BaseStream, SentCommand
+from s1_client._connection import Connection
+from s1_client._errors import InvalidRequest, S1Error
 from s1_client._exchange import Exchange
-from s1_client._settings import Settings
-from s1_client._tracing import Headers
 from s1_client._types import Event, Reply
-from s1_client._wire import command_request, raise_error, streaming_method
-
-
-class Connection(BaseConnection):
-    """A gRPC channel to a server."""
-
-    def __init__(self, settings: Settings) -> None:
-        super().__init__(settings)
-        self._channel = open_channel(grpc, settings)
-        self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
-        self._infer = streaming_method(self._channel)
-
-    def close(self) -> None:
-        """Close the channel, which cancels the requests that still run."""
-        self._note_close()
-        self._channel.close()
-
-    def stream(self, message: Any, timeout_s: float, headers: Headers | None = None) -> Any:
-        """Begin a call, and return an iterator over its messages. ``headers``: see ``_metadata``."""
-        try:
-            return self._infer(message, timeout=timeout_s, metadata=self._metadata(headers))
-        except ValueError as error:
-            raise ConnectionFailed("this client has been closed") from error
-
-    def ask(self, method: str, request: Any, timeout_s: float = PATIENCE_S) -> Any:
-        """Return the response to a unary method of KServe's protocol, named as there. Raises S1Error."""
-        try:
-            response = getattr(self._stub, method)(request, timeout=timeout_s, metadata=self._settings.metadata)
-        except grpc.RpcError as error:
-            raise self.failure(error) from error
-        except ValueError as error:
-            raise ConnectionFailed("this client has been closed") from error
-        self.note_response()
-        return response
-
-    def command(self, command: str, request_id: str, model: str, log_level: int = logging.INFO) -> None:
-        """Send a command to a running request. Raises S1Error, InvalidRequest if none of that id runs."""
-        self._note_command(command, request_id, log_level)
-        try:
-            for message in self.stream(command_request(command, request_id, model=model), PATIENCE_S):
-                self.note_response()
-                raise_error(message)
-        except grpc.RpcError as error:
-            raise self.failure(error) from error
-
-    def cancels_safely(self) -> bool:
-        """Return whether a flowing stream may be cancelled without harm to the server."""
-        if self._version is None:
-            try:
-                self._version = version_of(self.ask("ServerMetadata", service_pb2.ServerMetadataRequest()).version)
-            except S1Error:
-                return True  # the server is gone, or this client is closed
-        return self._version >= CANCELS_SAFELY
 
 
 class Stream(BaseStream):
@@ -94,6 +38,7 @@ class Stream(BaseStream):
         super().__init__(exchange, model)
         self._connection = connection
         self._was_cancelled = threading.Event()
+        self._commanding = threading.Lock()
         self._reading = threading.RLock()  # a call does not bear two readers, and another thread may close
         self._start()
 
@@ -121,11 +66,28 @@ class Stream(BaseStream):
                     self._take(message)
         except grpc.RpcError as error:
             raise self._failure(error) from error
-        if self._received:
-            return self._received.popleft()
-        if not self._is_over:  # else another thread has closed it
-            self._exchange.check_complete()
-        return None
+        return self._next_received()
+
+    def _send_command(self, command: str, log_level: int = logging.INFO) -> None:
+        """Send a command on the request's own stream. Raises S1Error, InvalidRequest if the server refuses it."""
+        with self._commanding:
+            sent, message = self._new_command(command, log_level, threading.Event())
+            self._call.send(message)
+            # Another thread may be reading, or none, and a silent server must not hold up the caller: hence a thread.
+            threading.Thread(target=self._read_answer, args=(sent,), name="s1-command", daemon=True).start()
+            sent.answered.wait(PATIENCE_S)
+            self._check_answer(sent)
+
+    def _read_answer(self, command: SentCommand) -> None:
+        """Read until the command is answered or the call has ended."""
+        error: S1Error = self._not_running()
+        try:
+            with self._reading:
+                while not command.is_answered and (message := next(self._call, None)) is not None:
+                    self._take(message)
+        except grpc.RpcError as broken:
+            error = self._failure(broken)
+        command.answer(error)
 
     def _retry(self, error: S1Error) -> None:
         """Make another attempt after an error, or raise."""
@@ -146,7 +108,7 @@ class Stream(BaseStream):
         Raises InvalidRequest if the request has ended, or if its preset leaves the answer to the model.
         """
         try:
-            self._connection.command("answer_now", self._exchange.wire_id, self._model)
+            self._send_command("answer_now")
         except InvalidRequest:
             if self._is_over or not self._exchange.joiner.is_empty:
                 raise
@@ -158,7 +120,7 @@ class Stream(BaseStream):
             return
         self._was_cancelled.set()
         try:
-            self._connection.command("cancel", self._exchange.wire_id, self._model)
+            self._send_command("cancel")
         except S1Error:
             self._call.cancel()  # it has not begun, and is silent
 
@@ -180,7 +142,8 @@ class Stream(BaseStream):
         patience = threading.Timer(PATIENCE_S, self._call.cancel)
         patience.start()
         try:
-            self._connection.command("cancel", self._exchange.wire_id, self._model, logging.DEBUG)
+            self._send_command("cancel", logging.DEBUG)
+            self._call.end_messages()
             self._read_to_end()
         except S1Error:
             pass  # it has ended by itself, has not begun, or cannot be reached

@@ -4,6 +4,7 @@
 from s1_client._wire.messages import (
     MODEL,
     OPTIONS,
+    answer_to_command,
     check_options,
     command_request,
     event_of,
@@ -14,10 +15,12 @@ from s1_client._wire.messages import (
     read_events,
     streaming_method,
 )
+from s1_client._wire.routing import routing_headers
 
 __all__ = [
     "MODEL",
     "OPTIONS",
+    "answer_to_command",
     "check_options",
     "command_request",
     "event_of",
@@ -26,5 +29,6 @@ __all__ = [
     "name_of",
     "raise_error",
     "read_events",
+    "routing_headers",
     "streaming_method",
 ]

@@ -35,6 +35,7 @@ from s1_client._wire.errors import from_message
 from s1_client._wire.values import check_text, shown, tensor_bytes, values_of
 
 MODEL = "s1"
+COMMANDS = ("answer_now", "cancel")
 _RANDOM_PART = re.compile(r"(?<!^)~[0-9a-f]{32}\Z")
 OPTIONS: dict[str, str] = {row.name: row.datatype for row in FIELDS.values()}
 
@@ -105,12 +106,9 @@ def _add(request: Any, name: str, datatype: str, values: list[Any]) -> None:
     request.raw_input_contents.append(tensor_bytes(values, datatype))
 
 
-def streaming_method(channel: Any) -> Any:
-    """Return ModelStreamInfer of a channel as a method of a single message. To the server it is a stream of one message.
-
-    As a stream, grpcio's asyncio loses the reason why a server ended a call before its message was sent.
-    """
-    return channel.unary_stream(
+def streaming_method(channel: Any, *, is_open: bool = False) -> Any:
+    """Return ModelStreamInfer of a channel as a method of a single message, or with ``is_open`` of an iterator over messages."""
+    return (channel.stream_stream if is_open else channel.unary_stream)(
         "/inference.GRPCInferenceService/ModelStreamInfer",
         request_serializer=service_pb2.ModelInferRequest.SerializeToString,
         response_deserializer=service_pb2.ModelStreamInferResponse.FromString,
@@ -121,6 +119,19 @@ def raise_error(response: Any) -> None:
     """Raise the S1Error that a stream message reports, if any."""
     if response.error_message:
         raise from_message(response.error_message)
+
+
+def answer_to_command(response: Any) -> InvalidRequest | bool:
+    """Return what a stream message tells of a command: True = it was obeyed, its error = it was refused, False = nothing.
+
+    A command has the id of its request, so that the message's id does not tell.
+    """
+    if response.error_message:
+        error = from_message(response.error_message)
+        return error if isinstance(error, InvalidRequest) and error.field in ("request id", *COMMANDS) else False
+    raws = response.infer_response.raw_output_contents
+    outputs = dict(zip((output.name for output in response.infer_response.outputs), raws, strict=True))
+    return "result" in outputs and "num_requests" in json.loads(_texts(outputs["result"])[0] or "{}")
 
 
 def read_events(response: Any) -> list[Event]:

@@ -31,6 +31,7 @@ COMMANDS = {
     "stats": "print token statistics of sample files",
     "serve": "serve s1 on this machine, without a container",
     "gateway": "serve OpenAI's API and a web page in front of a server",
+    "haproxy": "print a HAProxy configuration for several servers",
     "doctor": "check everything between here and the engine",
     "models": "list the server's models",
 }
@@ -46,6 +47,7 @@ _MODULES = {
     "stats": "evaluate.stats",
     "serve": "server.serve",
     "gateway": "server.gateway",
+    "haproxy": "server.haproxy",
     "doctor": "server.doctor",
     "models": "server.models",
 }

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import queue
 import threading
 import time
 import uuid
@@ -204,14 +205,32 @@ class _Service(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
         self._running: dict[str, _Running] = {}
 
     def ModelStreamInfer(self, request_iterator: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:  # noqa: N802
-        """Answer the requests and commands of a stream, in turn."""
-        for request in request_iterator:
-            try:
-                yield from self._answer(request, context)
-            except ConnectionFailed as error:
-                context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
-            except S1Error as error:
-                yield error_message(error, name_of(request.id))
+        """Answer the requests and commands of a stream, each as it comes."""
+        responses: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        threading.Thread(target=self._answer_all, args=(request_iterator, context, responses), daemon=True).start()
+        while (response := responses.get()) is not None:
+            if isinstance(response, ConnectionFailed):
+                context.abort(grpc.StatusCode.UNAVAILABLE, str(response))
+            yield response
+
+    def _answer_all(self, requests: Iterator[Any], context: grpc.ServicerContext, responses: queue.SimpleQueue[Any]) -> None:
+        threads = []
+        with contextlib.suppress(Exception):  # grpcio's, when the client is gone
+            for request in requests:
+                threads.append(threading.Thread(target=self._answer_one, args=(request, context, responses), daemon=True))
+                threads[-1].start()
+        for thread in threads:
+            thread.join()
+        responses.put(None)
+
+    def _answer_one(self, request: Any, context: grpc.ServicerContext, responses: queue.SimpleQueue[Any]) -> None:
+        try:
+            for response in self._answer(request, context):
+                responses.put(response)
+        except ConnectionFailed as error:
+            responses.put(error)
+        except S1Error as error:
+            responses.put(error_message(error, name_of(request.id)))
 
     def _answer(self, request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
         if request.model_name != self._model:

@@ -54,6 +54,7 @@ def _status(is_draining: Callable[[], bool], why_not_ready: Callable[[], str | N
 def _listen(host: str, port: int, status: Callable[[], tuple[int, str]]) -> ThreadingHTTPServer:
     class Handler(BaseHTTPRequestHandler):
         timeout = 10  # seconds that a client may take for its request
+        wbufsize = -1  # one packet for the whole response: HAProxy closes the connection as soon as it has the status
 
         def do_GET(self) -> None:  # named by http.server
             code, text = status()
@@ -70,7 +71,11 @@ def _listen(host: str, port: int, status: Callable[[], tuple[int, str]]) -> Thre
         def log_message(self, *_: object) -> None:
             """Log nothing: checks come every second."""
 
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, *_: object) -> None:
+            """Ignore that a client has gone: http.server would print a traceback for each."""
+
     try:
-        return ThreadingHTTPServer((host, port), Handler)
+        return Server((host, port), Handler)
     except OSError as error:
         raise ConfigError(f"port {port} on {host} cannot be used: {error.strerror}; choose another by --ready-port") from None

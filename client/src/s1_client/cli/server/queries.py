@@ -10,8 +10,8 @@ from typing import Any
 from tritonclient.grpc import service_pb2
 
 from s1_client import AccessDenied, ServerNotReady
+from s1_client._connection import Connection
 from s1_client._settings import Settings
-from s1_client._stream import Connection
 
 BUDGET_FORCING, ENGINE, OTHER = "budget forcing", "engine", "other"
 ENGINES = ("tensorrt_llm", "embedded_llm", "vllm_llm", "llmapi_llm")  # those of this project

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Write HAProxy's configuration for several replicas. No file is read or written here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from s1_client._access import read_url
+
+READY_PORT = 8003  # of a replica that names none
+NUM_STREAMS = 4096  # of a connection; the launcher's limits are 256 running and 1,024 waiting requests a replica
+_WORD = re.compile(r"[^\s\"'\\#$]+")  # HAProxy reads any other character as syntax
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replica:
+    """A replica: ``s1`` and its engine, in one launcher.
+
+    Attributes:
+        name: in HAProxy's log, metrics and the header x-replica.
+        host: name or address; IPv6 in brackets.
+        grpc_port, ready_port: TCP ports, the launcher's --grpc-port and --ready-port.
+    """
+
+    name: str
+    host: str
+    grpc_port: int
+    ready_port: int
+
+
+def read_replica(text: str, number: int) -> Replica:
+    """Return the replica of "HOST:GRPC_PORT" or "HOST:GRPC_PORT:READY_PORT", named by its number, from 1.
+
+    Raises ValueError for anything else.
+    """
+    host, grpc_port, ready_port = _split(text)
+    replica = Replica(name=f"r{number}", host=host, grpc_port=_port(text, grpc_port), ready_port=_port(text, ready_port))
+    if replica.grpc_port == replica.ready_port:
+        raise ValueError(f"got '{text}': gRPC and readiness have the same port, allowed: two ports of the replica")
+    return replica
+
+
+def _split(text: str) -> tuple[str, str, str]:
+    host, colon, last = text.rpartition(":")
+    before, _, middle = host.rpartition(":")
+    has_both = bool(before) and not host.endswith("]")
+    parts = (before, middle, last) if has_both else (host, last, str(READY_PORT))
+    if not colon or "://" in text or not _is_host(parts[0]):
+        raise ValueError(f"got '{text}', allowed: HOST:GRPC_PORT or HOST:GRPC_PORT:READY_PORT, an IPv6 address in brackets")
+    return parts
+
+
+def _is_host(host: str) -> bool:
+    try:
+        read_url(f"{host}:1")
+    except ValueError:
+        return False
+    return "://" not in host
+
+
+def _port(text: str, port: str) -> int:
+    if not re.fullmatch("[0-9]{1,5}", port) or not 1 <= int(port) <= 65535:
+        raise ValueError(f"got '{text}': a port is a number from 1 to 65535, not '{port[:20]}'")
+    return int(port)
+
+
+def read_listen(text: str) -> str:
+    """Return the address "HOST:PORT" of "PORT" (this machine only), "HOST:PORT" or "*:PORT". Raises ValueError for anything else."""
+    host, _, port = text.rpartition(":")
+    if host not in ("", "*") and not _is_host(host):
+        raise ValueError(f"got '{text}', allowed: PORT, HOST:PORT or *:PORT, an IPv6 address in brackets")
+    return f"{host or '127.0.0.1'}:{_port(text, port)}"
+
+
+def check_word(text: str) -> str:
+    """Return a path that HAProxy reads as a single word. Raises ValueError for any other."""
+    if not _WORD.fullmatch(text):
+        raise ValueError(f"got '{text}', allowed: a path without white space, quotes, backslash, # and $")
+    return text
+
+
+def check_replicas(replicas: Sequence[Replica]) -> None:
+    """Raise ValueError if two replicas have the same address."""
+    seen: set[tuple[str, int]] = set()
+    for replica in replicas:
+        address = (replica.host, replica.grpc_port)
+        if address in seen:
+            raise ValueError(f"got {replica.host}:{replica.grpc_port} twice, allowed: each replica once")
+        seen.add(address)
+
+
+def render(
+    replicas: Sequence[Replica],
+    *,
+    command: str,
+    listen: str,
+    metrics_listen: str | None,
+    longest_s: int,
+    check_ms: int,
+    tls_cert: str | None,
+    replica_ca: str | None,
+) -> str:
+    """Return the configuration. ``command``: the command line that made it, for its first lines; the other values are checked."""
+    environment = Environment(  # noqa: S701  # no HTML: every value is checked to be a word of HAProxy's syntax
+        loader=PackageLoader("s1_client.cli.server"), undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True
+    )
+    server_tls = f"ssl verify required ca-file {replica_ca} alpn h2 " if replica_ca else ""
+    return environment.get_template("haproxy.cfg").render(
+        replicas=replicas,
+        command=command,
+        listen=listen,
+        metrics_listen=metrics_listen,
+        longest_s=longest_s,
+        check_ms=check_ms,
+        tls_cert=tls_cert,
+        replica_ca=replica_ca,
+        server_tls=server_tls,
+        streams=NUM_STREAMS,
+    )
