@@ -101,13 +101,13 @@ def test_a_search_by_rate(search, tmp_path):
     ("arguments", "message"),
     [
         (("--search", "4"), "got '4', allowed: MIN:MAX, such as 1:64"),
-        (("--search", "4:2"), "search: got 4:2, allowed: MIN:MAX with 0 < MIN < MAX"),
-        (("--search", "0.5:2"), "search: got 0.5:2, allowed: integers >= 1 for a concurrency"),
-        (("--percentile", "100"), "percentile: got 100, allowed: 50 to 99.9"),
-        (("--precision", "0"), "precision_percent: got 0, allowed: 1 to 50"),
-        (("--max-ttft-ms", "0"), "time_to_first_token_ms: got 0, allowed: a number > 0"),
-        (("--max-ttft-ms", "9", "--max-failed", "9"), "max_failed_percent: got 9, allowed: 0 to 5"),
-        (("--requests", "58"), "num_requests: got 58, allowed: at least 59, to judge p95"),
+        (("--search", "4:2"), "--search: got 4:2, allowed: MIN:MAX with 0 < MIN < MAX"),
+        (("--search", "0.5:2"), "--search: got 0.5:2, allowed: integers >= 1 for a concurrency"),
+        (("--percentile", "100"), "--percentile: got 100, allowed: 50 to 99.9"),
+        (("--precision", "0"), "--precision: got 0, allowed: 1 to 50"),
+        (("--max-ttft-ms", "0"), "--max-ttft-ms: got 0, allowed: a number > 0"),
+        (("--max-ttft-ms", "9", "--max-failed", "9"), "--max-failed: got 9, allowed: 0 to 5"),
+        (("--requests", "58"), "--requests: got 58, allowed: at least 59, to judge p95"),
         (("--concurrency", "2"), "--concurrency: not allowed with --find-capacity, which takes --search MIN:MAX"),
         (("--request-rate", "2"), "--request-rate: not allowed with --find-capacity"),
         (("--driver", "perf_analyzer"), "--find-capacity requires --driver client"),
@@ -119,7 +119,7 @@ def test_invalid_arguments_are_refused_and_nothing_is_recorded(search, tmp_path,
 
 
 def test_a_rate_whose_level_lasts_too_long_is_refused(search):
-    message = "max_seconds: got 60, allowed: at least 590 for 59 requests at 0.1/s"
+    message = "--max-seconds: got 60, allowed: at least 590 for 59 requests at 0.1/s"
     assert message in search(kind="request-rate", code=2).stderr
 
 

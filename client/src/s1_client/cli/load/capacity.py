@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,6 +23,7 @@ from s1_client.loadtest._record import Level, Run, read
 from s1_client.loadtest._runner import LoadTest, RunInProgress, Server
 from s1_client.loadtest._scenario import Scenario
 from s1_client.loadtest._search import CapacitySearch
+from s1_client.loadtest._typed import Malformed
 from s1_client.runs import Refused, write_text
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -41,6 +43,8 @@ _FIELDS = {  # options that only the search has, and the fields that they set
     "max_rejected": "max_rejected_percent",
     "max_failed": "max_failed_percent",
 }
+_FLAGS = {field: f"--{name.replace('_', '-')}" for name, field in _FIELDS.items()}
+_FLAGS |= {"search": "--search", "precision_percent": "--precision", "num_requests": "--requests", "max_seconds": "--max-seconds"}
 _OWN = (*_FIELDS, "search", "precision")
 
 
@@ -99,7 +103,7 @@ def _bounds(context: click.Context, parameter: click.Parameter, value: str | Non
 def search_of(parameters: Mapping[str, Any]) -> CapacitySearch | None:
     """Return the capacity search that a command's parameters ask for; None without ``--find-capacity``.
 
-    Raises click.UsageError for options that do not go together, and Malformed for a value that is not allowed.
+    Raises click.UsageError for options that do not go together, and for a value that is not allowed.
     """
     mode = (parameters["find_capacity"] or "").replace("-", "_")
     if not mode:
@@ -115,14 +119,26 @@ def search_of(parameters: Mapping[str, Any]) -> CapacitySearch | None:
     given = {field: parameters[name] for name, field in _FIELDS.items() if parameters[name] is not None}
     least, most = parameters["search"] or _BOUNDS[mode]
     precision = {} if parameters["precision"] is None else {"precision_percent": parameters["precision"]}
-    return CapacitySearch(mode=mode, least=least, most=most, objective=Objective(**given), **precision)  # type: ignore[arg-type]
+    with _flags_named():
+        return CapacitySearch(mode=mode, least=least, most=most, objective=Objective(**given), **precision)  # type: ignore[arg-type]
 
 
 def prepared_scenario(scenario: Scenario, search: CapacitySearch, parameters: Mapping[str, Any]) -> Scenario:
-    """Return the scenario of the search, with a command's changes. Raises Malformed."""
+    """Return the scenario of the search, with a command's changes. Raises click.UsageError."""
     if parameters["distribution"] is not None:
         scenario = replace(scenario, load=(replace(scenario.load[0], distribution=parameters["distribution"]),))
-    return prepared(scenario, search, parameters["max_seconds"], parameters["num_requests"])
+    with _flags_named():
+        return prepared(scenario, search, parameters["max_seconds"], parameters["num_requests"])
+
+
+@contextmanager
+def _flags_named() -> Iterator[None]:
+    """Raise click.UsageError with the flag in place of a field's name where a field is Malformed."""
+    try:
+        yield
+    except Malformed as error:
+        field, colon, rest = str(error).partition(":")
+        raise click.UsageError(f"{_FLAGS.get(field, field)}{colon}{rest}") from None
 
 
 def unfinished(path: Path, test: LoadTest) -> Run | None:
