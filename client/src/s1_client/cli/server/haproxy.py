@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -66,13 +67,11 @@ def haproxy(replicas: tuple[str, ...], **options: str | int | None) -> None:
 
     If a program haproxy is on PATH, it checks the configuration.
     """
-    servers = [
-        _checked("--replica", lambda text=text, number=number: read_replica(text, number)) for number, text in enumerate(replicas, 1)
-    ]
+    servers = [_checked("--replica", partial(read_replica, text, number)) for number, text in enumerate(replicas, 1)]
     _checked("--replica", lambda: check_replicas(servers))
     for name, check in (("listen", read_listen), ("metrics_listen", read_listen), ("tls_cert", check_word), ("replica_ca", check_word)):
         if (value := options[name]) is not None:
-            options[name] = _checked(f"--{name.replace('_', '-')}", lambda check=check, value=value: check(str(value)))
+            options[name] = _checked(f"--{name.replace('_', '-')}", partial(check, str(value)))
     text = render(servers, command=_command_line(), **options)  # type: ignore[arg-type]  # click has checked the numbers
     echo(_verdict(text), err=True)
     click.echo(text, nl=False)
