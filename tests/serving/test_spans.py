@@ -15,6 +15,8 @@ from budgetforce.serving.incoming import IncomingRequest
 from budgetforce.serving.logs import ServerLog
 from budgetforce.serving.orchestrator import Orchestrator
 from budgetforce.serving.planning.planner import Planner
+from budgetforce.serving.replies.send_batch import BatchSender
+from budgetforce.serving.replies.send_queue import SendQueue
 from budgetforce.serving.replies.span_context import SpanContext, parse_traceparent
 from budgetforce.serving.runtime import InlineExecutor, SerialRuntime
 from budgetforce.serving.spans import Kind, spans_of
@@ -41,6 +43,7 @@ def serve(tokenizer):
             tokenizer=tokenizer,
             planner=Planner(tokenizer, Preset.load("smollm2"), 1000),
             engine=engine,
+            stream_queue=SendQueue(BatchSender()),
             senders=InlineExecutor(),
             workers=InlineExecutor(),
             log=ServerLog(dict.fromkeys(LOG_LEVELS, print)),

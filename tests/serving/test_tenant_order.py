@@ -16,6 +16,8 @@ from budgetforce.serving.incoming import IncomingRequest
 from budgetforce.serving.logs import ServerLog
 from budgetforce.serving.orchestrator import Orchestrator
 from budgetforce.serving.planning.planner import Planner
+from budgetforce.serving.replies.send_batch import BatchSender
+from budgetforce.serving.replies.send_queue import SendQueue
 from budgetforce.serving.runtime import InlineExecutor
 from serving.test_runtime import ResponseWriter
 
@@ -71,6 +73,7 @@ class Stage:
             tokenizer=tokenizer,
             planner=Planner(tokenizer, Preset.load("smollm2"), 1000),
             engine=self.engine,
+            stream_queue=SendQueue(BatchSender()),
             senders=InlineExecutor(),
             workers=workers or InlineExecutor(),
             log=ServerLog(dict.fromkeys(LOG_LEVELS, print)),
