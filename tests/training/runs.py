@@ -13,12 +13,17 @@ import socket
 import sys
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 from budgetforce.training import models, monitor
 from budgetforce.training.__main__ import main
 
 KILLED = 9
+# What a run imports on its way: imported before the first fork, or each process would spend seconds on it.
+ON_ITS_WAY = ("budgetforce.training.sft", "budgetforce.training.trainer", "budgetforce.training.arguments")
+ON_ITS_WAY += ("torch.distributed.fsdp", "transformers.models.auto.modeling_auto", "transformers.models.qwen2.modeling_qwen2")
+ON_ITS_WAY += ("matplotlib.figure", "matplotlib.backends.backend_agg")
 
 
 def sft(name: str, *options: str, recipe: str = "whole") -> int:
@@ -120,5 +125,7 @@ def all_runs() -> dict[str, int]:
 
 
 if __name__ == "__main__":
+    for name in ON_ITS_WAY:
+        import_module(name)
     os.chdir(sys.argv[1])
     print(all_runs())
