@@ -9,7 +9,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -67,19 +66,19 @@ def haproxy(replicas: tuple[str, ...], **options: str | int | None) -> None:
 
     If a program haproxy is on PATH, it checks the configuration.
     """
-    servers = [_checked("--replica", partial(read_replica, text, number)) for number, text in enumerate(replicas, 1)]
-    _checked("--replica", lambda: check_replicas(servers))
+    servers = [_checked("--replica", read_replica, text, number) for number, text in enumerate(replicas, 1)]
+    _checked("--replica", check_replicas, servers)
     for name, check in (("listen", read_listen), ("metrics_listen", read_listen), ("tls_cert", check_word), ("replica_ca", check_word)):
-        if (value := options[name]) is not None:
-            options[name] = _checked(f"--{name.replace('_', '-')}", partial(check, str(value)))
+        if options[name] is not None:
+            options[name] = _checked(f"--{name.replace('_', '-')}", check, str(options[name]))
     text = render(servers, command=_command_line(), **options)  # type: ignore[arg-type]  # click has checked the numbers
     echo(_verdict(text), err=True)
     click.echo(text, nl=False)
 
 
-def _checked(option: str, check: Callable[[], T]) -> T:
+def _checked(option: str, check: Callable[..., T], *values: object) -> T:
     try:
-        return check()
+        return check(*values)
     except ValueError as error:
         raise click.UsageError(f"{option}: {error}") from error
 
