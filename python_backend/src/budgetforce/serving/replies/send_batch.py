@@ -52,7 +52,7 @@ class BatchSender:
         self._helpers = ThreadPoolExecutor(num_helpers, thread_name_prefix="s1-stream") if num_helpers else None
 
     def close(self) -> None:
-        """Release the threads."""
+        """Release the helping threads; no send may follow."""
         if self._helpers is not None:
             self._helpers.shutdown()
 

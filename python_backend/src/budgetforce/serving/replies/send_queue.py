@@ -20,7 +20,7 @@ class Stream(Protocol):
     """A stream as the queue sees it."""
 
     def next_send(self) -> StreamSend:
-        """Return what is due."""
+        """Return the messages that are due, which are then no longer."""
         ...
 
     def was_sent(self, failure: Exception | None) -> None:
