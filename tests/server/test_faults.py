@@ -123,7 +123,8 @@ LINES = {"in the thought": 3000, "before the first token": 3000, "between rounds
 def num_ended(triton, model, end):
     """How many requests the counters say have ended that way, in all processes of a model."""
     with urllib.request.urlopen(f"http://{triton.ports.host}:{triton.ports.metrics}/metrics", timeout=5) as response:
-        lines = [line for line in response.read().decode().splitlines() if f'end="{end}",model_instance="{model}_0_' in line]
+        page = response.read().decode().splitlines()
+    lines = [line for line in page if line.startswith("s1_requests_total{") and f'end="{end}",model_instance="{model}_0_' in line]
     return sum(float(line.rpartition(" ")[2]) for line in lines)
 
 
