@@ -42,6 +42,12 @@ def test_an_impossible_address_raises_oserror(url):
         read_counters([url])
 
 
+def test_metrics_that_do_not_answer_are_named():
+    url = "http://127.0.0.1:1/metrics"
+    with pytest.raises(OSError, match=f"the metrics at {url} cannot be read: .*refused"):
+        read_counters([url])
+
+
 HISTOGRAM = """# TYPE s1_queue_seconds histogram
 s1_queue_seconds_count{model_instance="s1_0_0"} 4
 s1_queue_seconds_sum{model_instance="s1_0_0"} 1.5

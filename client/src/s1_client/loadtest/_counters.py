@@ -84,8 +84,10 @@ def _text_at(url: str) -> str:
     try:
         with _HTTP.open(url, timeout=_TIMEOUT_S) as response:
             return str(response.read().decode())
-    except (ValueError, http.client.HTTPException) as error:  # no URL, an impossible host name (UnicodeError), no HTTP, no text
-        raise OSError(str(error) or type(error).__name__) from error
+    # ValueError: no URL, an impossible host name (UnicodeError), no text
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        reason = getattr(error, "reason", None) or error
+        raise OSError(f"the metrics at {url} cannot be read: {str(reason) or type(error).__name__}") from error
 
 
 def _samples(text: str, is_kept: Callable[[str, str], bool]) -> dict[str, float]:

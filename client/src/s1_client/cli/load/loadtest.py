@@ -212,7 +212,7 @@ def _metrics_urls(servers: Sequence[Settings], given: Sequence[str]) -> tuple[st
             read_counters([url])
         except OSError as error:
             if given:
-                raise Refused(f"--metrics-url: {url}: {error}") from error
+                raise Refused(f"--metrics-url: {error}") from error
             echo(f"no metrics at {url}: the record will not contain the server's counters (see --metrics-url)", err=True)
             return ()
     return urls
