@@ -13,7 +13,7 @@ from budgetforce.engine.base import EngineCall
 from budgetforce.engine.endpoint import Endpoint
 from budgetforce.engine.triton_grpc import GrpcEngine
 from budgetforce.errors import EngineFailed, EngineUnavailable
-from s1_client import ThinkingDelta, _stream
+from s1_client import ThinkingDelta, _connection
 from server import waiting
 
 wait_until = partial(waiting.wait_until, seconds=15)
@@ -84,7 +84,7 @@ def test_a_call_that_is_left_is_cancelled_where_that_is_safe(run, call, scripts,
 
 
 def test_a_client_cancels_where_that_is_safe(over_grpc, scripts, a, monkeypatch):
-    monkeypatch.setattr(_stream, "CANCELS_SAFELY", (2, 0))
+    monkeypatch.setattr(_connection, "CANCELS_SAFELY", (2, 0))
     script = scripts.write([a] * 400, stall_after=1)
     stream = over_grpc.stream(script.question, max_thinking_tokens=400)
     while not isinstance(next(stream), ThinkingDelta):
