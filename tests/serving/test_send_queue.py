@@ -66,6 +66,29 @@ def test_streams_that_are_due_in_one_pass_leave_in_one_batch_before_the_loop_goe
     assert sender.sizes == [3, 1]
 
 
+def test_when_a_batch_cannot_be_sent_at_all_each_of_its_streams_learns_it_and_the_next_batch_is_sent():
+    log, error = [], RuntimeError("can't start new thread")
+
+    class NoThreads(Batches):
+        def send(self, batch):
+            if not self.sizes:
+                self.sizes.append(len(batch))
+                raise error
+            return super().send(batch)
+
+    async def scenario():
+        queue = SendQueue(NoThreads())
+        streams = [Stream(name, log, queue) for name in "ab"]
+        for _ in range(2):
+            for stream in streams:
+                queue.add(stream)
+            await asyncio.sleep(0)
+        assert [stream.learnt for stream in streams] == [[error, None]] * 2
+
+    asyncio.run(scenario())
+    assert log == ["a", "b"]
+
+
 def test_a_stream_whose_send_fails_learns_it_and_the_others_are_sent():
     log, error = [], OSError("shared memory is full")
 
