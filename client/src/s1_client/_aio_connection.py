@@ -36,6 +36,10 @@ class AsyncOpenCall:
         """Return the next message from the server, ``grpc.aio.EOF`` behind the last one."""
         return await self._call.read()
 
+    async def initial_metadata(self) -> Any:
+        """Return the response's headers, once it has begun or ended."""
+        return await self._call.initial_metadata()
+
     def send(self, message: Any) -> None:
         """Send another message on this call."""
         self._messages.put_nowait(message)
