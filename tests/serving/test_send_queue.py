@@ -161,6 +161,24 @@ def test_streams_get_their_turns_in_order_and_nobody_overtakes_them(full, now):
     asyncio.run(scenario())
 
 
+def test_a_stream_gets_its_turn_however_many_messages_leave_without(full):
+    """Beginnings and ends of many short replies may use all the time; a long reply's text must still come."""
+    log = []
+
+    async def scenario():
+        queue = SendQueue(BatchSender(), full)
+        streams = [Stream(name, log, queue) for name in "ab"]
+        for stream in streams:
+            queue.wait_for_turn(stream)
+        async with asyncio.timeout(10):
+            while not all(stream.learnt for stream in streams):
+                await asyncio.sleep(0.001)
+                queue.charge(1000)
+
+    asyncio.run(scenario())
+    assert log == ["a", "b"]
+
+
 def test_a_turn_that_is_no_longer_wanted_costs_nothing(full, now):
     log = []
 

@@ -98,8 +98,12 @@ class SendQueue:
     def _give_turns(self) -> None:
         assert self._pace is not None
         self._timer = None
-        while self._waiting and not self._pace.wait_s():
+        is_given = (
+            False  # the first turn, which was waited for: messages without a turn may have used the time up again, and do so for ever
+        )
+        while self._waiting and not (is_given and self._pace.wait_s()):
             if self._waiting.popleft().take_turn():
+                is_given = True
                 self._pace.charge(1)
         if self._waiting:
             self._set_timer()
