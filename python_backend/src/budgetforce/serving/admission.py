@@ -42,7 +42,7 @@ class _Waiters:
         self.num_first += waiter.is_first
 
     def remove(self, waiter: _Waiter) -> None:
-        """Remove a waiter."""
+        """Remove a waiter, and its group with the last of it: tenants have no bound."""
         del self._group(waiter)[waiter]
         self.num_first -= waiter.is_first
         key = (waiter.request.tenant, waiter.request.priority)
