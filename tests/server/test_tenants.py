@@ -84,10 +84,12 @@ def test_with_a_secret_only_the_gateway_names_tenants(triton, tenant_secret, sho
 def test_a_rejection_names_the_tenant_and_its_share_and_so_does_its_line_in_the_log(triton, scripts, short, a):
     slow = scripts.write([a] * 3000, [a, EOS], delay_ms=100).question
     with Client(triton.grpc_url, model="s1_small", max_retries=0, tenant="ann") as ann:
-        streams = [ann.stream(slow, max_thinking_tokens=3000) for _ in range(3)]
-        for stream in streams[:2]:
-            while not isinstance(next(stream), ThinkingDelta):
+        streams = []
+        for _ in range(2):
+            streams.append(ann.stream(slow, max_thinking_tokens=3000))
+            while not isinstance(next(streams[-1]), ThinkingDelta):
                 pass
+        streams.append(ann.stream(slow, max_thinking_tokens=3000))  # now: requests that are sent together come in any order
         wait_until(lambda: gauge(triton, 's1_requests_waiting{model_instance="s1_small_0_0"}') == 1, seconds=15)
         with pytest.raises(Overloaded, match="tenant 'ann': 2 of at most 2 replies run and 1 of at most 1 requests wait") as rejected:
             ann.think(short, request_id="one too many")
