@@ -70,12 +70,14 @@ def test_and_those_of_an_async_client(server, watched):
     assert watched.seen == [traceparent(span), None]
 
 
-def test_a_command_belongs_to_the_span_that_sends_it(server, watched):
+def test_a_command_to_another_programs_request_belongs_to_the_span_that_sends_it(server, watched):
+    """A command to a request of the client's own goes on its stream, which has its headers already."""
     server.will_say(token_delay_s=0.02)
-    with Client(server.url) as client, client.stream("hi") as stream:
+    with Client(server.url) as client, Client(server.url) as other, client.stream("hi", request_id="mine") as stream:
         next(stream)  # before that the command might have to be sent a second time
         with tracer.start_as_current_span("impatient") as span:
             stream.answer_now()
+            other.answer_now("mine")
         list(stream)
     assert watched.seen == [None, traceparent(span)]
 

@@ -36,6 +36,7 @@ def traced(root, scripts_folder, tmp_path_factory, receiving):
     tracing = tracing_of(parse_options([f"--trace-url={receiving.url}"]))
     server = scripted_server(root, scripts_folder, tmp_path_factory.mktemp("repository"), tmp_path_factory.mktemp("log") / "triton.log")
     server.extra_flags = tuple(tracing.flags())
+    server.traced_headers = tracing.headers
     server.environment |= tracing.environment()
     with server:
         yield server

@@ -8,6 +8,7 @@ import pytest
 from budgetforce.errors import InvalidRequest, Overloaded
 from budgetforce.serving.admission import Admission
 from budgetforce.serving.room import Limits
+from budgetforce.serving.room import Room as Policy
 
 
 class Room:
@@ -229,6 +230,35 @@ def test_a_full_queue_rejects_at_once_and_says_when_to_retry():
         assert room.admission.num_waiting == 1
 
     asyncio.run(scenario())
+
+
+def test_a_burst_is_not_looked_through_for_each_of_its_requests(monkeypatch):
+    """Thousands may wait for a worker at once, on the thread on which all tokens arrive."""
+    looked_at = []
+    choose = Policy.next
+
+    def counted(self, waiting):
+        looked_at.append(len(waiting))
+        return choose(self, waiting)
+
+    monkeypatch.setattr(Policy, "next", counted)
+    begun = []
+
+    async def scenario():
+        admission = Admission(Limits(max_replies=2, max_kv_tokens=0, max_waiting=1000))
+
+        async def serve(number):
+            async with admission.admit(num_replies=1, num_tokens=1, tenant="ab"[number % 2]):
+                begun.append(number)
+                await asyncio.sleep(0)
+
+        await asyncio.gather(*map(serve, range(100)))
+        assert (admission.num_running, admission.num_waiting) == (0, 0)
+
+    asyncio.run(scenario())
+    assert begun == list(range(100))
+    assert max(looked_at) == 2  # the oldest of each tenant
+    assert len(looked_at) <= 2 * 100 + 1
 
 
 def test_a_request_that_gives_up_waiting_lets_the_next_one_in():

@@ -135,12 +135,16 @@ def test_a_tenant_at_its_limit_does_not_hold_up_a_lower_priority():
 def test_the_queue_takes_so_many_of_a_tenant_and_keeps_an_eighth_for_named_ones_that_have_none():
     room = Room(Limits(max_replies=1, max_kv_tokens=0, max_waiting=16, max_tenant_waiting=0))
     a, b, nobody = (room.arrive(name) for name in (A, B, NOBODY))
-    assert [room.may_wait(tenant, [a] * 13) for tenant in (a, b, nobody)] == [True, True, True]
-    assert [room.may_wait(tenant, [a] * 14) for tenant in (a, b, nobody)] == [False, True, True]
-    assert [room.may_wait(tenant, [a] * 16) for tenant in (a, b, nobody)] == [False, False, False]
+
+    def who_may_wait(num_of_a):
+        return [room.may_wait(tenant, num_own=num_of_a * (tenant is a), num_waiting=num_of_a) for tenant in (a, b, nobody)]
+
+    assert who_may_wait(13) == [True, True, True]
+    assert who_may_wait(14) == [False, True, True]
+    assert who_may_wait(16) == [False, False, False]
     capped = Room(Limits(max_replies=1, max_kv_tokens=0, max_waiting=16, max_tenant_waiting=2))
     a = capped.arrive(A)
-    assert [capped.may_wait(a, [a] * number) for number in (1, 2)] == [True, False]
+    assert [capped.may_wait(a, num_own=number, num_waiting=number) for number in (1, 2)] == [True, False]
 
 
 def test_a_tenant_without_requests_is_forgotten():

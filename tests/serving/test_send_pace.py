@@ -91,3 +91,12 @@ def test_the_cost_is_the_median_so_that_a_hiccup_of_the_machine_changes_nothing(
     for _ in range(200):
         pace.measured(0.001)
     assert pace.cost_s == pytest.approx(0.001, rel=0.05)
+
+
+def test_a_first_message_that_is_slow_by_far_does_not_hold_the_others_back_for_long(pace, clock):
+    """Such as one for which the machine stood still: its cost would count for the next hundred messages."""
+    pace.measured(1.0)
+    began = clock.now
+    assert sent_within(pace, clock, 1, 0.0003) > 500
+    assert pace.cost_s == pytest.approx(0.0003)
+    assert clock.now - began <= 1.1

@@ -66,6 +66,29 @@ def test_streams_that_are_due_in_one_pass_leave_in_one_batch_before_the_loop_goe
     assert sender.sizes == [3, 1]
 
 
+def test_when_a_batch_cannot_be_sent_at_all_each_of_its_streams_learns_it_and_the_next_batch_is_sent():
+    log, error = [], RuntimeError("can't start new thread")
+
+    class NoThreads(Batches):
+        def send(self, batch):
+            if not self.sizes:
+                self.sizes.append(len(batch))
+                raise error
+            return super().send(batch)
+
+    async def scenario():
+        queue = SendQueue(NoThreads())
+        streams = [Stream(name, log, queue) for name in "ab"]
+        for _ in range(2):
+            for stream in streams:
+                queue.add(stream)
+            await asyncio.sleep(0)
+        assert [stream.learnt for stream in streams] == [[error, None]] * 2
+
+    asyncio.run(scenario())
+    assert log == ["a", "b"]
+
+
 def test_a_stream_whose_send_fails_learns_it_and_the_others_are_sent():
     log, error = [], OSError("shared memory is full")
 
@@ -136,6 +159,24 @@ def test_streams_get_their_turns_in_order_and_nobody_overtakes_them(full, now):
         assert queue.has_room()
 
     asyncio.run(scenario())
+
+
+def test_a_stream_gets_its_turn_however_many_messages_leave_without(full):
+    """Beginnings and ends of many short replies may use all the time; a long reply's text must still come."""
+    log = []
+
+    async def scenario():
+        queue = SendQueue(BatchSender(), full)
+        streams = [Stream(name, log, queue) for name in "ab"]
+        for stream in streams:
+            queue.wait_for_turn(stream)
+        async with asyncio.timeout(10):
+            while not all(stream.learnt for stream in streams):
+                await asyncio.sleep(0.001)
+                queue.charge(1000)
+
+    asyncio.run(scenario())
+    assert log == ["a", "b"]
 
 
 def test_a_turn_that_is_no_longer_wanted_costs_nothing(full, now):

@@ -86,22 +86,22 @@ def headers_of(token: str | None, secret: str | None, metadata: Mapping[str, str
         raise ValueError(f"metadata: got {type(metadata).__name__}, allowed: a mapping of header names to texts")  # noqa: TRY004
     headers = []
     if token is not None:
-        headers.append(("authorization", f"Bearer {_checked_value('token', token)}"))
+        headers.append(("authorization", f"Bearer {checked_value('token', token)}"))
     if secret is not None:
         name, value = _read_secret(secret)
-        headers.append((f"{SECRET_HEADER}{_checked_name('secret', name)}", _checked_value("secret", value)))
+        headers.append((f"{SECRET_HEADER}{_checked_name('secret', name)}", checked_value("secret", value)))
     for name, value in metadata.items():
         if name in dict(headers):
             raise ValueError(f"metadata: {name!r} is set by token or secret already")
         if name in (REQUEST_ID_HEADER, COMMAND_HEADER):
             raise ValueError(f"metadata: {name!r} is set by the client, for each request; a request's id is an argument of its call")
-        headers.append((_checked_name("metadata", name), _checked_value(f"metadata[{name!r}]", value)))
+        headers.append((_checked_name("metadata", name), checked_value(f"metadata[{name!r}]", value)))
     return tuple(headers)
 
 
 def _read_secret(secret: str) -> tuple[str, str]:
     """Return name and value of "name=value". A value alone, perhaps base64 with its padding, gets the launcher's name."""
-    name, equals, value = _checked_value("secret", secret).partition("=")
+    name, equals, value = checked_value("secret", secret).partition("=")
     return (name, value) if equals and value.strip("=") else (SECRET_NAME, secret)
 
 
@@ -112,7 +112,8 @@ def _checked_name(argument: str, name: Any) -> str:
     raise ValueError(f"{argument}: {shown} is no header name, allowed: a-z, 0-9, '-', '_' and '.'; not grpc-... nor ...-bin")
 
 
-def _checked_value(argument: str, value: Any) -> str:
+def checked_value(argument: str, value: Any) -> str:
+    """Return the value of a header. Raises ValueError that names the argument, and never quotes the value."""
     if not isinstance(value, str):
         raise ValueError(f"{argument}: got {type(value).__name__}, allowed: a text")  # noqa: TRY004
     if not _HEADER_VALUE.fullmatch(value):

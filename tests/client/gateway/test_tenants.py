@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from client.cli.running import call
 from client.gateway.calls import CHAT, RESPONSES
 from client.gateway.calls import gateway as a_gateway
 
@@ -44,6 +45,17 @@ def test_the_secret_for_tenants_comes_from_a_file(server, keys, tmp_path):
         assert started.post(CHAT, started.chat_body("with a secret")).status == 200
     sent = headers_of(server, "with a secret")
     assert (sent["s1-tenant"], sent["s1-tenant-secret"]) == ("ann", "only-gateways")
+
+
+@pytest.mark.parametrize("option", ["--secret-file", "--tenant-secret-file"])
+@pytest.mark.parametrize(
+    ("content", "why"), [(b"\n", "it is empty"), (b"\xff\xfe", "is no text"), (b"my\nsecret", "a character that a header cannot hold")]
+)
+def test_a_secret_that_cannot_be_sent_is_refused_and_never_quoted(tmp_path, option, content, why):
+    file = tmp_path / "file"
+    file.write_bytes(content)
+    result = call("gateway", option, file, code=2)
+    assert f"{option}: {file}: {why}" in result.stderr and "my" not in result.stderr.replace(str(file), "")
 
 
 @pytest.mark.parametrize("stream", [True, False])

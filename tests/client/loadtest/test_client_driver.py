@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """The client's own driver against the fake server. (Against Triton: tests/server/test_loadtest.py.)"""
 
+from collections import Counter
+
 import pytest
 
-from client.loadtest.scenarios import at_rate, scenario
+from client.loadtest.scenarios import THOUGHT, at_rate, data, scenario
 from s1_client import Cancelled, ConnectionFailed, Done, EngineFailed, Overloaded
 from s1_client._settings import Settings
 from s1_client.loadtest._client_driver import run_stage
 from s1_client.loadtest._observation import request_of
+from s1_client.loadtest._scenario import Scenario
+from s1_client.loadtest._typed import decode
 from s1_client.testing import FakeServer
 
 
@@ -103,3 +107,21 @@ def test_a_request_without_streaming(server):
     seen = drive(server, work={"stream": False})
     assert all(isinstance(one.messages[-1][1], Done) for one in seen)
     assert {request_of(one, 32).checks for one in seen} == {()}
+
+
+def test_requests_are_the_tenants(server):
+    driven = scenario()
+    run_stage([Settings(address=server.url, tenant="ann")], driven, driven.stages[0], lambda _: None)
+    assert {received.headers["s1-tenant"] for received in server.requests} == {"ann"}
+
+
+def test_each_replica_gets_as_many_of_each_kind_of_work(server):
+    """Two kinds come in turn, as two replicas do."""
+    kinds = [{**THOUGHT, "name": name} for name in ("long", "short")]
+    driven = decode(Scenario, {**data(load={"num_requests": 8}), "work": kinds})
+    with FakeServer() as other:
+        seen = run_stage([Settings(address=url) for url in (server.url, other.url)], driven, driven.stages[0], lambda _: None)
+        assert Counter((one.job.work.name, one.replica) for one in seen) == {
+            (name, url): 2 for name in ("long", "short") for url in (server.url, other.url)
+        }
+        assert len(server.requests) == len(other.requests) == 4

@@ -151,6 +151,7 @@ def test_an_export_of_an_earlier_run_is_not_read(run, tmp_path):
         ({"work": {"cancel_after_tokens": 1}}, SETTINGS, "cannot send commands to a running request"),
         ({"allowed_errors": ["Overloaded"]}, SETTINGS, "stops at the first failed request"),
         ({}, Settings(address="a:1", metadata=(("authorization", "x"),)), "secrets only on its command line"),
+        ({}, Settings(address="a:1", tenant="ann"), "tenant: got 'ann' .*cannot send"),
     ],
 )
 def test_unsupported_scenarios_are_refused_before_the_start(values, settings, message):

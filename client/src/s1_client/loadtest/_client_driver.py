@@ -6,7 +6,7 @@
                     count from the due time, so that a driver or server that falls behind shows in the figures.
 
 A failed request is an observation like any other and does not end the level. Nothing is retried. Several servers (replicas)
-get the requests in turn. Behind a balancer the response header ``x-replica`` tells which replica took a request.
+get the requests of each kind of work in turn. Behind a balancer the response header ``x-replica`` tells which replica took a request.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
+from itertools import count
 
 from s1_client import AsyncClient, AsyncStream, Done, InvalidRequest, S1Error
 from s1_client._aio_stream import response_header
@@ -45,6 +46,7 @@ def _client(settings: Settings, deadline_s: float) -> AsyncClient:
         keepalive_s=settings.keepalive_s,
         tls=settings.tls,
         metadata=dict(settings.metadata),
+        tenant=settings.tenant,
         trust_env=settings.proxies,
     )
 
@@ -75,6 +77,7 @@ class _Level:
     def __init__(self, clients: dict[str, AsyncClient], on_end: OnRequestEnd) -> None:
         self.seen: list[Observation] = []
         self._clients = list(clients.items())  # addresses and their clients
+        self._turns: dict[str, Iterator[int]] = {}  # for each kind of work
         self._on_end = on_end
         self._started = time.monotonic()
 
@@ -94,7 +97,7 @@ class _Level:
             await self._run_request(job, self._now())
 
     async def _run_request(self, job: Job, due_s: float) -> None:
-        address, client = self._clients[job.number % len(self._clients)]
+        address, client = self._next_client(job)
         seen = Observation(job=job, due_s=due_s, sent_s=self._now(), replica=address if len(self._clients) > 1 else None)
         self.seen.append(seen)
         try:
@@ -103,6 +106,11 @@ class _Level:
             seen.error = error
         seen.ended_s = self._now()
         self._on_end(seen)
+
+    def _next_client(self, job: Job) -> tuple[str, AsyncClient]:
+        """Return the next client for this kind of work: kinds come in turn as well, so that one might always meet the same server."""
+        turns = self._turns.setdefault(job.work.name, count(job.number))
+        return self._clients[next(turns) % len(self._clients)]
 
     async def _read_reply(self, client: AsyncClient, job: Job, seen: Observation) -> None:
         work = job.work

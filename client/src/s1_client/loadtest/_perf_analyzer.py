@@ -87,6 +87,8 @@ def check(scenario: Scenario, settings: Settings) -> None:
             )
     if settings.metadata:
         raise Unsuitable("perf_analyzer accepts secrets only on its command line, where other users can read them; use --driver client")
+    if settings.tenant:
+        raise Unsuitable(f"tenant: got '{settings.tenant}' ($S1_TENANT), which perf_analyzer cannot send; use --driver client")
 
 
 def run_stage(program: Path, settings: Settings, scenario: Scenario, stage: Stage, files: Path) -> Attempt:

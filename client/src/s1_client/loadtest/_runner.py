@@ -83,6 +83,11 @@ class LoadTest:
         """The settings of the first server."""
         return self.servers[0]
 
+    @property
+    def replica_urls(self) -> tuple[str, ...]:
+        """Addresses of all servers, if there are several."""
+        return tuple(server.address for server in self.servers) if len(self.servers) > 1 else ()
+
 
 def run(test: LoadTest, server: Server, listener: ProgressListener) -> Run:
     """Run all levels. Raises S1Error if the server cannot be reached, Unsuitable, and OSError for /metrics and files."""
@@ -141,7 +146,7 @@ class RunInProgress:
             levels=tuple(self.levels),
             roofline=test.roofline,
             search=test.search,
-            replica_urls=tuple(server.address for server in test.servers) if len(test.servers) > 1 else (),
+            replica_urls=test.replica_urls,
         )
 
 

@@ -11,7 +11,7 @@ import itertools
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from budgetforce.errors import InvalidRequest, Overloaded
 from budgetforce.serving.room import UNNAMED, Candidate, Limits, Room, Tenant
@@ -26,13 +26,51 @@ class _Waiter:
     admitted: asyncio.Future[None]
 
 
+@dataclass(slots=True)
+class _Waiters:
+    """The waiters. Of those for a first sample only the oldest of each tenant and priority can be next, so that a burst of thousands
+    of requests costs as much for each as a few do.
+    """
+
+    firsts: dict[tuple[Tenant, int], dict[_Waiter, None]] = field(default_factory=dict)
+    further: dict[_Waiter, None] = field(default_factory=dict)
+    num_first: int = 0
+
+    def add(self, waiter: _Waiter) -> None:
+        """Add a waiter; requests come in the order of their numbers."""
+        self._group(waiter)[waiter] = None
+        self.num_first += waiter.is_first
+
+    def remove(self, waiter: _Waiter) -> None:
+        """Remove a waiter, and its group with the last of it: tenants have no bound."""
+        del self._group(waiter)[waiter]
+        self.num_first -= waiter.is_first
+        key = (waiter.request.tenant, waiter.request.priority)
+        if not self.firsts.get(key, True):
+            del self.firsts[key]
+
+    def _group(self, waiter: _Waiter) -> dict[_Waiter, None]:
+        request = waiter.request
+        return self.firsts.setdefault((request.tenant, request.priority), {}) if waiter.is_first else self.further
+
+    def num_first_of(self, tenant: Tenant) -> int:
+        """Return how many requests of a tenant wait for their first sample."""
+        return sum(len(group) for (whose, _), group in self.firsts.items() if whose is tenant)
+
+    def candidates(self) -> dict[Candidate, _Waiter]:
+        """Return the oldest waiter of each request that can be next. Those that were cancelled a moment ago are still in the groups."""
+        oldest = [next((waiter for waiter in group if not waiter.admitted.cancelled()), None) for group in self.firsts.values()]
+        further = [waiter for waiter in reversed(self.further) if not waiter.admitted.cancelled()]
+        return {waiter.request: waiter for waiter in (*further, *oldest) if waiter is not None}
+
+
 class Admission:
     """Admits the samples of a model instance."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._room = Room(limits)
-        self._waiters: list[_Waiter] = []
+        self._waiters = _Waiters()
         self._numbers = itertools.count()
         self._mean_reply_s = 1.0
 
@@ -49,7 +87,7 @@ class Admission:
     @property
     def num_waiting(self) -> int:
         """The number of requests that wait for room for their first sample."""
-        return sum(waiter.is_first for waiter in self._waiters)
+        return self._waiters.num_first
 
     @asynccontextmanager
     async def admit(self, *, num_replies: int, num_tokens: int, priority: int = 0, tenant: str = UNNAMED) -> AsyncIterator[Admitted]:
@@ -85,7 +123,7 @@ class Admission:
     async def _enter(self, request: Candidate, *, is_first: bool) -> None:
         """Wait for room for a sample of ``request``, and occupy it."""
         waiter = _Waiter(request, is_first, asyncio.get_running_loop().create_future())
-        self._waiters.append(waiter)
+        self._waiters.add(waiter)
         self._admit_waiters()
         if waiter.admitted.done():
             return
@@ -98,11 +136,12 @@ class Admission:
             raise
 
     def _check_queue(self, waiter: _Waiter) -> None:
-        """Remove a waiter that the queue does not take, and raise Overloaded."""
-        others = [other.request.tenant for other in self._waiters if other.is_first and other is not waiter]
-        if not self._room.may_wait(waiter.request.tenant, others):
-            self._waiters.remove(waiter)
-            raise self._overloaded(waiter.request.tenant, others)
+        """Remove the newest waiter and raise Overloaded if the queue does not take it."""
+        self._waiters.remove(waiter)
+        tenant = waiter.request.tenant
+        if not self._room.may_wait(tenant, num_own=self._waiters.num_first_of(tenant), num_waiting=self.num_waiting):
+            raise self._overloaded(tenant)
+        self._waiters.add(waiter)
 
     def _withdraw(self, waiter: _Waiter) -> None:
         if not waiter.admitted.cancelled():  # it was admitted at the moment it gave up
@@ -116,30 +155,30 @@ class Admission:
         self._admit_waiters()
 
     def _admit_waiters(self) -> None:
-        """Give room to waiters, as long as there is any. Those that were cancelled a moment ago are still listed."""
-        while True:
-            listed = {waiter.request: waiter for waiter in reversed(self._waiters) if not waiter.admitted.cancelled()}
-            request = self._room.next(listed)
+        """Give room to waiters, as long as there is any."""
+        while self.num_running < self._limits.max_replies:
+            candidates = self._waiters.candidates()
+            request = self._room.next(candidates)
             if request is None:
                 return
-            waiter = listed[request]
+            waiter = candidates[request]
             self._waiters.remove(waiter)
             self._room.occupy(request)
             waiter.admitted.set_result(None)
 
-    def _overloaded(self, tenant: Tenant, waiting: list[Tenant]) -> Overloaded:
-        limits, num_waiting = self._limits, len(waiting)
+    def _overloaded(self, tenant: Tenant) -> Overloaded:
+        limits, num_waiting = self._limits, self.num_waiting
         turns = (num_waiting + 1) / limits.max_replies
         text = f"{self.num_running} of {limits.max_replies} replies run and {num_waiting} of {limits.max_waiting} requests wait"
         if tenant.name != UNNAMED or limits.max_tenant_waiting:
-            text = f"{self._share_of(tenant, waiting)}; of all tenants together {text}"
+            text = f"{self._share_of(tenant)}; of all tenants together {text}"
         return Overloaded(text, retry_after_s=round(max(0.1, turns * self._mean_reply_s), 1))
 
-    def _share_of(self, tenant: Tenant, waiting: list[Tenant]) -> str:
+    def _share_of(self, tenant: Tenant) -> str:
         """Return how much of its share a tenant uses."""
         replies, requests = self._room.share_of(tenant)
         name = f"tenant '{tenant.name}'" if tenant.name else "the requests without a tenant"
-        own = sum(other is tenant for other in waiting)
+        own = self._waiters.num_first_of(tenant)
         return f"{name}: {tenant.num_running} of at most {replies} replies run and {own} of at most {requests} requests wait"
 
 

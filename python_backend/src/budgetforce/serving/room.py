@@ -18,7 +18,7 @@ tenant cannot take all places. An eighth of the queue is reserved likewise for n
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 UNNAMED = ""
@@ -138,13 +138,13 @@ class Room:
         num_tokens = self.num_tokens + request.num_tokens + _reserved(limits.max_kv_tokens, share)
         return num_replies <= limits.max_replies and (not limits.max_kv_tokens or num_tokens <= limits.max_kv_tokens)
 
-    def may_wait(self, tenant: Tenant, waiting: Collection[Tenant]) -> bool:
-        """Return whether the queue takes one more request of ``tenant``. ``waiting``: the tenant of each request in the queue."""
-        own, limits = sum(other is tenant for other in waiting), self.limits
-        if limits.max_tenant_waiting and own >= limits.max_tenant_waiting:
+    def may_wait(self, tenant: Tenant, *, num_own: int, num_waiting: int) -> bool:
+        """Return whether the queue, with ``num_waiting`` requests and ``num_own`` of ``tenant`` among them, takes one more of its own."""
+        limits = self.limits
+        if limits.max_tenant_waiting and num_own >= limits.max_tenant_waiting:
             return False
-        is_reserved_for_others = tenant.name != UNNAMED and own > 0
-        return len(waiting) + _reserved(limits.max_waiting, _RESERVED_SHARE if is_reserved_for_others else 0) < limits.max_waiting
+        is_reserved_for_others = tenant.name != UNNAMED and num_own > 0
+        return num_waiting + _reserved(limits.max_waiting, _RESERVED_SHARE if is_reserved_for_others else 0) < limits.max_waiting
 
     def share_of(self, tenant: Tenant) -> tuple[int, int]:
         """Return how many samples of the tenant can run, and how many of its requests can wait, while others have none."""

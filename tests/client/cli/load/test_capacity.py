@@ -87,6 +87,8 @@ def test_the_same_command_continues_an_interrupted_search(search, server, tmp_pa
     assert "already exists, a search that has ended; give another --out" in search(*QUICK, *PATIENT, code=2).stderr
     path.write_text(dataclasses.replace(whole, levels=whole.levels[:2]).to_json())
     assert "already exists, the record of another run" in search(*QUICK, "--max-latency-ms", "50000", code=2).stderr
+    with FakeServer() as other:
+        assert "already exists, the record of another run" in search(*QUICK, *PATIENT, "--replica", other.url, code=2).stderr
     assert loads(tmp_path) == [1, 2]
 
 

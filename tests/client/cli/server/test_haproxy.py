@@ -56,6 +56,15 @@ def test_where_there_is_no_haproxy_that_is_said(monkeypatch, tmp_path):
     assert call("haproxy", *PAIR).stderr == "not checked by HAProxy, which is not on PATH here: haproxy -c -f FILE\n"
 
 
+def test_a_haproxy_that_does_not_run_is_said_and_the_configuration_printed(monkeypatch, tmp_path):
+    program = tmp_path / "haproxy"
+    program.write_text("no program")
+    program.chmod(0o700)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    result = call("haproxy", *PAIR)
+    assert result.stderr.startswith("not checked by HAProxy ([Errno 8] Exec format error") and "server r1 gpu1:8001" in result.stdout
+
+
 def test_the_longest_request_sets_the_table_and_the_silence():
     text = call("haproxy", *PAIR, "--longest-s", 600).stdout
     assert "stick-table type string len 128 size 200k expire 600s" in text

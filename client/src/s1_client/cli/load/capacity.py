@@ -149,10 +149,11 @@ def unfinished(path: Path, test: LoadTest) -> Run | None:
     if not path.exists():
         return None
     run, scenario = read(path), test.scenario
-    is_same = run.search == test.search and run.scenario == scenario.to_dict() and run.model == test.settings.model
+    theirs = (run.search, run.scenario, run.model, run.url, run.replica_urls)
+    is_same = theirs == (test.search, scenario.to_dict(), test.settings.model, test.settings.address, test.replica_urls)
     found = summarise_capacity(run)
-    if found is None or found.is_finished or not is_same or run.url != test.settings.address:
-        kind = "the record of another run" if not is_same or run.url != test.settings.address else "a search that has ended"
+    if found is None or found.is_finished or not is_same:
+        kind = "a search that has ended" if is_same else "the record of another run"
         raise Refused(f"{path}: already exists, {kind}; give another --out")
     echo(f"{path}: continues after {len(run.levels)} levels", err=True)
     return run

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from s1_client._access import TENANT_SECRET_HEADER
+from s1_client._access import TENANT_SECRET_HEADER, checked_value
 from s1_client._settings import DEFAULT_URL
 from s1_client._suggest import how_to_install
 from s1_client.cli.options import SectionedCommand, connect_async, deadline_options
@@ -100,9 +100,19 @@ def gateway(
         if add_key is not None:
             echo(command.new_key(keys_file, add_key))
             return
-        secret, tenant_secret = (None if file is None else file.read_text().strip() for file in (secret_file, tenant_secret_file))
+        secret, tenant_secret = _secret_in("--secret-file", secret_file), _secret_in("--tenant-secret-file", tenant_secret_file)
         metadata = {} if tenant_secret is None else {TENANT_SECRET_HEADER: tenant_secret}
         settings = command.settings_of(keys_file, **parameters)
         command.run(connect_async(parameters, secret, metadata), parameters["model"], parameters["url"] or DEFAULT_URL, settings, echo)
     except (OSError, ValueError) as error:
         raise click.UsageError(str(error)) from error
+
+
+def _secret_in(option: str, path: Path | None) -> str | None:
+    """Return the secret in a file. Raises ValueError that names option and file, OSError that names the file."""
+    if path is None:
+        return None
+    try:
+        return checked_value(f"{option}: {path}", path.read_text().strip())
+    except UnicodeDecodeError:
+        raise ValueError(f"{option}: {path}: is no text") from None

@@ -93,10 +93,19 @@ def _verdict(text: str) -> str:
     program = shutil.which("haproxy")
     if program is None:
         return "not checked by HAProxy, which is not on PATH here: haproxy -c -f FILE"
+    try:
+        done, file = _checked_by(program, text)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"not checked by HAProxy ({error}): haproxy -c -f FILE"
+    if done.returncode:
+        raise click.ClickException(f"{program} refuses the configuration:\n{(done.stdout + done.stderr).replace(str(file), 'FILE')}")
+    return f"checked by {program} -c"
+
+
+def _checked_by(program: str, text: str) -> tuple[subprocess.CompletedProcess[str], Path]:
+    """Return what HAProxy says of the configuration, and the file that it names."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "haproxy.cfg"
         file.write_text(text.replace("default-server ", "default-server init-addr none ", 1))  # names of hosts may be unknown here
         done = subprocess.run([program, "-c", "-f", str(file)], capture_output=True, text=True, timeout=_CHECK_S, check=False)
-    if done.returncode:
-        raise click.ClickException(f"{program} refuses the configuration:\n{(done.stdout + done.stderr).replace(str(file), 'FILE')}")
-    return f"checked by {program} -c"
+    return done, file

@@ -32,7 +32,7 @@ class SendPace:
     def measured(self, s_per_message: float, num_messages: int = 1) -> None:
         """Take into account how long each message of a batch took to send."""
         if not self.cost_s:
-            self.cost_s = s_per_message
+            self.cost_s = min(s_per_message, BURST_S)  # the first of a process may be slow by far, and would hold all streams back for long
         if s_per_message > self.cost_s:
             self.cost_s = min(self.cost_s * (1 + _STEP) ** num_messages, s_per_message)
         else:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from typing import Protocol
 
 from budgetforce.serving.replies.send_batch import BatchSender, StreamSend
@@ -54,11 +55,18 @@ class SendQueue:
 
     def _send_due(self) -> None:
         streams, self._due = self._due, []
-        sent = self._sender.send([stream.next_send() for stream in streams])
+        for stream, failure in zip(streams, self._failures_of(streams), strict=True):
+            stream.was_sent(failure)
+
+    def _failures_of(self, streams: Sequence[Stream]) -> Sequence[Exception | None]:
+        """Send what is due of the streams; return the error of each, or None."""
+        try:
+            sent = self._sender.send([stream.next_send() for stream in streams])
+        except Exception as error:  # noqa: BLE001  # such as "can't start new thread": without an answer each stream would wait for ever
+            return [error] * len(streams)
         if self._pace is not None:
             self._pace.measured(sent.s_per_message, sent.num_messages)
-        for stream, failure in zip(streams, sent.failures, strict=True):
-            stream.was_sent(failure)
+        return sent.failures
 
     # --- turns ----------------------------------------------------------------------------
 
@@ -90,8 +98,12 @@ class SendQueue:
     def _give_turns(self) -> None:
         assert self._pace is not None
         self._timer = None
-        while self._waiting and not self._pace.wait_s():
+        is_given = (
+            False  # the first turn, which was waited for: messages without a turn may have used the time up again, and do so for ever
+        )
+        while self._waiting and not (is_given and self._pace.wait_s()):
             if self._waiting.popleft().take_turn():
+                is_given = True
                 self._pace.charge(1)
         if self._waiting:
             self._set_timer()

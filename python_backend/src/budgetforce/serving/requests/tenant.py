@@ -48,7 +48,7 @@ def tenant_of(parameters: Iterable[tuple[str, Any]], secret: str = "") -> str:
 def _check_secret(given: Any, secret: str) -> None:
     if not secret:
         raise InvalidRequest(TENANT_SECRET, _HIDDEN, "nothing: this server has no secret for tenants (--tenant-secret-file)")
-    if not isinstance(given, str) or not secrets.compare_digest(given.encode(), secret.encode()):
+    if not isinstance(given, str) or not secrets.compare_digest(given.encode(errors="surrogatepass"), secret.encode()):
         raise InvalidRequest(TENANT_SECRET, _HIDDEN, "the secret of the server's --tenant-secret-file")
 
 
