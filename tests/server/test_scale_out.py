@@ -73,9 +73,9 @@ def running(replicas, line=RUNNING):
 
 def test_sixteen_streams_of_a_connection_are_shared_by_the_replicas(client, replicas, slow):
     with begun(client, slow, 16):
-        wait_until(lambda: sum(running(replicas)) == 16, seconds=5)
+        wait_until(lambda: sum(running(replicas)) == 16, seconds=30)
         assert running(replicas) == [8, 8]
-    wait_until(lambda: running(replicas, OPEN) == [0, 0], seconds=10)
+    wait_until(lambda: running(replicas, OPEN) == [0, 0], seconds=30)
 
 
 def test_commands_of_another_connection_reach_the_replica_of_their_request(balancer, client, slow):
@@ -94,21 +94,21 @@ def test_commands_on_the_stream_of_their_request_reach_it(client, replicas, slow
         assert Counter(map(end_of, streams)) == {"answer_now": 6, "Cancelled": 6}
     with contextlib.ExitStack() as stack:
         whole = [stack.enter_context(client.stream(slow, deltas=False, max_thinking_tokens=600)) for _ in range(4)]
-        wait_until(lambda: sum(running(replicas)) == 4, seconds=5)
+        wait_until(lambda: sum(running(replicas)) == 4, seconds=30)
         for stream in whole:
             stream.answer_now()
         assert Counter(map(end_of, whole)) == {"answer_now": 4}
-    wait_until(lambda: running(replicas, OPEN) == [0, 0], seconds=10)
+    wait_until(lambda: running(replicas, OPEN) == [0, 0], seconds=30)
 
 
 def test_an_id_that_is_used_again_does_not_bind_a_request_to_a_replica(client, replicas, slow):
     """Only commands follow an id: a request that is repeated goes to the replica with the least load."""
     for _ in range(2):
         with begun(client, slow, 2, "again"):
-            wait_until(lambda: running(replicas) == [1, 1], seconds=5)
-        wait_until(lambda: running(replicas, OPEN) == [0, 0], seconds=10)
+            wait_until(lambda: running(replicas) == [1, 1], seconds=30)
+        wait_until(lambda: running(replicas, OPEN) == [0, 0], seconds=30)
     with begun(client, slow, 1, "first"), begun(client, slow, 1, "again") as (stream,):
-        wait_until(lambda: running(replicas) == [1, 1], seconds=5)
+        wait_until(lambda: running(replicas) == [1, 1], seconds=30)
         client.answer_now(stream.request_id)
         assert end_of(stream) == "answer_now"
 
@@ -120,7 +120,7 @@ def test_a_drain_in_the_middle_of_a_load_loses_nothing_and_the_replica_comes_bac
         stopping = pool.submit(leaving.stop)
         lost = [outcome.error for outcome in client.map([quick] * 30, concurrency=3, max_tokens=5, num_ignore=0) if outcome.error]
         assert lost == []
-        wait_until(lambda: balancer.state_of_each()["r1"] == "NOLB", seconds=10)
+        wait_until(lambda: balancer.state_of_each()["r1"] == "NOLB", seconds=30)
         num_streams = balancer.num_streams("r1")
         lost = [outcome.error for outcome in client.map([quick] * 30, concurrency=3, max_tokens=5, num_ignore=0) if outcome.error]
         assert lost == []
@@ -132,14 +132,14 @@ def test_a_drain_in_the_middle_of_a_load_loses_nothing_and_the_replica_comes_bac
     leaving.start()
     wait_until(lambda: balancer.states() == {"UP"}, seconds=15)
     with begun(client, slow, 4, "back"):
-        wait_until(lambda: running(replicas) == [2, 2], seconds=5)
+        wait_until(lambda: running(replicas) == [2, 2], seconds=30)
 
 
 def test_a_replica_that_is_killed_takes_only_its_own_replies_with_it(balancer, client, replicas, slow, quick):
     """Each is reported as retryable, with the part that had come. What comes meanwhile is served by the other."""
     victim, _ = replicas
     with begun(client, slow, 12, "killed") as streams, Client(balancer.url, max_retries=2) as new:
-        num_held = gauge(victim.server, RUNNING)
+        wait_until(lambda: gauge(victim.server, RUNNING) == 6, seconds=30)  # the gauge is published a few times a second
         victim.kill()
         outcomes = list(new.map([quick] * 30, concurrency=6, max_tokens=5, num_ignore=0))
         assert [outcome.error for outcome in outcomes if outcome.error] == []
@@ -152,8 +152,8 @@ def test_a_replica_that_is_killed_takes_only_its_own_replies_with_it(balancer, c
                 assert stream.reply().result.thinking_end == "answer_now"
             except ConnectionFailed as error:
                 failed.append(error)
-        assert len(failed) == num_held == 6
+        assert len(failed) == 6
         assert all(error.retryable and error.partial[0].thinking for error in failed)
-    wait_until(lambda: balancer.state_of_each()["r1"] == "DOWN", seconds=10)
+    wait_until(lambda: balancer.state_of_each()["r1"] == "DOWN", seconds=30)
     victim.start()
     wait_until(lambda: balancer.states() == {"UP"}, seconds=15)
