@@ -116,3 +116,45 @@ def test_a_message_may_be_large(server, kind):
     server.says(answer="x" * 6_000_000)
     with kind(server.url) as client:
         assert len(client.think("y" * 1_000_000, num_ignore=0, max_thinking_tokens=1, answer_prefix_policy="never").answer) == 6_000_000
+
+
+def test_answer_now_that_crosses_the_requests_beginning_is_sent_again():
+    with FakeServer() as server, Client(server.url) as client:
+        server.says(thinking=STORY, token_delay_s=0.005)
+        stream = client.stream("hi")
+        send, sent = stream._send_command, []
+
+        def cross(command):
+            sent.append(command)
+            if len(sent) == 1:
+                next(stream)  # the server refuses the command, then the request begins; the refusal comes behind its first event
+                raise InvalidRequest("request id", "x", "the id of a running request")
+            send(command)
+
+        stream._send_command = cross
+        stream.answer_now()
+        assert stream.reply().thinking_end == "answer_now"
+        assert sent == ["answer_now"] * 2
+
+
+def test_answer_now_that_crosses_the_requests_beginning_is_sent_again_with_asyncio():
+    async def scenario(server):
+        async with AsyncClient(server.url) as client:
+            stream = client.stream("hi")
+            send, sent = stream._send_command, []
+
+            async def cross(command):
+                sent.append(command)
+                if len(sent) == 1:
+                    await anext(stream)
+                    raise InvalidRequest("request id", "x", "the id of a running request")
+                await send(command)
+
+            stream._send_command = cross
+            await stream.answer_now()
+            assert (await stream.reply()).thinking_end == "answer_now"
+            assert sent == ["answer_now"] * 2
+
+    with FakeServer() as server:
+        server.says(thinking=STORY, token_delay_s=0.005)
+        asyncio.run(scenario(server))

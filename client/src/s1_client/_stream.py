@@ -107,12 +107,16 @@ class Stream(BaseStream):
 
         Raises InvalidRequest if the request has ended, or if its preset leaves the answer to the model.
         """
+        had_begun = not self._exchange.joiner.is_empty
         try:
             self._send_command("answer_now")
         except InvalidRequest:
-            if self._is_over or not self._exchange.joiner.is_empty:
+            if self._is_over or had_begun:
                 raise
-            self._answer_now_pending = True
+            if self._exchange.joiner.is_empty:
+                self._answer_now_pending = True
+            else:  # it began after the server had refused the command, and before we read that
+                self._send_command("answer_now")
 
     def cancel(self) -> None:
         """End the request; its reader gets ``Cancelled``. Without effect on a request that has ended."""
