@@ -15,7 +15,7 @@ from typing import TypeVar
 import click
 
 from s1_client.cli.options import SectionedCommand
-from s1_client.cli.output import echo
+from s1_client.cli.output import clean, echo
 from s1_client.cli.server.haproxy_config import READY_PORT, check_replicas, check_word, read_listen, read_replica, render
 
 T = TypeVar("T")
@@ -73,7 +73,7 @@ def haproxy(replicas: tuple[str, ...], **options: str | int | None) -> None:
             options[name] = _checked(f"--{name.replace('_', '-')}", check, str(options[name]))
     text = render(servers, command=_command_line(), **options)  # type: ignore[arg-type]  # click has checked the numbers
     echo(_verdict(text), err=True)
-    click.echo(text, nl=False)
+    click.echo(clean(text), nl=False)
 
 
 def _checked(option: str, check: Callable[..., T], *values: object) -> T:
