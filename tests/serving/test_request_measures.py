@@ -7,19 +7,13 @@ from collections import Counter
 import pytest
 from scripted_engine import ScriptedEngine
 
-from budgetforce.config import LOG_LEVELS, OrchestratorConfig
 from budgetforce.errors import Cancelled, EngineFailed
-from budgetforce.presets import Preset
 from budgetforce.serving.incoming import IncomingRequest
-from budgetforce.serving.logs import ServerLog
 from budgetforce.serving.measurements import Measurements
-from budgetforce.serving.orchestrator import Orchestrator
-from budgetforce.serving.planning.planner import Planner
 from budgetforce.serving.replies.sample_facts import Arrivals
-from budgetforce.serving.replies.send_batch import BatchSender
-from budgetforce.serving.replies.send_queue import SendQueue
 from budgetforce.serving.request_measures import EndedRequest, measure
-from budgetforce.serving.runtime import InlineExecutor, SerialRuntime
+from budgetforce.serving.runtime import SerialRuntime
+from fakes.orchestrators import orchestrator_over
 from serving.test_runtime import ResponseWriter
 
 END, EOS = 2, 0
@@ -35,17 +29,7 @@ def serve(tokenizer):
     """Serve a request over an engine; the increments by name and label values, the observations by name, and the writer."""
 
     def make(engine, writer=None, **inputs):
-        settings = {"engine_model": "scripted", "engine_url": "x:1", "tokenizer_dir": "x", "preset": "smollm2", "vocab_rows": 49152}
-        orchestrator = Orchestrator(
-            config=OrchestratorConfig(max_context_tokens=1000, **settings),
-            tokenizer=tokenizer,
-            planner=Planner(tokenizer, Preset.load("smollm2"), 1000),
-            engine=engine,
-            stream_queue=SendQueue(BatchSender()),
-            senders=InlineExecutor(),
-            workers=InlineExecutor(),
-            log=ServerLog(dict.fromkeys(LOG_LEVELS, print)),
-        )
+        orchestrator = orchestrator_over(engine, tokenizer)
         serial, writer = SerialRuntime(lambda: orchestrator, lambda _: None), writer or ResponseWriter()
         fields = inputs if {"cancel", "answer_now"} & set(inputs) else {"text_input": [b"hi"], **inputs}
         serial.accept(IncomingRequest(request_id="id", inputs=fields, writer=writer, arrived=time.monotonic()))

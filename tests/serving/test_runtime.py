@@ -9,18 +9,12 @@ import time
 import pytest
 from scripted_engine import ScriptedEngine
 
-from budgetforce.config import LOG_LEVELS, OrchestratorConfig
 from budgetforce.errors import EngineUnavailable
-from budgetforce.presets import Preset
 from budgetforce.serving import runtime
 from budgetforce.serving.drain import DrainFile
 from budgetforce.serving.incoming import IncomingRequest
-from budgetforce.serving.logs import ServerLog
-from budgetforce.serving.orchestrator import Orchestrator
-from budgetforce.serving.planning.planner import Planner
-from budgetforce.serving.replies.send_batch import BatchSender
-from budgetforce.serving.replies.send_queue import SendQueue
 from budgetforce.serving.runtime import InlineExecutor, SerialRuntime
+from fakes.orchestrators import orchestrator_over
 
 END, EOS = 2, 0
 
@@ -59,17 +53,7 @@ class Slow(ScriptedEngine):
 
 
 def make_orchestrator(tokenizer, engine, transport, drain_file):
-    settings = {"engine_model": "scripted", "engine_url": "x:1", "tokenizer_dir": "x", "preset": "smollm2", "vocab_rows": 49152}
-    return Orchestrator(
-        config=OrchestratorConfig(max_context_tokens=1000, transport=transport, drain_file=str(drain_file), **settings),
-        tokenizer=tokenizer,
-        planner=Planner(tokenizer, Preset.load("smollm2"), 1000),
-        engine=engine,
-        stream_queue=SendQueue(BatchSender()),
-        senders=InlineExecutor(),
-        workers=InlineExecutor(),
-        log=ServerLog(dict.fromkeys(LOG_LEVELS, print)),
-    )
+    return orchestrator_over(engine, tokenizer, config={"transport": transport, "drain_file": str(drain_file)})
 
 
 @pytest.fixture

@@ -8,18 +8,12 @@ from types import SimpleNamespace
 import pytest
 from scripted_engine import ScriptedEngine
 
-from budgetforce.config import LOG_LEVELS, OrchestratorConfig
 from budgetforce.errors import EngineFailed
-from budgetforce.presets import Preset
 from budgetforce.serving.incoming import IncomingRequest
-from budgetforce.serving.logs import ServerLog
-from budgetforce.serving.orchestrator import Orchestrator
-from budgetforce.serving.planning.planner import Planner
-from budgetforce.serving.replies.send_batch import BatchSender
-from budgetforce.serving.replies.send_queue import SendQueue
 from budgetforce.serving.replies.span_context import SpanContext, parse_traceparent
-from budgetforce.serving.runtime import InlineExecutor, SerialRuntime
+from budgetforce.serving.runtime import SerialRuntime
 from budgetforce.serving.spans import Kind, spans_of
+from fakes.orchestrators import orchestrator_over
 from serving.test_runtime import ResponseWriter
 
 END, EOS = 2, 0
@@ -36,19 +30,8 @@ def serve(tokenizer):
     """Serve a request; its spans by name and the writer."""
 
     def make(engine, writer=None, span=CALLER, **inputs):
-        settings = {"engine_model": "scripted", "engine_url": "x:1", "tokenizer_dir": "x", "preset": "smollm2", "vocab_rows": 49152}
         traced, writer = [], writer or ResponseWriter()
-        orchestrator = Orchestrator(
-            config=OrchestratorConfig(max_context_tokens=1000, **settings),
-            tokenizer=tokenizer,
-            planner=Planner(tokenizer, Preset.load("smollm2"), 1000),
-            engine=engine,
-            stream_queue=SendQueue(BatchSender()),
-            senders=InlineExecutor(),
-            workers=InlineExecutor(),
-            log=ServerLog(dict.fromkeys(LOG_LEVELS, print)),
-            trace=traced.append,
-        )
+        orchestrator = orchestrator_over(engine, tokenizer, trace=traced.append)
         serial = SerialRuntime(lambda: orchestrator, lambda _: None)
         fields = inputs if {"cancel", "answer_now"} & set(inputs) else {"text_input": [b"my secret question"], **inputs}
         place = None if span is None else span.child()

@@ -9,16 +9,10 @@ from concurrent.futures import Executor, Future
 import pytest
 from scripted_engine import ScriptedEngine
 
-from budgetforce.config import LOG_LEVELS, OrchestratorConfig
 from budgetforce.engine.base import EngineDelta
-from budgetforce.presets import Preset
 from budgetforce.serving.incoming import IncomingRequest
-from budgetforce.serving.logs import ServerLog
-from budgetforce.serving.orchestrator import Orchestrator
-from budgetforce.serving.planning.planner import Planner
-from budgetforce.serving.replies.send_batch import BatchSender
-from budgetforce.serving.replies.send_queue import SendQueue
 from budgetforce.serving.runtime import InlineExecutor
+from fakes.orchestrators import orchestrator_over
 from serving.test_runtime import ResponseWriter
 
 END, EOS = 2, 0
@@ -66,18 +60,8 @@ class Stage:
     """An orchestrator over a held engine, all in one event loop: after some turns of it everything waits for the engine or for room."""
 
     def __init__(self, tokenizer, workers=None, **limits):
-        settings = {"engine_model": "scripted", "engine_url": "x:1", "tokenizer_dir": "x", "preset": "smollm2", "vocab_rows": 49152}
         self.engine, self._tasks = HeldEngine(tokenizer), []
-        self._orchestrator = Orchestrator(
-            config=OrchestratorConfig(max_context_tokens=1000, **limits, **settings),
-            tokenizer=tokenizer,
-            planner=Planner(tokenizer, Preset.load("smollm2"), 1000),
-            engine=self.engine,
-            stream_queue=SendQueue(BatchSender()),
-            senders=InlineExecutor(),
-            workers=workers or InlineExecutor(),
-            log=ServerLog(dict.fromkeys(LOG_LEVELS, print)),
-        )
+        self._orchestrator = orchestrator_over(self.engine, tokenizer, config=limits, workers=workers or InlineExecutor())
 
     @property
     def begun(self):
