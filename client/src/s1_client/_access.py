@@ -35,9 +35,9 @@ def read_url(url: str) -> tuple[str, str]:
     host, colon, port = address.rpartition(":")
     if not colon or (":" in host and not host.startswith("[")) or port.endswith("]"):
         raise _refused(url, _missing_port(address))
-    if not _is_host(host):
+    if not is_host(host):
         raise _refused(url, "no host" if not host else f"{host!r} is no host name or address")
-    if not _PORT.fullmatch(port) or not 1 <= int(port) <= 65535:
+    if not is_port(port):
         raise _refused(url, f"a port is a number from 1 to 65535, not {port[:20]!r}")
     return scheme, address
 
@@ -50,7 +50,13 @@ def _missing_port(address: str) -> str:
     return "an IPv6 address stands in brackets, before its port"
 
 
-def _is_host(host: str) -> bool:
+def is_port(text: str) -> bool:
+    """Return whether a text is the number of a TCP port."""
+    return _PORT.fullmatch(text) is not None and 1 <= int(text) <= 65535
+
+
+def is_host(host: str) -> bool:
+    """Return whether a text is a host's name or address, an IPv6 address in brackets."""
     if not host.startswith("["):
         return _HOST.fullmatch(host) is not None
     try:

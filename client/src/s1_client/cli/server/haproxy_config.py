@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from s1_client._access import read_url
+from s1_client._access import is_host, is_port
 
 READY_PORT = 8003  # of a replica that names none
 NUM_STREAMS = 4096  # of a connection; the launcher's limits are 256 running and 1,024 waiting requests a replica
@@ -49,21 +49,13 @@ def _split(text: str) -> tuple[str, str, str]:
     before, _, middle = host.rpartition(":")
     has_both = bool(before) and not host.endswith("]")
     parts = (before, middle, last) if has_both else (host, last, str(READY_PORT))
-    if not colon or "://" in text or not _is_host(parts[0]):
+    if not colon or "://" in text or not is_host(parts[0]):
         raise ValueError(f"got '{text}', allowed: HOST:GRPC_PORT or HOST:GRPC_PORT:READY_PORT, an IPv6 address in brackets")
     return parts
 
 
-def _is_host(host: str) -> bool:
-    try:
-        read_url(f"{host}:1")
-    except ValueError:
-        return False
-    return "://" not in host
-
-
 def _port(text: str, port: str) -> int:
-    if not re.fullmatch("[0-9]{1,5}", port) or not 1 <= int(port) <= 65535:
+    if not is_port(port):
         raise ValueError(f"got '{text}': a port is a number from 1 to 65535, not '{port[:20]}'")
     return int(port)
 
@@ -71,7 +63,7 @@ def _port(text: str, port: str) -> int:
 def read_listen(text: str) -> str:
     """Return the address "HOST:PORT" of "PORT" (this machine only), "HOST:PORT" or "*:PORT". Raises ValueError for anything else."""
     host, _, port = text.rpartition(":")
-    if host not in ("", "*") and not _is_host(host):
+    if host not in ("", "*") and not is_host(host):
         raise ValueError(f"got '{text}', allowed: PORT, HOST:PORT or *:PORT, an IPv6 address in brackets")
     return f"{host or '127.0.0.1'}:{_port(text, port)}"
 
