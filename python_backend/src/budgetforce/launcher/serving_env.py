@@ -23,11 +23,8 @@ ENGINES = ("embedded_llm", "tensorrt_llm", *LIBRARY_ENGINES)
 WEIGHTS = {"files": "auto", "dummy": "dummy"}  # load_format of LibraryConfig
 LIBRARIES = ("auto", "openvino", "llamacpp")
 MAX_REPLIES, MAX_WAITING = 256, 1024  # defaults of model s1 (OrchestratorConfig)
-MOST_REPLIES, MOST_WAITING, MOST_KV_TOKENS = (
-    2048,
-    1_000_000,
-    1_000_000_000,
-)  # a rendered engine's queue holds the calls of twice as many replies
+MOST_REPLIES = 2048  # a rendered engine's queue holds the calls of twice as many
+MOST_WAITING, MOST_KV_TOKENS = 1_000_000, 1_000_000_000
 ENGINE_HELP = (
     "engine model to load (default: %(default)s, on a CPU). On GPUs: tensorrt_llm in images up to 26.07, vllm_llm in later "
     "ones; llmapi_llm needs an image of your own with TensorRT-LLM 1.3 (docs/engines.md)"

@@ -98,9 +98,8 @@ class SendQueue:
     def _give_turns(self) -> None:
         assert self._pace is not None
         self._timer = None
-        is_given = (
-            False  # the first turn, which was waited for: messages without a turn may have used the time up again, and do so for ever
-        )
+        # The first turn was waited for: messages without a turn may have used the time up again, and do so for ever.
+        is_given = False
         while self._waiting and not (is_given and self._pace.wait_s()):
             if self._waiting.popleft().take_turn():
                 is_given = True
