@@ -17,7 +17,7 @@
 {{- if kindIs "invalid" .Values.stop.gracePeriodS }}{{ include "s1.stopS" . }}{{ else }}{{ int .Values.stop.gracePeriodS }}{{ end -}}
 {{- end -}}
 
-{{/* Command of the server, as in docker-compose.yml. */}}
+{{/* Command of the server: that of docker-compose.yml, without its options of tenants, KV tokens and tracing. */}}
 {{- define "s1.serverCommand" -}}
 - python3
 - -m
