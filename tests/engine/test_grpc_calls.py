@@ -18,6 +18,7 @@ class Service(grpc.GenericRpcHandler):
     """Method Many returns as many messages as the request has bytes, Wait waits for a cancel, Peer returns the caller's address."""
 
     def __init__(self):
+        self.begun = threading.Event()
         self.cancelled = threading.Event()
 
     def service(self, details):
@@ -32,6 +33,7 @@ class Service(grpc.GenericRpcHandler):
 
     def wait(self, request, context):
         context.add_callback(self.cancelled.set)
+        self.begun.set()
         yield b"first"
         self.cancelled.wait(20)
 
@@ -99,6 +101,17 @@ def test_more_calls_than_libcurls_default_limit_run_on_a_single_connection(addre
         return counts
 
     assert run(address, scenario) == [20] * 150
+
+
+def test_a_call_on_an_open_connection_leaves_before_the_loop_does_anything_else(address, service):
+    async def scenario(calls):
+        await calls.start("test/Many", b"x", lambda _: None).ended
+        call = calls.start("test/Wait", b"", lambda _: None)
+        has_begun = service.begun.wait(10)  # blocks the loop
+        call.cancel()
+        return has_begun
+
+    assert run(address, scenario)
 
 
 def test_a_cancelled_call_ends_on_the_server_too(address, service):

@@ -25,8 +25,10 @@ def test_names_numbers_and_types_are_tritonclients(name):
     theirs = (NESTED.get(name) or getattr(service_pb2, name)).DESCRIPTOR.fields_by_name
     for field in kserve._POOL.FindMessageTypeByName(f"inference.{name}").fields:
         other = theirs[field.name]
-        assert (field.number, field.type, is_repeated(field)) == (other.number, other.type, is_repeated(other))
-        assert (field.message_type and field.message_type.name) == (other.message_type and other.message_type.name)
+        assert (field.number, is_repeated(field)) == (other.number, is_repeated(other))
+        if (name, field.name) != ("ModelInferResponse", "outputs"):  # a message that is left as bytes
+            assert field.type == other.type
+            assert (field.message_type and field.message_type.name) == (other.message_type and other.message_type.name)
 
 
 def is_repeated(field: descriptor.FieldDescriptor) -> bool:
@@ -46,7 +48,7 @@ def test_tritonclient_reads_our_requests_and_we_read_its_responses():
     answer.infer_response.raw_output_contents.append(b"\2\0\0\0")
     answer.infer_response.parameters["triton_final_response"].bool_param = True
     ours = kserve.ModelStreamInferResponse.FromString(answer.SerializeToString())
-    assert (ours.error_message, ours.infer_response.outputs[0].name) == ("no", "output_ids")
+    assert (ours.error_message, kserve.output_names(tuple(ours.infer_response.outputs))) == ("no", ("output_ids",))
     assert list(ours.infer_response.raw_output_contents) == [b"\2\0\0\0"]
 
 

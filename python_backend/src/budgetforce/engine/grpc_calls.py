@@ -69,6 +69,7 @@ class GrpcCalls:
         call.setopt(pycurl.WRITEFUNCTION, call.take_body)
         call.setopt(pycurl.HEADERFUNCTION, call.take_header)
         self._multi.add_handle(call)
+        self._act(pycurl.SOCKET_TIMEOUT, 0)  # now: libcurl's own timer would send it behind whatever the loop does next
         return call
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ compares them with tritonclient's.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from google.protobuf import descriptor_pb2, message_factory
@@ -33,7 +34,8 @@ _MESSAGES = {
         "raw_input_contents": (7, "bytes*"),
     },
     "InferOutputTensor": {"name": (1, "string")},
-    "ModelInferResponse": {"outputs": (5, "InferOutputTensor*"), "raw_output_contents": (6, "bytes*")},
+    # Every id comes with the same few descriptions of its tensors: they stay bytes, see ``output_names``.
+    "ModelInferResponse": {"outputs": (5, "bytes*"), "raw_output_contents": (6, "bytes*")},
     "ModelStreamInferResponse": {"error_message": (1, "string"), "infer_response": (2, "ModelInferResponse")},
 }
 _SCALARS = {name: getattr(descriptor_pb2.FieldDescriptorProto, f"TYPE_{name.upper()}") for name in ("string", "bytes", "bool", "int64")}
@@ -72,5 +74,14 @@ ModelReadyRequest = _message("ModelReadyRequest")
 ModelReadyResponse = _message("ModelReadyResponse")
 ModelInferRequest = _message("ModelInferRequest")
 ModelStreamInferResponse = _message("ModelStreamInferResponse")
+
+_InferOutputTensor = _message("InferOutputTensor")
+
+
+@lru_cache(maxsize=256)
+def output_names(descriptions: tuple[bytes, ...]) -> tuple[str, ...]:
+    """Return the names of a response's tensors, from its ``outputs``."""
+    return tuple(_InferOutputTensor.FromString(description).name for description in descriptions)
+
 
 DATATYPES = {"int32": "INT32", "uint64": "UINT64", "float32": "FP32", "bool": "BOOL"}  # by numpy's dtype name

@@ -195,17 +195,17 @@ class _ResponseBuffer:
 
     def receive(self, message: bytes) -> None:
         """Process a message of the stream."""
-        response = kserve.ModelStreamInferResponse.FromString(message)
-        if response.error_message:
-            self.error_message = response.error_message
-        elif response.infer_response.raw_output_contents:
+        stream_response = kserve.ModelStreamInferResponse.FromString(message)
+        response = stream_response.infer_response
+        if stream_response.error_message:
+            self.error_message = stream_response.error_message
+        elif contents := tuple(response.raw_output_contents):
             try:
-                self._take_outputs(response.infer_response)
+                self._take_outputs(dict(zip(kserve.output_names(tuple(response.outputs)), contents, strict=True)))
             except (KeyError, ValueError) as error:
                 self.fail(EngineFailed(f"the engine broke its contract: {error}"))
 
-    def _take_outputs(self, response: Any) -> None:
-        raw = dict(zip([output.name for output in response.outputs], response.raw_output_contents, strict=True))
+    def _take_outputs(self, raw: Mapping[str, bytes]) -> None:
         num_ids, ids = _int32(raw["sequence_length"]), raw["output_ids"]
         if not 0 <= 4 * num_ids <= len(ids):
             raise ValueError(f"sequence_length {num_ids} for {len(ids) // 4} ids")
