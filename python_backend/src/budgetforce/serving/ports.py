@@ -121,16 +121,16 @@ class ReplyPort(ResponsePort):
 
 def _tensors(chunks: Sequence[OutputChunk]) -> list[pb_utils.Tensor]:
     tensors = [
-        _text("text_output", *(chunk.answer for chunk in chunks)),
-        _text("thinking_output", *(chunk.thinking for chunk in chunks)),
-        pb_utils.Tensor("output_ids", int32_tensor(*(token_id for chunk in chunks for token_id in chunk.ids))),
-        _text("event", *(chunk.event for chunk in chunks)),
-        constants.tensor("index", tuple(chunk.index for chunk in chunks), int32_tensor),
+        _text("text_output", [chunk.answer for chunk in chunks]),
+        _text("thinking_output", [chunk.thinking for chunk in chunks]),
+        pb_utils.Tensor("output_ids", int32_tensor(*[token_id for chunk in chunks for token_id in chunk.ids])),
+        constants.tensor("event", [chunk.event for chunk in chunks], text_tensor),
+        constants.tensor("index", [chunk.index for chunk in chunks], int32_tensor),
     ]
-    for name in ("round", "result"):
-        texts = [text for chunk in chunks if (text := getattr(chunk, name)) is not None]
-        if texts:
-            tensors.append(pb_utils.Tensor(name, text_tensor(*texts)))
+    if rounds := [chunk.round for chunk in chunks if chunk.round is not None]:
+        tensors.append(pb_utils.Tensor("round", text_tensor(*rounds)))
+    if results := [chunk.result for chunk in chunks if chunk.result is not None]:
+        tensors.append(pb_utils.Tensor("result", text_tensor(*results)))
     return tensors
 
 
@@ -141,21 +141,21 @@ class _Constants(threading.local):
     """
 
     def __init__(self) -> None:
-        self.tensors: dict[tuple[str, tuple[Any, ...]], pb_utils.Tensor] = {}
+        self.tensors: dict[tuple[str, Any], pb_utils.Tensor] = {}
 
-    def tensor(self, name: str, values: tuple[Any, ...], make: Callable[..., npt.NDArray[Any]]) -> pb_utils.Tensor:
+    def tensor(self, name: str, values: Sequence[Any], make: Callable[..., npt.NDArray[Any]]) -> pb_utils.Tensor:
         """Return the tensor of ``values``, from the cache if it is a single value: events, sample indices and empty texts are few."""
         if len(values) > 1:
             return pb_utils.Tensor(name, make(*values))
-        key = (name, values)
-        if key not in self.tensors:
-            self.tensors[key] = pb_utils.Tensor(name, make(*values))
-        return self.tensors[key]
+        key = (name, values[0])
+        tensor = self.tensors.get(key)
+        if tensor is None:
+            tensor = self.tensors[key] = pb_utils.Tensor(name, make(*values))
+        return tensor
 
 
 constants = _Constants()
 
 
-def _text(name: str, *texts: str) -> pb_utils.Tensor:
-    is_constant = name == "event" or not any(texts)
-    return constants.tensor(name, texts, text_tensor) if is_constant else pb_utils.Tensor(name, text_tensor(*texts))
+def _text(name: str, texts: Sequence[str]) -> pb_utils.Tensor:
+    return pb_utils.Tensor(name, text_tensor(*texts)) if any(texts) else constants.tensor(name, texts, text_tensor)

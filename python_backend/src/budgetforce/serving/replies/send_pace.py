@@ -43,6 +43,13 @@ class SendPace:
         self._fill()
         self._left_s = max(self._left_s - num_messages * self.cost_s, -BURST_S)
 
+    def take(self) -> bool:
+        """Take the cost of a message out of the bucket if it may leave now; return whether it may."""
+        if self.wait_s():
+            return False
+        self._left_s -= self.cost_s
+        return True
+
     def wait_s(self) -> float:
         """Return the seconds until a message may leave; 0 = now."""
         self._fill()

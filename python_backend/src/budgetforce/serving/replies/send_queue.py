@@ -72,12 +72,7 @@ class SendQueue:
 
     def has_room(self) -> bool:
         """Return whether a message that nobody waits for may leave at once; it is then charged."""
-        if self._pace is None:
-            return True
-        if self._waiting or self._pace.wait_s():
-            return False
-        self._pace.charge(1)
-        return True
+        return self._pace is None or (not self._waiting and self._pace.take())
 
     def wait_for_turn(self, stream: Stream) -> None:
         """Call ``stream.take_turn`` when its turn comes."""
@@ -87,7 +82,7 @@ class SendQueue:
 
     def charge(self, num_messages: int) -> None:
         """Charge messages for which no turn was taken."""
-        if self._pace is not None:
+        if self._pace is not None and num_messages:
             self._pace.charge(num_messages)
 
     def _set_timer(self) -> None:

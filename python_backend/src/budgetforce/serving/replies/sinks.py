@@ -164,9 +164,11 @@ class StreamSink:
     # --- sending ----------------------------------------------------------------------------
 
     def next_send(self) -> StreamSend:
-        chunks = merge(sorted(self._unsent, key=lambda chunk: chunk.index))  # sorted, because interleaved samples would not merge
+        chunks = self._unsent
+        if len(chunks) > 1:
+            chunks = merge(sorted(chunks, key=lambda chunk: chunk.index))  # sorted, because interleaved samples would not merge
         self._queue.charge(len(chunks) - self._has_turn)
-        self._num_results_left -= sum(chunk.result is not None for chunk in chunks)
+        self._num_results_left -= sum([chunk.result is not None for chunk in chunks])
         self._num_sent_ids += self._num_unsent_ids
         self._num_unsent_ids, self._sent_at = 0, time.monotonic()
         self._unsent, self._has_turn = [], False
