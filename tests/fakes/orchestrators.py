@@ -8,6 +8,7 @@ from budgetforce.serving.orchestrator import Orchestrator
 from budgetforce.serving.planning.planner import Planner
 from budgetforce.serving.replies.send_batch import BatchSender
 from budgetforce.serving.replies.send_queue import SendQueue
+from budgetforce.serving.request_work import RequestWork
 from budgetforce.serving.runtime import InlineExecutor
 
 CONTEXT_TOKENS = 1000
@@ -23,7 +24,7 @@ def orchestrator_over(engine, tokenizer, *, config=None, **parts):
         "engine": engine,
         "stream_queue": SendQueue(BatchSender()),
         "senders": InlineExecutor(),
-        "workers": InlineExecutor(),
+        "work": RequestWork(InlineExecutor()),
         "log": ServerLog(dict.fromkeys(LOG_LEVELS, print)),
     }
     return Orchestrator(**own | parts)

@@ -11,6 +11,7 @@ from scripted_engine import ScriptedEngine
 
 from budgetforce.engine.base import EngineDelta
 from budgetforce.serving.incoming import IncomingRequest
+from budgetforce.serving.request_work import MAX_BYTES_HERE, RequestWork
 from budgetforce.serving.runtime import InlineExecutor
 from fakes.orchestrators import orchestrator_over
 from serving.test_runtime import ResponseWriter
@@ -61,15 +62,15 @@ class Stage:
 
     def __init__(self, tokenizer, workers=None, **limits):
         self.engine, self._tasks = HeldEngine(tokenizer), []
-        self._orchestrator = orchestrator_over(self.engine, tokenizer, config=limits, workers=workers or InlineExecutor())
+        self._orchestrator = orchestrator_over(self.engine, tokenizer, config=limits, work=RequestWork(workers or InlineExecutor()))
 
     @property
     def begun(self):
         return "".join(self.engine.begun)
 
-    async def send(self, question, num_samples=1, tenant=None):
+    async def send(self, question, num_samples=1, tenant=None, num_more_bytes=0):
         """Send a request of ``tenant``, by default the question in small letters."""
-        fields = {"text_input": [f"question {question}".encode()], "num_ignore": [0], "num_samples": [num_samples], "temperature": [1.0]}
+        fields = {"text_input": [b" " * num_more_bytes + f"question {question}".encode()], "num_ignore": [0], "num_samples": [num_samples], "temperature": [1.0]}
         incoming = IncomingRequest(
             request_id=f"{question} {len(self._tasks)}",
             inputs=fields,
@@ -210,8 +211,8 @@ def test_tenants_take_turns_at_the_workers_too(tokenizer):
         workers = HeldWorkers()
         stage = Stage(tokenizer, workers)
         for question in "AAAAAA":
-            await stage.send(question)
-        await stage.send("B")
+            await stage.send(question, num_more_bytes=MAX_BYTES_HERE)
+        await stage.send("B", num_more_bytes=MAX_BYTES_HERE)
         assert workers.calls == ["A"] * 4  # as many as are handed to the only worker at a time
         workers.do_one()
         await stage.settle()

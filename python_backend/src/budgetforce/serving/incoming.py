@@ -96,6 +96,11 @@ class IncomingRequest:
         values = self.inputs.get("text_input") or self.inputs.get("messages") or (b"",)
         return values[0] if isinstance(values[0], bytes) else b""
 
+    @property
+    def num_text_bytes(self) -> int:
+        """The length of all its texts."""
+        return sum([len(value) for values in self.inputs.values() for value in values if isinstance(value, bytes)])
+
     def can_obey(self, command: str) -> bool:
         """Return whether ``command`` can still have an effect.
 

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import os
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 
@@ -27,6 +29,7 @@ from budgetforce.serving.replies.send_batch import BatchSender
 from budgetforce.serving.replies.send_pace import SendPace
 from budgetforce.serving.replies.send_queue import SendQueue
 from budgetforce.serving.request_reader import RequestReader
+from budgetforce.serving.request_work import RequestWork
 from budgetforce.serving.runtime import ConcurrentRuntime, InlineExecutor, Runtime, SerialRuntime
 from budgetforce.serving.tracing import Tracing
 from budgetforce.text.tokenizer import ChatTokenizer
@@ -40,6 +43,8 @@ class BudgetForcingModel:
     """Triton's interface: ``initialize``, ``execute``, ``finalize``, and since 26.03 ``is_ready``."""
 
     def initialize(self, args: dict[str, str]) -> None:
+        # A hop to the tokenizer library's threads costs more than the few texts of a chat.
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         model_config = json.loads(args["model_config"])
         config = from_parameters(OrchestratorConfig, model_config["parameters"])
         self._log = ServerLog.from_config(config, log_writers())
@@ -61,6 +66,7 @@ class BudgetForcingModel:
             self._runtime: Runtime = SerialRuntime(lambda: self._over_bls(config), metrics.publish)
         else:
             self._runtime = ConcurrentRuntime(lambda: self._over_grpc(config), config.canary_period_s, metrics.publish)
+        gc.freeze()  # what is loaded stays: searching it for garbage would stop all replies for some 50 ms
 
     def execute(self, requests: list[pb_utils.InferenceRequest]) -> None:
         for request in requests:
@@ -79,14 +85,15 @@ class BudgetForcingModel:
         engine = GrpcEngine(load_endpoint(config), config.engine_model, config.max_silence_s)
         stream_queue = SendQueue(BatchSender(NUM_STREAM_HELPERS), SendPace())
         senders = ThreadPoolExecutor(NUM_SENDERS, thread_name_prefix="s1-send")
-        return self._orchestrator(config, engine, stream_queue, senders, ThreadPoolExecutor(NUM_WORKERS, thread_name_prefix="s1-text"))
+        workers = ThreadPoolExecutor(NUM_WORKERS, thread_name_prefix="s1-text")
+        return self._orchestrator(config, engine, stream_queue, senders, RequestWork(workers, NUM_WORKERS))
 
     def _over_bls(self, config: OrchestratorConfig) -> Orchestrator:
         executor = InlineExecutor()
-        return self._orchestrator(config, BlsEngine(config.engine_model), SendQueue(BatchSender()), executor, executor)
+        return self._orchestrator(config, BlsEngine(config.engine_model), SendQueue(BatchSender()), executor, RequestWork(executor))
 
     def _orchestrator(
-        self, config: OrchestratorConfig, engine: Engine, stream_queue: SendQueue, senders: Executor, workers: Executor
+        self, config: OrchestratorConfig, engine: Engine, stream_queue: SendQueue, senders: Executor, work: RequestWork
     ) -> Orchestrator:
         return Orchestrator(
             config=config,
@@ -95,8 +102,7 @@ class BudgetForcingModel:
             engine=engine,
             stream_queue=stream_queue,
             senders=senders,
-            workers=workers,
-            num_workers=NUM_WORKERS,
+            work=work,
             log=self._log,
             measurements=self._tracing.measurements,
             trace=self._tracing.take,

@@ -9,14 +9,13 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-import sys
 import time
 import traceback
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, fields
-from typing import Any, TypeVar
+from typing import Any
 
 from budgetforce.config import OrchestratorConfig
 from budgetforce.engine.base import Engine
@@ -34,14 +33,12 @@ from budgetforce.serving.replies.result import ms_since
 from budgetforce.serving.replies.send_queue import SendQueue
 from budgetforce.serving.replies.sinks import JoiningSink, OutputChunk, Sink, StreamSink
 from budgetforce.serving.request_measures import EndedRequest, account_of, measure
+from budgetforce.serving.request_work import RequestWork
 from budgetforce.serving.requests.request import ReplyRequest, read_command, read_reply_request
 from budgetforce.serving.result_schema import CommandResult
 from budgetforce.serving.room import Limits
 from budgetforce.serving.tenant_labels import TenantLabels
 from budgetforce.text.tokenizer import ChatTokenizer
-
-T = TypeVar("T")
-_CALLS_A_WORKER = 4  # that are handed over at a time: a worker must not idle while the event loop is busy
 
 
 @dataclass(slots=True, kw_only=True)
@@ -51,8 +48,7 @@ class Orchestrator:
     Attributes:
         stream_queue: sends the messages of streams.
         senders: threads that send any other responses.
-        workers: threads that check requests, render chats and tokenise them.
-        num_workers: the number of these threads.
+        work: checks requests, renders chats and tokenises them.
         log: takes a line for each request that ended.
         num_open: requests that have arrived and not ended.
         end_counts: ended requests, by "done" or an error's code.
@@ -70,9 +66,8 @@ class Orchestrator:
     engine: Engine
     stream_queue: SendQueue
     senders: Executor
-    workers: Executor
+    work: RequestWork
     log: ServerLog
-    num_workers: int = 1
     num_open: int = 0
     end_counts: Counter[str] = field(default_factory=Counter)
     measurements: Measurements = field(default_factory=Measurements)
@@ -82,13 +77,11 @@ class Orchestrator:
     is_draining: bool = False
     rejects_new: bool = False
     admission: Admission = field(init=False)
-    _turns: Admission = field(init=False)
     _running: RunningRequests = field(default_factory=RunningRequests)
 
     def __post_init__(self) -> None:
         config = self.config
         self.admission = Admission(Limits(**{limit.name: getattr(config, limit.name) for limit in fields(Limits)}))
-        self._turns = Admission(Limits(max_replies=_CALLS_A_WORKER * self.num_workers, max_kv_tokens=0, max_waiting=sys.maxsize))
 
     async def serve(self, incoming: IncomingRequest) -> None:
         """Answer a request: it ends with a result or an error, whatever happens."""
@@ -143,7 +136,7 @@ class Orchestrator:
             else:
                 await self._check_admissible(incoming)
                 with self._running.listed(incoming):
-                    request = await self._in_worker(incoming, read_reply_request, incoming.inputs, self.config.max_messages)
+                    request = await self.work.do(incoming, read_reply_request, incoming.inputs, self.config.max_messages)
                     await self._answer(incoming, request)
         except BudgetForceError as error:
             return error
@@ -187,7 +180,7 @@ class Orchestrator:
         deadline = Deadline.after(incoming.arrived, request.timeout_ms, request.on_timeout)
         try:
             async with asyncio.timeout_at(None if deadline is NEVER else deadline.at) as limit:
-                plan = await self._in_worker(incoming, self.planner.plan, request)
+                plan = await self.work.do(incoming, self.planner.plan, request)
                 size = {"num_replies": plan.num_samples, "num_tokens": plan.max_kv_tokens}
                 incoming.queued = time.monotonic()
                 async with self.admission.admit(**size, priority=plan.priority, tenant=incoming.tenant) as admitted:
@@ -198,11 +191,6 @@ class Orchestrator:
         except TimeoutError as error:
             where = "while it waited for room" if incoming.reply is None else "before the reply was complete"
             raise DeadlineExceeded(f"timeout_ms {request.timeout_ms} was over {where}") from error
-
-    async def _in_worker(self, incoming: IncomingRequest, function: Callable[..., T], *values: Any) -> T:
-        """Call a function whose time grows with the request's size, on another thread. Tenants take turns there as well."""
-        async with self._turns.admit(num_replies=1, num_tokens=1, tenant=incoming.tenant):
-            return await asyncio.get_running_loop().run_in_executor(self.workers, function, *values)
 
     async def _run(self, incoming: IncomingRequest, plan: ReplyPlan, deadline: Deadline, admitted: Admitted, *, stream: bool) -> None:
         writer = incoming.writer

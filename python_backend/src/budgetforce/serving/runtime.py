@@ -95,7 +95,7 @@ class ConcurrentRuntime:
         self._loop.close()
         self.orchestrator.stream_queue.close()
         self.orchestrator.senders.shutdown()
-        self.orchestrator.workers.shutdown()
+        self.orchestrator.work.close()
 
     def _call(self, coroutine: Any) -> None:
         asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()

@@ -15,6 +15,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from budgetforce.errors import ConfigError, InvalidRequest
 
 # The end of a line, or of a sentence with its closing quotes, brackets and spaces.
 _BOUNDARY = re.compile(r"""(\n|[.!?\u2026\u3002\uff01\uff1f]["'”’»)\]}*]*)[ \t]*$""")
+_SHORT = 100  # characters
 # Unicode's private use areas: they have no meaning in any text.
 _PRIVATE_USE = (*range(0xE000, 0xF900), *range(0xF0000, 0xFFFFE), *range(0x100000, 0x10FFFE))
 
@@ -50,6 +52,7 @@ class ChatTokenizer:
             raise ConfigError("tokenizer: it has no chat template")
         self._template = tokenizer
         self._plain = Tokenizer.from_str(json.dumps({**spec, "added_tokens": []}))
+        self._encode_short = lru_cache(maxsize=1024)(lambda text: self._encode_batch([text])[0])
         self._control_ids = {token["content"]: int(token["id"]) for token in spec["added_tokens"] if len(token["content"]) > 1}
         self._longest_first = sorted(self._control_ids, key=len, reverse=True)
         self.token_bytes = _token_bytes(backend)
@@ -112,8 +115,13 @@ class ChatTokenizer:
         return self._encode_around_controls(rendered, guard)
 
     def _encode_each(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
+        """Return the ids of each text. The short ones of templates and presets come with every request, and are remembered."""
+        long = iter(self._encode_batch([text for text in texts if len(text) > _SHORT]))
+        return [self._encode_short(text) if len(text) <= _SHORT else next(long) for text in texts]
+
+    def _encode_batch(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
         """Return the ids of each text. Only the library's batch methods release the GIL."""
-        return [tuple(encoded.ids) for encoded in self._plain.encode_batch_fast(list(texts), add_special_tokens=False)]
+        return [tuple(encoded.ids) for encoded in self._plain.encode_batch_fast(texts, add_special_tokens=False)] if texts else []
 
     def _encode_around_controls(self, text: str, guard: str = "") -> tuple[int, ...]:
         controls = list(self._find_controls(text))

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import fields
 from typing import Any, cast
 
 from budgetforce.core import ForcingPlan, Phase, ThinkingMode
@@ -13,6 +13,8 @@ from budgetforce.presets import Preset
 from budgetforce.serving.planning.defaults import prefix_policy, sampling_fields, value_or_default
 from budgetforce.serving.requests.request import ReplyRequest
 from budgetforce.serving.result_schema import Effective
+
+_SAMPLING_FIELDS = [field.name for field in fields(Sampling)]
 
 
 def effective_report(
@@ -26,7 +28,7 @@ def effective_report(
 ) -> Effective:
     """Return every parameter of a planned request as it is applied."""
     by_phase: dict[Phase, Any] = {
-        phase: asdict(values) | {"bad_words": sampling_fields(request, preset, phase).get("bad_words", ())}
+        phase: {name: getattr(values, name) for name in _SAMPLING_FIELDS} | {"bad_words": sampling_fields(request, preset, phase).get("bad_words", ())}
         for phase, values in sampling.items()
     }
     report = {
