@@ -10,7 +10,7 @@
     python3 build/local.py fmt                                format the code, and apply ruff's fixes
     python3 build/local.py docs                               refresh generated pages and files
     python3 build/local.py lock                               resolve the packages anew, into build/requirements.lock
-    python3 build/local.py bench [chain | orchestration | peers | contexts] [its options]
+    python3 build/local.py bench [chain | orchestration | peers | contexts | first] [its options]
 
 The model is s1-tiny unless --model names another: it has half a million parameters, counts letters, follows chains of digits and
 computes small sums, and says nonsense about anything else. --model smollm2 is for general text (installed on first use, 98 MB).
@@ -42,7 +42,13 @@ ENV = STATE / "env"
 PYTHON = ENV / "bin" / "python"
 STAMP, HARNESS_STAMP, DATA_STAMP = ENV / "installed", ENV / "harness-installed", ENV / "data-installed"
 VERSIONS = ("3.12", "3.11")  # both Triton 24.10's stub and numpy < 2 exist for these
-BENCHMARKS = {"chain": "chain_throughput", "orchestration": "orchestration", "peers": "peers", "contexts": "long_contexts"}
+BENCHMARKS = {
+    "chain": "chain_throughput",
+    "orchestration": "orchestration",
+    "peers": "peers",
+    "contexts": "long_contexts",
+    "first": "first_token",
+}
 DEFAULT_QUESTION = "How many r in raspberry"
 QUESTION_OPTIONS = {"-", "--file", "-m", "--messages"}  # other sources of the question for `s1 ask`
 MODEL_HINT = (

@@ -266,10 +266,11 @@ def make_repository(folder: Path, options: argparse.Namespace, chosen: dict[str,
         add_model(folder, f"paced_{delay}", Pace(num_ids=NUM_IDS.get(delay, NUM_IDS_ELSE), delay_us=delay * 1000), stamps)
         for pattern in chosen.values():
             if pattern.changes is not None:
-                _copy_s1(folder / pattern.models[0].format(delay), f"paced_{delay}", pattern.changes)
+                copy_s1(folder / pattern.models[0].format(delay), f"paced_{delay}", pattern.changes)
 
 
-def _copy_s1(folder: Path, engine: str, changes: Sequence[tuple[str, str]]) -> None:
+def copy_s1(folder: Path, engine: str, changes: Sequence[tuple[str, str]]) -> None:
+    """Make a copy of model ``s1`` over another engine, with further changes of its config: (old, new) texts."""
     shutil.copytree(ROOT / "model_repository" / "s1", folder, ignore=shutil.ignore_patterns("__pycache__"))
     _change(folder / "config.pbtxt", ('name: "s1"', f'name: "{folder.name}"'), ("${S1_ENGINE_MODEL}", engine), *changes)
 

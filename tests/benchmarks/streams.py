@@ -170,9 +170,9 @@ class ClientLoop:
 class ServedLoop:
     """Model ``s1``: one streamed request; all its outputs come, as to any client."""
 
-    def __init__(self, wire: Wire, model: str) -> None:
+    def __init__(self, wire: Wire, model: str, question: str = "What is said here is of no importance, only how fast it is said.") -> None:
         tensors = {
-            "text_input": text("What is said here is of no importance, only how fast it is said."),
+            "text_input": text(question),
             "max_thinking_tokens": int32(4000),
             "num_ignore": int32(NUM_IGNORE),
             "max_tokens": int32(1000),

@@ -51,6 +51,11 @@ def request(request_id="id", **inputs):
     return pb_utils.InferenceRequest(arrays, request_id)
 
 
+@pytest.mark.usefixtures("model")
+def test_what_is_loaded_is_not_searched_for_garbage_while_requests_run():
+    assert gc.get_freeze_count()
+
+
 def test_a_streamed_reply_ends_with_its_result(model, engine, tokenizer):
     (a,) = tokenizer.encode("a")
     engine.enqueue([a, END], [a, EOS])

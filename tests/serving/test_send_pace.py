@@ -82,6 +82,14 @@ def test_unused_time_is_kept_for_a_burst_and_no_longer(pace, clock):
     assert number == pytest.approx(BURST_S / 0.001, abs=1)
 
 
+def test_a_message_takes_its_time_only_if_it_may_leave(pace, clock):
+    pace.measured(0.001)
+    taken = [pace.take() for _ in range(10)]
+    assert taken == [True] * 5 + [False] * 5  # a burst
+    clock.now += pace.wait_s()
+    assert [pace.take(), pace.take()] == [True, False]
+
+
 def test_the_cost_is_the_median_so_that_a_hiccup_of_the_machine_changes_nothing(pace):
     """And it follows a machine that becomes slower."""
     for _ in range(100):

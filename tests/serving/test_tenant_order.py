@@ -70,7 +70,8 @@ class Stage:
 
     async def send(self, question, num_samples=1, tenant=None, num_more_bytes=0):
         """Send a request of ``tenant``, by default the question in small letters."""
-        fields = {"text_input": [b" " * num_more_bytes + f"question {question}".encode()], "num_ignore": [0], "num_samples": [num_samples], "temperature": [1.0]}
+        text = b" " * num_more_bytes + f"question {question}".encode()
+        fields = {"text_input": [text], "num_ignore": [0], "num_samples": [num_samples], "temperature": [1.0]}
         incoming = IncomingRequest(
             request_id=f"{question} {len(self._tasks)}",
             inputs=fields,

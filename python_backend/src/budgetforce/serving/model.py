@@ -75,6 +75,7 @@ class BudgetForcingModel:
     def finalize(self) -> None:
         self._runtime.close()
         self._tracing.close()
+        gc.unfreeze()
         constants.tensors.clear()  # now: their shared memory must still exist when they are released
 
     def is_ready(self) -> bool:

@@ -15,7 +15,6 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, fields
-from typing import Any
 
 from budgetforce.config import OrchestratorConfig
 from budgetforce.engine.base import Engine

@@ -19,14 +19,14 @@ _CALLS_A_WORKER = 4  # that are handed over at a time: a worker must not idle wh
 
 
 class RequestWork:
-    """Works on other threads, where tenants take turns; but on a small request here, on the event loop's thread.
+    """Works on other threads, where tenants take turns; but on a small request on the event loop's thread.
 
-    Handing a question's work over and back takes longer than the work. Of requests that come in one pass of the event loop only the
-    first is small: a burst of them must not hold up the tokens of replies that run.
+    Handing a question's work over and back takes longer than the work. Of the small requests of one pass of the event loop only the first
+    is worked on there: a burst of them must not hold up the tokens of replies that run.
     """
 
     def __init__(self, workers: Executor, num_workers: int = 1) -> None:
-        """``num_workers``: threads of ``workers``."""
+        """``num_workers``: how many threads ``workers`` has."""
         self._workers = workers
         self._turns = Admission(Limits(max_replies=_CALLS_A_WORKER * num_workers, max_kv_tokens=0, max_waiting=sys.maxsize))
         self._done_here: IncomingRequest | None = None  # in this pass of the event loop

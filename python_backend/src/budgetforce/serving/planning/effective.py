@@ -28,7 +28,8 @@ def effective_report(
 ) -> Effective:
     """Return every parameter of a planned request as it is applied."""
     by_phase: dict[Phase, Any] = {
-        phase: {name: getattr(values, name) for name in _SAMPLING_FIELDS} | {"bad_words": sampling_fields(request, preset, phase).get("bad_words", ())}
+        phase: {name: getattr(values, name) for name in _SAMPLING_FIELDS}
+        | {"bad_words": sampling_fields(request, preset, phase).get("bad_words", ())}
         for phase, values in sampling.items()
     }
     report = {
