@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import gc
 import json
-import os
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 
@@ -43,8 +42,6 @@ class BudgetForcingModel:
     """Triton's interface: ``initialize``, ``execute``, ``finalize``, and since 26.03 ``is_ready``."""
 
     def initialize(self, args: dict[str, str]) -> None:
-        # A hop to the tokenizer library's threads costs more than the few texts of a chat.
-        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         model_config = json.loads(args["model_config"])
         config = from_parameters(OrchestratorConfig, model_config["parameters"])
         self._log = ServerLog.from_config(config, log_writers())

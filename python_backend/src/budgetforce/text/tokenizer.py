@@ -115,7 +115,7 @@ class ChatTokenizer:
         return self._encode_around_controls(rendered, guard)
 
     def _encode_each(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
-        """Return the ids of each text. The short ones of templates and presets come with every request, and are remembered."""
+        """Return the ids of each text. Short ones are remembered: those of templates and presets come with every request."""
         long = iter(self._encode_batch([text for text in texts if len(text) > _SHORT]))
         return [self._encode_short(text) if len(text) <= _SHORT else next(long) for text in texts]
 
