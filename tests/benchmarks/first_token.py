@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
-import json
 import random
 import shutil
 import signal
@@ -29,7 +28,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from meters import OthersMeter, busy_mark, machine, spread
+from meters import OthersMeter, announce, busy_mark, save, spread
 from orchestration import copy_s1, embedded_options, read_markers
 from paced_engine.build import Pace, Stamps, add_model
 from streams import ClientLoop, EngineCall, Markers, Reply, ServedLoop, Wire
@@ -94,15 +93,17 @@ def table(turns: list[dict[str, Turn]]) -> str:
     return "\n".join(rows)
 
 
-def make_server(work: Path, stamps: Stamps) -> TritonServer:
-    """A server with the engine and a copy of ``s1`` over it."""
-    ports = choose_ports(http=0, grpc=0, metrics=0)
-    repository = work / "repository"
-    shutil.rmtree(repository, ignore_errors=True)
-    add_model(repository, ENGINE, Pace(num_ids=NUM_IDS), stamps)
-    copy_s1(repository / SERVED, ENGINE, ())
+def make_server(work: Path) -> tuple[TritonServer, Markers]:
+    """A server with the engine and a copy of ``s1`` over it, and the markers of its model."""
+    ports, repository = choose_ports(http=0, grpc=0, metrics=0), work / "repository"
     environment = serving_environment(embedded_options(), ports.grpc, lambda _: None)
-    return TritonServer(repositories=[repository], models=[ENGINE, SERVED], ports=ports, log=work / "triton.log", environment=environment)
+    tokenizer = ChatTokenizer.load(Path(environment["S1_TOKENIZER_DIR"]))
+    shutil.rmtree(repository, ignore_errors=True)
+    add_model(repository, ENGINE, Pace(num_ids=NUM_IDS), Stamps(tokenizer.token_bytes))
+    copy_s1(repository / SERVED, ENGINE, ())
+    names, log = [ENGINE, SERVED], work / "triton.log"
+    server = TritonServer(repositories=[repository], models=names, ports=ports, log=log, environment=environment)
+    return server, read_markers(tokenizer)
 
 
 def parse() -> argparse.Namespace:
@@ -118,19 +119,15 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the server is stopped on the way out
     options = parse()
-    environment = serving_environment(embedded_options(), 0, lambda _: None)
-    tokenizer = ChatTokenizer.load(Path(environment["S1_TOKENIZER_DIR"]))
-    with make_server(options.work, Stamps(tokenizer.token_bytes)) as server:
+    server, markers = make_server(options.work)
+    with server:
         gc.freeze()
         gc.disable()  # a pause of the client would be taken for one of the server
-        where = machine(server.grpc_url)
-        print(", ".join(f"{name} {value}" for name, value in where.items()))
-        others, markers = OthersMeter(), read_markers(tokenizer)
+        where = announce(server.grpc_url)
+        others = OthersMeter()
         turns = [asyncio.run(turn(server.grpc_url, markers, options, number * options.requests)) for number in range(options.turns)]
         print(f"{table(turns)}{busy_mark(others.share())}")
-    if options.save is not None:
-        saved = [{name: one.medians() for name, one in of.items()} for of in turns]
-        options.save.write_text(json.dumps({"machine": where, "turns": saved}, indent=1) + "\n")
+    save(options.save, where, turns=[{name: one.medians() for name, one in of.items()} for of in turns])
 
 
 if __name__ == "__main__":

@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import random
 import shutil
 import signal
@@ -35,7 +34,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from meters import OthersMeter, ServerMeter, busy_mark, machine
+from meters import OthersMeter, ServerMeter, announce, busy_mark, save
 from orchestration import embedded_options
 from paced_engine.build import Pace, Stamps, add_model
 
@@ -192,11 +191,9 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the server is stopped on the way out
     options = parse()
     with make_server(options.work) as server:
-        where = machine(server.grpc_url)
-        print(", ".join(f"{name} {value}" for name, value in where.items()))
+        where = announce(server.grpc_url)
         rows = asyncio.run(measure(server, options))
-    if options.save is not None:
-        options.save.write_text(json.dumps({"machine": where, "rows": rows}, indent=1) + "\n")
+    save(options.save, where, rows=rows)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ and what machine that is.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import statistics
 import sys
@@ -125,3 +126,16 @@ def machine(url: str) -> dict[str, Any]:
         "triton": triton,
         "python": sys.version.split()[0],
     }
+
+
+def announce(url: str) -> dict[str, Any]:
+    """Print where and with what the figures are made; return it."""
+    where = machine(url)
+    print(", ".join(f"{name} {value}" for name, value in where.items()))
+    return where
+
+
+def save(path: Path | None, where: dict[str, Any], **figures: Any) -> None:
+    """Write the figures as JSON, unless there is no path."""
+    if path is not None:
+        path.write_text(json.dumps({"machine": where, **figures}, indent=1) + "\n")

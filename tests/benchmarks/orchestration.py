@@ -42,7 +42,6 @@ import argparse
 import asyncio
 import gc
 import itertools
-import json
 import os
 import random
 import shutil
@@ -56,7 +55,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from meters import MAX_OTHERS, ServerMeter, machine, machine_cpu_s, spread
+from meters import MAX_OTHERS, ServerMeter, announce, machine_cpu_s, save, spread
 from paced_engine.build import Pace, Stamps, add_model
 from streams import ClientLoop, EngineCall, Markers, Reply, SerialCall, ServedLoop, Wire, num_reply_ids, round_seams
 
@@ -421,11 +420,9 @@ def main() -> None:
     with make_server(options.work, options.delays, chosen) as server:
         gc.freeze()
         gc.disable()  # a pause of the client would be taken for one of the server
-        where = machine(server.grpc_url)
-        print(", ".join(f"{name} {value}" for name, value in where.items()))
+        where = announce(server.grpc_url)
         rows = asyncio.run(measure(Bench(server, stamps, options), chosen, options))
-    if options.save is not None:
-        options.save.write_text(json.dumps({"machine": where, "rows": rows}, indent=1) + "\n")
+    save(options.save, where, rows=rows)
 
 
 if __name__ == "__main__":

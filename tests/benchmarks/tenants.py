@@ -38,7 +38,7 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
-from meters import machine
+from meters import machine, save
 from paced_engine.build import Pace, Stamps, add_model
 
 from budgetforce.launcher.options import parse_options
@@ -283,8 +283,7 @@ def main() -> None:
         where = machine(server.grpc_url)
     print(table(figures))
     print(json.dumps(where))
-    if options.save is not None:
-        options.save.write_text(json.dumps({"machine": where, "first_token_ms": figures}, indent=1) + "\n")
+    save(options.save, where, first_token_ms=figures)
 
 
 if __name__ == "__main__":
