@@ -48,7 +48,7 @@ class Reencode:
     start: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)  # not frozen, because it is made for every id: freezing doubles the time to make it
 class Emit:
     """Send ``ids`` to the caller. The prompt plus the ids of all Emits equals the context, id for id
     (except with a preset that re-encodes).

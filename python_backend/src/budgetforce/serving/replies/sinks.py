@@ -28,7 +28,7 @@ LEAST_SHARE = 256  # a message carries at least a 256th of the ids that were sen
 MAX_HELD_S = 0.25  # ... or leaves after this time, since a person may be watching
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)  # not frozen, because it is made for every id: freezing doubles the time to make it
 class OutputChunk:
     """A part of a reply.
 
