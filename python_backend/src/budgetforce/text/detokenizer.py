@@ -25,11 +25,9 @@ class StreamDecoder:
 
     def feed(self, ids: Iterable[int]) -> str:
         """Return the text that ``ids`` complete; an unfinished character waits for its other bytes."""
-        return self._decoder.decode(b"".join(self._bytes_of(token_id) for token_id in ids))
+        table = self._token_bytes
+        return self._decoder.decode(b"".join([table[token_id] if 0 <= token_id < len(table) else b"" for token_id in ids]))
 
     def flush(self) -> str:
         """End the stream: return the text of an unfinished character, and reset the decoder."""
         return self._decoder.decode(b"", final=True)
-
-    def _bytes_of(self, token_id: int) -> bytes:
-        return self._token_bytes[token_id] if 0 <= token_id < len(self._token_bytes) else b""

@@ -88,10 +88,12 @@ class StopWordFilter:
 
     def feed(self, text: str, *, is_injected: bool = False) -> str:
         """Return the text that is safe to show; after a stop word, nothing. A stop word may begin in injected text, but not end there."""
+        if not self._words:
+            return text
         if self.found is not None:
             return ""
         whole = self._held + text
-        for end, character in enumerate(text, start=len(self._held) + 1) if self._words else ():
+        for end, character in enumerate(text, start=len(self._held) + 1):
             self._state = self._words.step(self._state, character)
             if not is_injected and (length := self._words.found_at(self._state)):
                 self.found, self._held = whole[end - length : end], ""

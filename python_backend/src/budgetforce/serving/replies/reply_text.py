@@ -13,6 +13,8 @@ from budgetforce.serving.result_schema import RoundReport, SampleResult
 from budgetforce.text.detokenizer import StreamDecoder
 from budgetforce.text.stop_words import StopWordFilter, StopWords
 
+_EVENTS = {phase: phase.value for phase in Phase}  # an enum's ``value`` is computed by Python code at each access
+
 
 class ReplyText:
     """Decodes the ids of a sample, thinking and answer apart, and looks for stop words.
@@ -44,7 +46,7 @@ class ReplyText:
         if emit.phase is Phase.ANSWER:
             text = self._stop_words[Phase.ANSWER].feed(text, is_injected=True)
             self._num_held_injected = self._stop_words[Phase.ANSWER].num_held
-        return [self._chunk("injected", ids=emit.ids, **{emit.phase.value: text})]
+        return [self._text_chunk("injected", emit.phase, text, emit.ids)]
 
     def flush(self, phase: Phase) -> list[OutputChunk]:
         """Return the chunks of text that is still held back when ``phase`` is over."""
@@ -61,11 +63,19 @@ class ReplyText:
 
     def _sampled(self, phase: Phase, text: str, ids: tuple[int, ...] = ()) -> list[OutputChunk]:
         """Return the chunks of sampled text, whose first characters may be prefix text that was held back."""
-        released = text[: self._num_held_injected] if phase is Phase.ANSWER else ""
-        self._num_held_injected -= len(released)
-        chunks = [self._chunk("injected", answer=released)] if released else []
-        text = text[len(released) :]
-        return [*chunks, self._chunk(phase.value, ids=ids, **{phase.value: text})] if text or ids else chunks
+        chunks: list[OutputChunk] = []
+        if self._num_held_injected and phase is Phase.ANSWER and text:
+            released, text = text[: self._num_held_injected], text[self._num_held_injected :]
+            self._num_held_injected -= len(released)
+            chunks.append(self._text_chunk("injected", phase, released))
+        if text or ids:
+            chunks.append(self._text_chunk(_EVENTS[phase], phase, text, ids))
+        return chunks
+
+    def _text_chunk(self, event: str, phase: Phase, text: str, ids: tuple[int, ...] = ()) -> OutputChunk:
+        if phase is Phase.THINKING:
+            return OutputChunk(event=event, index=self._index, thinking=text, ids=ids)
+        return OutputChunk(event=event, index=self._index, answer=text, ids=ids)
 
     def _chunk(self, event: str, **parts: Any) -> OutputChunk:
         return OutputChunk(event=event, index=self._index, **parts)
