@@ -133,9 +133,10 @@ class BudgetForcer:
 
     def _receive_id(self, token_id: int) -> list[Action]:
         """Count a sampled id and return the Emits that it completes."""
-        if self._rounds.reject(token_id):
+        counted = self._rounds.count(token_id)
+        if counted is None:
             return []
-        record, stops = self._rounds.count(token_id)
+        record, stops = counted
         if self.state is State.UNFORCED:
             return self._add_unforced(record, token_id, stops=stops)
         if stops and token_id not in self._plan.boundary_ids:

@@ -150,5 +150,6 @@ class Ledger:
             raise AssertionError(f"ledger: the engine sampled {self.sampled} ids, the phases hold {self}")
         if self.answer_end is not None and self.sampled != sum(record.num_sampled_tokens for record in self.rounds):
             raise AssertionError(f"ledger: the engine sampled {self.sampled} ids, the rounds hold {self}")
-        if context_len != self.prompt + self.reply + self.reencoded:
+        in_phases = self.thinking_sampled + self.thinking_injected + self.answer_injected + self.answer_sampled
+        if context_len != self.prompt + in_phases + self.reencoded:
             raise AssertionError(f"ledger: the context has {context_len} ids, the phases hold {self}")

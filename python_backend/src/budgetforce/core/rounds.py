@@ -41,20 +41,6 @@ class Rounds:
         )
         return self._request
 
-    def reject(self, token_id: int) -> bool:
-        """Return whether the id is thrown away: a stop id at the start of a round that may run again. It is counted as redone.
-
-        Raises the errors of ``count`` for an id that follows it.
-        """
-        record, request = self._running()
-        if self._is_rejected:
-            raise EngineProtocolError(f"id {token_id} was sampled after a terminator")
-        if not request.may_redo or record.num_sampled_tokens or token_id not in request.stop_ids:
-            return False
-        self._is_rejected = True
-        record.num_redone += 1
-        return True
-
     def redo(self) -> Generate | None:
         """Return the request that runs a rejected round again; None if the running round is not rejected."""
         if not self._is_rejected:
@@ -63,12 +49,14 @@ class Rounds:
         self._request = replace(self._running()[1], may_redo=False)
         return self._request
 
-    def count(self, token_id: int) -> tuple[RoundRecord, bool]:
-        """Count a sampled id; return the running round and whether the id is one of its stop ids.
+    def count(self, token_id: int) -> tuple[RoundRecord, bool] | None:
+        """Count a sampled id; return the running round and whether the id is one of its stop ids. None if the id is thrown away.
 
         Raises EngineProtocolError for an id that may not come, ShellProtocolError if no round runs.
         """
         record, request = self._running()
+        if self._reject(record, request, token_id):
+            return None
         if record.ended_by is not None:
             raise EngineProtocolError(f"id {token_id} was sampled after the round's end ({record.ended_by.value})")
         if token_id < 0:
@@ -80,6 +68,16 @@ class Rounds:
             raise EngineProtocolError(f"terminator {token_id} was sampled first although it was forbidden there")
         self._transcript.count_sampled()
         return record, stops
+
+    def _reject(self, record: RoundRecord, request: Generate, token_id: int) -> bool:
+        """Return whether the id is thrown away: a stop id at the start of a round that may run again. It is counted as redone."""
+        if self._is_rejected:
+            raise EngineProtocolError(f"id {token_id} was sampled after a terminator")
+        if not request.may_redo or record.num_sampled_tokens or token_id not in request.stop_ids:
+            return False
+        self._is_rejected = True
+        record.num_redone += 1
+        return True
 
     def end(self, when_full: RoundEnd) -> RoundRecord:
         """End the round and return its record; ``when_full`` is the reason if no id has ended it.
