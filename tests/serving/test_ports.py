@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """One final response a request, whoever sends it; nothing after it, not even a question."""
 
+import threading
+
 import pytest
 import triton_python_backend_utils as pb_utils
 
 from budgetforce.errors import BudgetForceError, Cancelled, EngineFailed, EngineUnavailable, InvalidRequest
-from budgetforce.serving.ports import ResponsePort, int32_tensor, text_tensor
+from budgetforce.serving.ports import ReplyPort, ResponsePort, frequent_tensors, int32_tensor, text_tensor
+from budgetforce.serving.replies.sinks import OutputChunk
 
 
 def test_nothing_follows_the_final_response():
@@ -60,3 +63,40 @@ def test_a_final_response_that_cannot_be_sent_is_at_least_the_end():
     with pytest.raises(OSError, match="shared memory is full"):
         ResponsePort(sender).send({"text_output": text_tensor("a")}, final=True)
     assert sender.finished.is_set()
+
+
+def sent_tensors(*chunks):
+    """The tensors of a stream's messages by name, a dictionary for each message."""
+    sender = pb_utils.ResponseSender()
+    ReplyPort(sender, log=None).send_each(chunks, final=True)
+    return [{tensor.name(): tensor for tensor in response.output_tensors} for response in sender.responses]
+
+
+def test_messages_of_a_frequent_token_share_their_tensors():
+    """Triton puts a tensor into shared memory only once."""
+    first, second = sent_tensors(*[OutputChunk(event="thinking", thinking=" the", ids=(5,), index=1) for _ in range(2)])
+    assert all(first[name] is second[name] for name in first)
+    assert {name: tensor.as_numpy().tolist() for name, tensor in second.items()} == {
+        "text_output": [[b""]],
+        "thinking_output": [[b" the"]],
+        "output_ids": [[5]],
+        "event": [[b"thinking"]],
+        "index": [[1]],
+    }
+
+
+def test_a_tensor_is_not_shared_with_another_thread():
+    """Its first send is not locked."""
+    chunk, of_threads = OutputChunk(event="answer", answer="a", ids=(6,)), []
+    threads = [threading.Thread(target=lambda: of_threads.append(sent_tensors(chunk)[0])) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+        thread.join()
+    assert all(of_threads[0][name] is not of_threads[1][name] for name in of_threads[0])
+
+
+def test_long_texts_and_several_ids_are_not_kept():
+    frequent_tensors.clear()
+    sent_tensors(OutputChunk(event="done", answer="a long answer", ids=(1, 2, 3), result='{"usage": 1}{}'))
+    assert frequent_tensors.text.cache_info().currsize == len(["event", "thinking_output"])
+    assert frequent_tensors.number.cache_info().currsize == len(["index"])

@@ -23,7 +23,7 @@ from budgetforce.serving.logs import ServerLog, Write
 from budgetforce.serving.metrics import Metrics
 from budgetforce.serving.orchestrator import Orchestrator
 from budgetforce.serving.planning.planner import Planner
-from budgetforce.serving.ports import constants
+from budgetforce.serving.ports import frequent_tensors
 from budgetforce.serving.replies.send_batch import BatchSender
 from budgetforce.serving.replies.send_pace import SendPace
 from budgetforce.serving.replies.send_queue import SendQueue
@@ -73,7 +73,7 @@ class BudgetForcingModel:
         self._runtime.close()
         self._tracing.close()
         gc.unfreeze()
-        constants.tensors.clear()  # now: their shared memory must still exist when they are released
+        frequent_tensors.clear()  # now: their shared memory must still exist when they are released
 
     def is_ready(self) -> bool:
         """Return whether the engine answers and new requests are accepted. Triton calls this on a thread that must not block."""

@@ -8,7 +8,8 @@ the whole server (24.10, and by reading 26.07).
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,9 @@ import triton_python_backend_utils as pb_utils
 from budgetforce.errors import BudgetForceError, Cancelled, EngineUnavailable, InvalidRequest, Overloaded, Stopping
 from budgetforce.serving.logs import ServerLog
 from budgetforce.serving.replies.sinks import OutputChunk
+
+_MAX_CACHED = 1024  # texts, and as many numbers, in each thread; a tensor takes some 200 bytes of shared memory
+_MAX_CACHED_CHARACTERS = 12  # a longer text is rarely sent twice
 
 # By name: the stub gives pb_utils its classes only after our modules are imported.
 _TRITON_CODES: dict[type[BudgetForceError], str] = {
@@ -123,39 +127,52 @@ def _tensors(chunks: Sequence[OutputChunk]) -> list[pb_utils.Tensor]:
     tensors = [
         _text("text_output", [chunk.answer for chunk in chunks]),
         _text("thinking_output", [chunk.thinking for chunk in chunks]),
-        pb_utils.Tensor("output_ids", int32_tensor(*[token_id for chunk in chunks for token_id in chunk.ids])),
-        constants.tensor("event", [chunk.event for chunk in chunks], text_tensor),
-        constants.tensor("index", [chunk.index for chunk in chunks], int32_tensor),
+        _numbers("output_ids", [token_id for chunk in chunks for token_id in chunk.ids]),
+        _text("event", [chunk.event for chunk in chunks]),
+        _numbers("index", [chunk.index for chunk in chunks]),
     ]
     if rounds := [chunk.round for chunk in chunks if chunk.round is not None]:
-        tensors.append(pb_utils.Tensor("round", text_tensor(*rounds)))
+        tensors.append(_text("round", rounds))
     if results := [chunk.result for chunk in chunks if chunk.result is not None]:
-        tensors.append(pb_utils.Tensor("result", text_tensor(*results)))
+        tensors.append(_text("result", results))
     return tensors
 
 
-class _Constants(threading.local):
-    """Cache of tensors that many responses contain. They are made and put into shared memory once, which halves a response's cost.
+class _FrequentTensors(threading.local):
+    """Cache of tensors that many responses contain: event, index, empty texts, and the frequent tokens' ids and texts.
 
-    Each thread has its own cache: Triton puts a tensor into shared memory at its first send, without a lock.
+    They are made and put into shared memory once, which is half of a response's cost. Each thread has its own cache: Triton puts a
+    tensor into shared memory at its first send, without a lock.
     """
 
     def __init__(self) -> None:
-        self.tensors: dict[tuple[str, Any], pb_utils.Tensor] = {}
+        self.text = lru_cache(_MAX_CACHED)(_tensor_of_text)
+        self.number = lru_cache(_MAX_CACHED)(_tensor_of_number)
 
-    def tensor(self, name: str, values: Sequence[Any], make: Callable[..., npt.NDArray[Any]]) -> pb_utils.Tensor:
-        """Return the tensor of ``values``, from the cache if it is a single value: events, sample indices and empty texts are few."""
-        if len(values) > 1:
-            return pb_utils.Tensor(name, make(*values))
-        key = (name, values[0])
-        tensor = self.tensors.get(key)
-        if tensor is None:
-            tensor = self.tensors[key] = pb_utils.Tensor(name, make(*values))
-        return tensor
+    def clear(self) -> None:
+        """Release the tensors of the calling thread."""
+        self.text.cache_clear()
+        self.number.cache_clear()
 
 
-constants = _Constants()
+def _tensor_of_text(name: str, text: str) -> pb_utils.Tensor:
+    return pb_utils.Tensor(name, text_tensor(text))
+
+
+def _tensor_of_number(name: str, number: int) -> pb_utils.Tensor:
+    return pb_utils.Tensor(name, int32_tensor(number))
+
+
+frequent_tensors = _FrequentTensors()
 
 
 def _text(name: str, texts: Sequence[str]) -> pb_utils.Tensor:
-    return pb_utils.Tensor(name, text_tensor(*texts)) if any(texts) else constants.tensor(name, texts, text_tensor)
+    if len(texts) == 1 and len(texts[0]) <= _MAX_CACHED_CHARACTERS:
+        return frequent_tensors.text(name, texts[0])
+    return pb_utils.Tensor(name, text_tensor(*texts))
+
+
+def _numbers(name: str, numbers: Sequence[int]) -> pb_utils.Tensor:
+    if len(numbers) == 1:
+        return frequent_tensors.number(name, numbers[0])
+    return pb_utils.Tensor(name, int32_tensor(*numbers))
