@@ -19,6 +19,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
+from operator import attrgetter
 from typing import Protocol
 
 from budgetforce.serving.replies.send_batch import StreamSend
@@ -26,6 +27,8 @@ from budgetforce.serving.replies.send_queue import SendQueue
 
 LEAST_SHARE = 256  # a message carries at least a 256th of the ids that were sent before it ...
 MAX_HELD_S = 0.25  # ... or leaves after this time, since a person may be watching
+
+_index_of = attrgetter("index")
 
 
 @dataclass(slots=True, kw_only=True)  # not frozen, because it is made for every id: freezing doubles the time to make it
@@ -98,6 +101,8 @@ class StreamSink:
             raise self._failure
         self._unsent.append(chunk)
         self._num_unsent_ids += len(chunk.ids)
+        if chunk.result is not None:
+            self._num_results_left -= 1
         if self._makes_due(chunk):
             self._become_due()
         elif not self._is_due:
@@ -166,9 +171,8 @@ class StreamSink:
     def next_send(self) -> StreamSend:
         chunks = self._unsent
         if len(chunks) > 1:
-            chunks = merge(sorted(chunks, key=lambda chunk: chunk.index))  # sorted, because interleaved samples would not merge
+            chunks = merge(sorted(chunks, key=_index_of))  # sorted, because interleaved samples would not merge
         self._queue.charge(len(chunks) - self._has_turn)
-        self._num_results_left -= sum([chunk.result is not None for chunk in chunks])
         self._num_sent_ids += self._num_unsent_ids
         self._num_unsent_ids, self._sent_at = 0, time.monotonic()
         self._unsent, self._has_turn = [], False
@@ -223,8 +227,8 @@ class JoiningSink:
         """Return None: nothing leaves before the end, so that nothing is gained by waiting."""
 
     async def close(self) -> None:
-        in_order = sorted(self._chunks, key=lambda chunk: chunk.index)
-        joined = [_join("done", list(of_sample)) for _, of_sample in groupby(in_order, lambda chunk: chunk.index)]
+        in_order = sorted(self._chunks, key=_index_of)
+        joined = [_join("done", list(of_sample)) for _, of_sample in groupby(in_order, _index_of)]
         await asyncio.get_running_loop().run_in_executor(self._executor, self._send, joined, True)
 
     async def settle(self) -> None:
@@ -233,7 +237,7 @@ class JoiningSink:
 
 def merge(chunks: Iterable[OutputChunk]) -> list[OutputChunk]:
     """Merge neighbouring chunks of the same event and sample; chunks of rounds stay apart."""
-    runs = [list(run) for _, run in groupby(chunks, lambda chunk: (chunk.event, chunk.index, chunk.round))]
+    runs = [list(run) for _, run in groupby(chunks, attrgetter("event", "index", "round"))]
     return [run[0] if len(run) == 1 else _join(run[0].event, run) for run in runs]
 
 
@@ -241,8 +245,8 @@ def _join(event: str, chunks: Sequence[OutputChunk]) -> OutputChunk:
     return OutputChunk(
         event=event,
         index=chunks[0].index,
-        thinking="".join(chunk.thinking for chunk in chunks),
-        answer="".join(chunk.answer for chunk in chunks),
-        ids=tuple(token_id for chunk in chunks for token_id in chunk.ids),
+        thinking="".join([chunk.thinking for chunk in chunks]),
+        answer="".join([chunk.answer for chunk in chunks]),
+        ids=tuple([token_id for chunk in chunks for token_id in chunk.ids]),
         result=chunks[-1].result,
     )
