@@ -92,8 +92,7 @@ class BudgetForcer:
             raise ShellProtocolError("the first event must be Started")
         match event:
             case TokensSampled(ids):
-                actions = [action for token_id in ids for action in self._receive_id(token_id)]
-                return merge_emits(actions) if len(actions) > 1 else actions
+                return self._receive_ids(ids)
             case RoundEnded():
                 return self._end_round()
             case StopWordFound():
@@ -130,6 +129,12 @@ class BudgetForcer:
         return [*actions, *self._think()]
 
     # --- ids of the running round ---------------------------------------------------
+
+    def _receive_ids(self, ids: tuple[int, ...]) -> list[Action]:
+        actions: list[Action] = []
+        for token_id in ids:
+            actions += self._receive_id(token_id)
+        return merge_emits(actions) if len(actions) > 1 else actions
 
     def _receive_id(self, token_id: int) -> list[Action]:
         """Count a sampled id and return the Emits that it completes."""

@@ -27,6 +27,7 @@ class Transcript:
         self.context = list(plan.prompt_ids)
         self.ledger = Ledger(prompt=len(plan.prompt_ids))
         self._plan = plan
+        self._has_later_cut = plan.budget_rule is BudgetRule.PER_ROUND
         self._held: list[int] = []
         self._held_phase = Phase.ANSWER
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
@@ -131,7 +132,7 @@ class Transcript:
 
     def _room_before_cut(self) -> int | None:
         """Return how many more ids the evaluation's later cut will keep; None = this budget rule has no such cut."""
-        if self._plan.budget_rule is not BudgetRule.PER_ROUND:
+        if not self._has_later_cut:
             return None
         return max(0, self._plan.max_thinking_tokens - self.ledger.thinking)
 
