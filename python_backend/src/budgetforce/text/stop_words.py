@@ -88,7 +88,7 @@ class StopWordFilter:
 
     def feed(self, text: str, *, is_injected: bool = False) -> str:
         """Return the text that is safe to show; after a stop word, nothing. A stop word may begin in injected text, but not end there."""
-        if not self._words:
+        if not self._words.words:
             return text
         if self.found is not None:
             return ""
