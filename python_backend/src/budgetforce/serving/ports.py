@@ -8,6 +8,7 @@ the whole server (24.10, and by reading 26.07).
 from __future__ import annotations
 
 import threading
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -20,7 +21,8 @@ from budgetforce.errors import BudgetForceError, Cancelled, EngineUnavailable, I
 from budgetforce.serving.logs import ServerLog
 from budgetforce.serving.replies.sinks import OutputChunk
 
-_MAX_CACHED = 1024  # texts, and as many numbers, in each thread; a tensor takes some 200 bytes of shared memory
+_NUMBERS = frozenset({"output_ids", "index"})  # outputs of INT32; the others are of BYTES
+_MAX_CACHED = 2048  # tensors in each thread, some 200 bytes of shared memory each
 _MAX_CACHED_CHARACTERS = 12  # a longer text is rarely sent twice
 
 # By name: the stub gives pb_utils its classes only after our modules are imported.
@@ -108,11 +110,11 @@ class ReplyPort(ResponsePort):
     def send_each(self, chunks: Sequence[OutputChunk], final: bool) -> None:
         """Send a response for each chunk."""
         for chunk in chunks:
-            self.send_tensors(_tensors([chunk]), final=final and chunk is chunks[-1])
+            self.send_tensors(_tensors(_outputs(chunk)), final=final and chunk is chunks[-1])
 
     def send_together(self, chunks: Sequence[OutputChunk], final: bool) -> None:
         """Send a single response with an element for each chunk: n samples make texts of shape [1, n]."""
-        self.send_tensors(_tensors(chunks), final=final)
+        self.send_tensors(_tensors(_joined_outputs(chunks)), final=final)
 
     def fail(self, error: BudgetForceError, message: str | None = None) -> None:
         """End the request with an error; if the error cannot be sent, end it without."""
@@ -123,19 +125,42 @@ class ReplyPort(ResponsePort):
             self.close()
 
 
-def _tensors(chunks: Sequence[OutputChunk]) -> list[pb_utils.Tensor]:
-    tensors = [
-        _text("text_output", [chunk.answer for chunk in chunks]),
-        _text("thinking_output", [chunk.thinking for chunk in chunks]),
-        _numbers("output_ids", [token_id for chunk in chunks for token_id in chunk.ids]),
-        _text("event", [chunk.event for chunk in chunks]),
-        _numbers("index", [chunk.index for chunk in chunks]),
-    ]
-    if rounds := [chunk.round for chunk in chunks if chunk.round is not None]:
-        tensors.append(_text("round", rounds))
-    if results := [chunk.result for chunk in chunks if chunk.result is not None]:
-        tensors.append(_text("result", results))
-    return tensors
+def _outputs(chunk: OutputChunk) -> dict[str, tuple[Any, ...]]:
+    """Return the values of each output, by its name."""
+    outputs: dict[str, tuple[Any, ...]] = {
+        "text_output": (chunk.answer,),
+        "thinking_output": (chunk.thinking,),
+        "output_ids": chunk.ids,
+        "event": (chunk.event,),
+        "index": (chunk.index,),
+    }
+    if chunk.round is not None:
+        outputs["round"] = (chunk.round,)
+    if chunk.result is not None:
+        outputs["result"] = (chunk.result,)
+    return outputs
+
+
+def _joined_outputs(chunks: Sequence[OutputChunk]) -> dict[str, list[Any]]:
+    joined: defaultdict[str, list[Any]] = defaultdict(list)
+    for chunk in chunks:
+        for name, values in _outputs(chunk).items():
+            joined[name] += values
+    return joined
+
+
+def _tensors(outputs: Mapping[str, Sequence[Any]]) -> list[pb_utils.Tensor]:
+    return [_tensor(name, values) for name, values in outputs.items()]
+
+
+def _tensor(name: str, values: Sequence[Any]) -> pb_utils.Tensor:
+    if len(values) == 1 and (name in _NUMBERS or len(values[0]) <= _MAX_CACHED_CHARACTERS):
+        return frequent_tensors.tensor(name, values[0])
+    return _new_tensor(name, *values)
+
+
+def _new_tensor(name: str, *values: Any) -> pb_utils.Tensor:
+    return pb_utils.Tensor(name, int32_tensor(*values) if name in _NUMBERS else text_tensor(*values))
 
 
 class _FrequentTensors(threading.local):
@@ -146,33 +171,11 @@ class _FrequentTensors(threading.local):
     """
 
     def __init__(self) -> None:
-        self.text = lru_cache(_MAX_CACHED)(_tensor_of_text)
-        self.number = lru_cache(_MAX_CACHED)(_tensor_of_number)
+        self.tensor = lru_cache(_MAX_CACHED)(_new_tensor)
 
     def clear(self) -> None:
         """Release the tensors of the calling thread."""
-        self.text.cache_clear()
-        self.number.cache_clear()
-
-
-def _tensor_of_text(name: str, text: str) -> pb_utils.Tensor:
-    return pb_utils.Tensor(name, text_tensor(text))
-
-
-def _tensor_of_number(name: str, number: int) -> pb_utils.Tensor:
-    return pb_utils.Tensor(name, int32_tensor(number))
+        self.tensor.cache_clear()
 
 
 frequent_tensors = _FrequentTensors()
-
-
-def _text(name: str, texts: Sequence[str]) -> pb_utils.Tensor:
-    if len(texts) == 1 and len(texts[0]) <= _MAX_CACHED_CHARACTERS:
-        return frequent_tensors.text(name, texts[0])
-    return pb_utils.Tensor(name, text_tensor(*texts))
-
-
-def _numbers(name: str, numbers: Sequence[int]) -> pb_utils.Tensor:
-    if len(numbers) == 1:
-        return frequent_tensors.number(name, numbers[0])
-    return pb_utils.Tensor(name, int32_tensor(*numbers))
