@@ -29,7 +29,6 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,7 +38,7 @@ from orchestration import embedded_options
 from paced_engine.build import Pace, Stamps, add_model
 
 from budgetforce.core import BudgetForcer, ForcingPlan, Generate, RoundEnded, Started, TokensSampled
-from budgetforce.engine.base import EngineCall, Sampling
+from budgetforce.engine.base import EngineCall, EngineDelta, Sampling
 from budgetforce.engine.endpoint import Endpoint
 from budgetforce.engine.tensors import call_tensors
 from budgetforce.engine.token_engine import ModelLimits, validate
@@ -119,13 +118,15 @@ class Bench:
         return self.engine._stream_request("waits", tensors)
 
     async def _first_id_s(self, waits: Waits) -> float:
+        came: list[float] = []
+
+        def take(_: EngineDelta) -> bool:
+            came.append(time.perf_counter())
+            return True  # to its end: an abandoned call costs more
+
         call, began = waits.next_call(), time.perf_counter()
-        async with aclosing(self.engine.stream(call)) as deltas:
-            await anext(deltas)
-            seconds = time.perf_counter() - began
-            async for _ in deltas:  # to its end: an abandoned call costs more
-                pass
-        return seconds
+        await self.engine.run(call, take)
+        return came[0] - began
 
     def _least_ms(self, do: Callable[[], object]) -> float:
         return min(_cpu_ms(do) for _ in range(self.num_calls))

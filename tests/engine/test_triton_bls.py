@@ -86,18 +86,14 @@ def triton(monkeypatch):
 def take(engine, num=100):
     """Return the ids of a call of which only ``num`` deltas are taken."""
 
-    async def collect():
-        said, deltas = [], engine.stream(CALL)
-        async for delta in deltas:
-            said += delta.ids
-            num_left[0] -= 1
-            if not num_left[0]:
-                break
-        await deltas.aclose()
-        return said
+    deltas = []
 
-    num_left = [num]
-    return asyncio.run(collect())
+    def take(delta):
+        deltas.append(delta)
+        return len(deltas) < num
+
+    asyncio.run(engine.run(CALL, take))
+    return [token_id for delta in deltas for token_id in delta.ids]
 
 
 def test_only_ids_are_a_sign_of_life(triton):
@@ -173,11 +169,11 @@ def test_two_samples_make_their_calls_one_after_the_other(triton):
     async def both():
         engine = BlsEngine("engine")
 
-        async def read():
-            async for _ in engine.stream(CALL):
-                assert [given.is_drained for given in triton.given[:-1]] == [True] * (len(triton.given) - 1)
+        def take(_):
+            assert [given.is_drained for given in triton.given[:-1]] == [True] * (len(triton.given) - 1)
+            return True
 
-        await asyncio.gather(read(), read())
+        await asyncio.gather(engine.run(CALL, take), engine.run(CALL, take))
 
     asyncio.run(both())
     assert len(triton.given) == 2

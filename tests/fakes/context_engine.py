@@ -11,6 +11,8 @@ import zlib
 from array import array
 from collections.abc import AsyncGenerator, Callable, Sequence
 
+from streamed_engine import StreamedEngine
+
 from budgetforce.engine.base import EngineCall, EngineDelta
 
 
@@ -46,7 +48,7 @@ class ContextModel:
         return ids, "length"
 
 
-class ContextEngine:
+class ContextEngine(StreamedEngine):
     """Wraps a ``ContextModel`` as an ``Engine``.
 
     Attributes:

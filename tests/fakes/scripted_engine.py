@@ -7,10 +7,12 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Iterable
 
+from streamed_engine import StreamedEngine
+
 from budgetforce.engine.base import EngineCall, EngineDelta
 
 
-class ScriptedEngine:
+class ScriptedEngine(StreamedEngine):
     """Answers each call with the next enqueued script.
 
     A script is cut as a real engine would cut it: after the first stop id, and at
@@ -18,7 +20,7 @@ class ScriptedEngine:
 
     Attributes:
         calls: all calls so far.
-        num_open: number of calls whose stream has neither ended nor been closed.
+        num_open: number of calls that have neither ended nor been left.
         fail_with: raised at the end of every call, or of the calls with the numbers in ``failing``.
         hanging: numbers of the calls that never end by themselves.
         ready: the result of ``is_ready``.

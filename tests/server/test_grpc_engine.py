@@ -3,7 +3,6 @@
 
 import asyncio
 import time
-from contextlib import aclosing
 from functools import partial
 
 import pytest
@@ -49,14 +48,18 @@ def run(triton):
     return go
 
 
-async def collect(deltas, said):
-    async for delta in deltas:
-        said += delta.ids
+def into(said):
+    """Return a function that takes all ids of a call."""
+
+    def take(delta):
+        said.append(delta.ids)
+        return True
+
+    return take
 
 
 async def leave_after_first(engine, call):
-    async with aclosing(engine.stream(call)) as deltas:
-        await anext(deltas)
+    await engine.run(call, lambda _: False)
     while engine._ending:
         await asyncio.sleep(0.01)
 
@@ -74,9 +77,13 @@ def test_a_call_that_is_left_is_cancelled_where_that_is_safe(run, call, scripts,
     script = scripts.write([a] * 400, stall_after=1)
 
     async def scenario(engine):
-        async with aclosing(engine.stream(call(script))) as deltas:
-            await anext(deltas)
-            await asyncio.sleep(0.1)
+        said = []
+        running = asyncio.create_task(engine.run(call(script), into(said)))
+        while not said:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+        running.cancel()
+        await asyncio.wait([running])
 
     run(scenario)
     wait_until(lambda: script.notes("cancelled"))
@@ -99,9 +106,10 @@ def test_the_first_ids_come_at_once_and_later_ones_together_while_nobody_is_read
     script = scripts.write([*[a] * 50, END])
 
     async def scenario(engine):
-        never = asyncio.get_running_loop().create_future
+        said, never = [], asyncio.get_running_loop().create_future
         async with asyncio.timeout(20):
-            return [delta.ids async for delta in engine.stream(call(script, ready=never))]
+            await engine.run(call(script, ready=never), into(said))
+        return said
 
     deltas = run(scenario)
     assert [i for ids in deltas for i in ids] == [*[a] * 50, END]
@@ -119,17 +127,19 @@ def test_ids_that_came_are_delivered_when_the_consumer_becomes_ready(run, call, 
             return waiters[-1]
 
         said = []
-        async with asyncio.timeout(20), aclosing(engine.stream(call(script, ready=ready))) as deltas:
-            while len(said) < 3:
-                delta = asyncio.create_task(anext(deltas))
-                while not delta.done():
-                    await asyncio.sleep(0.01)
-                    if waiters and not waiters[-1].done():
-                        waiters[-1].set_result(None)
-                said += (await delta).ids
-        return said
+        running = asyncio.create_task(engine.run(call(script, ready=ready), into(said)))
+        async with asyncio.timeout(20):
+            while sum(map(len, said)) < 3:
+                await asyncio.sleep(0.01)
+                if waiters and not waiters[-1].done():
+                    waiters[-1].set_result(None)
+        running.cancel()
+        await asyncio.wait([running])
+        return said, waiters
 
-    assert run(scenario) == [a] * 3
+    said, waiters = run(scenario)
+    assert [i for ids in said for i in ids] == [a] * 3
+    assert all(waiter.done() for waiter in waiters)
 
 
 def test_a_call_that_says_nothing_is_given_up(run, call, scripts, a, monkeypatch):
@@ -139,8 +149,8 @@ def test_a_call_that_says_nothing_is_given_up(run, call, scripts, a, monkeypatch
     async def scenario(engine):
         said = []
         with pytest.raises(EngineUnavailable, match=r"has sent no ids for 0\.3 s"):
-            await collect(engine.stream(call(script)), said)
-        return said
+            await engine.run(call(script), into(said))
+        return [i for ids in said for i in ids]
 
     assert run(scenario, max_silence_s=0.3) == [a, a]
     wait_until(lambda: script.notes("stopped") or script.notes("cancelled"))
@@ -155,7 +165,7 @@ def test_an_error_of_the_engine_comes_behind_the_ids_before_it(run, call, script
     async def scenario(engine):
         said = []
         with pytest.raises(EngineFailed, match="scripted failure"):
-            await collect(engine.stream(call(scripts.write([a] * 9, error_after=4))), said)
-        return said
+            await engine.run(call(scripts.write([a] * 9, error_after=4)), into(said))
+        return [i for ids in said for i in ids]
 
     assert run(scenario) == [a] * 4

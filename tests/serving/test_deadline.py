@@ -6,7 +6,6 @@ import math
 import pytest
 
 from budgetforce.core import Phase
-from budgetforce.serving.replies import deadline as deadline_module
 from budgetforce.serving.replies.deadline import NEVER, Deadline, Pace
 
 
@@ -47,14 +46,11 @@ def test_the_answer_ends_at_the_deadline_itself():
     assert deadline.is_up(Phase.ANSWER, 10.0, 100, 0.02)
 
 
-def test_the_pace_is_measured_from_the_first_id_on(monkeypatch):
-    now = [100.0]
-    monkeypatch.setattr(deadline_module.time, "monotonic", lambda: now[0])
+def test_the_pace_is_measured_from_the_first_id_on():
     pace = Pace()
     assert pace.s_per_token == 0
-    pace.count_ids(1)
+    pace.count_ids(1, 100.0)
     assert pace.s_per_token == 0
-    for _ in range(4):
-        now[0] += 0.5
-        pace.count_ids(1)
+    for later in range(1, 5):
+        pace.count_ids(1, 100.0 + 0.5 * later)
     assert pace.s_per_token == 2.0 / 5

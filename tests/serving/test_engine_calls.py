@@ -65,9 +65,13 @@ def round_of(tokenizer):
 
         async def collect():
             said = []
-            async for ids in calls.stream_round(generate, forcer, trace):
-                said += ids
+
+            def take(ids):
+                said.extend(ids)
                 forcer.receive(TokensSampled(ids))
+                return True
+
+            assert await calls.run_round(generate, forcer, trace, take)
             return said
 
         return asyncio.run(collect()), trace

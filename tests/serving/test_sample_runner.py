@@ -302,7 +302,6 @@ def test_every_call_of_a_request_has_its_own_seed_and_equal_requests_repeat():
     seeds = [call_seed(7, sample, call) for sample in range(5) for call in range(10)]
     assert len(set(seeds)) == 50
     assert seeds == [call_seed(7, sample, call) for sample in range(5) for call in range(10)]
-    assert call_seed(None, 0, 0) is None
 
 
 def test_call_seeds_fit_into_int64():

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -43,7 +43,7 @@ class EngineCall:
         banned_ids: ids that are never sampled in this call.
         min_tokens: number of ids at the call's start that are no stop ids; 0 unless the engine ``keeps_min_tokens``.
         ready: called before each delta but the first is delivered; returns a future to wait for, or None. Ids that arrive meanwhile
-            are delivered together, and the end of the call ends the wait.
+            are delivered together, and the end of the call ends the wait. A future that is no longer waited for is done.
         traceparent: header that ties the engine's spans to the caller's trace (W3C Trace Context); "" = the call is not traced.
     """
 
@@ -58,7 +58,7 @@ class EngineCall:
     traceparent: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)  # not frozen, which would double its cost: each id comes in one
 class EngineDelta:
     """Newly sampled ids of a call: all ids since the previous delta.
 
@@ -68,6 +68,9 @@ class EngineDelta:
 
     ids: tuple[int, ...]
     kv_reused_blocks: int | None = None
+
+
+Take = Callable[[EngineDelta], bool]  # takes ids of a call, returns whether it wants more
 
 
 def parse_engine_error(message: str, model_name: str) -> BudgetForceError:
@@ -81,7 +84,9 @@ def parse_engine_error(message: str, model_name: str) -> BudgetForceError:
 
 
 class Engine(Protocol):
-    """Runs engine calls. Closing the generator of a call early stops the call in the engine.
+    """Runs engine calls.
+
+    Ids are delivered by a function and not by an asynchronous generator, which would cost each id a future and a task's step.
 
     Attributes:
         last_ids_at: when ids last arrived from the engine, on ``time.monotonic()``'s clock. Errors and empty messages do
@@ -92,10 +97,11 @@ class Engine(Protocol):
     last_ids_at: float
     keeps_min_tokens: bool
 
-    def stream(self, call: EngineCall) -> AsyncGenerator[EngineDelta, None]:
-        """Run a call and yield its ids as they arrive.
+    async def run(self, call: EngineCall, take: Take) -> None:
+        """Run a call to its end. ``take`` gets its ids as they arrive, on the event loop's thread, and not after this has returned.
 
-        Raises EngineUnavailable, EngineFailed, or InvalidRequest if the engine refuses a field.
+        If it wants no more ids, raises an error, or if this is cancelled, the call is stopped.
+        Raises EngineUnavailable, EngineFailed, InvalidRequest if the engine refuses a field, or the error of ``take``.
         """
         ...
 

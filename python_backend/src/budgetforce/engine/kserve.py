@@ -14,6 +14,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 from google.protobuf import descriptor_pb2, message_factory
 from google.protobuf.descriptor_pool import DescriptorPool
 
@@ -84,4 +85,7 @@ def output_names(descriptions: tuple[bytes, ...]) -> tuple[str, ...]:
     return tuple(_InferOutputTensor.FromString(description).name for description in descriptions)
 
 
-DATATYPES = {"int32": "INT32", "uint64": "UINT64", "float32": "FP32", "bool": "BOOL"}  # by numpy's dtype name
+# By dtype, whose name numpy would put together each time.
+DATATYPES = {
+    np.dtype(name): datatype for name, datatype in {"int32": "INT32", "uint64": "UINT64", "float32": "FP32", "bool": "BOOL"}.items()
+}

@@ -11,13 +11,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
-from budgetforce.engine.base import EngineCall, EngineDelta, parse_engine_error
+from budgetforce.engine.base import EngineCall, Take, parse_engine_error
 from budgetforce.engine.call_limits import limits_of
 from budgetforce.engine.tensors import OUTPUTS, Array, call_tensors, read_delta, stop_tensors
 from budgetforce.errors import EngineUnavailable
@@ -45,7 +45,7 @@ class BlsEngine:
     def give_up_silent_calls(self, since: float, *, begun_only: bool) -> None:
         """Do nothing: the only thread is blocked by the call itself."""
 
-    async def stream(self, call: EngineCall) -> AsyncGenerator[EngineDelta, None]:
+    async def run(self, call: EngineCall, take: Take) -> None:
         async with self._one_at_a_time:
             await asyncio.sleep(0)  # pending output is sent before this thread blocks for the first token
             responses = self._exec(call.request_id, call_tensors(call))
@@ -56,7 +56,8 @@ class BlsEngine:
                     delta = read_delta(_outputs(response))
                     if delta.ids:
                         self.last_ids_at = time.monotonic()
-                        yield delta
+                        if not take(delta):
+                            return
                     await asyncio.sleep(0)
                 is_over = True
             finally:

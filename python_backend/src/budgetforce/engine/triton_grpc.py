@@ -11,11 +11,11 @@ from __future__ import annotations
 import asyncio
 import time
 from array import array
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from budgetforce.engine import kserve
-from budgetforce.engine.base import EngineCall, EngineDelta, parse_engine_error
+from budgetforce.engine.base import EngineCall, EngineDelta, Take, parse_engine_error
 from budgetforce.engine.call_limits import limits_of
 from budgetforce.engine.endpoint import Endpoint
 from budgetforce.engine.grpc_calls import CallFailed, GrpcCall, GrpcCalls
@@ -42,7 +42,8 @@ class GrpcEngine:
         self._address = endpoint.address
         self._max_silence_s = max_silence_s
         self._calls = GrpcCalls(endpoint)
-        self._buffers: set[_ResponseBuffer] = set()
+        self._running: set[_Responses] = set()
+        self._arrived: list[_Responses] = []
         self._ending: set[asyncio.Task[None]] = set()
         self._cancels_safely: bool | None = None
         self._sweep()
@@ -80,30 +81,38 @@ class GrpcEngine:
 
     def give_up_silent_calls(self, since: float, *, begun_only: bool) -> None:
         """End silent calls: in Triton 24.10 a decoupled call does not end when the process that computes it dies."""
-        for buffer in self._buffers:
-            if buffer.last_ids_at < since and (buffer.has_begun or not begun_only):
-                buffer.fail(EngineUnavailable(f"engine '{self.model_name}' went silent and answers no other call either"))
+        for responses in self._running:
+            if responses.is_silent(since) and (responses.has_begun or not begun_only):
+                responses.end(EngineUnavailable(f"engine '{self.model_name}' went silent and answers no other call either"))
 
-    async def stream(self, call: EngineCall) -> AsyncGenerator[EngineDelta, None]:
-        """Run a call; ids that arrive while the consumer is busy are delivered together."""
-        buffer = _ResponseBuffer(self)
+    async def run(self, call: EngineCall, take: Take) -> None:
+        """Run a call; ids that arrive in one pass of the loop, or while the call waits for its turn, are delivered together."""
+        responses = _Responses(self, call.ready, take)
         request = self._stream_request(call.request_id, call_tensors(call))
         headers = (f"traceparent: {call.traceparent}",) if call.traceparent else ()
-        running = self._calls.start(f"{_SERVICE}/ModelStreamInfer", request, buffer.receive, headers)
-        running.ended.add_done_callback(buffer.close)
-        self._buffers.add(buffer)
+        running = self._calls.start(f"{_SERVICE}/ModelStreamInfer", request, responses.receive, headers)
+        running.ended.add_done_callback(responses.close)
+        self._running.add(responses)
         try:
-            is_first = True  # a round's first ids wait for nothing
-            while await buffer.wait_for_ids():
-                if call.ready is not None and not is_first:
-                    await buffer.wait_for(call.ready())
-                is_first = False
-                yield buffer.take_ids()
-            await self._raise_failure(buffer, running)
+            await responses.over
+            if running.ended.done():
+                await self._raise_failure(responses, running)
         finally:
-            self._buffers.discard(buffer)
+            self._running.discard(responses)
+            responses.leave()
             if not running.ended.done():
                 self._leave(call.request_id, running)
+
+    def deliver_soon(self, responses: _Responses) -> None:
+        """Deliver what has arrived at the end of this pass of the loop: libcurl must not be called while it hands over data."""
+        if not self._arrived:
+            asyncio.get_running_loop().call_soon(self._deliver)
+        self._arrived.append(responses)
+
+    def _deliver(self) -> None:
+        arrived, self._arrived = self._arrived, []
+        for responses in arrived:
+            responses.deliver()
 
     def _leave(self, request_id: str, running: GrpcCall) -> None:
         task = asyncio.create_task(self._end(request_id, running))
@@ -134,11 +143,9 @@ class GrpcEngine:
             self._cancels_safely = tuple(map(int, version.split(".")[:2])) >= _CANCELS_SAFELY
         return self._cancels_safely
 
-    async def _raise_failure(self, buffer: _ResponseBuffer, call: GrpcCall) -> None:
-        if buffer.failure is not None:
-            raise buffer.failure
-        if buffer.error_message:
-            raise await self._explain(buffer.error_message)
+    async def _raise_failure(self, responses: _Responses, call: GrpcCall) -> None:
+        if responses.error_message:
+            raise await self._explain(responses.error_message)
         try:
             await call.ended
         except CallFailed as error:
@@ -155,7 +162,7 @@ class GrpcEngine:
     def _stream_request(self, request_id: str, tensors: Mapping[str, Array]) -> bytes:
         request = kserve.ModelInferRequest(model_name=self.model_name, id=request_id)
         for name, tensor in tensors.items():
-            request.inputs.add(name=name, datatype=kserve.DATATYPES[tensor.dtype.name], shape=tensor.shape)
+            request.inputs.add(name=name, datatype=kserve.DATATYPES[tensor.dtype], shape=tensor.shape)
             request.raw_input_contents.append(tensor.tobytes())
         for name in OUTPUTS:
             request.outputs.add(name=name)
@@ -163,97 +170,131 @@ class GrpcEngine:
 
     def _sweep(self) -> None:
         """Fail the calls that have been silent for too long, now and every ``_SWEEP_S``."""
-        now = time.monotonic()
-        for buffer in self._buffers:
-            if now - buffer.last_ids_at > self._max_silence_s:
-                buffer.fail(EngineUnavailable(f"engine '{self.model_name}' has sent no ids for {self._max_silence_s} s"))
+        since = time.monotonic() - self._max_silence_s
+        for responses in self._running:
+            if responses.is_silent(since):
+                responses.end(EngineUnavailable(f"engine '{self.model_name}' has sent no ids for {self._max_silence_s} s"))
         self._sweeping = asyncio.get_running_loop().call_later(_SWEEP_S, self._sweep)
 
 
-class _ResponseBuffer:
-    """Buffers ids of a call that have arrived but were not taken yet.
+class _Responses:
+    """Response messages of a call. They are read when their ids are delivered: together, which costs little more than a single one.
 
     Attributes:
-        last_ids_at: when the last ids arrived; before them, when the call began.
+        over: done when the call is over, with an error if it has failed.
         has_begun: whether ids have arrived.
         error_message: the engine's error, its last message. The stream's end is awaited nevertheless: in Triton 24.10
             a stream cancelled at that moment can leave a reference to the model, which then stops late.
-        failure: any other error that ended the call.
     """
 
-    def __init__(self, engine: GrpcEngine) -> None:
-        self.last_ids_at = time.monotonic()
+    def __init__(self, engine: GrpcEngine, ready: Callable[[], asyncio.Future[None] | None] | None, take: Take) -> None:
+        self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.has_begun = False
         self.error_message = ""
-        self.failure: BudgetForceError | None = None
         self._engine = engine
+        self._ready = ready
+        self._take = take
+        self._unread: list[bytes] = []
         self._ids = array("i")
         self._reused_blocks: int | None = None
-        self._is_over = False
-        self._waiter: asyncio.Future[None] | None = None
-        self._ready: asyncio.Future[None] | None = None
+        self._has_delivered = False
+        self._turn: asyncio.Future[None] | None = None  # while the call waits for it
+        self._last_ids_at = time.monotonic()  # before the first ids, when the call began
 
     def receive(self, message: bytes) -> None:
-        """Process a message of the stream."""
-        stream_response = kserve.ModelStreamInferResponse.FromString(message)
-        response = stream_response.infer_response
-        if stream_response.error_message:
-            self.error_message = stream_response.error_message
-        elif contents := tuple(response.raw_output_contents):
-            try:
-                self._take_outputs(dict(zip(kserve.output_names(tuple(response.outputs)), contents, strict=True)))
-            except (KeyError, ValueError) as error:
-                self.fail(EngineFailed(f"the engine broke its contract: {error}"))
+        """Take a message of the stream."""
+        if not self._unread and self._turn is None:
+            self._engine.deliver_soon(self)
+        self._unread.append(message)
 
-    def _take_outputs(self, raw: Mapping[str, bytes]) -> None:
-        num_ids, ids = _int32(raw["sequence_length"]), raw["output_ids"]
-        if not 0 <= 4 * num_ids <= len(ids):
-            raise ValueError(f"sequence_length {num_ids} for {len(ids) // 4} ids")
-        if num_ids:  # Triton sends errors and empty messages even if the computing process is dead
-            self.last_ids_at = self._engine.last_ids_at = time.monotonic()
-            self.has_begun = True
-        self._ids.frombytes(ids[: 4 * num_ids])  # the rest is padding
-        if "kv_cache_reused_blocks" in raw:
-            self._reused_blocks = _int32(raw["kv_cache_reused_blocks"])
-        self._wake()
+    def deliver(self, *, has_turn: bool = False) -> None:
+        """Deliver the ids that have arrived, or wait until it is the call's turn."""
+        try:
+            self._read()
+            if self._ids and not self.over.done() and (has_turn or self._takes_turn()):
+                self._deliver_ids()
+        except Exception as error:  # noqa: BLE001  # it belongs to the call
+            self.end(error)
 
-    def fail(self, failure: BudgetForceError) -> None:
-        """End the call with an error, unless it already has one."""
-        self.failure = self.failure or failure
-        self.close()
+    def close(self, _: object) -> None:
+        """Deliver what is left at the stream's end, which ends the call."""
+        self.deliver(has_turn=True)
+        self.end()
 
-    def close(self, _: object = None) -> None:
-        """Mark the stream as over and wake the consumer."""
-        self._is_over = True
-        self._wake()
-        _set_result(self._ready)
+    def end(self, error: Exception | None = None) -> None:
+        """End the call, unless it is over."""
+        if self.over.done():
+            return
+        if error is None:
+            self.over.set_result(None)
+        else:
+            self.over.set_exception(error)
+            self.over.exception()  # marks it as retrieved: the call may be cancelled at the same moment
 
-    async def wait_for(self, ready: asyncio.Future[None] | None) -> None:
-        """Wait for ``ready`` or the end of the stream."""
-        if ready is not None and not self._is_over:
-            self._ready = ready
-            await ready
+    def leave(self) -> None:
+        """Wait for no turn any more."""
+        self._ready = None
+        if self._turn is not None:
+            self._turn.cancel()
 
-    async def wait_for_ids(self) -> bool:
-        """Wait for ids; return False if the stream is over and all are taken."""
-        while not self._ids and not self._is_over:
-            self._waiter = asyncio.get_running_loop().create_future()
-            await self._waiter
-        return bool(self._ids)
+    def is_silent(self, since: float) -> bool:
+        """Return whether no ids have arrived since then. What waits for a turn has arrived a moment ago."""
+        return self._last_ids_at < since and self._turn is None
 
-    def take_ids(self) -> EngineDelta:
-        """Return all buffered ids and clear the buffer."""
+    def _takes_turn(self) -> bool:
+        """Return whether ids may be delivered now; if not, they are when it is the call's turn. A round's first ids wait for nothing."""
+        if not self._has_delivered or self._ready is None:
+            return True
+        self._turn = self._ready()
+        if self._turn is not None:
+            self._turn.add_done_callback(self._turn_came)
+        return self._turn is None
+
+    def _turn_came(self, _: object) -> None:
+        self._turn = None
+        self.deliver(has_turn=True)
+
+    def _deliver_ids(self) -> None:
         delta = EngineDelta(ids=tuple(self._ids), kv_reused_blocks=self._reused_blocks)
         self._ids = array("i")
-        return delta
+        self._has_delivered = True
+        if not self._take(delta):
+            self.end()
 
-    def _wake(self) -> None:
-        _set_result(self._waiter)
+    def _read(self) -> None:
+        """Read the messages. Raises EngineFailed if the engine broke its contract."""
+        if not self._unread:
+            return
+        # Messages behind each other are one message with the elements of all: a rule of protobuf's encoding.
+        stream_response = kserve.ModelStreamInferResponse.FromString(b"".join(self._unread))
+        self._unread.clear()
+        response = stream_response.infer_response
+        self.error_message = self.error_message or stream_response.error_message
+        if contents := tuple(response.raw_output_contents):
+            try:
+                self._read_outputs(kserve.output_names(tuple(response.outputs)), contents)
+            except (KeyError, ValueError) as error:
+                raise EngineFailed(f"the engine broke its contract: {error}") from error
+
+    def _read_outputs(self, names: Sequence[str], contents: Sequence[bytes]) -> None:
+        outputs: dict[str, list[bytes]] = {"sequence_length": [], "output_ids": [], "kv_cache_reused_blocks": []}
+        for name, content in zip(names, contents, strict=True):
+            outputs[name].append(content)
+        num_waiting = len(self._ids)
+        for length, ids in zip(outputs["sequence_length"], outputs["output_ids"], strict=True):
+            self._ids.frombytes(_real_ids(_int32(length), ids))
+        if len(self._ids) > num_waiting:  # Triton sends errors and empty messages even if the computing process is dead
+            self._last_ids_at = self._engine.last_ids_at = time.monotonic()
+            self.has_begun = True
+        if reused_blocks := outputs["kv_cache_reused_blocks"]:
+            self._reused_blocks = _int32(reused_blocks[-1])
 
 
-def _set_result(future: asyncio.Future[None] | None) -> None:
-    if future is not None and not future.done():
-        future.set_result(None)
+def _real_ids(num_ids: int, ids: bytes) -> bytes:
+    """Return the ids without the padding behind them."""
+    if not 0 <= 4 * num_ids <= len(ids):
+        raise ValueError(f"sequence_length {num_ids} for {len(ids) // 4} ids")
+    return ids[: 4 * num_ids]
 
 
 def _int32(raw: bytes) -> int:

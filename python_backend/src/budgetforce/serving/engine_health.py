@@ -7,7 +7,7 @@ import asyncio
 import itertools
 import time
 
-from budgetforce.engine.base import Engine, EngineCall
+from budgetforce.engine.base import Engine, EngineCall, EngineDelta
 
 _ANY_ID = 1  # the token that the canary generates does not matter
 
@@ -62,4 +62,11 @@ class EngineHealthMonitor:
             max_new_tokens=1,
             stop_ids=frozenset({_ANY_ID}),
         )
-        return any([delta.ids async for delta in self._engine.stream(call)])
+        ids: list[int] = []
+
+        def take(delta: EngineDelta) -> bool:
+            ids.extend(delta.ids)
+            return True
+
+        await self._engine.run(call, take)
+        return bool(ids)

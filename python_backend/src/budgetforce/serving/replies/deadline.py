@@ -7,7 +7,6 @@ Times are readings of ``time.monotonic()``, which is asyncio's clock too.
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import dataclass
 
 from budgetforce.core import Phase
@@ -58,9 +57,9 @@ class Pace:
     _first: float = 0.0
     _last: float = 0.0
 
-    def count_ids(self, num_ids: int) -> None:
+    def count_ids(self, num_ids: int, now: float) -> None:
         """Record the arrival of ``num_ids`` tokens."""
-        self._last = time.monotonic()
+        self._last = now
         self._first = self._first or self._last
         self.num_ids += num_ids
 

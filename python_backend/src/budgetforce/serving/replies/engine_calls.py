@@ -8,12 +8,11 @@ import hashlib
 import time
 import uuid
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import aclosing, contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from budgetforce.core import BudgetForcer, Generate
-from budgetforce.engine.base import Engine, EngineCall
+from budgetforce.engine.base import Engine, EngineCall, EngineDelta
 from budgetforce.errors import BudgetForceError, EngineUnavailable, InvalidRequest
 from budgetforce.serving.planning.engine_refusals import name_request_field
 from budgetforce.serving.planning.plan import ReplyPlan
@@ -47,49 +46,34 @@ class EngineCalls:
     begun: asyncio.Event = field(default_factory=asyncio.Event)
     _gone_since: float | None = None
 
-    async def stream_round(self, generate: Generate, forcer: BudgetForcer, trace: RoundTrace) -> AsyncGenerator[tuple[int, ...], None]:
-        """Yield the sampled ids of a round as they come. The caller must pass them to ``forcer`` before it asks for the next.
+    async def run_round(self, generate: Generate, forcer: BudgetForcer, trace: RoundTrace, take: Callable[[tuple[int, ...]], bool]) -> bool:
+        """Run a round; ``take`` gets the sampled ids as they come, must pass them to ``forcer``, and returns whether it wants more.
 
-        A call that an outage cuts is continued from the ids that came. Raises the errors of ``Engine.stream``.
+        Returns False if it did not. A call that an outage cuts is continued from the ids that came. Raises the errors of ``Engine.run``.
         """
-        num_ids, is_over = 0, False
-        while not is_over:
-            call = replace(self._next_call(generate, forcer.context_ids, num_ids), traceparent=trace.traceparent)
-            num_expected = num_ids + call.max_new_tokens
+        progress = _Progress(calls=self, generate=generate, trace=trace, take_ids=take)
+        while not progress.is_over:
+            call = self._next_call(progress, forcer.context_ids)
+            num_expected = progress.num_ids + call.max_new_tokens
             try:
-                async with aclosing(self._stream_call(call, trace)) as sampled:
-                    async for ids in sampled:
-                        num_ids += len(ids)
-                        is_over = ids[-1] in generate.stop_ids or num_ids >= generate.max_new_tokens
-                        yield ids
+                await self._run_call(call, progress)
             except InvalidRequest as refusal:
                 raise name_request_field(refusal, self.plan, generate.phase) from refusal
             except EngineUnavailable as error:
-                if not is_over:
+                if not progress.is_over:
                     trace.num_outages += 1
                     await self._wait_for_engine(error)
             else:
-                is_over = is_over or num_ids < num_expected
+                progress.is_over = progress.is_over or progress.num_ids < num_expected
+        return not progress.is_refused
 
-    async def _stream_call(self, call: EngineCall, trace: RoundTrace) -> AsyncGenerator[tuple[int, ...], None]:
-        trace.num_engine_calls += 1
-        with self._counted():
-            async with aclosing(self.engine.stream(call)) as deltas:
-                async for delta in deltas:
-                    if trace.num_engine_calls == 1 and delta.kv_reused_blocks is not None:
-                        trace.kv_reused_blocks = delta.kv_reused_blocks
-                    if delta.ids:
-                        self.begun.set()
-                        self._gone_since = None
-                        yield delta.ids
-
-    @contextmanager
-    def _counted(self) -> Iterator[None]:
-        """Count the result of the engine call inside this context."""
+    async def _run_call(self, call: EngineCall, progress: _Progress) -> None:
+        """Run an engine call and count its result."""
+        progress.trace.num_engine_calls += 1
         result = "cut"
         try:
-            yield
-            result = "done"
+            await self.engine.run(call, progress.take)
+            result = "cut" if progress.is_refused else "done"
         except BudgetForceError as error:
             result = error.code
             raise
@@ -99,33 +83,48 @@ class EngineCalls:
         finally:
             self.results[result] += 1
 
-    def _next_call(self, generate: Generate, context: tuple[int, ...], num_ids: int) -> EngineCall:
-        """Return the call that continues a round behind ``num_ids`` ids.
+    def note_ids(self) -> None:
+        """Note that the engine answers."""
+        self.begun.set()
+        self._gone_since = None
+
+    def _next_call(self, progress: _Progress, context: tuple[int, ...]) -> EngineCall:
+        """Return the call that continues a round.
 
         Most engines can ban stop ids only for a whole call. With them a round that must not begin with a stop id is two calls, the
         protected ids with the stop ids banned and then the rest; or a single one without a ban, if the round may be redone.
         """
-        num_left, num_protected = generate.max_new_tokens - num_ids, max(generate.min_tokens - num_ids, 0)
+        generate = progress.generate
+        num_left, num_protected = generate.max_new_tokens - progress.num_ids, max(generate.min_tokens - progress.num_ids, 0)
         if self.engine.keeps_min_tokens:
-            return self._call(generate, context, num_left, min_tokens=num_protected)
+            return self._call(progress, context, num_left, min_tokens=num_protected)
         if not num_protected or generate.may_redo:
-            return self._call(generate, context, num_left)
-        return self._call(generate, context, num_protected, banned=generate.stop_ids)
+            return self._call(progress, context, num_left)
+        return self._call(progress, context, num_protected, banned=generate.stop_ids)
 
     def _call(
-        self, generate: Generate, context: tuple[int, ...], num_requested: int, *, banned: frozenset[int] = frozenset(), min_tokens: int = 0
+        self,
+        progress: _Progress,
+        context: tuple[int, ...],
+        num_requested: int,
+        *,
+        banned: frozenset[int] = frozenset(),
+        min_tokens: int = 0,
     ) -> EngineCall:
-        sampling, number = self.plan.sampling[generate.phase], self.num_calls
+        sampling, number = self.plan.sampling[progress.generate.phase], self.num_calls
         self.num_calls += 1
+        if sampling.seed is not None:
+            sampling = replace(sampling, seed=call_seed(sampling.seed, self.index, number))
         return EngineCall(
             request_id=f"{self.prefix}-{number}",
             input_ids=context,
             max_new_tokens=num_requested,
-            stop_ids=generate.stop_ids,
+            stop_ids=progress.generate.stop_ids,
             banned_ids=self.plan.masked_ids | banned,
             min_tokens=min_tokens,
-            sampling=replace(sampling, seed=call_seed(sampling.seed, self.index, number)),
+            sampling=sampling,
             ready=self.ready,
+            traceparent=progress.trace.traceparent,
         )
 
     async def _wait_for_engine(self, error: EngineUnavailable) -> None:
@@ -145,12 +144,42 @@ class EngineCalls:
                 return
 
 
-def call_seed(seed: int | None, sample: int, call: int) -> int | None:
+@dataclass(slots=True, kw_only=True)
+class _Progress:
+    """How far a round is.
+
+    Attributes:
+        num_ids: ids that have come.
+        is_refused: the consumer wants no more ids.
+        is_over: so the round needs no further call.
+    """
+
+    calls: EngineCalls
+    generate: Generate
+    trace: RoundTrace
+    take_ids: Callable[[tuple[int, ...]], bool]
+    num_ids: int = 0
+    is_refused: bool = False
+    is_over: bool = False
+
+    def take(self, delta: EngineDelta) -> bool:
+        """Take ids from the engine; return whether the consumer wants more."""
+        ids, trace = delta.ids, self.trace
+        if trace.num_engine_calls == 1 and delta.kv_reused_blocks is not None:
+            trace.kv_reused_blocks = delta.kv_reused_blocks
+        if not ids:
+            return True
+        self.calls.note_ids()
+        self.num_ids += len(ids)
+        self.is_refused = not self.take_ids(ids)
+        self.is_over = self.is_refused or ids[-1] in self.generate.stop_ids or self.num_ids >= self.generate.max_new_tokens
+        return not self.is_refused
+
+
+def call_seed(seed: int, sample: int, call: int) -> int:
     """Return the 63-bit seed of a sample's ``call``-th engine call: equal for equal requests, different for the calls of a request.
 
     vLLM and TensorRT-LLM's LLM API keep a seed as int64 without a check, so a 64th bit would fail the call.
     """
-    if seed is None:
-        return None
     digest = hashlib.blake2b(f"{seed}/{sample}/{call}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1

@@ -115,6 +115,6 @@ def sample_result(
     }
 
 
-def ms_since(started: float) -> float:
-    """Return the milliseconds since ``started``, a reading of ``time.monotonic()``."""
-    return round((time.monotonic() - started) * 1e3, 3)
+def ms_since(started: float, now: float | None = None) -> float:
+    """Return the milliseconds from ``started`` to ``now``, readings of ``time.monotonic()``; None = the present."""
+    return round(((time.monotonic() if now is None else now) - started) * 1e3, 3)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -193,29 +192,39 @@ class SampleRunner:
         return actions
 
     async def _sample(self, generate: Generate, trace: RoundTrace, started: float) -> list[Action]:
-        async with aclosing(self.calls.stream_round(generate, self._forcer, trace)) as sampled:
-            async for ids in sampled:
-                came_ms = ms_since(started)
-                has_stop_word = self._receive_ids(ids, generate.phase)
-                if trace.first_token_ms is None and self._record.num_sampled_tokens:
-                    trace.first_token_ms = came_ms
-                    self.first_ids_came.set()
-                if has_stop_word:
-                    return self._forcer.receive(StopWordFound())
-        return self._forcer.receive(RoundEnded())
+        def take(ids: tuple[int, ...]) -> bool:
+            came = time.monotonic()
+            has_stop_word = self._receive_ids(ids, generate.phase, came)
+            if trace.first_token_ms is None and self._record.num_sampled_tokens:
+                trace.first_token_ms = ms_since(started, came)
+                self.first_ids_came.set()
+            return not has_stop_word
 
-    def _receive_ids(self, ids: tuple[int, ...], phase: Phase) -> bool:
+        is_whole = await self.calls.run_round(generate, self._forcer, trace, take)
+        return self._forcer.receive(RoundEnded() if is_whole else StopWordFound())
+
+    def _receive_ids(self, ids: tuple[int, ...], phase: Phase, came: float) -> bool:
         """Pass sampled ids to the core; return whether their text contains a stop word.
 
         With stop words the ids go singly, so that the ids behind a stop word do not depend on how the engine cuts its stream.
         """
-        self._pace.count_ids(len(ids))
-        self._arrivals[phase].note(time.monotonic(), len(ids))
-        for group in [(token_id,) for token_id in ids] if self.plan.stop_words_of(phase) else [ids]:
-            self._emit(self._forcer.receive(TokensSampled(group)))
+        self._pace.count_ids(len(ids), came)
+        self._arrivals[phase].note(came, len(ids))
+        if not self.plan.stop_words_of(phase):
+            self._emit_text(self._forcer.receive(TokensSampled(ids)))
+            return False
+        for token_id in ids:
+            self._emit_text(self._forcer.receive(TokensSampled((token_id,))))
             if self._text.stop_word(phase) is not None:
                 return True
         return False
+
+    def _emit_text(self, actions: Sequence[Action]) -> None:
+        """Put the chunks of sampled ids; nothing else follows from them."""
+        for action in actions:
+            assert isinstance(action, Emit)
+            for chunk in self._text.chunks(action):
+                self.sink.put(chunk)
 
     # --- cuts by the deadline or by answer_now -----------------------------------------------
 
