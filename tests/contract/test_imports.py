@@ -192,7 +192,7 @@ def test_every_part_of_the_server_has_a_rule(root):
 def test_tritons_module_is_imported_only_by_the_shells(root):
     """Everything else runs, and is tested, without Triton."""
     users = {path.name for path in files(root, SERVER) if PB_UTILS in set(imported(path))}
-    assert users == {"request_reader.py", "ports.py", "metrics.py", "model.py", "engine_model.py", "triton_bls.py"}
+    assert users == {"request_reader.py", "ports.py", "frequent_tensors.py", "metrics.py", "model.py", "engine_model.py", "triton_bls.py"}
 
 
 def test_only_the_embedded_engine_knows_the_libraries_of_the_cpu(root):

@@ -3,11 +3,13 @@
 
 import threading
 
+import numpy as np
 import pytest
 import triton_python_backend_utils as pb_utils
 
 from budgetforce.errors import BudgetForceError, Cancelled, EngineFailed, EngineUnavailable, InvalidRequest
-from budgetforce.serving.ports import ReplyPort, ResponsePort, frequent_tensors, int32_tensor, text_tensor
+from budgetforce.serving.frequent_tensors import frequent_tensors
+from budgetforce.serving.ports import ReplyPort, ResponsePort, int32_tensor, text_tensor
 from budgetforce.serving.replies.sinks import OutputChunk
 
 
@@ -98,4 +100,14 @@ def test_a_tensor_is_not_shared_with_another_thread():
 def test_long_texts_and_several_ids_are_not_kept():
     frequent_tensors.clear()
     sent_tensors(OutputChunk(event="done", answer="a long answer", ids=(1, 2, 3), result='{"usage": 1}{}'))
-    assert frequent_tensors.tensor.cache_info().currsize == len(["thinking_output", "event", "index"])
+    assert frequent_tensors.text.cache_info().currsize == len(["event", "thinking_output"])
+    assert frequent_tensors.number.cache_info().currsize == len(["index"])
+
+
+def test_an_engines_numbers_keep_their_shape():
+    """Its tensors have a dimension for beams; the cache tells the shapes apart."""
+    sender = pb_utils.ResponseSender()
+    for array in (np.array([[[5]]], np.int32), np.array([[5]], np.int32), np.array([[5]], np.int64), np.array([[[5, 6]]], np.int32)):
+        ResponsePort(sender).send({"output_ids": array})
+        (tensor,) = sender.responses[-1].output_tensors
+        assert (tensor.as_numpy().tolist(), tensor.as_numpy().dtype) == (array.tolist(), array.dtype)

@@ -19,11 +19,11 @@ from budgetforce.engine.triton_grpc import GrpcEngine
 from budgetforce.presets import Preset
 from budgetforce.provenance import load_record
 from budgetforce.serving.build_info import build_labels
+from budgetforce.serving.frequent_tensors import frequent_tensors
 from budgetforce.serving.logs import ServerLog, Write
 from budgetforce.serving.metrics import Metrics
 from budgetforce.serving.orchestrator import Orchestrator
 from budgetforce.serving.planning.planner import Planner
-from budgetforce.serving.ports import frequent_tensors
 from budgetforce.serving.replies.send_batch import BatchSender
 from budgetforce.serving.replies.send_pace import SendPace
 from budgetforce.serving.replies.send_queue import SendQueue

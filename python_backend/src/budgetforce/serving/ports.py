@@ -10,7 +10,6 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,12 +17,11 @@ import numpy.typing as npt
 import triton_python_backend_utils as pb_utils
 
 from budgetforce.errors import BudgetForceError, Cancelled, EngineUnavailable, InvalidRequest, Overloaded, Stopping
+from budgetforce.serving.frequent_tensors import MAX_CACHED_CHARACTERS, frequent_tensors
 from budgetforce.serving.logs import ServerLog
 from budgetforce.serving.replies.sinks import OutputChunk
 
 _NUMBERS = frozenset({"output_ids", "index"})  # outputs of INT32; the others are of BYTES
-_MAX_CACHED = 2048  # tensors in each thread, some 200 bytes of shared memory each
-_MAX_CACHED_CHARACTERS = 12  # a longer text is rarely sent twice
 
 # By name: the stub gives pb_utils its classes only after our modules are imported.
 _TRITON_CODES: dict[type[BudgetForceError], str] = {
@@ -53,7 +51,7 @@ class ResponsePort:
 
     def send(self, outputs: Mapping[str, npt.NDArray[Any]], *, final: bool = False) -> None:
         """Send a response; does nothing after the final response."""
-        self.send_tensors([pb_utils.Tensor(name, array) for name, array in outputs.items()], final=final)
+        self.send_tensors([_tensor(name, array) for name, array in outputs.items()], final=final)
 
     def send_tensors(self, tensors: list[pb_utils.Tensor], *, final: bool = False) -> None:
         """Send a response of tensors that already exist."""
@@ -150,32 +148,20 @@ def _joined_outputs(chunks: Sequence[OutputChunk]) -> dict[str, list[Any]]:
 
 
 def _tensors(outputs: Mapping[str, Sequence[Any]]) -> list[pb_utils.Tensor]:
-    return [_tensor(name, values) for name, values in outputs.items()]
+    return [_numbers(name, values) if name in _NUMBERS else _texts(name, values) for name, values in outputs.items()]
 
 
-def _tensor(name: str, values: Sequence[Any]) -> pb_utils.Tensor:
-    if len(values) == 1 and (name in _NUMBERS or len(values[0]) <= _MAX_CACHED_CHARACTERS):
-        return frequent_tensors.tensor(name, values[0])
-    return _new_tensor(name, *values)
+def _texts(name: str, texts: Sequence[str]) -> pb_utils.Tensor:
+    if len(texts) == 1 and len(texts[0]) <= MAX_CACHED_CHARACTERS:
+        return frequent_tensors.text(name, texts[0])
+    return pb_utils.Tensor(name, text_tensor(*texts))
 
 
-def _new_tensor(name: str, *values: Any) -> pb_utils.Tensor:
-    return pb_utils.Tensor(name, int32_tensor(*values) if name in _NUMBERS else text_tensor(*values))
+def _numbers(name: str, numbers: Sequence[int]) -> pb_utils.Tensor:
+    return frequent_tensors.number(name, numbers[0]) if len(numbers) == 1 else pb_utils.Tensor(name, int32_tensor(*numbers))
 
 
-class _FrequentTensors(threading.local):
-    """Cache of tensors that many responses contain: event, index, empty texts, and the frequent tokens' ids and texts.
-
-    They are made and put into shared memory once, which is half of a response's cost. Each thread has its own cache: Triton puts a
-    tensor into shared memory at its first send, without a lock.
-    """
-
-    def __init__(self) -> None:
-        self.tensor = lru_cache(_MAX_CACHED)(_new_tensor)
-
-    def clear(self) -> None:
-        """Release the tensors of the calling thread."""
-        self.tensor.cache_clear()
-
-
-frequent_tensors = _FrequentTensors()
+def _tensor(name: str, array: npt.NDArray[Any]) -> pb_utils.Tensor:
+    if array.size == 1 and array.dtype == np.int32:
+        return frequent_tensors.number(name, array.item(), array.ndim)
+    return pb_utils.Tensor(name, array)
