@@ -3,10 +3,11 @@
 
     python3 tests/benchmarks/orchestration.py [--seconds-per-cell 3] [--levels 1,4,16,64,256] [--delays 0,10]
 
-The engine (paced_engine/) says ids and computes nothing; every id tells when it was said. With a
-delay it steps all its calls together every so many milliseconds, as in-flight batching does;
-with delay 0 it is as fast as it can be, and everything over it is overloaded. A reply is three
-rounds of thinking, two of whose ends are refused, and an answer: four engine calls.
+The engine (paced_engine/) says ids and computes nothing. One of eight tells when it was said; the
+others are as frequent as in a text, that of the project's pages. With a delay it steps all its calls
+together every so many milliseconds, as in-flight batching does; with delay 0 it is as fast as it can
+be, and everything over it is overloaded. A reply is three rounds of thinking, two of whose ends are
+refused, and an answer: four engine calls.
 
 * *engine alone*: one engine call with as many ids as a reply has; the limit of server and client;
 * *client loop*: the four calls, made by the client;
@@ -22,7 +23,8 @@ shares the machine with the server and limits what can be seen: compare rows of 
   terminators take a step each, so with a delay of 10 ms its most is 200/204 of the engine's;
 * *first token*: from sending the request to the first sampled id, median;
 * *added*: from when the engine said an id to when the client has it, of the oldest id in each
-  message. With delay 0 it is the length of queues and says nothing (known only up to 0.65 s);
+  message, if that tells when it was said. With delay 0 it is the length of queues and says nothing
+  (known only up to 0.65 s);
 * *round gap*: from a refused round's last id to the first of the next round, less the two ticks that
   the engine takes for it, the terminator being an id as well. (Figures saved before 2026-11-30 have
   two gaps: then the first id was an engine call of its own.)
@@ -56,7 +58,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from meters import MAX_OTHERS, ServerMeter, announce, machine_cpu_s, save, spread
-from paced_engine.build import Pace, Stamps, add_model
+from paced_engine.build import IDS_A_STAMP, Pace, Stamps, add_model
 from streams import ClientLoop, EngineCall, Markers, Reply, SerialCall, ServedLoop, Wire, num_reply_ids, round_seams
 
 from budgetforce.launcher.options import parse_options
@@ -193,7 +195,7 @@ def check(cell: Cell, stamps: Stamps) -> None:
     for reply in complete:
         if len(reply.ids) != wanted:
             raise ValueError(f"a reply has {len(reply.ids)} ids, not {wanted}")
-        stamps.read_us(reply.ids)
+        stamps.are(reply.ids)
 
 
 def figures(cell: Cell, stamps: Stamps) -> dict[str, Any]:
@@ -201,10 +203,9 @@ def figures(cell: Cell, stamps: Stamps) -> dict[str, Any]:
     check(cell, stamps)
     seen = [(ns, ids) for reply in cell.replies for ns, ids in reply.messages if cell.began_ns <= ns < cell.ended_ns]
     num_tokens = sum(len(ids) for _, ids in seen) // 4
+    added_ms = _added_ms(cell, stamps)
     seconds, thousands = (cell.ended_ns - cell.began_ns) / 1e9, max(num_tokens, 1) / 1000
     server_s, client_s, machine_s = map(float, cell.cpu_s)
-    oldest = np.array([int.from_bytes(ids[:4], "little") for _, ids in seen], np.int32)
-    added_ms = stamps.age_us(oldest, np.array([ns // 1000 for ns, _ in seen])) / 1e3
     return {
         "tokens_per_s": num_tokens / seconds,
         "first_token_ms": _median(_first_tokens_ms(cell)),
@@ -218,6 +219,25 @@ def figures(cell: Cell, stamps: Stamps) -> dict[str, Any]:
         "tokens_per_message": num_tokens / max(len(seen), 1),
         "num_replies": sum(reply.is_complete for reply in cell.replies),
     }
+
+
+def _added_ms(cell: Cell, stamps: Stamps) -> npt.NDArray[np.float64]:
+    """Ages of the messages' oldest ids, of one message in ``IDS_A_STAMP``: only so many ids show when they were said.
+
+    A call's first and last id always do; so that they count as often as others, one in ``IDS_A_STAMP`` is taken.
+    """
+    sampled = []
+    for number, reply in enumerate(cell.replies):
+        position = 0
+        for ns, ids in reply.messages:
+            in_call = position % cell.num_ids
+            position += len(ids) // 4
+            counts = in_call not in (0, cell.num_ids - 1) or number % IDS_A_STAMP == 0
+            if counts and cell.began_ns <= ns < cell.ended_ns:
+                sampled.append((int.from_bytes(ids[:4], "little"), ns // 1000))
+    oldest, came_us = np.array(sampled).T
+    stamped = stamps.are(oldest)
+    return stamps.age_us(oldest[stamped], came_us[stamped]) / 1e3
 
 
 def _first_tokens_ms(cell: Cell) -> list[float]:
@@ -414,7 +434,8 @@ def main() -> None:
     options = parse()
     environment = serving_environment(embedded_options(), 0, lambda _: None)
     tokenizer = ChatTokenizer.load(Path(environment["S1_TOKENIZER_DIR"]))
-    stamps = Stamps(tokenizer.token_bytes)
+    text = "".join(page.read_text() for page in sorted((ROOT / "docs").glob("*.md")))
+    stamps = Stamps(tokenizer.token_bytes, tokenizer.encode(text))
     chosen = choose(patterns(read_markers(tokenizer), options.instances), options.patterns)
     make_repository(options.work / "repository", options, chosen, stamps)
     with make_server(options.work, options.delays, chosen) as server:

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from benchmarks.paced_engine.build import Pace, Stamps, add_model
+from benchmarks.paced_engine.build import IDS_A_STAMP, Pace, Stamps, add_model
 from benchmarks.streams import infer_request, int32
 from budgetforce.launcher.triton_server import TritonServer, choose_ports
 from budgetforce.text.tokenizer import ChatTokenizer
@@ -36,17 +36,23 @@ def stamps(tokenizer: ChatTokenizer) -> Stamps:
 
 
 @pytest.fixture(scope="module")
-def server(stamps: Stamps, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
+def worded(tokenizer: ChatTokenizer) -> Stamps:
+    return Stamps(tokenizer.token_bytes, tokenizer.encode("these are the words of a text, and the words come again"))
+
+
+@pytest.fixture(scope="module")
+def server(stamps: Stamps, worded: Stamps, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
     repository = tmp_path_factory.mktemp("repository")
     add_model(repository, "fast", Pace(num_ids=NUM_IDS), stamps)
     add_model(repository, "slow", Pace(num_ids=FOR_EVER, delay_us=5000), stamps)
     add_model(repository, "late", Pace(num_ids=NUM_IDS, first_token_ms=100), stamps)
+    add_model(repository, "wordy", Pace(num_ids=NUM_IDS), worded)
     add_model(repository, "silent", Pace(num_ids=0), stamps)
     add_model(repository, "lost", Pace(num_ids=NUM_IDS), stamps)
     (repository / "lost" / "ids").unlink()
     ports = choose_ports(http=0, grpc=0, metrics=0)
     log = tmp_path_factory.mktemp("log") / "triton.log"
-    with TritonServer(repositories=[repository], models=["fast", "slow", "late"], ports=ports, log=log, deadline_s=60) as server:
+    with TritonServer(repositories=[repository], models=["fast", "slow", "late", "wordy"], ports=ports, log=log, deadline_s=60) as server:
         yield server
 
 
@@ -149,6 +155,21 @@ class TestStamps:
     def test_an_id_that_is_no_stamp_is_noticed(self, stamps: Stamps) -> None:
         with pytest.raises(ValueError, match="no stamps"):
             stamps.read_us(np.array([STOP], np.int32))
+
+
+class TestWords:
+    def test_they_are_no_moments(self, worded: Stamps) -> None:
+        assert not worded.are(worded.words).any() and worded.are(worded.table).all()
+        assert len(set(worded.words.tolist())) < len(worded.words)
+
+    def test_a_calls_first_and_last_ids_are_moments_and_some_in_between(self, triton: Any, worded: Stamps) -> None:
+        moments = [worded.are(np.array(ids_of(triton, call("wordy"))[:-1], np.int32)) for _ in range(40)]
+        assert all(of_call[0] and of_call[-1] for of_call in moments)
+        assert 0 < np.mean([of_call[1:-1] for of_call in moments]) < 2 / IDS_A_STAMP
+
+    def test_an_id_that_is_neither_is_noticed(self, worded: Stamps) -> None:
+        with pytest.raises(ValueError, match="neither stamps nor words"):
+            worded.are(np.array([STOP], np.int32))
 
 
 class TestEnds:

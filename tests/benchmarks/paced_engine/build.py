@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ ROOT = HERE.parents[2]
 SOURCES = (HERE / "paced_engine.c", HERE / "triton_abi.h")
 LIBRARY = "libtriton_paced.so"  # Triton looks for it in the model's own folder too
 STAMP_US = 20  # as in paced_engine.c
+IDS_A_STAMP = 8  # with words; as there
 MAX_STAMPS = 32768  # then the clock of the stamps begins anew: 0.65 s
 
 
@@ -38,16 +40,28 @@ class Stamps:
 
     Attributes:
         table: the ids in the order of the moments.
+        words: ids that are no moments, as frequent as in a text; maybe none.
         period_us: when it begins anew; ages and gaps are known up to it.
     """
 
-    def __init__(self, token_bytes: list[bytes]) -> None:
-        """Ids of ASCII letters and spaces alone, so that no text is held back or ends a sentence."""
-        plain = [i for i, text in enumerate(token_bytes) if text.replace(b" ", b"a").isalpha() and text.isascii()]
-        self.table = np.array(plain[:MAX_STAMPS], np.int32)
+    def __init__(self, token_bytes: list[bytes], text: Sequence[int] = ()) -> None:
+        """Ids of ASCII letters and spaces alone, so that no text is held back or ends a sentence. ``text``: ids of the words."""
+        plain = [i for i, token in enumerate(token_bytes) if token.replace(b" ", b"a").isalpha() and token.isascii()]
+        plain_set, word_set = set(plain), set(text)
+        self.words = np.array([i for i in text if i in plain_set], np.int32)
+        self.table = np.array([i for i in plain if i not in word_set][:MAX_STAMPS], np.int32)
         self.period_us = len(self.table) * STAMP_US
         self._moment = np.full(len(token_bytes), -1, np.int64)
         self._moment[self.table] = np.arange(len(self.table)) * STAMP_US
+        self._is_word = np.zeros(len(token_bytes), np.bool_)
+        self._is_word[self.words] = True
+
+    def are(self, ids: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Which ids are moments. Raises ValueError for an id that is neither a moment nor a word."""
+        strange = ids[(self._moment[ids] < 0) & ~self._is_word[ids]]
+        if len(strange):
+            raise ValueError(f"ids {strange[:5].tolist()} are neither stamps nor words")
+        return self._moment[ids] >= 0
 
     def read_us(self, ids: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
         """When each id was said, in the clock's period. Raises ValueError for an id that is no stamp."""
@@ -91,6 +105,9 @@ def add_model(repository: Path, name: str, pace: Pace, stamps: Stamps) -> None:
     shutil.copy(library(), folder / LIBRARY)
     stamps.table.tofile(folder / "ids")
     values = {"num_ids": pace.num_ids, "delay_us": pace.delay_us, "first_token_ms": pace.first_token_ms, "ids_file": folder / "ids"}
+    if len(stamps.words):
+        stamps.words.tofile(folder / "words")
+        values["words_file"] = folder / "words"
     parameters = "".join(f'parameters {{ key: "{key}" value: {{ string_value: "{value}" }} }}\n' for key, value in values.items())
     config = (ROOT / "model_repository" / "embedded_llm" / "config.pbtxt").read_text()
     head = config[: config.index("\nparameters")].replace("embedded_llm", name).replace('backend: "python"', 'backend: "paced"')

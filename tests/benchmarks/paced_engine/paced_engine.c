@@ -8,8 +8,10 @@
 // running call of the same request id.
 //
 // An id tells when it was said: it is number (CLOCK_MONOTONIC in us / 20) of a table that
-// repeats. Parameters of the model:
+// repeats. With words, only a call's first id, its last, and one of eight in between do; the
+// others are words in any order, so that ids are as frequent as in a text. Parameters of the model:
 //   ids_file        the table: int32, native byte order
+//   words_file      the same for the words; none if it is not set
 //   num_ids         see above
 //   delay_us        time between steps; a call joins at the next one. 0: as fast as it goes
 //   first_token_ms  how long a call waits before it joins
@@ -22,7 +24,7 @@
 
 #include "triton_abi.h"
 
-enum { STAMP_US = 20, BLOCK = 32, UNPACED_CANCEL_PERIOD = 8, NAP_NS = 100000 };
+enum { STAMP_US = 20, IDS_A_STAMP = 8, BLOCK = 32, UNPACED_CANCEL_PERIOD = 8, NAP_NS = 100000 };
 
 typedef struct Call {
   struct Call* next;
@@ -39,8 +41,13 @@ typedef struct Call {
 } Call;
 
 typedef struct {
-  int32_t* table;
-  int64_t table_size;
+  int32_t* ids;
+  int64_t size;
+} Table;
+
+typedef struct {
+  Table stamps, words;
+  uint64_t random;
   int64_t delay_ns, first_token_ns;
   int32_t num_ids;
   pthread_t thread;
@@ -96,7 +103,14 @@ static void say(const Call* call, int32_t id, bool last) {
 }
 
 static int32_t stamp(const Engine* engine) {
-  return engine->table[now_ns() / (STAMP_US * 1000) % engine->table_size];
+  return engine->stamps.ids[now_ns() / (STAMP_US * 1000) % engine->stamps.size];
+}
+
+static int32_t next_id(Engine* engine, const Call* call) {
+  if (engine->words.size == 0 || call->num_said == 0 || call->num_said == call->num_ids - 1) return stamp(engine);
+  engine->random = engine->random * 6364136223846793005u + 1442695040888963407u;
+  const uint64_t random = engine->random >> 33;
+  return random % IDS_A_STAMP == 0 ? stamp(engine) : engine->words.ids[random / IDS_A_STAMP % engine->words.size];
 }
 
 static bool client_has_gone(const Engine* engine, const Call* call) {
@@ -108,15 +122,16 @@ static bool client_has_gone(const Engine* engine, const Call* call) {
 }
 
 // Say the call's next id; whether it is over.
-static bool step(const Engine* engine, Call* call) {
+static bool step(Engine* engine, Call* call) {
   if (call->stopped || client_has_gone(engine, call)) {
     ignore(TRITONBACKEND_ResponseFactorySendFlags(call->factory, COMPLETE_FINAL));
     return true;
   }
   const bool at_stop = call->stop_id >= 0 && call->num_said == call->num_ids;
+  const int32_t id = at_stop ? call->stop_id : next_id(engine, call);
   call->num_said++;
   const bool last = at_stop || call->num_said == call->max_ids || (call->stop_id < 0 && call->num_said == call->num_ids);
-  say(call, at_stop ? call->stop_id : stamp(engine), last);
+  say(call, id, last);
   return last;
 }
 
@@ -284,17 +299,17 @@ static const char* parameter(const char* config, const char* name, char* buffer,
   return buffer;
 }
 
-static Error* read_table(Engine* engine, const char* path) {
+static Error* read_table(Table* table, const char* path) {
   FILE* file = fopen(path, "rb");
-  if (file == NULL) return TRITONSERVER_ErrorNew(ERROR_INVALID_ARG, "parameter ids_file: cannot be read");
+  if (file == NULL) return TRITONSERVER_ErrorNew(ERROR_INVALID_ARG, "parameters ids_file, words_file: a file cannot be read");
   fseek(file, 0, SEEK_END);
-  engine->table_size = ftell(file) / sizeof(int32_t);
+  table->size = ftell(file) / sizeof(int32_t);
   rewind(file);
-  engine->table = calloc(engine->table_size + 1, sizeof(int32_t));
-  const size_t num_read = fread(engine->table, sizeof(int32_t), engine->table_size, file);
+  table->ids = calloc(table->size + 1, sizeof(int32_t));
+  const size_t num_read = fread(table->ids, sizeof(int32_t), table->size, file);
   fclose(file);
-  if (num_read > 0 && num_read == (size_t)engine->table_size) return NULL;
-  return TRITONSERVER_ErrorNew(ERROR_INVALID_ARG, "parameter ids_file: it holds no ids");
+  if (num_read > 0 && num_read == (size_t)table->size) return NULL;
+  return TRITONSERVER_ErrorNew(ERROR_INVALID_ARG, "parameters ids_file, words_file: a file holds no ids");
 }
 
 static Error* configure(Engine* engine, Model* model) {
@@ -310,12 +325,19 @@ static Error* configure(Engine* engine, Model* model) {
     engine->num_ids = atoi(parameter(config, "num_ids", buffer, sizeof buffer));
     engine->delay_ns = atoll(parameter(config, "delay_us", buffer, sizeof buffer)) * 1000;
     engine->first_token_ns = atoll(parameter(config, "first_token_ms", buffer, sizeof buffer)) * 1000000;
-    error = read_table(engine, parameter(config, "ids_file", buffer, sizeof buffer));
+    error = read_table(&engine->stamps, parameter(config, "ids_file", buffer, sizeof buffer));
+    if (error == NULL && parameter(config, "words_file", buffer, sizeof buffer)[0] != '\0') error = read_table(&engine->words, buffer);
     free(config);
   }
   ignore(TRITONSERVER_MessageDelete(message));
   if (error == NULL && engine->num_ids < 1) error = TRITONSERVER_ErrorNew(ERROR_INVALID_ARG, "parameter num_ids: at least 1 is needed");
   return error;
+}
+
+static void discard_engine(Engine* engine) {
+  free(engine->stamps.ids);
+  free(engine->words.ids);
+  free(engine);
 }
 
 Error* TRITONBACKEND_ModelInitialize(Model* model) {
@@ -327,8 +349,7 @@ Error* TRITONBACKEND_ModelInitialize(Model* model) {
   if (error == NULL && pthread_create(&engine->thread, NULL, run, engine) != 0) error = TRITONSERVER_ErrorNew(ERROR_INTERNAL, "no thread");
   if (error != NULL) {
     ignore(TRITONBACKEND_ModelSetState(model, NULL));
-    free(engine->table);
-    free(engine);
+    discard_engine(engine);
   }
   return error;
 }
@@ -343,8 +364,7 @@ Error* TRITONBACKEND_ModelFinalize(Model* model) {
   pthread_cond_signal(&engine->changed);
   pthread_mutex_unlock(&engine->lock);
   pthread_join(engine->thread, NULL);
-  free(engine->table);
-  free(engine);
+  discard_engine(engine);
   return NULL;
 }
 
