@@ -3,7 +3,7 @@
 
 import pytest
 
-from budgetforce.serving.replies.send_pace import BURST_S, TARGET_SHARE, SendPace
+from budgetforce.serving.replies.send_pace import BURST_S, LEAST_SHARE, TARGET_SHARE, WAIT_PERIOD_S, SendPace
 
 
 class Clock:
@@ -108,3 +108,28 @@ def test_a_first_message_that_is_slow_by_far_does_not_hold_the_others_back_for_l
     assert sent_within(pace, clock, 1, 0.0003) > 500
     assert pace.cost_s == pytest.approx(0.0003)
     assert clock.now - began <= 1.1
+
+
+def share_after(clock, part, looks=50):
+    """The share when the loop's thread has waited for a core for ``part`` of the time; None = the kernel does not count it."""
+    began = clock.now
+    pace = SendPace(clock, lambda: None if part is None else part * (clock.now - began))
+    for _ in range(looks):
+        clock.now += WAIT_PERIOD_S
+        pace.wait_s()
+    return pace.share
+
+
+def test_messages_take_less_of_the_time_the_longer_the_thread_waits_for_a_core(clock):
+    """Then Triton's own threads wait as well, and messages would queue behind them."""
+    shares = [share_after(clock, part) for part in (0.0, 0.2, 0.4, 1.0)]
+    assert shares == pytest.approx([1.0, 0.7, 0.4, LEAST_SHARE], abs=1e-3)
+
+
+def test_without_that_count_the_share_is_fixed(clock):
+    assert share_after(clock, None) == TARGET_SHARE
+
+
+def test_a_short_wait_changes_little(clock):
+    """A single look in which another program ran."""
+    assert share_after(clock, 1.0, looks=1) > 0.5

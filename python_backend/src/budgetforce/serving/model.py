@@ -19,6 +19,7 @@ from budgetforce.engine.triton_grpc import GrpcEngine
 from budgetforce.presets import Preset
 from budgetforce.provenance import load_record
 from budgetforce.serving.build_info import build_labels
+from budgetforce.serving.core_wait import waited_for_core_s
 from budgetforce.serving.frequent_tensors import frequent_tensors
 from budgetforce.serving.logs import ServerLog, Write
 from budgetforce.serving.metrics import Metrics
@@ -81,7 +82,7 @@ class BudgetForcingModel:
 
     def _over_grpc(self, config: OrchestratorConfig) -> Orchestrator:
         engine = GrpcEngine(load_endpoint(config), config.engine_model, config.max_silence_s)
-        stream_queue = SendQueue(BatchSender(NUM_STREAM_HELPERS), SendPace())
+        stream_queue = SendQueue(BatchSender(NUM_STREAM_HELPERS), SendPace(waited_s=waited_for_core_s))
         senders = ThreadPoolExecutor(NUM_SENDERS, thread_name_prefix="s1-send")
         workers = ThreadPoolExecutor(NUM_WORKERS, thread_name_prefix="s1-text")
         return self._orchestrator(config, engine, stream_queue, senders, RequestWork(workers, NUM_WORKERS))

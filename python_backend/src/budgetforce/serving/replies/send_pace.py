@@ -6,14 +6,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-TARGET_SHARE = 0.7  # of a thread's time; Triton and the client need as long again for each message, and the engine needs the rest
+# Of a thread's time, where it is not known how full the cores are: Triton and the client need as long again for each message.
+TARGET_SHARE = 0.7
 BURST_S = 0.005  # unused sending time that is kept: the streams of an engine that steps them together may send together
+LEAST_SHARE = 0.1  # however full the cores are
+WAIT_WEIGHT = 1.5  # the share is 1, less so many times the part of the time for which the loop's thread waits for a core
+WAIT_PERIOD_S = 0.1  # between two looks at that wait
+_WAIT_STEP = 0.3  # by which it is followed at each look
 _STEP = 0.02  # by which the cost follows each message
 _NEGLIGIBLE_S = 1e-6  # rounding errors are smaller
 
 
 class SendPace:
-    """A bucket of sending time: it fills with ``TARGET_SHARE`` of a second each second, and each message takes the cost of one.
+    """A bucket of sending time: it fills with ``share`` of a second each second, and each message takes the cost of one.
 
     So where sending is cheap or streams are few every message may leave at once, and where sending would take more than its share the
     messages that wait for it leave one after the other, at the rate that the share allows.
@@ -21,10 +26,16 @@ class SendPace:
     Attributes:
         cost_s: median time to send a message, in seconds; 0 until the first was measured. The mean would follow the moments in which
             other programs have the processor, and then hold back messages although that helps nobody.
+        share: of the time, which messages may take; it follows how long the loop's thread waits for a core.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic, waited_s: Callable[[], float | None] = lambda: None) -> None:
+        """``waited_s``: see ``serving.core_wait``; None = unknown, then the share stays ``TARGET_SHARE``."""
         self.cost_s = 0.0
+        self.share = TARGET_SHARE
+        self._waited_s = waited_s
+        self._waiting = 0.0  # share of the time
+        self._last_look = (clock(), waited_s())
         self._clock = clock
         self._left_s = BURST_S
         self._filled_at = clock()
@@ -54,9 +65,21 @@ class SendPace:
         """Return the seconds until a message may leave; 0 = now."""
         self._fill()
         missing_s = self.cost_s - self._left_s
-        return missing_s / TARGET_SHARE if missing_s > _NEGLIGIBLE_S else 0.0
+        return missing_s / self.share if missing_s > _NEGLIGIBLE_S else 0.0
 
     def _fill(self) -> None:
         now = self._clock()
-        self._left_s = min(self._left_s + (now - self._filled_at) * TARGET_SHARE, max(BURST_S, self.cost_s))
+        if now - self._last_look[0] >= WAIT_PERIOD_S:
+            self._follow_wait(now)
+        self._left_s = min(self._left_s + (now - self._filled_at) * self.share, max(BURST_S, self.cost_s))
         self._filled_at = now
+
+    def _follow_wait(self, now: float) -> None:
+        """Send less the longer the loop's thread waits for a core: then Triton's threads wait, too, and messages queue behind them."""
+        waited_s = self._waited_s()
+        (last, last_waited_s), self._last_look = self._last_look, (now, waited_s)
+        if waited_s is None or last_waited_s is None:
+            return
+        waiting = min((waited_s - last_waited_s) / (now - last), 1.0)
+        self._waiting += _WAIT_STEP * (waiting - self._waiting)
+        self.share = max(1 - WAIT_WEIGHT * self._waiting, LEAST_SHARE)
