@@ -99,7 +99,7 @@ def test_a_tensor_is_not_shared_with_another_thread():
 
 def test_long_texts_and_several_ids_are_not_kept():
     frequent_tensors.clear()
-    sent_tensors(OutputChunk(event="done", answer="a long answer", ids=(1, 2, 3), result='{"usage": 1}{}'))
+    sent_tensors(OutputChunk(event="done", answer="an answer of some words", ids=(1, 2, 3), result='{"usage": {"num_answer_tokens": 1}}'))
     assert frequent_tensors.text.cache_info().currsize == len(["event", "thinking_output"])
     assert frequent_tensors.number.cache_info().currsize == len(["index"])
 
@@ -111,3 +111,9 @@ def test_an_engines_numbers_keep_their_shape():
         ResponsePort(sender).send({"output_ids": array})
         (tensor,) = sender.responses[-1].output_tensors
         assert (tensor.as_numpy().tolist(), tensor.as_numpy().dtype) == (array.tolist(), array.dtype)
+
+
+@pytest.mark.parametrize("event", ["thinking_opened", "answer_opened", "round_ended", "injected"])
+def test_every_event_is_kept(event):
+    first, second = sent_tensors(*[OutputChunk(event=event, ids=(5,)) for _ in range(2)])
+    assert first["event"] is second["event"]

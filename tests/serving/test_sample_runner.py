@@ -304,6 +304,13 @@ def test_every_call_of_a_request_has_its_own_seed_and_equal_requests_repeat():
     assert seeds == [call_seed(7, sample, call) for sample in range(5) for call in range(10)]
 
 
+def test_without_a_seed_no_call_has_one(collect, word):
+    """Or equal requests would repeat although nobody asked for it."""
+    engine = ScriptedEngine([*word, END], [EOS])
+    run(collect(engine))
+    assert [call.sampling.seed for call in engine.calls] == [None, None]
+
+
 def test_call_seeds_fit_into_int64():
     """vLLM and TensorRT-LLM's LLM API keep them so, unchecked; the caller's own seed may have all 64 bits."""
     seeds = [call_seed(seed, 0, call) for seed in (0, 7, 2**64 - 1) for call in range(1000)]

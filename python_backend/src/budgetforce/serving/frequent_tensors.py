@@ -13,7 +13,7 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 
 _MAX_CACHED = 2048  # texts, and as many numbers, in each thread; a tensor takes some 200 bytes of shared memory
-MAX_CACHED_CHARACTERS = 12  # a longer text is rarely sent twice
+MAX_CACHED_CHARACTERS = 16  # every event; a longer text is rarely sent twice
 
 
 class FrequentTensors(threading.local):
