@@ -10,6 +10,7 @@ import pytest
 from client.cli.running import call
 from client.gateway.calls import CHAT, CONTROL
 from s1_client.gateway.access import add_key, owner_of, read_keys
+from s1_client.gateway.settings import GatewaySettings
 
 
 def test_a_new_key_is_stored_as_its_hash_alone(tmp_path):
@@ -129,6 +130,37 @@ def test_an_origin_that_is_allowed_may_send_a_key(guarded):
 def test_on_loopback_only_its_own_names_are_hosts(gateway, host, status):
     """A page whose name was pointed at this machine after it was loaded has its own name as Host."""
     assert gateway.get("/v1/models", Host=host).status == status
+
+
+@pytest.mark.parametrize("host", ["10.1.2.3:8080", "", "gateway.example"])
+def test_health_may_be_asked_under_any_name(gateway, host):
+    """A probe of Kubernetes names the address of the pod, and one of HAProxy nothing at all."""
+    assert gateway.get("/health", Host=host).json == {"status": "ok"}
+
+
+def test_a_page_with_openais_client_may_call_and_sees_whether_to_try_again(guarded):
+    """openai for npm sends headers of its own, and obeys ``x-should-retry`` only where the browser shows it."""
+    own = "authorization, content-type, x-stainless-arch, x-stainless-retry-count, x-stainless-timeout"
+    preflight = {"Origin": "https://chat.example", "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": own}
+    assert guarded.call("OPTIONS", CHAT, headers=preflight).status == 200
+    shown = guarded.get("/v1/models", Origin="https://chat.example").headers["access-control-expose-headers"]
+    assert {"retry-after", "x-request-id", "x-should-retry"} <= set(shown.split(", "))
+
+
+# --- connections ---------------------------------------------------------------------------------
+
+
+def test_a_connection_without_requests_is_closed_after_its_time(guarded):
+    """Here after a second."""
+    with socket.create_connection(("127.0.0.1", guarded.port), timeout=20) as connection:
+        connection.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        while received := connection.recv(65536):
+            assert b"503" not in received
+
+
+def test_it_keeps_connections_longer_than_the_proxies_before_it():
+    """Else a proxy sends a request on a connection that is being closed, and answers 502: Go's pool keeps one for 90 s."""
+    assert GatewaySettings().keep_alive_s > 90
 
 
 def test_the_page_runs_no_script_from_elsewhere(gateway):

@@ -118,4 +118,42 @@ def test_a_prompt_of_a_megabyte_reaches_the_server(gateway, server):
 
 def test_no_route_and_no_method_have_errors_of_the_same_shape(gateway):
     assert (gateway.get("/v1/embeddings").status, gateway.get("/v1/embeddings").error["code"]) == (404, "not_found")
-    assert (gateway.get(CHAT).status, gateway.get(CHAT).error["code"]) == (405, "method_not_allowed")
+    refused = gateway.get(CHAT)
+    assert (refused.status, refused.error["code"], refused.headers["allow"]) == (405, "method_not_allowed", "POST")
+    assert refused.error["message"] == f"{CHAT}: got GET, allowed: POST"
+
+
+@pytest.mark.parametrize(
+    ("path", "meant"),
+    [
+        ("/chat/completions", CHAT),
+        (f"{CHAT}/", CHAT),
+        (f"/v1{RESPONSES}", RESPONSES),
+        (f"{CHAT}/chat/completions", CHAT),
+        ("/openai/deployments/s1/chat/completions", CHAT),
+        ("/completions", COMPLETIONS),
+    ],
+)
+def test_a_wrong_base_url_is_told_the_right_route(gateway, path, meant):
+    """And is not redirected: behind a proxy the gateway does not know its own scheme."""
+    refused = gateway.post(path, gateway.chat_body("hi"))
+    assert (refused.status, refused.error["code"]) == (404, "not_found")
+    assert refused.error["message"] == f"POST {path}: no such route; did you mean {meant}?"
+
+
+def test_a_route_that_nobody_can_guess_is_answered_by_all_that_there_are(gateway):
+    message = gateway.post("/v1/embeddings", {}).error["message"]
+    assert all(path in message for path in APIS)
+    assert "/v1/models" in gateway.get("/v1/engines").error["message"]
+
+
+@pytest.mark.parametrize("path", ["/health", "/v1/models", "/"])
+def test_a_monitor_may_ask_without_a_body(gateway, path):
+    answer = gateway.call("HEAD", path)
+    assert (answer.status, answer.text) == (200, "")
+
+
+def test_the_openapi_document_has_the_names_of_the_apis(gateway):
+    schemas = gateway.get("/openapi.json").json["components"]["schemas"]
+    assert {"ChatRequest", "ResponsesRequest", "CompletionRequest", "MessagesRequest", "Control"} <= schemas.keys()
+    assert not [name for name in schemas if name.startswith("_")]

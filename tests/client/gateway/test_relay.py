@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The relay: real statuses, ends of failed streams, silence, control, and callers that leave."""
 
+import re
 import signal
 
 import pytest
@@ -69,6 +70,13 @@ def test_another_model_does_not_exist(gateway, path):
     assert (refused.status, refused.error["code"], refused.error["param"]) == (404, "model_not_found", "model")
 
 
+def test_a_message_has_the_keys_that_openais_type_requires(gateway):
+    """``refusal`` among them, as null; ``tool_calls`` is none of them."""
+    message = gateway.chat().json["choices"][0]["message"]
+    assert message.keys() == {"role", "content", "refusal", "reasoning_content"}
+    assert message["refusal"] is None
+
+
 def test_models(gateway):
     listed = gateway.get("/v1/models").json
     assert [entry["id"] for entry in listed["data"]] == ["s1"]
@@ -105,7 +113,7 @@ def received(server, question):
 
 
 MOMENTS = {
-    "queued": {"start_delay_s": 0.5, "thinking": "one"},
+    "queued": {"start_delay_s": 0.5, "thinking": "one " * 1000, "token_delay_s": 0.02},  # a busy machine may be slow to notice
     "silent": {"thinking": "one", "token_delay_s": 10},
     "thinking": {"thinking": "one " * 1000, "token_delay_s": 0.02},
     "answering": {"thinking": "one", "answer": "two " * 1000, "token_delay_s": 0.02},
@@ -134,6 +142,24 @@ def test_a_caller_that_left_is_counted(gateway):
     text = gateway.get("/metrics").text
     assert 's1_gateway_requests_total{api="chat",status="499"}' in text
     assert 's1_gateway_open_requests{api="chat"} 0.0' in text
+
+
+def test_callers_cannot_make_metrics(gateway, guarded):
+    """A label of a caller's own choice would be a time series for ever."""
+    for path in ("/v1/models/anything", "/v1/anything", "/anything"):
+        assert gateway.get(path).status == 404
+    assert guarded.get("/v1/models", Authorization="").status == 401
+    text = gateway.get("/metrics").text
+    assert "anything" not in text
+    assert {'{api="models",status="404"}', '{api="other",status="404"}'} <= set(re.findall(r"s1_gateway_requests_total({.*})", text))
+    assert 's1_gateway_requests_total{api="models",status="401"}' in guarded.get("/metrics").text
+
+
+def test_refusals_have_the_label_of_their_api(gateway, server):
+    server.will_say(error=Overloaded("full"))
+    assert [gateway.chat(max_tokens=0).status, gateway.chat().status] == [400, 429]
+    labels = set(re.findall(r's1_gateway_requests_total{api="(.*?)",', gateway.get("/metrics").text))
+    assert labels <= {"chat", "control", "responses", "completions", "messages", "models", "other"}
 
 
 def test_a_stream_that_is_read_to_its_end_leaves_nothing_open(gateway, server):

@@ -18,6 +18,7 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from s1_client.gateway import metrics
 from s1_client.gateway.errors import NO_RETRY, Refusal
 from s1_client.gateway.messages_reply import error_body
 from s1_client.gateway.settings import GatewaySettings
@@ -25,6 +26,7 @@ from s1_client.gateway.sse import compact
 
 EVERYBODY = "(everybody)"  # the owner of all requests where no keys are needed; no key has such a name
 PREFIX = "s1-"
+HEALTH = "/health"
 _LINE = re.compile(r"(?P<name>[A-Za-z0-9_.@-]{1,64}) (?P<digest>[0-9a-f]{64})")
 _ALLOWED = "a line a key: a name and 64 hexadecimal digits, as s1 gateway --add-key NAME writes it"
 
@@ -95,13 +97,15 @@ class Access:
             try:
                 scope["owner"] = self._owner(scope)
             except Refusal as refusal:
+                metrics.refused(scope["path"], refusal.status)
                 await response_of(refusal, scope["path"])(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
     def _owner(self, scope: Scope) -> str:
         headers = Headers(scope=scope)
-        self._check_host(headers.get("host", ""))
+        if scope["path"] != HEALTH:  # load balancers and Kubernetes name an address, and HTTP/1.0 nothing
+            self._check_host(headers.get("host", ""))
         if self._settings.keys is None or scope["path"] in self._open_paths or scope["method"] == "OPTIONS":
             return EVERYBODY
         scheme, _, token = headers.get("authorization", "").partition(" ")

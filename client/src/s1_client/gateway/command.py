@@ -49,7 +49,7 @@ def settings_of(
     if keys_file is None and not allow_anyone and not is_loopback(host):
         raise ValueError(NO_KEYS.format(host=host))
     names = frozenset(name.lower() for name in allowed_hosts) or (LOOPBACK_NAMES if is_loopback(host) else frozenset())
-    known = ("metrics", "reasoning_field", "first_event_s", "ping_s", "drain_s")
+    known = ("metrics", "reasoning_field", "first_event_s", "ping_s", "keep_alive_s", "drain_s")
     return GatewaySettings(
         host=host,
         port=port,
@@ -77,6 +77,7 @@ def run(client: AsyncClient, model: str, server: str, settings: GatewaySettings,
         log_level="warning",
         access_log=False,
         server_header=False,
+        timeout_keep_alive=settings.keep_alive_s,
         timeout_graceful_shutdown=int(settings.drain_s),
     )
     signal.signal(signal.SIGTERM, _stop)  # uvicorn raises the signal again when all requests have ended

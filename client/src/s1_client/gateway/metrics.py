@@ -11,6 +11,13 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, G
 from s1_client._types import Done, Event, Result
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
+_APIS = {
+    "/v1/chat/completions": "chat",
+    "/v1/chat/completions/control": "control",
+    "/v1/responses": "responses",
+    "/v1/completions": "completions",
+    "/v1/messages": "messages",
+}
 REGISTRY = CollectorRegistry()
 _REQUESTS = Counter(
     "s1_gateway_requests", "requests that ended, by API and HTTP status (499: the caller has gone)", ["api", "status"], registry=REGISTRY
@@ -61,9 +68,14 @@ class Meter:
         _WHOLE.labels(self._api).observe(time.monotonic() - self._started)
 
 
-def refused(api: str, status: int) -> None:
-    """Count a request that was refused before it reached the server."""
-    _REQUESTS.labels(api, status).inc()
+def refused(path: str, status: int) -> None:
+    """Count a request for a path that was refused before it reached the server."""
+    _REQUESTS.labels(_api_of(path), status).inc()
+
+
+def _api_of(path: str) -> str:
+    """Return the label of a path. A caller's own words never become one: each label is a time series for ever."""
+    return _APIS.get(path) or ("models" if path.startswith("/v1/models") else "other")
 
 
 def exposition() -> bytes:

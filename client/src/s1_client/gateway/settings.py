@@ -29,6 +29,7 @@ class GatewaySettings:
         max_priority: highest ``priority`` of a request; None = any.
         first_event_s: seconds after which a stream begins although the server has sent nothing; until then it may be refused.
         ping_s: seconds of silence after which a stream gets a comment, so that proxies keep it open.
+        keep_alive_s: seconds after which a connection without a request is closed.
         drain_s: seconds that open requests have to end when the gateway stops.
     """
 
@@ -44,10 +45,11 @@ class GatewaySettings:
     max_priority: int | None = None
     first_event_s: float = 5.0
     ping_s: float = 15.0
+    keep_alive_s: int = 120  # longer than the pools of proxies: Amazon's and nginx' 60 s, Go's 90
     drain_s: float = 30.0
 
     def __post_init__(self) -> None:
-        for name in ("max_body_bytes", "max_open_requests"):
+        for name in ("max_body_bytes", "max_open_requests", "keep_alive_s"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: got {getattr(self, name)}, allowed: an integer >= 1")
         for name in ("first_event_s", "ping_s", "drain_s"):

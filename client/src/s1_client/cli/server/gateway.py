@@ -82,6 +82,13 @@ from s1_client.cli.output import echo
     help="seconds of silence after which a stream gets a comment",
 )
 @click.option(
+    "--keep-alive-s",
+    type=click.IntRange(min=1),
+    default=120,
+    show_default=True,
+    help="seconds after which a connection without a request is closed; longer than a proxy in front keeps its own, else requests get lost",
+)
+@click.option(
     "--drain-s", type=click.IntRange(min=1), default=30, show_default=True, help="seconds that open requests have when the gateway stops"
 )
 @deadline_options
