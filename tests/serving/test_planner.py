@@ -80,6 +80,16 @@ def test_a_budget_of_the_request_is_kept_within_a_total(plan):
     assert plan(max_total_tokens=100, grace_tokens=9, max_thinking_tokens=90).forcing.max_thinking_tokens == 90
 
 
+def test_no_more_is_reserved_for_an_answer_than_a_total_allows(plan):
+    """A prompt that leaves 40 tokens has room for a reply of 30, although the preset's reserve is 50."""
+    room = CONTEXT - longest(plan(max_thinking_tokens=0).forcing)
+    long = "hi" + " hi" * (room - 40)
+    with pytest.raises(InvalidRequest, match="of which 50 are reserved"):
+        plan(content=long)
+    forcing = plan(content=long, max_total_tokens=30).forcing
+    assert (forcing.max_thinking_tokens, forcing.max_answer_tokens, longest(forcing)) == (10, 30, CONTEXT - 30)
+
+
 @pytest.mark.parametrize("mode", ["off", "free"])
 def test_without_forcing_a_total_is_a_cap_of_all_that_is_sampled(plan, mode):
     forcing = plan(max_total_tokens=20, thinking=ThinkingMode(mode)).forcing

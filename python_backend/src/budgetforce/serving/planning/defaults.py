@@ -38,7 +38,8 @@ def answer_room(request: ReplyRequest, answer: AnswerPreset, context: int) -> tu
     if request.max_tokens is not None:
         return request.max_tokens, request.max_tokens
     cap = context if answer.max_tokens == -1 else answer.max_tokens
-    return min(cap, value_or_default(request.max_total_tokens, cap)), answer.reserve_tokens
+    total = value_or_default(request.max_total_tokens, cap)
+    return min(cap, total), min(answer.reserve_tokens, total)  # no answer is longer than the whole reply
 
 
 def sampling_fields(request: ReplyRequest, preset: Preset, phase: Phase) -> dict[str, Any]:
