@@ -184,6 +184,21 @@ def test_think_tags_of_a_user_are_text():
     assert order({"role": "user", "content": text}).prompt == [{"role": "user", "content": text}]
 
 
+@pytest.mark.parametrize("role", ["system", "developer"])
+@pytest.mark.parametrize("content", [None, "", " \n", []])
+def test_an_empty_system_prompt_is_left_out_and_told(role, content):
+    """Chat programs send one where their user has typed none."""
+    read = order({"role": role, "content": content}, USER)
+    assert (read.prompt, read.dropped) == ([USER], ("messages[0]",))
+
+
+def test_the_last_message_is_the_users():
+    for role in ("system", "developer"):
+        refusal = refused(USER, {"role": role, "content": "Be brief."})
+        assert refusal.param == "messages[1].role"
+        assert refusal.message == f'messages[1].role: got "{role}", allowed: a list whose last message is from the user'
+
+
 @pytest.mark.parametrize("content", [None, "", "  ", []])
 def test_a_user_says_something(content):
     assert refused({"role": "user", "content": content}).param == "messages[0].content"
@@ -202,11 +217,6 @@ def test_an_answer_cannot_be_continued():
 def test_two_bounds_that_disagree_are_refused(first, second):
     assert set(refused(**{first: 100, second: 200}).param.split(", ")) == {first, second}
     assert order(**{first: 100, second: 100}).options == order(**{first: 100}).options
-
-
-def test_a_budget_that_leaves_no_token_for_the_answer_is_refused_naming_both():
-    assert refused(thinking_token_budget=100, max_completion_tokens=100).param == "thinking_token_budget, max_completion_tokens"
-    assert order(thinking_token_budget=99, max_completion_tokens=100)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from s1_client import EngineFailed
+from s1_client import EngineFailed, InvalidRequest
 
 pytestmark = pytest.mark.xdist_group("clients")
 HERE = Path(__file__).parent
@@ -46,6 +46,7 @@ def tools(root, gateway, server):
     if not python.exists():
         pytest.skip("python3 build/local.py test makes the environment of these tools")
     server.says(to="which tools", thinking=THINKING, answer="five")
+    server.says(to="too long", error=InvalidRequest("messages", '"5000 tokens"', "at most 1524 tokens: the context holds 2048"))
     return output_of([python, HERE / "tools_program.py", f"{gateway.url}/v1"])
 
 
@@ -78,6 +79,10 @@ def test_langchain_shows_the_thought_of_responses_and_of_its_deepseek_client(too
     assert tools["langchain_responses"] == {"thought": ONCE, "streamed": ONCE, **ANSWER}
     assert tools["langchain_deepseek"] == {"thought": TWICE, "streamed": TWICE, **ANSWER}
     assert tools["langchain_chat"] == {"reasoning": 4, **ANSWER}  # its client of the chat API drops every thought
+
+
+def test_a_prompt_that_is_too_long_is_an_error_of_that_name(tools):
+    assert tools["too_long"] == [True, True]
 
 
 @pytest.mark.parametrize("name", ["agents_chat", "agents_responses"])

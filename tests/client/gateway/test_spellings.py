@@ -52,7 +52,7 @@ def test_the_groups_of_this_test_hold_the_whole_table():
 def test_a_number_is_the_budget(path, number):
     budget = read(body(path, number))
     assert budget.options == {"max_thinking_tokens": number}
-    assert (budget.spelled["max_thinking_tokens"], budget.num_tokens) == (path, number)
+    assert budget.spelled["max_thinking_tokens"] == path
 
 
 @pytest.mark.parametrize("path", TOKENS)

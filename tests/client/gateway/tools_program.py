@@ -19,6 +19,7 @@ from openai import AsyncOpenAI
 
 URL = sys.argv[1]
 QUESTION = "which tools"
+litellm.suppress_debug_info = True  # else it prints advice beside the result
 
 
 def litellm_chat(provider, **fields):
@@ -33,6 +34,18 @@ def litellm_chat(provider, **fields):
         "answer": message.content,
         "reasoning": whole.usage.completion_tokens_details.reasoning_tokens,
     }
+
+
+def too_long():
+    """The error of each tool by which programs know that a history must become shorter."""
+    where = {"model": "openai/s1", "api_base": URL, "api_key": "none", "messages": [{"role": "user", "content": "too long"}]}
+    seen = []
+    for call in (lambda: litellm.completion(**where), lambda: ChatOpenAI(model="s1", base_url=URL, api_key="none").invoke("too long")):
+        try:
+            call()
+        except Exception as error:
+            seen.append([kind.__name__ for kind in type(error).__mro__])
+    return ["ContextWindowExceededError" in seen[0], "ContextOverflowError" in seen[1]]
 
 
 def langchain_responses():
@@ -83,6 +96,7 @@ print(
             "langchain_responses": langchain_responses(),
             "langchain_chat": langchain_chat(),
             "langchain_deepseek": langchain_deepseek(),
+            "too_long": too_long(),
             **asyncio.run(all_agents()),
         }
     )

@@ -88,6 +88,21 @@ def test_a_budget_that_the_context_cannot_hold_is_refused_as_it_was_spelt(door):
     assert "the context holds 2048" in refused.error["message"]
 
 
+def test_a_prompt_that_the_context_cannot_hold_has_a_code_of_its_own(door):
+    for question in ("word " * 400, "word " * 10_000):  # the second is refused by its size, before it is encoded
+        refused = door.chat(question)
+        assert (refused.status, refused.error["code"], refused.error["param"]) == (400, "context_length_exceeded", "messages")
+        assert refused.error["message"].startswith("prompt is too long: messages: got ")
+
+
+def test_a_short_reply_behind_a_long_prompt_fits(door):
+    """Nothing is reserved for an answer beyond what max_tokens allows; without it the preset's 512 tokens are."""
+    question = "word " * 340
+    assert door.chat(question).error["code"] == "context_length_exceeded"
+    answer = door.chat(question, max_tokens=20)
+    assert (answer.status, answer.json["usage"]["prompt_tokens"] > 1600) == (200, True)
+
+
 # --- replies ----------------------------------------------------------------------------------------
 
 
@@ -358,11 +373,12 @@ def test_anthropics_api_keeps_its_budget_and_streams_the_same_reply(door, natura
         assert "".join(event["delta"][name] for event in own[1:-1]) == block[name]
 
 
-def test_an_error_of_anthropics_api_has_its_shape_and_both_names_of_a_contradiction(door):
+def test_an_error_of_anthropics_api_has_its_shape_and_names_the_budget_and_the_bound(door):
     body = {"model": "s1", "max_tokens": 100, "messages": [USER], "thinking": {"type": "enabled", "budget_tokens": 100}}
     refused = door.post(MESSAGES, body)
     assert (refused.status, refused.json["type"], refused.error["type"]) == (400, "error", "invalid_request_error")
-    assert refused.error["param"] == "thinking.budget_tokens, max_tokens"
+    assert refused.error["param"] == "thinking.budget_tokens"
+    assert "allowed: -1 to 99: max_tokens 100 bounds thinking and answer together" in refused.error["message"]
 
 
 def test_content_of_anthropics_api_is_sent_back(door):

@@ -33,7 +33,7 @@ def chat_body(replies: Sequence[Reply], order: Order, *, request_id: str, create
 
 
 def _choice(index: int, reply: Reply, order: Order, reasoning_field: str) -> dict[str, Any]:
-    message: dict[str, Any] = {"role": "assistant", "content": reply.answer}
+    message: dict[str, Any] = {"role": "assistant", "content": reply.answer, "refusal": None}  # OpenAI's type requires the key
     if order.is_shown:
         message[reasoning_field] = reply.thinking
     return {"index": index, "message": message, "logprobs": None, "finish_reason": finish_reason(reply.result)}

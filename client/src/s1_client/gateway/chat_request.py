@@ -27,6 +27,8 @@ from s1_client.gateway.shapes import Strict, neutral
 
 _THOUGHT = re.compile(r"\A\s*<think>.*?</think>\s*", re.S)  # earlier turns of clients that keep the thought in the text
 ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
+NOT_EMPTY = "a text that is not empty"
+LAST_IS_USERS = "a list whose last message is from the user"
 NO_PREFILL = "a list whose last message is from the user: an answer cannot be continued (answer_prefix begins one)"
 
 
@@ -120,17 +122,20 @@ def prompt_of(messages: Sequence[Message]) -> tuple[list[dict[str, str]], list[s
     for number, message in enumerate(messages):
         path = f"messages[{number}]"
         text = text_of(message, path, dropped)
-        if message.role == "assistant" and not text.strip():
+        if not text.strip():
             dropped.append(path)
         else:
             kept.append({"role": ROLES[message.role], "content": text})
-    if messages[-1].role != "user":
-        raise bad_value(f"messages[{len(messages) - 1}].role", f'"{messages[-1].role}"', NO_PREFILL)
+    if (last := messages[-1].role) != "user":
+        raise bad_value(f"messages[{len(messages) - 1}].role", f'"{last}"', NO_PREFILL if last == "assistant" else LAST_IS_USERS)
     return kept, dropped
 
 
 def text_of(message: Message, path: str, dropped: list[str]) -> str:
-    """Return a message's text, and add to ``dropped`` what was left out of it. Raises Refusal (400) for a message without text."""
+    """Return a message's text, and add to ``dropped`` what was left out of it. Raises Refusal (400) for a user's message without text.
+
+    The text of another role may be empty: its message is to be left out, as chat programs send an empty system prompt.
+    """
     names = ("name", "reasoning_content", "reasoning", "reasoning_details")
     dropped.extend(f"{path}.{name}" for name in names if getattr(message, name) is not None)
     text = joined(message.content)
@@ -139,9 +144,16 @@ def text_of(message: Message, path: str, dropped: list[str]) -> str:
         if without != text:
             dropped.append(f"{path}.content: <think>")
         return without
-    if not text.strip():
-        raise bad_value(f"{path}.content", "nothing", "a text that is not empty")
+    if message.role == "user" and not text.strip():
+        raise bad_value(f"{path}.content", "nothing", NOT_EMPTY)
     return text
+
+
+def system_message(text: str | None, path: str, dropped: list[str]) -> list[dict[str, str]]:
+    """Return a request's system prompt as messages: an empty one is none, and is added to ``dropped``."""
+    if text is not None and not text.strip():
+        dropped.append(path)
+    return [{"role": "system", "content": text}] if text is not None and text.strip() else []
 
 
 def joined(content: str | Sequence[TextPart] | None) -> str:

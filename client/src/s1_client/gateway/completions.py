@@ -17,7 +17,7 @@ from s1_client._types import Reply
 from s1_client.gateway.accounts import account, chat_usage, finish_reason
 from s1_client.gateway.body import read_request
 from s1_client.gateway.chat_reply import ChatChunks
-from s1_client.gateway.chat_request import StreamOptions, check_stream_options
+from s1_client.gateway.chat_request import NOT_EMPTY, StreamOptions, check_stream_options
 from s1_client.gateway.errors import bad_value
 from s1_client.gateway.openapi import takes
 from s1_client.gateway.order import NO_LOGPROBS, NOT_HERE, Order, OrderFields, Total, order_of, with_server_fields
@@ -52,7 +52,7 @@ def completion_order(request: _CompletionRequest) -> Order:
     check_stream_options(request)
     text = request.prompt if isinstance(request.prompt, str) else request.prompt[0]
     if not text.strip():
-        raise bad_value("prompt", "nothing", "a text that is not empty")
+        raise bad_value("prompt", "nothing", NOT_EMPTY)
     return order_of(request, text, "prompt")
 
 

@@ -10,6 +10,7 @@ status of 408, 409, 429 and 5xx, and a thought of minutes would be thought three
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,6 +30,10 @@ from s1_client._errors import (
 RETRY_AFTER_S = 5  # for a server that is away and names no time: a restarted engine needs longer, a restarted connection less
 NO_RETRY = {"x-should-retry": "false"}
 CANCELLED_STATUS = 409
+TOO_LONG = "context_length_exceeded"  # OpenAI's code; programs that shorten a history and try again wait for it
+_PROMPTS = ("text_input", "messages")
+_TOKENS = re.compile(r'"?((?:at least )?\d+ tokens)"?')  # the server's words for the size of a prompt
+_NAMES = re.compile(r"\b[a-z]+(?:_[a-z]+)+\b")  # names of request fields; a name without "_" may be a word of the sentence
 GONE_STATUS = 499  # nginx's number for a client that closed its connection; it stands in metrics alone
 
 
@@ -102,11 +107,26 @@ _STATUSES: tuple[tuple[type[S1Error], int, str, str], ...] = (  # the first clas
 
 
 def _invalid(error: InvalidRequest, spelled: Mapping[str, str]) -> Refusal:
-    path = spelled.get(error.field, error.field)
+    path, allowed = spelled.get(error.field, error.field), _in_the_callers_names(error.allowed, spelled)
+    if error.field in _PROMPTS and (size := _TOKENS.fullmatch(error.value)):
+        return _too_long(path, size[1], allowed)
     if path == error.field:
-        return bad_value(path, error.value, error.allowed)
-    message = f"{path}: got {error.value}, allowed: {error.allowed} (field {error.field} of the server)"
+        return bad_value(path, error.value, allowed)
+    message = f"{path}: got {error.value}, allowed: {allowed} (field {error.field} of the server)"
     return Refusal(status=400, message=message, param=path, code="invalid_value")
+
+
+def _too_long(path: str, size: str, allowed: str) -> Refusal:
+    """Return the refusal of a prompt that the context cannot hold.
+
+    LangChain, litellm and programs for Anthropic's API look for the first words of the message, others for the code.
+    """
+    return Refusal(status=400, message=f"prompt is too long: {path}: got {size}, allowed: {allowed}", param=path, code=TOO_LONG)
+
+
+def _in_the_callers_names(sentence: str, spelled: Mapping[str, str]) -> str:
+    """Return a sentence of the server with the caller's names of request fields: ``max_tokens`` is the whole reply's there, not here."""
+    return _NAMES.sub(lambda name: spelled.get(name[0], name[0]), sentence)
 
 
 def _headers(error: S1Error, status: int) -> dict[str, str]:

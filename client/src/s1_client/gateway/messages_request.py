@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from s1_client.gateway.chat_request import NO_PREFILL
+from s1_client.gateway.chat_request import NO_PREFILL, NOT_EMPTY, system_message
 from s1_client.gateway.errors import bad_value
 from s1_client.gateway.order import (
     MAX_MESSAGES,
@@ -93,8 +93,8 @@ MessagesRequest = with_server_fields(_MessagesRequest)
 def messages_order(request: _MessagesRequest) -> Order:
     """Return the order of a request. Raises Refusal (400)."""
     dropped: list[str] = []
-    system = _joined(request.system or "", "system", dropped)
-    messages = [{"role": "system", "content": system}] if system.strip() else []
+    system = None if request.system is None else _joined(request.system, "system", dropped)
+    messages = system_message(system, "system", dropped)
     for number, message in enumerate(request.messages):
         messages += _message(message, f"messages[{number}]", dropped)
     if request.messages[-1].role != "user":
@@ -108,7 +108,7 @@ def _message(message: AnthropicMessage, path: str, dropped: list[str]) -> list[d
     if text.strip():
         return [{"role": message.role, "content": text}]
     if message.role == "user":
-        raise bad_value(f"{path}.content", "nothing", "a text that is not empty")
+        raise bad_value(f"{path}.content", "nothing", NOT_EMPTY)
     dropped.append(path)
     return []
 

@@ -13,7 +13,7 @@ from s1_client._fields import FIELDS
 from s1_client._options import Prompt
 from s1_client.gateway.errors import contradiction
 from s1_client.gateway.shapes import neutral
-from s1_client.gateway.spellings import Budget, BudgetFields, Names, budget_of
+from s1_client.gateway.spellings import BudgetFields, Names, budget_of
 
 Fields = TypeVar("Fields", bound="OrderFields")
 Text = Annotated[str, Field(max_length=512)]
@@ -65,7 +65,7 @@ def with_server_fields(model: type[Fields]) -> type[Fields]:
         if row.name not in taken:
             kind = str | list[str] if row.is_list else _TYPES[row.datatype]
             declared[row.name] = (kind | None, Field(None, description=row.help))
-    return create_model(model.__name__, __base__=model, __doc__=model.__doc__, **declared)
+    return create_model(model.__name__.removeprefix("_"), __base__=model, __doc__=model.__doc__, **declared)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +102,7 @@ def order_of(request: OrderFields, prompt: Prompt, prompt_path: str, dropped: Se
     """
     options, spelled = _plain_options(request)
     budget = budget_of(request)
-    bounds, names = _bounds(request, budget)
+    bounds, names = _bounds(request)
     options = {**options, **budget.options, **bounds}
     return Order(
         prompt=prompt,
@@ -132,8 +132,8 @@ def _plain_options(request: OrderFields) -> tuple[dict[str, Any], dict[str, str]
     return options, spelled
 
 
-def _bounds(request: OrderFields, budget: Budget) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return the options that bound the whole reply, with the path that set them."""
+def _bounds(request: OrderFields) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the options that bound the whole reply, with the path that set them. What they leave a budget is the server's rule."""
     given = [(name, value) for name in request.totals if (value := getattr(request, name)) is not None]
     if not given:
         return {}, {}
@@ -141,7 +141,4 @@ def _bounds(request: OrderFields, budget: Budget) -> tuple[dict[str, Any], dict[
     for other, value in others:
         if value != total:
             raise contradiction(name, other, "both set the tokens of thinking and answer together")
-    if budget.num_tokens is not None and budget.num_tokens >= total:
-        why = f"the budget of {budget.num_tokens} tokens leaves none of the {total} for the answer, which {name} bounds as well"
-        raise contradiction(budget.spelled["max_thinking_tokens"], name, why)
     return {"max_total_tokens": total}, {"max_total_tokens": name}

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from s1_client.gateway.chat_request import NO_PREFILL, ROLES, Message, TextPart, text_of
+from s1_client.gateway.chat_request import LAST_IS_USERS, NO_PREFILL, NOT_EMPTY, ROLES, Message, TextPart, system_message, text_of
 from s1_client.gateway.errors import bad_value, contradiction
 from s1_client.gateway.order import (
     MAX_MESSAGES,
@@ -127,14 +127,20 @@ def responses_order(request: _ResponsesRequest) -> Order:
     ):
         raise contradiction("reasoning.summary", "reasoning.generate_summary", "both say how the thought is sent")
     dropped: list[str] = []
-    messages = [{"role": "system", "content": request.instructions}] if request.instructions else []
-    messages += [{"role": "user", "content": request.input}] if isinstance(request.input, str) else _messages(request.input, dropped)
+    messages = system_message(request.instructions, "instructions", dropped)
+    messages += _question(request.input) if isinstance(request.input, str) else _messages(request.input, dropped)
     return order_of(request, messages, "input", dropped)
 
 
 def wants_summary(request: _ResponsesRequest) -> bool:
     """Return whether the thought is to go out as a summary: the only form that several large clients show."""
     return request.reasoning is not None and (request.reasoning.summary or request.reasoning.generate_summary) is not None
+
+
+def _question(text: str) -> list[dict[str, str]]:
+    if not text.strip():
+        raise bad_value("input", "nothing", NOT_EMPTY)
+    return [{"role": "user", "content": text}]
 
 
 def _messages(items: Sequence[MessageItem | ReasoningItem], dropped: list[str]) -> list[dict[str, str]]:
@@ -149,6 +155,7 @@ def _messages(items: Sequence[MessageItem | ReasoningItem], dropped: list[str]) 
             messages.append({"role": ROLES[item.role], "content": text})
         else:
             dropped.append(path)
-    if not messages or messages[-1]["role"] != "user":
-        raise bad_value(f"input[{len(items) - 1}]", f"an item of the {messages[-1]['role'] if messages else 'assistant'}", NO_PREFILL)
+    last = messages[-1]["role"] if messages else "assistant"
+    if last != "user":
+        raise bad_value(f"input[{len(items) - 1}]", f"an item of the {last}", NO_PREFILL if last == "assistant" else LAST_IS_USERS)
     return messages

@@ -188,13 +188,11 @@ class Budget:
     Attributes:
         options: request fields of the server.
         spelled: request field -> the path that set it.
-        num_tokens: the budget if it was given as a number; None otherwise.
         is_shown: whether the thought is sent to the caller; it is counted in any case.
     """
 
     options: dict[str, Any]
     spelled: dict[str, str]
-    num_tokens: int | None
     is_shown: bool
 
 
@@ -224,8 +222,7 @@ def _joined(found: dict[str, tuple[Any, str]]) -> Budget:
     if amount is not None and toggle != OFF:
         name = "reasoning_effort" if isinstance(amount, str) else "max_thinking_tokens"
         options[name], spelled[name] = amount, path
-    num_tokens = 0 if toggle == OFF else amount if isinstance(amount, int) else None
-    return Budget(options=options, spelled=spelled, num_tokens=num_tokens, is_shown=found.get(SHOWN, (True, ""))[0])
+    return Budget(options=options, spelled=spelled, is_shown=found.get(SHOWN, (True, ""))[0])
 
 
 def _value_at(request: BaseModel, path: str) -> Any:
