@@ -49,8 +49,8 @@ def gateway(server):
 def guarded(server, keys):
     """A gateway with keys, few open requests, and a page of another origin that may call it."""
     path, by_name = keys
-    options = ["--keys-file", str(path), "--max-open", "2", "--cors-origin", "https://chat.example", "--metrics", "open", "--keep-alive-s", "1"]
-    with started(server.url, *options, key=by_name["ann"]) as gateway:
+    options = ["--max-open", "2", "--cors-origin", "https://chat.example", "--metrics", "open", "--keep-alive-s", "1"]
+    with started(server.url, "--keys-file", str(path), *options, key=by_name["ann"]) as gateway:
         yield gateway
     log = "".join(gateway.log)
     assert not any(key in log for key in by_name.values())

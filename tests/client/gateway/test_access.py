@@ -9,7 +9,9 @@ import pytest
 
 from client.cli.running import call
 from client.gateway.calls import CHAT, CONTROL
+from s1_client.cli.server.gateway import gateway as gateway_command
 from s1_client.gateway.access import add_key, owner_of, read_keys
+from s1_client.gateway.command import settings_of
 from s1_client.gateway.settings import GatewaySettings
 
 
@@ -130,6 +132,23 @@ def test_an_origin_that_is_allowed_may_send_a_key(guarded):
 def test_on_loopback_only_its_own_names_are_hosts(gateway, host, status):
     """A page whose name was pointed at this machine after it was loaded has its own name as Host."""
     assert gateway.get("/v1/models", Host=host).status == status
+
+
+@pytest.mark.parametrize(
+    ("address", "added", "names"),
+    [
+        ("127.0.0.1", (), {"localhost", "127.0.0.1", "[::1]"}),
+        ("127.0.0.1", ("Chat.example",), {"localhost", "127.0.0.1", "[::1]", "chat.example"}),
+        ("0.0.0.0", (), set()),
+        ("0.0.0.0", ("chat.example",), {"chat.example"}),
+    ],
+)
+def test_an_allowed_host_is_added_to_the_names_of_loopback(address, added, names):
+    defaults = {option.name: option.default for option in gateway_command.params}
+    settings = settings_of(
+        **{**defaults, "keys_file": None, "host": address, "allowed_hosts": added, "allow_anyone": True, "cors_origins": ()}
+    )
+    assert settings.allowed_hosts == names  # none = any
 
 
 @pytest.mark.parametrize("host", ["10.1.2.3:8080", "", "gateway.example"])

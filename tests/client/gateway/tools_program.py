@@ -13,6 +13,7 @@ os.environ.update(LITELLM_OFFLINE_MODE="true", OPENAI_AGENTS_DISABLE_TRACING="1"
 
 import litellm
 from agents import Agent, OpenAIChatCompletionsModel, OpenAIResponsesModel, Runner
+from langchain_core.exceptions import ContextOverflowError
 from langchain_deepseek import ChatDeepSeek
 from langchain_openai import ChatOpenAI
 from openai import AsyncOpenAI
@@ -36,16 +37,22 @@ def litellm_chat(provider, **fields):
     }
 
 
+def is_too_long(kind, call, **fields):
+    """Whether a call ends with the tool's own error by which programs know that a history must become shorter."""
+    try:
+        call(**fields)
+    except kind:
+        return True
+    return False
+
+
 def too_long():
-    """The error of each tool by which programs know that a history must become shorter."""
-    where = {"model": "openai/s1", "api_base": URL, "api_key": "none", "messages": [{"role": "user", "content": "too long"}]}
-    seen = []
-    for call in (lambda: litellm.completion(**where), lambda: ChatOpenAI(model="s1", base_url=URL, api_key="none").invoke("too long")):
-        try:
-            call()
-        except Exception as error:
-            seen.append([kind.__name__ for kind in type(error).__mro__])
-    return ["ContextWindowExceededError" in seen[0], "ContextOverflowError" in seen[1]]
+    fields = {"model": "openai/s1", "api_base": URL, "api_key": "none", "messages": [{"role": "user", "content": "too long"}]}
+    model = ChatOpenAI(model="s1", base_url=URL, api_key="none")
+    return [
+        is_too_long(litellm.ContextWindowExceededError, litellm.completion, **fields),
+        is_too_long(ContextOverflowError, model.invoke, input="too long"),
+    ]
 
 
 def langchain_responses():

@@ -48,7 +48,7 @@ def settings_of(
     """Return the settings for the command's options. Raises ValueError that names the option, and OSError for the file of keys."""
     if keys_file is None and not allow_anyone and not is_loopback(host):
         raise ValueError(NO_KEYS.format(host=host))
-    names = frozenset(name.lower() for name in allowed_hosts) or (LOOPBACK_NAMES if is_loopback(host) else frozenset())
+    names = frozenset(name.lower() for name in allowed_hosts) | (LOOPBACK_NAMES if is_loopback(host) else frozenset())
     known = ("metrics", "reasoning_field", "first_event_s", "ping_s", "keep_alive_s", "drain_s")
     return GatewaySettings(
         host=host,

@@ -38,7 +38,7 @@ from s1_client.cli.output import echo
     "allowed_hosts",
     multiple=True,
     metavar="NAME",
-    help="host name that callers may use (repeatable; default: on loopback its names)",
+    help="further host name that callers may use (repeatable); without it loopback takes its own names, any other address all names",
 )
 @click.option(
     "--cors-origin", "cors_origins", multiple=True, metavar="URL", help="origin whose web pages may call (repeatable; default: none)"
