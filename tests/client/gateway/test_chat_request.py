@@ -224,7 +224,9 @@ def test_two_bounds_that_disagree_are_refused(first, second):
     [
         ({"n": 2.0}, "n: got 2.0, allowed: an integer"),
         ({"thinking_budget": -2}, "thinking_budget: got -2, allowed: a number >= -1"),
-        ({"think": "hard"}, 'think: got "hard", allowed: '),
+        ({"think": "hard"}, "think: got \"hard\", allowed: true or false or 'none', 'minimal'"),
+        ({"messages": []}, "messages: got [], allowed: at least 1 entry"),
+        ({"messages": [{"role": "user", "content": 3}]}, "messages[0].content: got 3, allowed: a text or a list"),
         ({"messages": [USER] * 2049}, "allowed: at most 2048 entries"),
         ({"user": "x" * 513}, "allowed: a text of at most 512 characters"),
         ({"reasoning": 3}, "reasoning: got 3, allowed: an object"),

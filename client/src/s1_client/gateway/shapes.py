@@ -79,13 +79,16 @@ def _refusal(mistakes: Sequence[ErrorDetails], data: Any, model: type[BaseModel]
         return Refusal(status=400, message=f"unknown field {name}{f'; {hint}' if hint else ''}", param=name, code="unknown_field")
     if mistake["type"] == "missing":
         return Refusal(status=400, message=f"field {name} is missing", param=name, code="missing_field")
-    return bad_value(name, _shown(mistake["input"]), _allowed(mistake))
+    members = dict.fromkeys(_allowed(other) for place, other in paths if place == path)  # of a union: all its members
+    return bad_value(name, _shown(mistake["input"]), " or ".join(members))
 
 
 def _allowed(mistake: ErrorDetails) -> str:
     """Return the values that are allowed in place of a refused one, as a phrase."""
     phrase = _PHRASES.get(mistake["type"])
-    return mistake["msg"].removeprefix("Input should be ") if phrase is None else phrase.format(**mistake.get("ctx", {}))
+    if phrase is None:
+        return mistake["msg"].removeprefix("Input should be ")
+    return phrase.format(**mistake.get("ctx", {})).replace(" 1 entries", " 1 entry")
 
 
 def _path(location: Sequence[int | str], data: Any) -> tuple[int | str, ...]:

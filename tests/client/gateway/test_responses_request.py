@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""System prompts of the APIs that have a field for it: an empty one is left out, and the reply says so."""
+"""Requests of the Responses and the Messages API: their system prompts, of which an empty one is left out and told, and their input."""
 
 import pytest
 
@@ -48,6 +48,20 @@ def test_an_empty_input_is_refused_as_the_caller_spelt_it(text):
     with pytest.raises(Refusal) as error:
         response(input=text)
     assert error.value.message == "input: got nothing, allowed: a text that is not empty"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ([], "input: got [], allowed: a text or at least 1 entry"),
+        (3, "input: got 3, allowed: a text or a list"),
+        ([{"type": "function_call_output"}], "input[0].type: got \"function_call_output\", allowed: 'message' or 'reasoning'"),
+    ],
+)
+def test_a_refused_input_names_all_forms_that_are_allowed(wrong, message):
+    with pytest.raises(Refusal) as error:
+        response(input=wrong)
+    assert error.value.message == message
 
 
 def test_the_last_item_is_the_users():
