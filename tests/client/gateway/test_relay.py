@@ -64,6 +64,13 @@ def test_a_refused_field_is_named_as_the_caller_spelt_it(gateway, server):
     assert "(field max_thinking_tokens of the server)" in refused.error["message"]
 
 
+def test_a_budget_and_a_bound_that_leave_no_answer_are_refused_as_the_caller_spelt_them(gateway):
+    refused = gateway.chat(reasoning={"max_tokens": 100}, max_completion_tokens=100)
+    assert (refused.status, refused.error["param"]) == (400, "reasoning.max_tokens")
+    assert "allowed: -1 to 99: max_completion_tokens 100 bounds thinking and answer together" in refused.error["message"]
+    assert gateway.chat(reasoning={"max_tokens": 99}, max_completion_tokens=100).status == 200
+
+
 @pytest.mark.parametrize("path", PATHS)
 def test_another_model_does_not_exist(gateway, path):
     refused = gateway.post(path, {**body_of(path, "hi"), "model": "gpt-4"})

@@ -60,7 +60,17 @@ def options_of(inputs: dict[str, Any]) -> dict[str, Any]:
         raise InvalidRequest("min_thinking_tokens", repr(floor), f"0 to {cap}, by max_thinking_tokens")
     if options.get("num_samples", 1) > 1 and not options.get("temperature"):
         raise InvalidRequest("num_samples", repr(options["num_samples"]), "1 at temperature 0")
+    if (total := options.get("max_total_tokens")) is not None:
+        _check_parts(options, total)
     return options
+
+
+def _check_parts(options: dict[str, Any], total: int) -> None:
+    """Raise InvalidRequest for a part that leaves nothing of ``max_total_tokens``: an answer has at least one token."""
+    for name, least, most in (("max_thinking_tokens", -1, total - 1), ("max_tokens", 1, total)):
+        if options.get(name, least) > most:
+            where = f"max_total_tokens {total} bounds thinking and answer together"
+            raise InvalidRequest(name, repr(options[name]), f"{least} to {most}: {where}")
 
 
 def prompt_of(inputs: dict[str, Any]) -> str | list[dict[str, str]]:
