@@ -38,7 +38,7 @@ def test_words_that_are_fields_too_stay_words():
     assert made.message == "top_p: got 2, allowed: 0 < top_p <= 1, with thinking, stop words and messages of any size"
 
 
-@pytest.mark.parametrize("value", ['"5036 tokens"', "at least 70000 tokens"])
+@pytest.mark.parametrize("value", ['"5036 tokens"', "at least 70000 tokens", '"1600000 bytes"'])
 @pytest.mark.parametrize("field", ["messages", "text_input"])
 def test_a_prompt_that_is_too_long_has_openais_code_and_the_words_that_programs_look_for(field, value):
     made = refusal(field, value, "at most 1524 tokens")

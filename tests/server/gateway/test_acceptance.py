@@ -89,7 +89,7 @@ def test_a_budget_that_the_context_cannot_hold_is_refused_as_it_was_spelt(door):
 
 
 def test_a_prompt_that_the_context_cannot_hold_has_a_code_of_its_own(door):
-    for question in ("word " * 400, "word " * 10_000):  # the second is refused by its size, before it is encoded
+    for question in ("word " * 400, "word " * 10_000, "word " * 300_000):  # the last two are refused by their size, before they are encoded
         refused = door.chat(question)
         assert (refused.status, refused.error["code"], refused.error["param"]) == (400, "context_length_exceeded", "messages")
         assert refused.error["message"].startswith("prompt is too long: messages: got ")

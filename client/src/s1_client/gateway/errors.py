@@ -32,7 +32,7 @@ NO_RETRY = {"x-should-retry": "false"}
 CANCELLED_STATUS = 409
 TOO_LONG = "context_length_exceeded"  # OpenAI's code; programs that shorten a history and try again wait for it
 _PROMPTS = ("text_input", "messages")
-_TOKENS = re.compile(r'"?((?:at least )?\d+ tokens)"?')  # the server's words for the size of a prompt
+_SIZE = re.compile(r'"?((?:at least )?\d+ (?:tokens|bytes))"?')  # the server's words for the size of a prompt
 _NAMES = re.compile(r"\b[a-z]+(?:_[a-z]+)+\b")  # names of request fields; a name without "_" may be a word of the sentence
 GONE_STATUS = 499  # nginx's number for a client that closed its connection; it stands in metrics alone
 
@@ -108,7 +108,7 @@ _STATUSES: tuple[tuple[type[S1Error], int, str, str], ...] = (  # the first clas
 
 def _invalid(error: InvalidRequest, spelled: Mapping[str, str]) -> Refusal:
     path, allowed = spelled.get(error.field, error.field), _in_the_callers_names(error.allowed, spelled)
-    if error.field in _PROMPTS and (size := _TOKENS.fullmatch(error.value)):
+    if error.field in _PROMPTS and (size := _SIZE.fullmatch(error.value)):
         return _too_long(path, size[1], allowed)
     if path == error.field:
         return bad_value(path, error.value, allowed)
