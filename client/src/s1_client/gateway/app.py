@@ -130,7 +130,7 @@ def _refusal_of_route(app: FastAPI, request: Request, error: HTTPException) -> R
     if error.status_code == 404:
         return Refusal(status=404, message=_no_route(app, method, path), code="not_found")
     if error.status_code == 405:
-        text = f"{path}: got {method}, allowed: {headers.get('Allow')}"
+        text = f"{path[:80]}: got {method}, allowed: {headers.get('Allow')}"
         return Refusal(status=405, message=text, code="method_not_allowed", headers=headers)
     return Refusal(status=error.status_code, message=str(error.detail), headers=headers)
 
