@@ -173,6 +173,18 @@ def test_a_consumer_that_wants_no_more_gets_no_more(run):
     assert (ids_of(deltas), error) == ([5, 6], None)
 
 
+def test_an_error_behind_the_last_ids_that_were_wanted_is_none_of_the_consumers(run):
+    """The consumer has found a stop word: its reply is whole, whatever the engine says afterwards."""
+
+    async def scenario(call, _):
+        call.send(message(5))
+        call.send(message(6, error="scripted"))
+        end(call)
+
+    deltas, error = run(scenario, take=lambda _: False)
+    assert (ids_of(deltas), error) == ([5, 6], None)
+
+
 def test_an_error_of_the_consumer_ends_the_call(run):
     def take(_):
         raise ZeroDivisionError

@@ -95,7 +95,7 @@ class GrpcEngine:
         self._running.add(responses)
         try:
             await responses.over
-            if running.ended.done():
+            if running.ended.done() and not responses.is_refused:
                 await self._raise_failure(responses, running)
         finally:
             self._running.discard(responses)
@@ -183,6 +183,7 @@ class _Responses:
     Attributes:
         over: done when the call is over, with an error if it has failed.
         has_begun: whether ids have arrived.
+        is_refused: ``take`` wants no more ids; an error that follows them is no failure of the call.
         error_message: the engine's error, its last message. The stream's end is awaited nevertheless: in Triton 24.10
             a stream cancelled at that moment can leave a reference to the model, which then stops late.
     """
@@ -190,6 +191,7 @@ class _Responses:
     def __init__(self, engine: GrpcEngine, ready: Callable[[], asyncio.Future[None] | None] | None, take: Take) -> None:
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.has_begun = False
+        self.is_refused = False
         self.error_message = ""
         self._engine = engine
         self._ready = ready
@@ -259,6 +261,7 @@ class _Responses:
         self._ids = array("i")
         self._has_delivered = True
         if not self._take(delta):
+            self.is_refused = True
             self.end()
 
     def _read(self) -> None:
