@@ -87,6 +87,24 @@ def test_a_final_response_of_any_size_is_one_response_and_the_end(num_characters
     assert len(sender.responses) == 1
 
 
+def test_nothing_comes_between_a_large_final_response_and_the_end():
+    """Such as the error of a deadline that comes while the response is being sent."""
+
+    class Lock:
+        num_times = 0
+
+        def __enter__(self):
+            self.num_times += 1
+
+        def __exit__(self, *_):
+            pass
+
+    port = ReplyPort(pb_utils.ResponseSender(), log=None)
+    port._lock = lock = Lock()
+    port.send_together([OutputChunk(event="done", result="r" * (MAX_FINAL_CHARACTERS + 1))], final=True)
+    assert lock.num_times == 1
+
+
 def test_a_small_final_response_that_cannot_be_sent_says_why():
     with pytest.raises(BudgetForceError, match="a response could not be sent: shared memory is full"):
         ReplyPort(Cramped(), log=None).send_each([OutputChunk(event="done", result="r")], final=True)

@@ -64,12 +64,7 @@ class ResponsePort:
 
         Raises BudgetForceError if Triton cannot send it.
         """
-        response = pb_utils.InferenceResponse(output_tensors=tensors)
-        if final and is_large:
-            self._send(response, final=False)
-            self.close()
-        else:
-            self._send(response, final)
+        self._send(pb_utils.InferenceResponse(output_tensors=tensors), final, is_large=is_large)
 
     def fail(self, error: BudgetForceError, message: str | None = None) -> None:
         """End the request with an error; ``message`` replaces the error's own text."""
@@ -85,22 +80,27 @@ class ResponsePort:
         with self._lock:
             return not self._closed and self._sender.is_cancelled()
 
-    def _send(self, response: pb_utils.InferenceResponse | None, final: bool) -> None:
+    def _send(self, response: pb_utils.InferenceResponse | None, final: bool, *, is_large: bool = False) -> None:
         with self._lock:
             if self._closed:
                 return
+            if final and is_large:
+                self._hand_over(response, 0)
+                response = None
             self._closed = final
-            flags = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL if final else 0
-            if response is None:
-                self._sender.send(flags=flags)
-                return
-            try:
-                self._sender.send(response, flags=flags)
-            except Exception as error:
-                if final:  # the response cannot be sent, but its final flag perhaps can
-                    with suppress(Exception):
-                        self._sender.send(flags=flags)
-                raise BudgetForceError(f"a response could not be sent: {error}") from error
+            self._hand_over(response, pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL if final else 0)
+
+    def _hand_over(self, response: pb_utils.InferenceResponse | None, flags: int) -> None:
+        if response is None:
+            self._sender.send(flags=flags)
+            return
+        try:
+            self._sender.send(response, flags=flags)
+        except Exception as error:
+            if flags:  # the response cannot be sent, but its final flag perhaps can
+                with suppress(Exception):
+                    self._sender.send(flags=flags)
+            raise BudgetForceError(f"a response could not be sent: {error}") from error
 
 
 def text_tensor(*texts: str) -> npt.NDArray[Any]:
