@@ -223,3 +223,30 @@ def test_a_message_that_breaks_the_contract_fails_the_call(run, broken):
     assert deltas == [EngineDelta(ids=(5,))]
     assert isinstance(error, EngineFailed)
     assert "sequence_length" in str(error)
+
+
+def test_a_stopped_call_of_an_old_triton_gets_seconds_to_end(monkeypatch):
+    """On a busy machine its engine needs them. Cancelled at the moment of its last response, it would keep the model from being unloaded."""
+    monkeypatch.setattr(triton_grpc, "GrpcCalls", Calls)
+
+    async def scenario():
+        loop, passed_s = asyncio.get_running_loop(), 0.0
+        clock = loop.time
+        monkeypatch.setattr(loop, "time", lambda: clock() + passed_s)
+        engine = GrpcEngine(Endpoint(address="engine:1"), "engine", 60)
+        engine._cancels_safely = False
+        running = asyncio.create_task(engine.run(EngineCall(request_id="r", input_ids=(1,), max_new_tokens=9, stop_ids=frozenset({2})), bool))
+        await passes()
+        running.cancel()
+        await passes()
+        call, stop = engine._calls.started
+        end(stop)
+        passed_s = 4.0
+        await passes()
+        was_cancelled = call.ended.cancelled()
+        passed_s = 6.0
+        await passes()
+        assert (was_cancelled, call.ended.cancelled()) == (False, True)
+        await engine.close()
+
+    asyncio.run(scenario())

@@ -25,7 +25,7 @@ from budgetforce.errors import BudgetForceError, EngineFailed, EngineUnavailable
 _SERVICE = "inference.GRPCInferenceService"
 _SWEEP_S = 1.0  # interval of the search for silent calls
 _ANSWER_TIMEOUT_S = 2.0  # for requests that the server answers without a model
-_STOP_PATIENCE_S = 1.0  # for a stopped call to end
+_STOP_PATIENCE_S = 5.0  # for a stopped call to end, on a busy machine too; half of Triton's own patience when it exits
 _CANCELS_SAFELY = (2, 57)  # Triton 25.04; see _end
 
 
@@ -121,8 +121,8 @@ class GrpcEngine:
 
     async def _end(self, request_id: str, running: GrpcCall) -> None:
         """End an abandoned call. Before 25.04 Triton's gRPC front end may crash when a stream is cancelled while a
-        response is under way (once in some thousand times): there the model receives a stop request, and the
-        stream is read to its end. A stream that still stays silent can be cancelled safely.
+        response is under way (once in some thousand times), or keep a reference to the model, which then cannot be unloaded: there
+        the model receives a stop request, and the stream is read to its end. A stream that still stays silent can be cancelled safely.
         """
         calls = [running]
         try:
