@@ -226,7 +226,7 @@ def test_a_message_that_breaks_the_contract_fails_the_call(run, broken):
 
 
 def test_a_stopped_call_of_an_old_triton_gets_seconds_to_end(monkeypatch):
-    """On a busy machine its engine needs them. Cancelled at the moment of its last response, it would keep the model from being unloaded."""
+    """On a busy machine its engine needs them. A call that is cancelled during its last response keeps the model from being unloaded."""
     monkeypatch.setattr(triton_grpc, "GrpcCalls", Calls)
 
     async def scenario():
@@ -235,7 +235,8 @@ def test_a_stopped_call_of_an_old_triton_gets_seconds_to_end(monkeypatch):
         monkeypatch.setattr(loop, "time", lambda: clock() + passed_s)
         engine = GrpcEngine(Endpoint(address="engine:1"), "engine", 60)
         engine._cancels_safely = False
-        running = asyncio.create_task(engine.run(EngineCall(request_id="r", input_ids=(1,), max_new_tokens=9, stop_ids=frozenset({2})), bool))
+        abandoned = EngineCall(request_id="r", input_ids=(1,), max_new_tokens=9, stop_ids=frozenset({2}))
+        running = asyncio.create_task(engine.run(abandoned, bool))
         await passes()
         running.cancel()
         await passes()
