@@ -313,6 +313,20 @@ def test_a_failed_restart_is_retried(vllm_steps, monkeypatch):
     assert vllm_steps.run(call(max_new_tokens=1))[0] == [[10]]
 
 
+def test_a_dead_library_that_cannot_be_released_is_replaced_nevertheless(vllm_steps, monkeypatch):
+    def fail(_=None):
+        script.died = False
+        raise OSError("no such process")
+
+    monkeypatch.setattr(vllm_steps.engine._source, "close", fail)
+    script.died = True
+    with pytest.raises(EngineUnavailable):
+        vllm_steps.run(call())
+    vllm_steps.until(lambda: vllm_steps.engine._source is not None)
+    assert any("no such process" in line for line in vllm_steps.lines)
+    assert vllm_steps.run(call(max_new_tokens=1))[0] == [[10]]
+
+
 def test_closing_ends_the_calls_and_the_library(tmp_path):
     script.reset(10)
     steps = Steps(VllmSource, tmp_path)

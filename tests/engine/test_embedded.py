@@ -165,6 +165,19 @@ def test_a_broken_pipeline_ends_its_calls_and_is_replaced():
     assert run(engine, call(max_new_tokens=1)) == [[10]]
 
 
+def test_a_pipeline_that_breaks_in_another_way_and_without_words_is_replaced_too(monkeypatch):
+    engine = engine_that_says(*range(10, 30))
+
+    def fail():
+        raise MemoryError
+
+    monkeypatch.setattr(engine._pipeline, "step", fail)
+    engine.submit(call())
+    (ended,) = engine.step()
+    assert str(ended.error) == "ENGINE_FAILED: MemoryError"
+    assert not engine.has_work()
+
+
 @pytest.mark.parametrize(
     ("changes", "field"),
     [

@@ -173,6 +173,18 @@ def test_a_consumer_that_wants_no_more_gets_no_more(run):
     assert (ids_of(deltas), error) == ([5, 6], None)
 
 
+def test_an_error_behind_the_last_ids_that_were_wanted_is_none_of_the_consumers(run):
+    """The consumer has found a stop word: its reply is whole, whatever the engine says afterwards."""
+
+    async def scenario(call, _):
+        call.send(message(5))
+        call.send(message(6, error="scripted"))
+        end(call)
+
+    deltas, error = run(scenario, take=lambda _: False)
+    assert (ids_of(deltas), error) == ([5, 6], None)
+
+
 def test_an_error_of_the_consumer_ends_the_call(run):
     def take(_):
         raise ZeroDivisionError
@@ -211,3 +223,31 @@ def test_a_message_that_breaks_the_contract_fails_the_call(run, broken):
     assert deltas == [EngineDelta(ids=(5,))]
     assert isinstance(error, EngineFailed)
     assert "sequence_length" in str(error)
+
+
+def test_a_stopped_call_of_an_old_triton_gets_seconds_to_end(monkeypatch):
+    """On a busy machine its engine needs them. A call that is cancelled during its last response keeps the model from being unloaded."""
+    monkeypatch.setattr(triton_grpc, "GrpcCalls", Calls)
+
+    async def scenario():
+        loop, passed_s = asyncio.get_running_loop(), 0.0
+        clock = loop.time
+        monkeypatch.setattr(loop, "time", lambda: clock() + passed_s)
+        engine = GrpcEngine(Endpoint(address="engine:1"), "engine", 60)
+        engine._cancels_safely = False
+        abandoned = EngineCall(request_id="r", input_ids=(1,), max_new_tokens=9, stop_ids=frozenset({2}))
+        running = asyncio.create_task(engine.run(abandoned, bool))
+        await passes()
+        running.cancel()
+        await passes()
+        call, stop = engine._calls.started
+        end(stop)
+        passed_s = 4.0
+        await passes()
+        was_cancelled = call.ended.cancelled()
+        passed_s = 6.0
+        await passes()
+        assert (was_cancelled, call.ended.cancelled()) == (False, True)
+        await engine.close()
+
+    asyncio.run(scenario())

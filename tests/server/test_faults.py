@@ -7,7 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 
+import grpc
 import pytest
+from tritonclient.grpc import service_pb2_grpc
 
 from budgetforce.launcher import triton_files
 from s1_client import (
@@ -23,6 +25,7 @@ from s1_client import (
 )
 from server import waiting
 from server.conftest import scripted_server
+from server.test_soak import ask_for
 
 wait_until = partial(waiting.wait_until, seconds=15)
 
@@ -168,16 +171,19 @@ def test_two_clients_with_the_same_request_id_are_two_requests(scripted, scripts
 # --- the server -------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def cramped(root, scripts_folder, tmp_path, monkeypatch):
-    """A server whose shared memory cannot grow beyond 8 MB: files can not, and those that would do not kill it."""
-    found = triton_files.find()
-    binary = tmp_path / "tritonserver"
-    binary.write_text(f"#!/bin/bash\ntrap '' XFSZ\nulimit -f 8192\nexec {found.binary} \"$@\"\n")
+@pytest.fixture(scope="module")
+def cramped(root, scripts_folder, tmp_path_factory):
+    """A server whose shared memory cannot grow beyond 2 MB: files can not, and those that would do not kill it."""
+    folder, found = tmp_path_factory.mktemp("cramped"), triton_files.find()
+    binary = folder / "tritonserver"
+    binary.write_text(f"#!/bin/bash\ntrap '' XFSZ\nulimit -f 2048\nexec {found.binary} \"$@\"\n")
     binary.chmod(0o755)
-    monkeypatch.setattr(triton_files, "find", lambda: replace(found, binary=str(binary)))
-    with scripted_server(root, scripts_folder, tmp_path / "repository", tmp_path / "triton.log") as server:
-        yield server
+    server = scripted_server(root, scripts_folder, folder / "repository", folder / "triton.log")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(triton_files, "find", lambda: replace(found, binary=str(binary)))
+        with server:
+            patch.undo()
+            yield server
 
 
 def test_shared_memory_that_is_exhausted_fails_the_request_alone(cramped, scripts, a, goes_on):
@@ -185,6 +191,18 @@ def test_shared_memory_that_is_exhausted_fails_the_request_alone(cramped, script
         for _ in range(3):
             with pytest.raises(S1Error, match="shared memory"):
                 client.think("x" * 20_000_000)
+        goes_on(client)
+
+
+def test_a_reply_that_shared_memory_cannot_hold_ends_in_an_error(cramped, scripts, a, goes_on):
+    """Each sample's result repeats the stop words, and 64 samples that are not streamed are one response."""
+    script = scripts.write([END], [a, EOS])
+    fields = {"num_samples": 64, "temperature": 1.0, "num_ignore": 0, "max_tokens": 5, "stream": False}
+    words = {"stop_words": ["z" * 15_000], "ignore_str": ["y" * 15_000]}
+    with grpc.insecure_channel(cramped.grpc_url) as channel, Client(cramped.grpc_url, model="s1_scripted") as client:
+        stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        (response,) = stub.ModelStreamInfer(iter([ask_for(text_input=script.question, **fields, **words)]), timeout=60)
+        assert response.error_message.startswith("INTERNAL: a response could not be sent: ")
         goes_on(client)
 
 

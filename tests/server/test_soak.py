@@ -39,7 +39,7 @@ from server.soaking import (
     survives_leaving,
     tensors_of,
 )
-from server.waiting import wait_until
+from server.waiting import gauge, wait_until
 
 SECONDS = float(os.environ.get("S1_SOAK_SECONDS", "60"))
 WARM_UP = 0.25  # of the time: what is taken then is kept
@@ -429,6 +429,11 @@ def test_there_is_room_for_as_many_replies_as_ever(server: TritonServer, questio
     with Worker(server.grpc_url, questions, random.Random(SEED), at_any_moment=False) as worker:
         call = worker.ask("one", num_samples=MAX_REPLIES, temperature=1.0, max_thinking_tokens=20)
         assert (call.outcome().kind, call.num_done) == ("result", MAX_REPLIES)
+
+
+@pytest.mark.parametrize("name", ["s1_requests_open", "s1_requests_waiting", "s1_replies_running", "s1_kv_tokens_reserved"])
+def test_the_metrics_count_nothing_that_is_over(server: TritonServer, soak: Soak, name: str) -> None:
+    wait_until(lambda: gauge(server, name + "{") == 0, seconds=10)
 
 
 def test_the_log_has_no_traceback(server: TritonServer, soak: Soak) -> None:

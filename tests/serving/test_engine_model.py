@@ -129,6 +129,80 @@ def test_a_request_that_is_refused_never_reaches_the_engine(model):
     assert "field 'beam_width'" in str(sent.sender.responses[0].error)
 
 
+class Full(pb_utils.ResponseSender):
+    """Triton has no shared memory left; as in Triton, a final response that could not be sent has closed the sender."""
+
+    def send(self, response=None, flags=0):
+        raise pb_utils.TritonModelException("shared memory is full")
+
+    is_cancelled = send
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+def test_a_response_that_cannot_be_sent_ends_its_request_alone(model, streaming):
+    pb_utils.Logger.entries.clear()
+    broken, whole = request(num_tokens=60, streaming=[[streaming]]), request()
+    broken.sender = Full()
+    model.execute([broken, whole])
+    model.pipeline.steps.release(60)
+    assert whole.sender.finished.wait(5)
+    assert ids(whole.sender) == [10, 11, 12]
+    wait_until(lambda: not model._streams, seconds=5)
+    assert any("shared memory is full" in line for line in pb_utils.Logger.lines())
+    again = request()
+    model.execute([again])
+    model.pipeline.steps.release(9)
+    assert again.sender.finished.wait(5)
+
+
+def test_a_request_that_cannot_be_read_or_submitted_ends_alone(model, monkeypatch):
+    pb_utils.Logger.entries.clear()
+    unreadable, refused, whole = request(request_id="unreadable"), request(num_tokens=7), request()
+    unreadable.inputs = lambda: 1 / 0
+    submit = model._engine.submit
+    monkeypatch.setattr(model._engine, "submit", lambda call: 1 / 0 if call.max_new_tokens == 7 else submit(call))
+    model.execute([unreadable, refused, whole])
+    model.pipeline.steps.release(9)
+    for sent in (unreadable, refused, whole):
+        assert sent.sender.finished.wait(5)
+    assert ids(whole.sender) == [10, 11, 12]
+    for sent in (unreadable, refused):
+        assert str(sent.sender.responses[-1].error).startswith("INTERNAL: unexpected error")
+    assert len([line for line in pb_utils.Logger.lines() if "ZeroDivisionError" in line]) == 2
+
+
+def test_a_step_that_fails_ends_its_requests_and_not_the_thread(model, monkeypatch):
+    """An engine's step never raises; if it does, that is a bug of ours."""
+    first, second = request(), request()
+    step, errors = model._engine.step, [ZeroDivisionError()]
+
+    def fail_once():
+        if errors:
+            raise errors.pop()
+        return step()
+
+    monkeypatch.setattr(model._engine, "step", fail_once)
+    model.execute([first])
+    assert first.sender.finished.wait(5)
+    assert str(first.sender.responses[-1].error).startswith("INTERNAL: unexpected error")
+    model.execute([second])
+    model.pipeline.steps.release(9)
+    assert second.sender.finished.wait(5)
+    assert ids(second.sender) == [10, 11, 12]
+
+
+def test_a_request_that_has_not_begun_when_the_model_is_unloaded_may_be_tried_again(model):
+    running, waiting = request(), request()
+    model.execute([running])
+    wait_until(lambda: model._streams, seconds=5)  # the thread waits for its step
+    model.execute([waiting])
+    model._stopping = True
+    model.pipeline.steps.release(1)
+    for sent in (running, waiting):
+        assert sent.sender.finished.wait(5)
+        assert str(sent.sender.responses[-1].error) == "ENGINE_UNAVAILABLE: the server is shutting down"
+
+
 @pytest.fixture(params=[VllmModel, LlmApiModel])
 def async_model(request, tmp_path, monkeypatch):
     """One whose library says two ids and then nothing."""

@@ -15,12 +15,13 @@ from scripted_engine import ScriptedEngine
 from budgetforce.config import OrchestratorConfig
 from budgetforce.errors import BudgetForceError, ConfigError, DeadlineExceeded, EngineFailed, EngineUnavailable, Stopping
 from budgetforce.serving import model as model_module
-from budgetforce.serving import runtime
+from budgetforce.serving import orchestrator, runtime
 from budgetforce.serving.incoming import IncomingRequest
 from budgetforce.serving.logs import ServerLog, level_of
 from budgetforce.serving.model import BudgetForcingModel
 from budgetforce.serving.ports import ReplyPort
 from budgetforce.serving.request_reader import RequestReader
+from fakes.orchestrators import orchestrator_over
 from server.waiting import wait_until
 
 END, EOS = 2, 0
@@ -401,6 +402,54 @@ def test_nothing_ends_the_thread_that_checks_for_cancels(model, engine, tokenize
     model.execute([sent])
     sent.sender.cancelled = True
     assert sent.sender.finished.wait(5)
+
+
+def test_a_request_that_cannot_be_checked_hides_neither_other_requests_nor_the_drain(model, engine, tokenizer, tmp_path):
+    pb_utils.Logger.entries.clear()
+    broken, gone, stays = begin(model, engine, tokenizer, "broken", "gone", "stays")
+    broken.sender.is_cancelled = lambda: 1 / 0
+    gone.sender.cancelled = True
+    assert gone.sender.finished.wait(5)
+    (tmp_path / "drain").write_text("0\n")
+    assert stays.sender.finished.wait(5)
+    assert "ZeroDivisionError" in pb_utils.Logger.lines()[0]
+
+
+@pytest.mark.parametrize(("text", "end"), [(b"hi", "done"), (b"", "error")])
+def test_a_request_whose_end_cannot_be_recorded_ends_nevertheless(model, engine, tokenizer, monkeypatch, text, end):
+    pb_utils.Logger.entries.clear()
+    monkeypatch.setattr(orchestrator, "measure", lambda *_: 1 / 0)
+    (a,) = tokenizer.encode("a")
+    engine.enqueue([a, END], [a, EOS])
+    sent = request(text_input=[[text]])
+    model.execute([sent])
+    assert sent.sender.finished.wait(5)
+    wait_until(lambda: not model._runtime._running, seconds=5)
+    assert ("error" if sent.sender.responses[-1].error else sent.sender.texts("event")[-1]) == end
+    assert "ZeroDivisionError" in pb_utils.Logger.lines()[0]
+
+
+def test_a_request_that_runs_when_the_model_is_unloaded_may_be_tried_again(model, engine, tokenizer):
+    (sent,) = begin(model, engine, tokenizer, "id")
+    model._runtime.close()
+    model._runtime.close = lambda: None
+    text, _, details = str(sent.sender.responses[-1].error).partition("\n")
+    assert (text, json.loads(details)["retryable"]) == ("STOPPING: the server is shutting down", True)
+
+
+def test_the_engine_is_closed_when_no_call_runs_any_more_the_canary_included(tokenizer):
+    """A call that runs on without its connection would leave a traceback in the log, or crash."""
+
+    class Engine(ScriptedEngine):
+        async def close(self):
+            self.num_open_at_its_end = self.num_open
+
+    engine = Engine()
+    engine.hanging = set(range(100))
+    concurrent = runtime.ConcurrentRuntime(lambda: orchestrator_over(engine, tokenizer), 0.3, lambda _: None)
+    wait_until(lambda: engine.num_open, seconds=5)
+    concurrent.close()
+    assert engine.num_open_at_its_end == 0
 
 
 @pytest.mark.parametrize(

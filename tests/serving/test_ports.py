@@ -9,7 +9,7 @@ import triton_python_backend_utils as pb_utils
 
 from budgetforce.errors import BudgetForceError, Cancelled, EngineFailed, EngineUnavailable, InvalidRequest
 from budgetforce.serving.frequent_tensors import frequent_tensors
-from budgetforce.serving.ports import ReplyPort, ResponsePort, int32_tensor, text_tensor
+from budgetforce.serving.ports import MAX_FINAL_CHARACTERS, ReplyPort, ResponsePort, int32_tensor, text_tensor
 from budgetforce.serving.replies.sinks import OutputChunk
 
 
@@ -54,17 +54,60 @@ def test_tensors_have_a_batch_of_one():
     assert text_tensor("a", "b").shape == (1, 2)
 
 
-def test_a_final_response_that_cannot_be_sent_is_at_least_the_end():
-    class Full(pb_utils.ResponseSender):
-        def send(self, response=None, flags=0):
-            if response is not None:
-                raise OSError("shared memory is full")
-            super().send(flags=flags)
+class Cramped(pb_utils.ResponseSender):
+    """Has shared memory for an error, and for no result. As in Triton, the attempt to send a final response closes it."""
 
-    sender = Full()
-    with pytest.raises(OSError, match="shared memory is full"):
-        ResponsePort(sender).send({"text_output": text_tensor("a")}, final=True)
+    def send(self, response=None, flags=0):
+        if response is not None and response.error is None:
+            if flags:
+                self.finished.set()
+            raise pb_utils.TritonModelException("shared memory is full")
+        super().send(response, flags)
+
+
+def test_a_large_final_response_that_cannot_be_sent_leaves_room_for_an_error():
+    sender = Cramped()
+    port = ReplyPort(sender, log=None)
+    with pytest.raises(BudgetForceError, match="a response could not be sent: shared memory is full"):
+        port.send_together([OutputChunk(event="done", result="r" * (MAX_FINAL_CHARACTERS // 2 + 1)) for _ in range(2)], final=True)
+    assert not sender.finished.is_set()
+    port.fail(EngineFailed("full"), "full")
     assert sender.finished.is_set()
+    assert str(sender.responses[-1].error) == "full"
+
+
+@pytest.mark.parametrize("num_characters", [5, MAX_FINAL_CHARACTERS + 1])
+def test_a_final_response_of_any_size_is_one_response_and_the_end(num_characters):
+    sender = pb_utils.ResponseSender()
+    port = ReplyPort(sender, log=None)
+    port.send_each([OutputChunk(event="done", result="r" * num_characters)], final=True)
+    port.fail(EngineFailed("late"))
+    assert sender.finished.is_set()
+    assert [len(text) for text in sender.texts("result")] == [num_characters]
+    assert len(sender.responses) == 1
+
+
+def test_nothing_comes_between_a_large_final_response_and_the_end():
+    """Such as the error of a deadline that comes while the response is being sent."""
+
+    class Lock:
+        num_times = 0
+
+        def __enter__(self):
+            self.num_times += 1
+
+        def __exit__(self, *_):
+            pass
+
+    port = ReplyPort(pb_utils.ResponseSender(), log=None)
+    port._lock = lock = Lock()
+    port.send_together([OutputChunk(event="done", result="r" * (MAX_FINAL_CHARACTERS + 1))], final=True)
+    assert lock.num_times == 1
+
+
+def test_a_small_final_response_that_cannot_be_sent_says_why():
+    with pytest.raises(BudgetForceError, match="a response could not be sent: shared memory is full"):
+        ReplyPort(Cramped(), log=None).send_each([OutputChunk(event="done", result="r")], final=True)
 
 
 def sent_tensors(*chunks):

@@ -3,6 +3,7 @@
 
 import asyncio
 import json
+import time
 from dataclasses import replace
 
 import pytest
@@ -15,7 +16,7 @@ from budgetforce.errors import EngineFailed, InvalidRequest
 from budgetforce.presets import Preset
 from budgetforce.serving.planning.engine_refusals import name_request_field
 from budgetforce.serving.planning.planner import Planner
-from budgetforce.serving.replies.deadline import NEVER
+from budgetforce.serving.replies.deadline import NEVER, Deadline
 from budgetforce.serving.replies.engine_calls import EngineCalls, call_seed
 from budgetforce.serving.replies.sample_runner import SampleRunner
 from budgetforce.serving.replies.sinks import merge
@@ -281,6 +282,27 @@ def test_answer_now_twice_is_the_same_as_once(collect, word):
 
     asyncio.run(scenario())
     assert collected.result["finish_reason"] == {"thinking": "answer_now", "answer": "stop"}
+
+
+class SlowToLeave(ScriptedEngine):
+    """Its call goes on for a while when its consumer wants no more."""
+
+    async def run(self, call, take):
+        def take_and_note(delta):
+            self.is_refused = not take(delta)
+            return not self.is_refused
+
+        await super().run(call, take_and_note)
+        if self.is_refused:
+            await asyncio.Event().wait()
+
+
+def test_a_deadline_that_comes_between_a_stop_word_and_the_end_of_its_call_changes_nothing(collect, tokenizer):
+    engine = SlowToLeave([END], tokenizer.encode(" yes STOP and much more"))
+    deadline = Deadline.after(time.monotonic(), 200, "answer")
+    collected = collect(engine, stop_words=("STOP",), deadline=deadline)
+    run(collected)
+    assert (collected.result["finish_reason"]["answer"], collected.result["stop_word"]) == ("stop_word", "STOP")
 
 
 @pytest.mark.parametrize("burst", [1, 3, 50])

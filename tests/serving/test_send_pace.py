@@ -133,3 +133,11 @@ def test_without_that_count_the_share_is_fixed(clock):
 def test_a_short_wait_changes_little(clock):
     """A single look in which another program ran."""
     assert share_after(clock, 1.0, looks=1) > 0.5
+
+
+@pytest.mark.parametrize("s_per_message", [0.0001, 0.01])
+def test_a_batch_may_have_any_number_of_messages(pace, s_per_message):
+    """After a pause of the event loop there may be very many; a power of their number is beyond a float's range."""
+    pace.measured(0.001)
+    pace.measured(s_per_message, 100_000)
+    assert pace.cost_s == s_per_message

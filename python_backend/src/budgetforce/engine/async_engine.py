@@ -175,7 +175,10 @@ class AsyncEngine:
             self._restarting = asyncio.get_running_loop().create_task(self._restart(dead))
 
     async def _restart(self, dead: TokenSource) -> None:
-        dead.close()
+        try:
+            dead.close()
+        except Exception as error:  # noqa: BLE001  # it is dead; whatever is left of it must not prevent a new start
+            self._log(f"the dead engine cannot be released: {_failure(error)}")
         while self._source is None:
             try:
                 self._source = await self._start()

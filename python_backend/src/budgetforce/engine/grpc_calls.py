@@ -179,3 +179,4 @@ class GrpcCall(pycurl.Curl):  # type: ignore[misc]  # untyped
         if self._is_running:
             self._is_running = False
             self._multi.remove_handle(self)
+            self.close()  # its callbacks refer to it: otherwise libcurl's 70 kB would stay until the garbage collector comes

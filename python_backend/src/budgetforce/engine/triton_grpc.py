@@ -25,7 +25,7 @@ from budgetforce.errors import BudgetForceError, EngineFailed, EngineUnavailable
 _SERVICE = "inference.GRPCInferenceService"
 _SWEEP_S = 1.0  # interval of the search for silent calls
 _ANSWER_TIMEOUT_S = 2.0  # for requests that the server answers without a model
-_STOP_PATIENCE_S = 1.0  # for a stopped call to end
+_STOP_PATIENCE_S = 5.0  # for a stopped call to end, on a busy machine too; half of Triton's own patience when it exits
 _CANCELS_SAFELY = (2, 57)  # Triton 25.04; see _end
 
 
@@ -95,7 +95,7 @@ class GrpcEngine:
         self._running.add(responses)
         try:
             await responses.over
-            if running.ended.done():
+            if running.ended.done() and not responses.is_refused:
                 await self._raise_failure(responses, running)
         finally:
             self._running.discard(responses)
@@ -121,8 +121,8 @@ class GrpcEngine:
 
     async def _end(self, request_id: str, running: GrpcCall) -> None:
         """End an abandoned call. Before 25.04 Triton's gRPC front end may crash when a stream is cancelled while a
-        response is under way (once in some thousand times): there the model receives a stop request, and the
-        stream is read to its end. A stream that still stays silent can be cancelled safely.
+        response is under way (once in some thousand times), or keep a reference to the model, which then cannot be unloaded: there
+        the model receives a stop request, and the stream is read to its end. A stream that still stays silent can be cancelled safely.
         """
         calls = [running]
         try:
@@ -183,6 +183,7 @@ class _Responses:
     Attributes:
         over: done when the call is over, with an error if it has failed.
         has_begun: whether ids have arrived.
+        is_refused: ``take`` wants no more ids; an error that follows them is no failure of the call.
         error_message: the engine's error, its last message. The stream's end is awaited nevertheless: in Triton 24.10
             a stream cancelled at that moment can leave a reference to the model, which then stops late.
     """
@@ -190,6 +191,7 @@ class _Responses:
     def __init__(self, engine: GrpcEngine, ready: Callable[[], asyncio.Future[None] | None] | None, take: Take) -> None:
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.has_begun = False
+        self.is_refused = False
         self.error_message = ""
         self._engine = engine
         self._ready = ready
@@ -259,6 +261,7 @@ class _Responses:
         self._ids = array("i")
         self._has_delivered = True
         if not self._take(delta):
+            self.is_refused = True
             self.end()
 
     def _read(self) -> None:

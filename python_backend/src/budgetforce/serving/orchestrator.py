@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, fields
 
 from budgetforce.config import OrchestratorConfig
 from budgetforce.engine.base import Engine
-from budgetforce.errors import BudgetForceError, DeadlineExceeded, EngineUnavailable, InvalidRequest, Stopping, unexpected_error
+from budgetforce.errors import BudgetForceError, DeadlineExceeded, EngineUnavailable, InvalidRequest, Stopping, shorten, unexpected_error
 from budgetforce.serving.admission import Admission, Admitted
 from budgetforce.serving.drain import DrainOrder
 from budgetforce.serving.incoming import IncomingRequest, RunningRequests
@@ -97,10 +97,16 @@ class Orchestrator:
             self.num_open -= 1
 
     def record_end(self, incoming: IncomingRequest, error: BudgetForceError | None) -> None:
-        """Count and log the end of a request, the first time that it is recorded."""
+        """Count and log the end of a request, the first time that it is recorded. Never raises: the request must still be answered."""
         if incoming.is_recorded:
             return
         incoming.is_recorded = True
+        try:
+            self._record(incoming, error)
+        except Exception:  # a bug of ours
+            self.log.exception(f"the end of request {shorten(incoming.name)} could not be recorded")
+
+    def _record(self, incoming: IncomingRequest, error: BudgetForceError | None) -> None:
         self.end_counts[code_of(error)] += 1
         self.measurements.increment("s1_requests_total", end=code_of(error))
         ended = _ended(incoming, error, self.tenant_labels.label_of(incoming.tenant))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ from budgetforce.errors import BudgetForceError, Cancelled, EngineUnavailable, I
 from budgetforce.serving.frequent_tensors import MAX_CACHED_CHARACTERS, frequent_tensors
 from budgetforce.serving.logs import ServerLog
 from budgetforce.serving.replies.sinks import OutputChunk
+
+MAX_FINAL_CHARACTERS = 1 << 16  # of a response with the final flag; the results of samples without long stop words have a few thousand
 
 _NUMBERS = frozenset({"output_ids", "index"})  # outputs of INT32; the others are of BYTES
 
@@ -53,9 +56,15 @@ class ResponsePort:
         """Send a response; does nothing after the final response."""
         self.send_tensors([_tensor(name, array) for name, array in outputs.items()], final=final)
 
-    def send_tensors(self, tensors: list[pb_utils.Tensor], *, final: bool = False) -> None:
-        """Send a response of tensors that already exist."""
-        self._send(pb_utils.InferenceResponse(output_tensors=tensors), final)
+    def send_tensors(self, tensors: list[pb_utils.Tensor], *, final: bool = False, is_large: bool = False) -> None:
+        """Send a response of tensors that already exist.
+
+        A large final response is followed by the final flag instead of carrying it: Triton closes a sender before it looks for shared
+        memory, so that a final response that does not fit could not even be replaced by an error.
+
+        Raises BudgetForceError if Triton cannot send it.
+        """
+        self._send(pb_utils.InferenceResponse(output_tensors=tensors), final, is_large=is_large)
 
     def fail(self, error: BudgetForceError, message: str | None = None) -> None:
         """End the request with an error; ``message`` replaces the error's own text."""
@@ -71,21 +80,27 @@ class ResponsePort:
         with self._lock:
             return not self._closed and self._sender.is_cancelled()
 
-    def _send(self, response: pb_utils.InferenceResponse | None, final: bool) -> None:
+    def _send(self, response: pb_utils.InferenceResponse | None, final: bool, *, is_large: bool = False) -> None:
         with self._lock:
             if self._closed:
                 return
+            if final and is_large:
+                self._hand_over(response, 0)
+                response = None
             self._closed = final
-            flags = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL if final else 0
-            if response is None:
-                self._sender.send(flags=flags)
-                return
-            try:
-                self._sender.send(response, flags=flags)
-            except Exception:
-                if final:  # the response cannot be sent, but its final flag perhaps can
+            self._hand_over(response, pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL if final else 0)
+
+    def _hand_over(self, response: pb_utils.InferenceResponse | None, flags: int) -> None:
+        if response is None:
+            self._sender.send(flags=flags)
+            return
+        try:
+            self._sender.send(response, flags=flags)
+        except Exception as error:
+            if flags:  # the response cannot be sent, but its final flag perhaps can
+                with suppress(Exception):
                     self._sender.send(flags=flags)
-                raise
+            raise BudgetForceError(f"a response could not be sent: {error}") from error
 
 
 def text_tensor(*texts: str) -> npt.NDArray[Any]:
@@ -108,11 +123,15 @@ class ReplyPort(ResponsePort):
     def send_each(self, chunks: Sequence[OutputChunk], final: bool) -> None:
         """Send a response for each chunk."""
         for chunk in chunks:
-            self.send_tensors(_tensors(_outputs(chunk)), final=final and chunk is chunks[-1])
+            self._send_outputs(_outputs(chunk), final=final and chunk is chunks[-1])
 
     def send_together(self, chunks: Sequence[OutputChunk], final: bool) -> None:
         """Send a single response with an element for each chunk: n samples make texts of shape [1, n]."""
-        self.send_tensors(_tensors(_joined_outputs(chunks)), final=final)
+        self._send_outputs(_joined_outputs(chunks), final=final)
+
+    def _send_outputs(self, outputs: Mapping[str, Sequence[Any]], *, final: bool) -> None:
+        is_large = final and _num_characters(outputs) > MAX_FINAL_CHARACTERS
+        self.send_tensors(_tensors(outputs), final=final, is_large=is_large)
 
     def fail(self, error: BudgetForceError, message: str | None = None) -> None:
         """End the request with an error; if the error cannot be sent, end it without."""
@@ -145,6 +164,10 @@ def _joined_outputs(chunks: Sequence[OutputChunk]) -> dict[str, list[Any]]:
         for name, values in _outputs(chunk).items():
             joined[name] += values
     return joined
+
+
+def _num_characters(outputs: Mapping[str, Sequence[Any]]) -> int:
+    return sum([len(text) for name, texts in outputs.items() if name not in _NUMBERS for text in texts])
 
 
 def _tensors(outputs: Mapping[str, Sequence[Any]]) -> list[pb_utils.Tensor]:

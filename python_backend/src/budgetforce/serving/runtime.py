@@ -8,8 +8,10 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
+from functools import partial
 from typing import Any, Protocol
 
+from budgetforce.errors import Stopping
 from budgetforce.serving.drain import DrainFile
 from budgetforce.serving.engine_health import EngineHealthMonitor, cancel_check_period_s
 from budgetforce.serving.incoming import IncomingRequest
@@ -113,11 +115,12 @@ class ConcurrentRuntime:
             self.orchestrator.senders.submit(incoming.writer.fail, error, error.report(incoming.name, incoming.so_far))
 
     async def _shut_down(self) -> None:
-        for background in self._background:
-            background.cancel()
-        for task in self._running:
+        for incoming in self._running.values():
+            incoming.ended_by = incoming.ended_by or Stopping("the server is shutting down")
+        tasks = [*self._background, *self._running]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)  # the canary has an engine call, too
         await self.orchestrator.engine.close()
 
     def _poll(self) -> None:
@@ -126,18 +129,24 @@ class ConcurrentRuntime:
         Each check of a client blocks, hence the thread. Nothing may end it: without it no client could cancel.
         """
         while not self._stopped.wait(cancel_check_period_s(len(self._running))):
-            try:
-                self._check_for_cancels()
-                self._check_drain_file()
-                self._report(self)
-            except Exception:  # a bug of ours
-                self.orchestrator.log.exception("checking for cancelled requests failed")
+            for check in (self._check_for_cancels, self._check_drain_file, partial(self._report, self)):
+                self._attempt(check)
+
+    def _attempt(self, check: Callable[[], None]) -> None:
+        """Make a check; its failure is logged, and hides no other check."""
+        try:
+            check()
+        except Exception:  # a bug of ours, or Triton has no shared memory left
+            self.orchestrator.log.exception("checking for cancelled requests failed")
 
     def _check_for_cancels(self) -> None:
-        for task, incoming in list(self._running.items()):
-            if incoming.writer.is_cancelled():
-                incoming.note_cancelled()
-                self._loop.call_soon_threadsafe(task.cancel)
+        for task, incoming in self._running.copy().items():
+            self._attempt(partial(self._cancel_if_client_has_gone, task, incoming))
+
+    def _cancel_if_client_has_gone(self, task: asyncio.Task[None], incoming: IncomingRequest) -> None:
+        if incoming.writer.is_cancelled():
+            incoming.note_cancelled()
+            self._loop.call_soon_threadsafe(task.cancel)
 
     def _check_drain_file(self) -> None:
         order = self._drain_file.read()

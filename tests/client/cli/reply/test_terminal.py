@@ -38,7 +38,7 @@ def ask(server):
 
 
 def test_log_lines_stand_above_the_rows_that_are_redrawn(server):
-    server.will_say(thinking=" word" * 60, answer="Three.", token_delay_s=LONG_ENOUGH_S)
+    server.will_say(thinking=STORY, answer="Three.", token_delay_s=LONG_ENOUGH_S)
     with Terminal("-vv", "ask", "why", "--url", server.url) as terminal:
         terminal.wait_for(lambda _: re.search(r"thinking \d+ ", terminal.last_row()))
         terminal.press_ctrl_c()

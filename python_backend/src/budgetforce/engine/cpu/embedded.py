@@ -108,7 +108,7 @@ class EmbeddedEngine:
         refused = self._admit()
         try:
             sampled = self._pipeline.step()
-        except RuntimeError as error:
+        except Exception as error:  # noqa: BLE001  # the libraries' errors have no common base
             return refused + self._fail_all(_failure(error))
         for key in [key for key in sampled if key in self._live and self._live[key].is_cancelled]:
             self._drop(key)
@@ -203,5 +203,5 @@ class EmbeddedEngine:
             raise InvalidRequest(field, unknown[:5], f"ids from 0 to {self.limits.vocab_size - 1}")
 
 
-def _failure(error: RuntimeError) -> EngineFailed:
-    return EngineFailed(str(error).splitlines()[0])
+def _failure(error: Exception) -> EngineFailed:
+    return EngineFailed(str(error).partition("\n")[0] or type(error).__name__)

@@ -182,14 +182,20 @@ class SampleRunner:
                 ):  # see ``Generate``: the round runs again
                     actions = await self._sample(again, trace, started)
         except TimeoutError:  # from ``timer``: nothing else here has a time limit
-            assert self._cut_by is not None
-            # No actions mean that there is nothing to cut: the round's last id was the answer's marker, or thinking was ending.
-            actions = self._forcer.receive(self._cut_by) or self._forcer.receive(RoundEnded())
+            actions = self._cut(generate.phase)
         finally:
             self._running_round = None
             trace.engine_ms = ms_since(started)
         self._idle_since = time.monotonic()
         return actions
+
+    def _cut(self, phase: Phase) -> list[Action]:
+        """Cut the round short, unless its end came at the same moment."""
+        assert self._cut_by is not None
+        if self._text.stop_word(phase) is not None:
+            return self._forcer.receive(StopWordFound())
+        # No actions mean that there is nothing to cut: the round's last id was the answer's marker, or thinking was ending.
+        return self._forcer.receive(self._cut_by) or self._forcer.receive(RoundEnded())
 
     async def _sample(self, generate: Generate, trace: RoundTrace, started: float) -> list[Action]:
         def take(ids: tuple[int, ...]) -> bool:

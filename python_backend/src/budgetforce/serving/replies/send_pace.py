@@ -14,6 +14,7 @@ WAIT_WEIGHT = 1.5  # the share is 1, less so many times the part of the time for
 WAIT_PERIOD_S = 0.1  # between two looks at that wait
 _WAIT_STEP = 0.3  # by which it is followed at each look
 _STEP = 0.02  # by which the cost follows each message
+_MAX_STEPS = 1000  # the cost of any batch is reached before; more would not fit into a float
 _NEGLIGIBLE_S = 1e-6  # rounding errors are smaller
 
 
@@ -44,10 +45,11 @@ class SendPace:
         """Take into account how long each message of a batch took to send."""
         if not self.cost_s:
             self.cost_s = min(s_per_message, BURST_S)  # the first of a process may be slow by far, and would hold all streams back for long
+        num_steps = min(num_messages, _MAX_STEPS)
         if s_per_message > self.cost_s:
-            self.cost_s = min(self.cost_s * (1 + _STEP) ** num_messages, s_per_message)
+            self.cost_s = min(self.cost_s * (1 + _STEP) ** num_steps, s_per_message)
         else:
-            self.cost_s = max(self.cost_s * (1 - _STEP) ** num_messages, s_per_message)
+            self.cost_s = max(self.cost_s * (1 - _STEP) ** num_steps, s_per_message)
 
     def charge(self, num_messages: int) -> None:
         """Take the cost of messages out of the bucket, also more than it holds, but never more than ``BURST_S`` more."""
