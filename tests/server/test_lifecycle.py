@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from budgetforce.launcher import triton_server
-from budgetforce.launcher.triton_server import StartFailed, TritonServer, choose_ports
+from budgetforce.launcher.ports import choose_ports
+from budgetforce.launcher.triton_server import StartFailed, TritonServer
 from server.traces import left_of, shared_memory_of
 
 BROKEN_MODEL = "raise RuntimeError('weights are missing')\n"

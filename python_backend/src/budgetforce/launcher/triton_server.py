@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run a Triton server: choose ports, build flags, wait until it is ready, drain and stop it without leaving anything behind.
+"""Run a Triton server: build flags, wait until it is ready, drain and stop it without leaving anything behind.
 
 Uses the ``tritonserver`` on PATH (the container's), else that inside package nvidia-pytriton (Triton 24.10).
 """
@@ -7,16 +7,12 @@ Uses the ``tritonserver`` on PATH (the container's), else that inside package nv
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
-import random
-import socket
 import subprocess
 import time
 import urllib.error
 import urllib.request
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,10 +20,12 @@ from typing import IO
 
 from budgetforce.config import ANNOUNCE
 from budgetforce.launcher import regions, triton_files
+from budgetforce.launcher.ports import Ports, why_unusable
 from budgetforce.launcher.ranks import Ranks
 from budgetforce.launcher.security import Security
 from budgetforce.launcher.stubs import Stubs
-from budgetforce.processes import SHARED_MEMORY, interrupts_held
+from budgetforce.processes import interrupts_held
+from budgetforce.serving.requests.tenant import HEADERS as TENANT_HEADERS
 
 START_S = 300.0  # loading a 32B engine on two GPUs takes minutes
 EXIT_TIMEOUT_S = 10  # Triton's own wait for running requests
@@ -45,62 +43,14 @@ KEEPALIVE = (  # middleboxes cut a stream that is silent for minutes
     "--grpc-http2-max-pings-without-data=0",  # no limit
     "--grpc-http2-min-recv-ping-interval-without-data=1000",  # ms; the default is 5 min, and a third earlier ping ends the connection
 )
-# gRPC headers that Triton gives to the models. Over HTTP it forwards only those of /infer, which decoupled models refuse.
-TENANT_HEADERS = ("s1-tenant", "s1-tenant-secret")
 NO_ENDPOINTS = ("--allow-http=false", "--allow-grpc=false", "--allow-metrics=false")
 RANK_CHECK_S = 1.0  # interval of checks that all ranks run
 LAST_WORDS_S = 3.0  # for mpirun to report a lost rank
-_ANY_ADDRESS = "0.0.0.0"  # noqa: S104  # only compared with
 _HTTP = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # never through the proxy of the environment
 
 
 class StartFailed(Exception):
     """Triton did not become ready; the message quotes its log."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ports:
-    """A server's TCP ports: gRPC on ``host``, HTTP and metrics on ``http_host``."""
-
-    http: int
-    grpc: int
-    metrics: int
-    host: str = "127.0.0.1"
-    http_host: str = "127.0.0.1"
-
-    @property
-    def here(self) -> str:
-        """Address of gRPC for clients on this machine."""
-        return f"{'127.0.0.1' if self.host == _ANY_ADDRESS else self.host}:{self.grpc}"
-
-    def listening(self) -> dict[str, tuple[str, int]]:
-        """Return each listening address by Triton's name for it."""
-        return {"http": (self.http_host, self.http), "grpc": (self.host, self.grpc), "metrics": (self.http_host, self.metrics)}
-
-
-# Below the system's ephemeral ports: another process could get such a port before Triton binds it.
-_PORTS = range(10_000, 32_768)
-_TRIES = 100
-_ANY = random.SystemRandom()  # libraries seed the global one; two programs would then choose the same ports at the same time
-
-
-def _bound(sock: socket.socket, host: str) -> int:
-    for port in _ANY.sample(_PORTS, _TRIES):
-        try:
-            sock.bind((host, port))
-        except OSError as error:
-            if error.errno != errno.EADDRINUSE:
-                raise
-        else:
-            return port
-    raise OSError(f"{host}: no free port found from {_PORTS.start} to {_PORTS.stop - 1}")
-
-
-def choose_ports(*, http: int, grpc: int, metrics: int, host: str = "127.0.0.1", http_host: str | None = None) -> Ports:
-    """Return the given ports, with a free port in place of each 0. Raises OSError if none is free."""
-    with contextlib.ExitStack() as stack:  # all bound at the same time, so that they differ
-        free = [_bound(stack.enter_context(socket.socket()), host) for _ in range(3)]
-    return Ports(http=http or free[0], grpc=grpc or free[1], metrics=metrics or free[2], host=host, http_host=http_host or host)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -146,12 +96,13 @@ class TritonServer:
     _is_broken: bool = False
     _is_draining: bool = False
     _stubs: Stubs | None = None
-    _prefix: str = field(default_factory=lambda: f"s1_{uuid.uuid4().hex[:12]}_")
+    _prefix: str = field(default_factory=regions.new_prefix)
+    _control: IO[bytes] | None = None
 
     def __enter__(self) -> TritonServer:
         """Start the server and wait until it is ready. Raises StartFailed, and leaves nothing behind then."""
         try:
-            _check_ports_are_free(self.ports)
+            self._check_ports()
             self._start()
             self._wait_until_ready()
             regions.hide(self._prefix)  # each is there before its model is ready
@@ -188,6 +139,11 @@ class TritonServer:
             time.sleep(RANK_CHECK_S)
         return self._with_log_errors(f"{ended}, by itself")
 
+    def _check_ports(self) -> None:
+        """Raise StartFailed for a port in use: its owner would be mistaken for the server that is being started."""
+        if (reason := why_unusable(self.ports)) is not None:
+            raise StartFailed(reason)
+
     def _remember_stubs(self) -> None:
         assert self._ranks is not None
         self._stubs = Stubs(session=self._ranks.process.pid, is_loaded=self._is_loaded)
@@ -204,12 +160,14 @@ class TritonServer:
     def _start(self) -> None:
         triton = triton_files.find()
         environment = {**os.environ, **triton.environment, **self.environment, **self.security.environment(self.ports.here)}
-        self._drain_file.touch(mode=0o600)  # created first, so that no other user can create it
+        regions.remove_leftovers()
+        self._control = regions.claim(self._prefix)
         environment["S1_DRAIN_FILE"] = str(self._drain_file)
         commands = [[triton.binary, *triton.flags, *self._rank_flags(rank)] for rank in range(self.num_ranks)]
         marks = [self._region_flag(rank) for rank in range(self.num_ranks)]
         with self._open_log() as log, interrupts_held():
-            self._ranks = Ranks.start(commands, marks=marks, environment=environment, log=log)
+            held = self._control.fileno()
+            self._ranks = Ranks.start(commands, marks=marks, environment=environment, log=log, held=held)
             self.process = self._ranks.process
 
     def _open_log(self) -> contextlib.AbstractContextManager[IO[bytes] | None]:
@@ -236,6 +194,7 @@ class TritonServer:
         for name, (host, port) in self.ports.listening().items():
             yield from (f"--{name}-address={host}", f"--{name}-port={port}")
         yield from (f"--id={self._name}", *KEEPALIVE, *self.security.flags(), *self.extra_flags)
+        # Over HTTP Triton forwards only headers of /infer, which decoupled models refuse.
         yield f"--grpc-header-forward-pattern=^({'|'.join((*TENANT_HEADERS, *self.traced_headers))})$"
         if self.transport != "grpc":
             yield f"--model-config-name={self.transport}"
@@ -287,8 +246,9 @@ class TritonServer:
             self._drain()
             self._ranks.end(BROKEN_END_S if self._is_broken else ORDERLY_END_S, FOLLOW_S if self._was_ready else 0)
             self._ranks = self.process = None
-        for leftover in SHARED_MEMORY.glob(f"{self._prefix}*"):
-            leftover.unlink(missing_ok=True)
+        regions.remove(self._prefix)
+        if self._control is not None:
+            self._control.close()
 
     @property
     def _name(self) -> str:
@@ -296,7 +256,7 @@ class TritonServer:
 
     @property
     def _drain_file(self) -> Path:
-        return SHARED_MEMORY / f"{self._prefix}drain"
+        return regions.control_file(self._prefix)
 
     def _drain(self) -> None:
         """Make ``s1`` announce the drain, then reject new requests, let running ones finish, and end those that outlast ``drain_s``.
@@ -348,15 +308,3 @@ class TritonServer:
     def _fetch(request: str | urllib.request.Request) -> str:
         with _HTTP.open(request, timeout=5) as response:
             return str(response.read().decode())
-
-
-def _check_ports_are_free(ports: Ports) -> None:
-    """Raise StartFailed for a port in use: its owner would be mistaken for the server that is being started."""
-    for name, (host, port) in ports.listening().items():
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((host, port))
-            except OSError as error:
-                text = f"port {port} on {host} cannot be used: {error.strerror}; choose another by --{name}-port, 0 is any free port"
-                raise StartFailed(text) from None
