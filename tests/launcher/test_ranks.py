@@ -26,7 +26,8 @@ MPIRUN = os.environ.get("MPIRUN_DIR", str(Path(sys.prefix) / "bin"))  # that of 
 
 def make_engine(folder: Path, num_ranks: int = 2) -> Path:
     folder.mkdir()
-    config = {"pretrained_config": {"vocab_size": 152064, "mapping": {"world_size": num_ranks}}, "build_config": {"max_seq_len": 32768}}
+    built = {"max_seq_len": 32768, "max_batch_size": 32}
+    config = {"pretrained_config": {"vocab_size": 152064, "mapping": {"world_size": num_ranks}}, "build_config": built}
     (folder / "config.json").write_text(json.dumps(config))
     for rank in range(num_ranks):
         (folder / f"rank{rank}.engine").touch()

@@ -46,7 +46,7 @@ WEIGHTS_HELP = (
 )
 REPLIES_HELP = (
     "replies that run concurrently; each sample of a request counts. With 8 or more, a single request gets at most 7/8 of "
-    "them (default: %(default)s)"
+    f"them (default: {MAX_REPLIES}; for tensorrt_llm the batch size that the engine was built for)"
 )
 KV_HELP = (
     "KV cache tokens that the running replies may need together, as many as the engine's cache holds: then a reply that has no room waits "
@@ -78,7 +78,7 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
 
 def add_admission_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that limit how many requests ``s1`` accepts."""
-    parser.add_argument("--max-replies", type=int, default=MAX_REPLIES, metavar="N", help=REPLIES_HELP)
+    parser.add_argument("--max-replies", type=int, metavar="N", help=REPLIES_HELP)
     parser.add_argument("--max-waiting", type=int, default=MAX_WAITING, metavar="N", help=WAITING_HELP)
     parser.add_argument("--max-kv-tokens", type=int, default=0, metavar="N", help=KV_HELP)
     parser.add_argument("--max-tenant-replies", type=int, default=0, metavar="N", help=TENANT_REPLIES_HELP)
@@ -116,9 +116,10 @@ def serving_environment(options: argparse.Namespace, grpc_port: int, show: Calla
 
     Raises ConfigError for an engine folder, a model or a model preset that cannot be used, or a number that is not allowed.
     """
-    _check_admission_options(options)
     if options.weights == "dummy" and options.engine not in LIBRARY_ENGINES:
         raise ConfigError(f"--weights: got 'dummy', allowed for engine '{options.engine}': files")
+    max_replies = _default_replies(options) if options.max_replies is None else options.max_replies
+    _check_admission_options(options, max_replies)
     preset = Preset.load(options.preset) if options.preset else None
     limits, specific = _engine_environment(options, show)
     if preset is not None:
@@ -130,7 +131,7 @@ def serving_environment(options: argparse.Namespace, grpc_port: int, show: Calla
         "S1_PRESET": options.preset or default_preset,
         "S1_MAX_CONTEXT_TOKENS": str(limits.max_seq_len),
         "S1_VOCAB_ROWS": str(limits.vocab_size),
-        "S1_MAX_REPLIES": str(options.max_replies),
+        "S1_MAX_REPLIES": str(max_replies),
         "S1_MAX_WAITING": str(options.max_waiting),
         "S1_MAX_KV_TOKENS": str(options.max_kv_tokens),
         "S1_MAX_TENANT_REPLIES": str(options.max_tenant_replies),
@@ -181,7 +182,15 @@ def _tenant_secret_file(path: Path | None) -> str:
     return str(path.resolve())
 
 
-def _check_admission_options(options: argparse.Namespace) -> None:
+def _default_replies(options: argparse.Namespace) -> int:
+    """Return how many replies run concurrently if no option says so: further calls would wait in a TensorRT-LLM engine, out of order."""
+    if options.engine != "tensorrt_llm":
+        return MAX_REPLIES
+    _required(options.tokenizer, "--tokenizer")  # a missing option is named before the engine is read
+    return min(engine_batch_size(_required(options.engine_dir, "--engine-dir")), MOST_REPLIES)
+
+
+def _check_admission_options(options: argparse.Namespace, max_replies: int) -> None:
     """Raise ConfigError, before Triton starts, for a number that model ``s1`` would reject, or that would have no effect."""
     is_queue_ours = options.transport != "bls"  # there every request waits in Triton's own queue
     where = "" if is_queue_ours else " with --transport bls"
@@ -189,10 +198,10 @@ def _check_admission_options(options: argparse.Namespace) -> None:
         ("max_replies", 1, MOST_REPLIES),
         ("max_waiting", 0, MOST_WAITING),
         ("max_kv_tokens", 0, MOST_KV_TOKENS),
-        ("max_tenant_replies", 0, options.max_replies if is_queue_ours else 0),
+        ("max_tenant_replies", 0, max_replies if is_queue_ours else 0),
         ("max_tenant_waiting", 0, options.max_waiting if is_queue_ours else 0),
     ):
-        value, flag = getattr(options, name), f"--{name.replace('_', '-')}"
+        value, flag = max_replies if name == "max_replies" else getattr(options, name), f"--{name.replace('_', '-')}"
         if not least <= value <= most:
             raise ConfigError(f"{flag}: got {value}, allowed{where if most == 0 else ''}: {least} to {most}")
 
@@ -232,13 +241,23 @@ def _library_environment(options: argparse.Namespace) -> dict[str, str]:
 
 def engine_limits(engine_dir: Path) -> ModelLimits:
     """Read a TensorRT-LLM engine's limits from its config.json. Raises ConfigError."""
+    return ModelLimits(
+        vocab_size=_engine_setting(engine_dir, "pretrained_config", "vocab_size"),
+        max_seq_len=_engine_setting(engine_dir, "build_config", "max_seq_len"),
+    )
+
+
+def engine_batch_size(engine_dir: Path) -> int:
+    """Read how many sequences a TensorRT-LLM engine decodes concurrently. Raises ConfigError."""
+    return _engine_setting(engine_dir, "build_config", "max_batch_size")
+
+
+def _engine_setting(engine_dir: Path, part: str, name: str) -> int:
     path = engine_dir / "config.json"
     try:
-        config = json.loads(path.read_text())
-        rows, length = config["pretrained_config"]["vocab_size"], config["build_config"]["max_seq_len"]
-        return ModelLimits(vocab_size=int(rows), max_seq_len=int(length))
-    except (OSError, ValueError, KeyError) as error:
-        raise ConfigError(f"{path} does not name pretrained_config.vocab_size and build_config.max_seq_len: {error}") from error
+        return int(json.loads(path.read_text())[part][name])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{path} does not name {part}.{name}: {error}") from error
 
 
 def _required(value: Path | None, flag: str) -> Path:
