@@ -14,9 +14,10 @@ from budgetforce.building import render
 from budgetforce.config import OrchestratorConfig
 from budgetforce.engine import model_files
 from budgetforce.errors import ConfigError
-from budgetforce.launcher import serving_env
+from budgetforce.launcher import admission
+from budgetforce.launcher.engine_config import engine_limits
 from budgetforce.launcher.options import parse_options
-from budgetforce.launcher.serving_env import LIBRARY_ENGINES, engine_limits, serving_environment
+from budgetforce.launcher.serving_env import LIBRARY_ENGINES, serving_environment
 from budgetforce.provenance import load_record, record_of
 
 
@@ -164,10 +165,10 @@ def test_admission_limits_reach_every_model_that_names_them(root, hf_folder):
     defaults = parse_options([])
     for config in ("s1/config.pbtxt", "s1/configs/bls.pbtxt", "vllm_llm/config.pbtxt", "llmapi_llm/config.pbtxt"):
         text = (root / "model_repository" / config).read_text()
-        assert f"${{S1_MAX_REPLIES:-{serving_env.MAX_REPLIES}}}" in text  # a plain tritonserver sets none
+        assert f"${{S1_MAX_REPLIES:-{admission.MAX_REPLIES}}}" in text  # a plain tritonserver sets none
         assert (f"${{S1_MAX_WAITING:-{defaults.max_waiting}}}" in text) == config.startswith("s1/")
     known = {field.name: field.default for field in fields(OrchestratorConfig)}
-    assert (serving_env.MAX_REPLIES, defaults.max_waiting) == (known["max_replies"], known["max_waiting"])
+    assert (admission.MAX_REPLIES, defaults.max_waiting) == (known["max_replies"], known["max_waiting"])
 
 
 @pytest.mark.parametrize("name", ["max_kv_tokens", "max_tenant_replies", "max_tenant_waiting"])
@@ -216,7 +217,7 @@ def test_an_admission_limit_that_is_not_allowed_is_refused_before_triton_starts(
 
 
 def test_the_queue_of_a_rendered_engine_holds_the_calls_of_all_replies():
-    assert render.MAX_QUEUE_SIZE >= 2 * serving_env.MOST_REPLIES
+    assert render.MAX_QUEUE_SIZE >= 2 * admission.MOST_REPLIES
 
 
 @pytest.mark.parametrize(
