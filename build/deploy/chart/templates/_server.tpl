@@ -120,7 +120,7 @@ readinessProbe:
 livenessProbe:
   {{- if .Values.tls.enabled }}
   exec:
-    command: [python3, -c, "import urllib.request as r; r.urlopen('http://127.0.0.1:{{ .Values.ports.http }}/v2/health/live', timeout=5)"]
+    command: [python3, -c, "import urllib.request as r; r.build_opener(r.ProxyHandler({})).open('http://127.0.0.1:{{ .Values.ports.http }}/v2/health/live', timeout=5)"]
   {{- else }}
   httpGet: { path: /v2/health/live, port: http }
   {{- end }}

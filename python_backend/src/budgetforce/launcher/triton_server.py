@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO
 
 from budgetforce.config import ANNOUNCE
+from budgetforce.health import HTTP
 from budgetforce.launcher import regions, triton_files
 from budgetforce.launcher.ports import Ports, why_unusable
 from budgetforce.launcher.ranks import Ranks
@@ -46,7 +47,6 @@ KEEPALIVE = (  # middleboxes cut a stream that is silent for minutes
 NO_ENDPOINTS = ("--allow-http=false", "--allow-grpc=false", "--allow-metrics=false")
 RANK_CHECK_S = 1.0  # interval of checks that all ranks run
 LAST_WORDS_S = 3.0  # for mpirun to report a lost rank
-_HTTP = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # never through the proxy of the environment
 
 
 class StartFailed(Exception):
@@ -217,7 +217,7 @@ class TritonServer:
     def _answers_ready(self) -> bool:
         """Whether this very server is ready: another that took the ports meanwhile has another name."""
         try:
-            with _HTTP.open(f"{self.http_url}/v2/health/ready", timeout=1) as response:
+            with HTTP.open(f"{self.http_url}/v2/health/ready", timeout=1) as response:
                 is_ready = response.status == 200
             return bool(is_ready and json.loads(self._fetch(f"{self.http_url}/v2"))["name"] == self._name)
         except (OSError, ValueError, KeyError):
@@ -306,5 +306,5 @@ class TritonServer:
 
     @staticmethod
     def _fetch(request: str | urllib.request.Request) -> str:
-        with _HTTP.open(request, timeout=5) as response:
+        with HTTP.open(request, timeout=5) as response:
             return str(response.read().decode())

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from s1_client._access import is_host, is_port
+from s1_client._access import LOOPBACK, is_host, is_port
 
 READY_PORT = 8003  # of a replica that names none
 NUM_STREAMS = 4096  # of a connection; the launcher's limits are 256 running and 1,024 waiting requests a replica
-_LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 _WORD = re.compile(r"[^\s\"'\\#$]+")  # HAProxy reads any other character as syntax
 
 
@@ -107,7 +106,7 @@ def check_apart(gateways: Sequence[Gateway], http_listen: str) -> None:
     """Raise ValueError if a gateway on this machine has the port on which HAProxy listens for its callers."""
     port = int(http_listen.rpartition(":")[2])
     for gateway in gateways:
-        if gateway.host in _LOOPBACK and gateway.port == port:
+        if gateway.host in LOOPBACK and gateway.port == port:
             raise ValueError(f"got port {port}, which is that of gateway {gateway.host}:{port} on this machine, allowed: another port")
 
 
