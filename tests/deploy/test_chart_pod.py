@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from budgetforce.building.spec import IMAGE
-from budgetforce.launcher.triton_server import DRAIN_END_S, FOLLOW_S, ORDERLY_END_S
+from budgetforce.launcher.drain import DRAIN_END_S
+from budgetforce.launcher.triton_server import FOLLOW_S, ORDERLY_END_S
 from deploy.charts import POOL, TLS, TRACED, container_of, one, options_of, pod_of
 from s1_client.cli.server.gateway import gateway
 

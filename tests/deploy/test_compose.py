@@ -14,7 +14,8 @@ import yaml
 from budgetforce.building.__main__ import main as building
 from budgetforce.building.spec import IMAGE
 from budgetforce.launcher import options as launcher
-from budgetforce.launcher.triton_server import DRAIN_END_S, DRAIN_S, FOLLOW_S, ORDERLY_END_S
+from budgetforce.launcher.drain import DRAIN_END_S
+from budgetforce.launcher.triton_server import DRAIN_S, FOLLOW_S, ORDERLY_END_S
 from s1_client.cli.server.gateway import gateway
 
 COMPOSE = Path(sys.prefix) / "bin" / "docker-compose"

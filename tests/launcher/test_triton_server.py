@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from budgetforce.launcher import regions, triton_server
+from budgetforce.launcher import drain, regions
 from budgetforce.launcher.ports import Ports
 from budgetforce.launcher.security import Security
 from budgetforce.launcher.triton_server import StartFailed, TritonServer
@@ -51,7 +51,7 @@ def test_transport_bls_takes_its_own_config_and_more_threads(tmp_path):
 @pytest.fixture
 def running_server(tmp_path, monkeypatch):
     monkeypatch.setattr(regions, "SHARED_MEMORY", tmp_path)
-    monkeypatch.setattr(triton_server, "DRAIN_CHECK_S", 0)
+    monkeypatch.setattr(drain, "CHECK_S", 0)
 
     def make(*, was_ready=True, ended=None):
         one = server(tmp_path / "log")
@@ -61,22 +61,6 @@ def running_server(tmp_path, monkeypatch):
     return make
 
 
-def test_draining_waits_until_every_s1_drains_and_no_request_is_open(running_server, monkeypatch):
-    """It takes two quiet checks, because the gauges lag."""
-    gauges = iter([(0, 0), (1, 0), (2, 2), (2, 0), (2, 1), (2, 0), (2, 0)])
-
-    def ask(_):
-        is_draining, num_open = next(gauges)
-        return f's1_draining{{model_instance="s1_0_0"}} {is_draining}\ns1_requests_open{{model_instance="s1_0_0"}} {num_open}\nother 7\n'
-
-    one = running_server()
-    one.drain_s = 45
-    monkeypatch.setattr(TritonServer, "_fetch", staticmethod(ask))
-    one._drain()
-    assert one._drain_file.read_text() == "45\n"
-    assert next(gauges, None) is None
-
-
 def test_a_server_with_a_dead_process_gets_no_time_to_drain(running_server, monkeypatch):
     """Processes that still live end their requests at once, with an error that says so."""
     one = running_server()
@@ -84,37 +68,6 @@ def test_a_server_with_a_dead_process_gets_no_time_to_drain(running_server, monk
     monkeypatch.setattr(TritonServer, "_fetch", staticmethod(lambda _: ""))
     one._drain()
     assert one._drain_file.read_text() == "0\n"
-
-
-def test_a_failed_check_does_not_end_the_drain(running_server, monkeypatch):
-    """It counts as a check at which the server was busy."""
-    looks = iter(["quiet", "failed", "cut", "quiet", "quiet"])
-
-    def ask(_):
-        look = next(looks)
-        if look == "failed":
-            raise TimeoutError
-        return "s1_draining{} 2\ns1_requests_open{} 0\n" if look == "quiet" else "s1_requests_open{} "
-
-    one = running_server()
-    one.drain_s = 45
-    monkeypatch.setattr(TritonServer, "_fetch", staticmethod(ask))
-    one._drain()
-    assert next(looks, None) is None
-
-
-@pytest.mark.parametrize("ends", [False, True])
-def test_draining_a_server_that_never_answers_ends_with_its_time_or_the_server(running_server, monkeypatch, ends):
-    def ask(_):
-        if ends:
-            one._ranks.ended = lambda: "Triton ended with code 1"
-        raise ConnectionRefusedError
-
-    one = running_server()
-    one.drain_s = 600 if ends else 0.01
-    monkeypatch.setattr("budgetforce.launcher.triton_server.DRAIN_END_S", 0.0)
-    monkeypatch.setattr(TritonServer, "_fetch", staticmethod(ask))
-    one._drain()
 
 
 def test_a_look_at_the_models_sends_the_launchers_secret(tmp_path):

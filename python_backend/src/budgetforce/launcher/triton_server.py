@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from budgetforce.config import ANNOUNCE
 from budgetforce.health import HTTP
 from budgetforce.launcher import regions, triton_files
+from budgetforce.launcher.drain import Drain
 from budgetforce.launcher.ports import Ports, why_unusable
 from budgetforce.launcher.ranks import Ranks
 from budgetforce.launcher.security import Security
@@ -34,9 +34,6 @@ ORDERLY_END_S = EXIT_TIMEOUT_S + 5.0  # after that wait it unloads its models
 BROKEN_END_S = 3.0  # for a server with a dead stub, whose requests never end
 FOLLOW_S = 5.0  # for the other ranks to end after rank 0
 DRAIN_S = 15.0  # for running replies before Triton gets the signal. Stopping then takes up to 23 s: 40 s in all
-DRAIN_END_S = 3.0  # for s1 to end the replies that still run after the drain
-DRAIN_CHECK_S, QUIET_CHECKS = 0.3, 2  # seconds; metrics lag by up to 0.25 s
-OPEN_REQUESTS = ("s1_requests_open{", 'nv_inference_pending_request_count{model="s1')
 BLS_THREADS = 128  # per instance (Triton: 32); a BLS call occupies a thread until its first token
 KEEPALIVE = (  # middleboxes cut a stream that is silent for minutes
     "--grpc-keepalive-time=30000",  # ms; a client that does not answer within 20 s (Triton's default) is disconnected
@@ -259,46 +256,16 @@ class TritonServer:
         return regions.control_file(self._prefix)
 
     def _drain(self) -> None:
-        """Make ``s1`` announce the drain, then reject new requests, let running ones finish, and end those that outlast ``drain_s``.
-
-        This comes before the signal to Triton: once that has come, Triton rejects the engine calls of its own models, so
-        that a reply of several engine calls could not finish, and yet it waits for running replies.
-        """
+        """Let running requests finish, if this server is the one that answers on its ports."""
         if not self.drains or not self._was_ready or self._ranks is None or self._ranks.ended() is not None:
             return  # another server may have taken the ports of an ended server
-        drain_s, lame_duck_s = (0.0, 0.0) if self._is_broken else (self.drain_s, self.lame_duck_s)
-        try:
-            if lame_duck_s:
-                self._drain_file.write_text(f"{ANNOUNCE}\n")
-                self._wait_while_running(lame_duck_s, lambda: False)
-            self._drain_file.write_text(f"{drain_s:g}\n")
-        except OSError:
-            return  # s1 cannot be reached this way; stopping goes on
-        quiet = [False] * QUIET_CHECKS
-
-        def is_over() -> bool:
-            quiet[:] = [*quiet[1:], self._is_quiet()]
-            return all(quiet)
-
-        self._wait_while_running(drain_s + DRAIN_END_S, is_over)
-
-    def _wait_while_running(self, seconds: float, is_over: Callable[[], bool]) -> None:
-        """Wait until ``is_over()``, for ``seconds`` at most, or until the server has ended."""
-        assert self._ranks is not None
-        until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0 and self._ranks.ended() is None:
-            time.sleep(min(DRAIN_CHECK_S, left))
-            if is_over():
-                return
-
-    def _is_quiet(self) -> bool:
-        """Whether every ``s1`` rejects new requests and none is open, by the metrics. False if they cannot be read."""
-        try:
-            lines = self._fetch(f"http://{self.ports.http_host}:{self.ports.metrics}/metrics").splitlines()
-            num_open = sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(OPEN_REQUESTS))
-            return num_open == 0 and all(float(line.rpartition(" ")[2]) == 2 for line in lines if line.startswith("s1_draining{"))
-        except Exception:  # noqa: BLE001  # a busy server may miss one check; the next may succeed
-            return False
+        ranks, metrics_url = self._ranks, f"http://{self.ports.http_host}:{self.ports.metrics}/metrics"
+        drain = Drain(
+            order_file=self._drain_file,
+            read_metrics=lambda: self._fetch(metrics_url),
+            has_ended=lambda: ranks.ended() is not None,
+        )
+        drain.run(*(0.0, 0.0) if self._is_broken else (self.drain_s, self.lame_duck_s))
 
     def _post(self, path: str) -> urllib.request.Request:
         url, headers = f"{self.http_url}/v2/{path}", self.security.admin_headers()
