@@ -35,6 +35,13 @@ def server():
         thread.join()
 
 
+def test_the_proxy_of_the_environment_is_not_used(server, monkeypatch):
+    """Docker sets http_proxy in the containers of a machine that has one."""
+    server.metrics = 's1_engine_ready{model_instance="s1_0_0"} 1\n'
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    assert health.main(["--http", server.address, "--metrics", server.address]) == 0
+
+
 @pytest.mark.parametrize(
     ("status", "metrics", "reason"),
     [

@@ -37,8 +37,9 @@ from budgetforce.engine.cpu.openvino_pipeline import OpenVinoPipeline
 from budgetforce.engine.model_files import ModelFiles, prepare
 from budgetforce.engine.token_engine import TokenCall
 from budgetforce.launcher.options import parse_options
+from budgetforce.launcher.ports import choose_ports
 from budgetforce.launcher.serving_env import serving_environment
-from budgetforce.launcher.triton_server import TritonServer, choose_ports
+from budgetforce.launcher.triton_server import TritonServer
 from budgetforce.text.tokenizer import ChatTokenizer
 from s1_client import AnswerDelta, Client, Done, Result, ThinkingDelta
 

@@ -33,8 +33,9 @@ from orchestration import copy_s1, embedded_options, read_markers
 from paced_engine.build import Pace, Stamps, add_model
 from streams import ClientLoop, EngineCall, Markers, Reply, ServedLoop, Wire
 
+from budgetforce.launcher.ports import choose_ports
 from budgetforce.launcher.serving_env import serving_environment
-from budgetforce.launcher.triton_server import TritonServer, choose_ports
+from budgetforce.launcher.triton_server import TritonServer
 from budgetforce.text.tokenizer import ChatTokenizer
 
 ROOT = Path(__file__).resolve().parents[2]

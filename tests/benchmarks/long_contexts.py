@@ -43,8 +43,9 @@ from budgetforce.engine.endpoint import Endpoint
 from budgetforce.engine.tensors import call_tensors
 from budgetforce.engine.token_engine import ModelLimits, validate
 from budgetforce.engine.triton_grpc import GrpcEngine
+from budgetforce.launcher.ports import choose_ports
 from budgetforce.launcher.serving_env import serving_environment
-from budgetforce.launcher.triton_server import TritonServer, choose_ports
+from budgetforce.launcher.triton_server import TritonServer
 from budgetforce.serving.engine_inputs import read_engine_request
 from budgetforce.text.tokenizer import ChatTokenizer
 

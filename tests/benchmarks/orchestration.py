@@ -62,8 +62,9 @@ from paced_engine.build import IDS_A_STAMP, Pace, Stamps, add_model
 from streams import ClientLoop, EngineCall, Markers, Reply, SerialCall, ServedLoop, Wire, num_reply_ids, round_seams
 
 from budgetforce.launcher.options import parse_options
+from budgetforce.launcher.ports import choose_ports
 from budgetforce.launcher.serving_env import serving_environment
-from budgetforce.launcher.triton_server import TritonServer, choose_ports
+from budgetforce.launcher.triton_server import TritonServer
 from budgetforce.text.tokenizer import ChatTokenizer
 
 ROOT = Path(__file__).resolve().parents[2]

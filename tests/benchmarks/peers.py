@@ -63,8 +63,9 @@ from peer_table import progress, report
 from peer_work import END_AFTER, NUM_IGNORE, Batch, CallsLog, FixedWork, Prompt, ReplayedWork
 
 from budgetforce.launcher.options import parse_options
+from budgetforce.launcher.ports import choose_ports
 from budgetforce.launcher.serving_env import serving_environment
-from budgetforce.launcher.triton_server import TritonServer, choose_ports
+from budgetforce.launcher.triton_server import TritonServer
 from budgetforce.text.tokenizer import ChatTokenizer
 from s1_client import Client
 

@@ -28,7 +28,7 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests/fakes"), str(ROOT / "test
 
 from dashboard_picture import draw  # noqa: E402
 
-from budgetforce.launcher.triton_server import Ports, choose_ports  # noqa: E402  # the path comes first
+from budgetforce.launcher.ports import Ports, choose_ports  # noqa: E402  # the path comes first
 from deploy.test_monitoring import prometheus_programs  # noqa: E402
 from s1_client import Client, S1Error  # noqa: E402
 from server.replicas import Balancer  # noqa: E402

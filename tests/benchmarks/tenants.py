@@ -42,8 +42,9 @@ from meters import machine, save
 from paced_engine.build import Pace, Stamps, add_model
 
 from budgetforce.launcher.options import parse_options
+from budgetforce.launcher.ports import choose_ports
 from budgetforce.launcher.serving_env import serving_environment
-from budgetforce.launcher.triton_server import TritonServer, choose_ports
+from budgetforce.launcher.triton_server import TritonServer
 from budgetforce.text.tokenizer import ChatTokenizer
 from s1_client import AsyncClient, Client, ThinkingDelta
 

@@ -54,7 +54,12 @@ def test_what_is_not_given_comes_from_the_environment(monkeypatch):
 
 def test_gRPC_looks_for_a_proxy_only_where_the_environment_is_trusted():
     assert ("grpc.enable_http_proxy", 0) in settings(trust_env=False).channel_options()
-    assert "grpc.enable_http_proxy" not in dict(settings().channel_options())
+    assert "grpc.enable_http_proxy" not in dict(settings("gpu1:8001").channel_options())
+
+
+@pytest.mark.parametrize("url", [None, "localhost:8001", "grpcs://127.0.0.1:8001", "[::1]:8001"])
+def test_a_server_on_this_machine_is_never_reached_through_a_proxy(url):
+    assert ("grpc.enable_http_proxy", 0) in settings(url).channel_options()
 
 
 def test_contradictions_are_refused():

@@ -134,6 +134,7 @@ RULES = {
         "budgetforce.provenance",
         "budgetforce.processes",
         "budgetforce.health",  # for the readiness endpoint
+        "budgetforce.serving.requests.tenant",  # the headers that Triton shows the models
         "budgetforce.trace_target",
     },
     "model_repository": {"budgetforce.serving"},

@@ -6,6 +6,12 @@ from budgetforce.launcher import options as launcher
 POOL = {"create": True, "name": "", "endpointPicker": {"name": "picker"}}
 HPA = {"keda": {"enabled": False}, "hpa": {"enabled": True}}
 TLS = {"enabled": True, "secretName": "certificate", "requireClientCertificate": True}
+TENANTS = {"maxReplies": 16, "maxWaiting": 100, "secretName": "tenants"}
+OPENAI = {"enabled": True, "keysSecretName": "s1-keys"}
+TRACED = {
+    "tracing": {"url": "http://collector.monitoring:4318/v1/traces", "rate": 0.00001},
+    "networkPolicy": {"egress": [{"to": [{"namespaceSelector": {}}], "ports": [{"port": 4318}, {"port": 53, "protocol": "UDP"}]}]},
+}
 USES = {
     "one replica": ([], {}),
     "build": ([], {"mode": "build", "engine": {"build": {"hubTokenSecret": "hub"}, "model": "owner/name", "calibration": "/data/texts"}}),
@@ -15,6 +21,7 @@ USES = {
     "own pool, HPA": (["production.yaml"], {"inferencePool": POOL, "autoscaling": HPA, "networkPolicy": {"egress": [{}]}}),
     "no pool": (["production.yaml"], {"inferencePool": {"name": ""}}),
     "TLS": ([], {"tls": TLS, "auth": {"enabled": True, "secretName": "secret"}}),
+    "tenants, tracing": ([], {"server": {"maxKvTokens": 323_712}, "tenants": TENANTS, "openai": OPENAI, **TRACED}),
     "TLS and gateway": ([], {"tls": {**TLS, "requireClientCertificate": False}, "openai": {"enabled": True, "allowAnyone": True}}),
 }
 

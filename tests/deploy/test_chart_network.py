@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from deploy.charts import container_of, one, options_of
+from s1_client.cli.server.haproxy import haproxy
 
 pytestmark = pytest.mark.xdist_group("chart")
 
@@ -31,10 +32,10 @@ def test_replicas_are_added_for_requests_that_wait_and_for_full_replicas(uses):
     scaled = one(uses["production"], "ScaledObject")["spec"]
     queries = {trigger["metadata"]["query"]: trigger["metadata"]["threshold"] for trigger in scaled["triggers"]}
     series = '{namespace="serving",app_kubernetes_io_instance="s1"}'
-    assert queries == {f"sum(s1_requests_waiting{series})": "1", f"sum(s1_replies_running{series})": "29"}  # 0.8 of 36
+    assert queries == {f"sum(s1_requests_waiting{series})": "1", f"sum(s1_replies_running{series})": "26"}  # 0.8 of 32
     metrics = one(uses["own pool, HPA"], "HorizontalPodAutoscaler")["spec"]["metrics"]
     found = {metric["pods"]["metric"]["name"]: metric["pods"]["target"]["averageValue"] for metric in metrics}
-    assert found == {"s1_requests_waiting": "1", "s1_replies_running": "29"}
+    assert found == {"s1_requests_waiting": "1", "s1_replies_running": "26"}
     assert "replicas" not in one(uses["production"], "Deployment")["spec"]
     assert one(uses["one replica"], "Deployment")["spec"]["replicas"] == 1
 
@@ -91,3 +92,12 @@ def test_the_router_selects_the_servers_pods(uses, deploy):
         entry["pluginRef"] for part in (picker["requestHandler"]["parsers"], picker["schedulingProfiles"][0]["plugins"]) for entry in part
     }
     assert used == {plugin["type"] for plugin in picker["plugins"]}
+
+
+def test_the_router_remembers_a_request_as_long_as_haproxy_does(deploy):
+    """A command that comes after the entry has gone reaches any pod."""
+    router = yaml.safe_load((deploy / "llm-d-router.yaml").read_text())["router"]
+    picker = yaml.safe_load(router["epp"]["pluginsCustomConfig"]["s1.yaml"])
+    (affinity,) = [plugin for plugin in picker["plugins"] if plugin["type"] == "session-affinity-filter"]
+    (longest,) = [option for option in haproxy.params if option.name == "longest_s"]
+    assert affinity["parameters"]["sessionIdConfig"]["evictionTtlSeconds"] == longest.default

@@ -8,14 +8,15 @@ import pytest
 import yaml
 
 from budgetforce.building.spec import IMAGE
-from budgetforce.launcher.triton_server import DRAIN_END_S, FOLLOW_S, ORDERLY_END_S
-from deploy.charts import POOL, TLS, container_of, one, options_of, pod_of
+from budgetforce.launcher.drain import DRAIN_END_S
+from budgetforce.launcher.triton_server import FOLLOW_S, ORDERLY_END_S
+from deploy.charts import POOL, TLS, TRACED, container_of, one, options_of, pod_of
 from s1_client.cli.server.gateway import gateway
 
 pytestmark = pytest.mark.xdist_group("chart")
 
 
-@pytest.mark.parametrize("use", ["one replica", "production", "TLS"])
+@pytest.mark.parametrize("use", ["one replica", "production", "TLS", "tenants, tracing"])
 def test_the_command_is_that_of_compose(uses, use, root):
     compose = yaml.safe_load((root / "docker-compose.yml").read_text())["services"]["triton"]["command"].split()
     options = options_of(uses[use])
@@ -28,6 +29,39 @@ def test_the_command_is_that_of_compose(uses, use, root):
     known = {word.partition("+")[2] or word for word in compose if word.startswith(("--", "${")) and "--" in word}
     known = {match for word in known for match in re.findall(r"--[a-z-]+", word)}
     assert flags <= known | {"--http-port", "--grpc-port", "--metrics-port"}
+
+
+def test_every_option_of_compose_has_a_value(uses, root):
+    """--http-host has none: with TLS nothing but gRPC may leave the pod."""
+    command = yaml.safe_load((root / "docker-compose.yml").read_text())["services"]["triton"]["command"]
+    used = {word for use in ("TLS", "tenants, tracing") for word in container_of(uses[use])["args"]}
+    assert set(re.findall(r"--[a-z][a-z-]+", command)) - used == {"--http-host"}
+
+
+def test_tenants_and_spans_are_the_launchers_options(uses):
+    options = options_of(uses["tenants, tracing"])
+    assert (options.max_kv_tokens, options.max_tenant_replies, options.max_tenant_waiting) == (323_712, 16, 100)
+    assert (options.trace_url, options.trace_rate) == (TRACED["tracing"]["url"], TRACED["tracing"]["rate"])
+    default = options_of(uses["one replica"])
+    assert (default.max_kv_tokens, default.max_tenant_replies, default.max_tenant_waiting, default.tenant_secret_file) == (0, 0, 0, None)
+    assert default.trace_url is None
+
+
+@pytest.mark.parametrize("suffix", ["", "-openai"])
+def test_the_servers_and_the_gateways_pods_have_the_secret_of_tenants(uses, suffix):
+    """Only the gateway may name tenants then."""
+    pod, container = pod_of(uses["tenants, tracing"], suffix), container_of(uses["tenants, tracing"], suffix)
+    path = container["args"][container["args"].index("--tenant-secret-file") + 1]
+    (volume,) = [volume for volume in pod["volumes"] if volume.get("secret", {}).get("secretName") == "tenants"]
+    (mount,) = [mount for mount in container["volumeMounts"] if mount["name"] == volume["name"]]
+    assert path == f"{mount['mountPath']}/{volume['secret']['items'][0]['path']}"
+    assert volume["secret"]["items"][0]["key"] == "tenant-secret"
+
+
+def test_by_default_as_many_replies_run_as_the_engine_decodes(render):
+    assert options_of(render()).max_replies == 32
+    assert options_of(render(values={"engine": {"maxBatchSize": 128}})).max_replies == 128
+    assert options_of(render(values={"engine": {"maxBatchSize": 128}, "server": {"maxReplies": 9}})).max_replies == 9
 
 
 def test_the_cpu_pod_runs_the_command_of_its_image(uses):

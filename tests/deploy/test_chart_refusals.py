@@ -54,6 +54,13 @@ COMBINATIONS = [
     ({"tls": {"secretName": "a"}}, "tls.secretName: got a name with tls.enabled false, which would leave gRPC without TLS"),
     ({"tls": {"requireClientCertificate": True}}, "tls.requireClientCertificate: got true with tls.enabled false"),
     ({"ports": {"ready": 8001}}, "ports: got http 8000, grpc 8001, metrics 8002 and ready 8001, allowed: four different ports"),
+    ({"tenants": {"maxReplies": 33}}, "tenants.maxReplies: got 33, allowed: at most 32, the samples that run concurrently"),
+    ({"tenants": {"maxWaiting": 2000}}, "tenants.maxWaiting: got 2000, allowed: at most server.maxWaiting, 1024"),
+    ({"tracing": {"rate": 0.5}}, "tracing.rate: got 0.5 without tracing.url, allowed: 1, because nothing is traced"),
+    (
+        {"tracing": {"url": "http://collector:4318/v1/traces"}},
+        "networkPolicy.egress: missing, allowed: rules for the receiver of tracing.url, and for DNS if its host is a name",
+    ),
     (
         {"rollout": {"maxUnavailable": 0}},
         "rollout: got maxSurge 0 and maxUnavailable 0, allowed: at least one above 0, because no pod could be replaced",
@@ -96,6 +103,7 @@ SINGLE_VALUES = [
     ({"replicas": -1}, "at '/replicas': minimum: got -1, want 0"),
     ({"replicas": "two"}, "at '/replicas': got string, want integer"),
     ({"ports": {"grpc": 80}}, "at '/ports/grpc': minimum: got 80, want 1,024"),
+    ({"tracing": {"url": "collector:4318"}}, "at '/tracing/url'"),
     ({"server": {"maxReplies": 0}}, "at '/server/maxReplies': minimum: got 0, want 1"),
     ({"autoscaling": {"minReplicas": 0}}, "at '/autoscaling/minReplicas': minimum: got 0, want 1"),
     ({"autoscaling": {"fullness": 1.5}}, "at '/autoscaling/fullness': maximum: got 1.5, want 1"),

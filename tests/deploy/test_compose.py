@@ -14,7 +14,8 @@ import yaml
 from budgetforce.building.__main__ import main as building
 from budgetforce.building.spec import IMAGE
 from budgetforce.launcher import options as launcher
-from budgetforce.launcher.triton_server import DRAIN_END_S, DRAIN_S, FOLLOW_S, ORDERLY_END_S
+from budgetforce.launcher.drain import DRAIN_END_S
+from budgetforce.launcher.triton_server import DRAIN_S, FOLLOW_S, ORDERLY_END_S
 from s1_client.cli.server.gateway import gateway
 
 COMPOSE = Path(sys.prefix) / "bin" / "docker-compose"
@@ -190,7 +191,7 @@ def test_the_launcher_takes_its_commands(resolved, settings):
         assert options.host == "0.0.0.0"  # inside; outside, the ports say
         assert (options.http_port, options.grpc_port, options.metrics_port) == (8000, 8001, 8002)
         assert (options.ready_port, options.lame_duck_s) == (8003, 5 if settings else 0)
-        assert (options.max_replies, options.max_waiting) == ((32, 8) if settings else (256, 1024))
+        assert (options.max_replies, options.max_waiting) == ((32, 8) if settings else (None, 1024))
         traced = (options.trace_url, options.trace_rate)
         assert traced == (("http://collector:4318/v1/traces", 0.1) if settings else (None, None))
         limits = (options.max_kv_tokens, options.max_tenant_replies, options.max_tenant_waiting)

@@ -13,7 +13,7 @@ import pytest
 from budgetforce.engine import grpc_calls
 from budgetforce.engine.endpoint import Endpoint
 from budgetforce.engine.grpc_calls import CallFailed, GrpcCalls
-from budgetforce.launcher.triton_server import choose_ports
+from budgetforce.launcher.ports import choose_ports
 
 
 class Service(grpc.GenericRpcHandler):

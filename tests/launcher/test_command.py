@@ -10,8 +10,9 @@ import pytest
 
 from budgetforce.launcher import command
 from budgetforce.launcher.options import parse_options
+from budgetforce.launcher.ports import Ports
 from budgetforce.launcher.security import Security
-from budgetforce.launcher.triton_server import Ports, StartFailed
+from budgetforce.launcher.triton_server import StartFailed
 
 
 @pytest.mark.parametrize(

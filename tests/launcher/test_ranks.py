@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from budgetforce.errors import ConfigError
-from budgetforce.launcher import ranks, triton_server
+from budgetforce.launcher import ranks, regions, triton_server
 from budgetforce.launcher.ranks import Ranks, mpirun, world_size
 from budgetforce.processes import members
 
@@ -26,7 +26,8 @@ MPIRUN = os.environ.get("MPIRUN_DIR", str(Path(sys.prefix) / "bin"))  # that of 
 
 def make_engine(folder: Path, num_ranks: int = 2) -> Path:
     folder.mkdir()
-    config = {"pretrained_config": {"vocab_size": 152064, "mapping": {"world_size": num_ranks}}, "build_config": {"max_seq_len": 32768}}
+    built = {"max_seq_len": 32768, "max_batch_size": 32}
+    config = {"pretrained_config": {"vocab_size": 152064, "mapping": {"world_size": num_ranks}}, "build_config": built}
     (folder / "config.json").write_text(json.dumps(config))
     for rank in range(num_ranks):
         (folder / f"rank{rank}.engine").touch()
@@ -165,7 +166,7 @@ def test_processes_that_a_rank_left_behind_are_ended(launch):
     assert members(session) == []
 
 
-def test_ranks_do_not_outlive_a_launcher_that_was_killed(launch):
+def test_ranks_do_not_outlive_a_launcher_that_was_killed_and_the_next_one_removes_their_files(launch):
     """mpirun gets SIGTERM when the launcher dies."""
     launched = launch()
     launched.wait_until_ready()
@@ -175,8 +176,10 @@ def test_ranks_do_not_outlive_a_launcher_that_was_killed(launch):
     while members(session) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert members(session) == []
-    for rank in (0, 1):
-        (Path("/dev/shm") / f"{launched.rank(rank)['prefix']}region").unlink(missing_ok=True)  # nobody was left to do it
+    prefix = launched.rank(0)["prefix"].removesuffix("0_")
+    assert regions.control_file(prefix).exists()  # nobody was left to remove it
+    regions.remove_leftovers()
+    assert not list(Path("/dev/shm").glob(f"{prefix}*"))
 
 
 def test_an_engine_of_one_rank_needs_no_mpirun_and_a_container_gets_its_log(launch, tmp_path):
@@ -197,7 +200,7 @@ def test_a_rank_0_that_hangs_is_given_its_time_and_no_more(tmp_path):
     ]
     with pytest.MonkeyPatch.context() as patch, (tmp_path / "log").open("wb") as log:
         patch.setenv("PATH", MPIRUN, prepend=os.pathsep)
-        one = Ranks.start(commands, marks=marks, environment=dict(os.environ), log=log)
+        one = Ranks.start(commands, marks=marks, environment=dict(os.environ), log=log, held=log.fileno())
     deadline = time.monotonic() + 10
     while len(one.pids) < 2 and time.monotonic() < deadline:
         assert one.ended() is None

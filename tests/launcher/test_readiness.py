@@ -9,8 +9,8 @@ import urllib.request
 import pytest
 
 from budgetforce.errors import ConfigError
+from budgetforce.launcher.ports import choose_ports
 from budgetforce.launcher.readiness import readiness_endpoint
-from budgetforce.launcher.triton_server import choose_ports
 
 
 def answer(port, method="GET"):

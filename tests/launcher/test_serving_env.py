@@ -14,9 +14,10 @@ from budgetforce.building import render
 from budgetforce.config import OrchestratorConfig
 from budgetforce.engine import model_files
 from budgetforce.errors import ConfigError
-from budgetforce.launcher import serving_env
+from budgetforce.launcher import admission
+from budgetforce.launcher.engine_config import engine_limits
 from budgetforce.launcher.options import parse_options
-from budgetforce.launcher.serving_env import LIBRARY_ENGINES, engine_limits, serving_environment
+from budgetforce.launcher.serving_env import LIBRARY_ENGINES, serving_environment
 from budgetforce.provenance import load_record, record_of
 
 
@@ -25,8 +26,28 @@ def options(**changes):
     return argparse.Namespace(**{**vars(parse_options(["--engine=tensorrt_llm"])), **changes})
 
 
+def write_engine(folder):
+    """Write the config of an engine that decodes 32 sequences concurrently."""
+    built = {"max_seq_len": 32768, "max_batch_size": 32}
+    (folder / "config.json").write_text(json.dumps({"pretrained_config": {"vocab_size": 152064}, "build_config": built}))
+
+
+@pytest.mark.parametrize(("given", "found"), [(None, "32"), (128, "128")])
+def test_by_default_no_more_replies_run_than_the_engine_decodes(tmp_path, given, found):
+    """Further calls would wait in the engine's own queue, where priorities and tenants do not count."""
+    write_engine(tmp_path)
+    chosen = options(engine_dir=tmp_path, tokenizer=tmp_path, max_replies=given)
+    assert serving_environment(chosen, 8001, lambda _: None)["S1_MAX_REPLIES"] == found
+
+
+def test_a_tenants_limit_is_held_against_the_engines_batch_size(tmp_path):
+    write_engine(tmp_path)
+    with pytest.raises(ConfigError, match="--max-tenant-replies: got 33, allowed: 0 to 32"):
+        serving_environment(options(engine_dir=tmp_path, tokenizer=tmp_path, max_tenant_replies=33), 8001, lambda _: None)
+
+
 def test_the_gpu_engine_is_one_setting_and_its_context_is_the_engines(tmp_path):
-    (tmp_path / "config.json").write_text(json.dumps({"pretrained_config": {"vocab_size": 152064}, "build_config": {"max_seq_len": 32768}}))
+    write_engine(tmp_path)
     environment = serving_environment(options(engine_dir=tmp_path, tokenizer=tmp_path), 8001, lambda _: None)
     assert environment["S1_ENGINE_MODEL"] == "tensorrt_llm"
     assert environment["S1_MAX_CONTEXT_TOKENS"] == "32768"
@@ -45,7 +66,7 @@ def test_the_gpu_engine_needs_its_folders(tmp_path, missing):
 @pytest.mark.parametrize("text", ["{}", "no json", '{"build_config": {}}'])
 def test_an_engine_folder_without_a_length_is_refused(tmp_path, text):
     (tmp_path / "config.json").write_text(text)
-    with pytest.raises(ConfigError, match="max_seq_len"):
+    with pytest.raises(ConfigError, match=r"config\.json does not name (pretrained_config\.vocab_size|build_config\.max_seq_len): "):
         engine_limits(tmp_path)
 
 
@@ -144,10 +165,10 @@ def test_admission_limits_reach_every_model_that_names_them(root, hf_folder):
     defaults = parse_options([])
     for config in ("s1/config.pbtxt", "s1/configs/bls.pbtxt", "vllm_llm/config.pbtxt", "llmapi_llm/config.pbtxt"):
         text = (root / "model_repository" / config).read_text()
-        assert f"${{S1_MAX_REPLIES:-{defaults.max_replies}}}" in text  # a plain tritonserver sets none
+        assert f"${{S1_MAX_REPLIES:-{admission.MAX_REPLIES}}}" in text  # a plain tritonserver sets none
         assert (f"${{S1_MAX_WAITING:-{defaults.max_waiting}}}" in text) == config.startswith("s1/")
     known = {field.name: field.default for field in fields(OrchestratorConfig)}
-    assert (defaults.max_replies, defaults.max_waiting) == (known["max_replies"], known["max_waiting"])
+    assert (admission.MAX_REPLIES, defaults.max_waiting) == (known["max_replies"], known["max_waiting"])
 
 
 @pytest.mark.parametrize("name", ["max_kv_tokens", "max_tenant_replies", "max_tenant_waiting"])
@@ -196,7 +217,7 @@ def test_an_admission_limit_that_is_not_allowed_is_refused_before_triton_starts(
 
 
 def test_the_queue_of_a_rendered_engine_holds_the_calls_of_all_replies():
-    assert render.MAX_QUEUE_SIZE >= 2 * serving_env.MOST_REPLIES
+    assert render.MAX_QUEUE_SIZE >= 2 * admission.MOST_REPLIES
 
 
 @pytest.mark.parametrize(

@@ -1,38 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ports, flags, log errors and draining without a real Triton. (With one: tests/server/test_lifecycle.py.)"""
+"""Flags, log errors and draining without a real Triton. (With one: tests/server/test_lifecycle.py.)"""
 
-import random
 import socket
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from budgetforce.launcher import triton_server
+from budgetforce.launcher import drain, regions
+from budgetforce.launcher.ports import Ports
 from budgetforce.launcher.security import Security
-from budgetforce.launcher.triton_server import Ports, StartFailed, TritonServer, choose_ports
-
-
-def test_given_ports_are_kept_and_zeros_become_different_free_ports():
-    assert choose_ports(http=1, grpc=2, metrics=3) == Ports(http=1, grpc=2, metrics=3)
-    free = choose_ports(http=0, grpc=0, metrics=0)
-    assert len({free.http, free.grpc, free.metrics}) == 3
-
-
-def test_free_ports_are_outside_the_ephemeral_range():
-    free = choose_ports(http=0, grpc=0, metrics=0)
-    first_of_the_systems = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    assert max(free.http, free.grpc, free.metrics) < first_of_the_systems
-
-
-def test_an_address_of_another_machine_is_an_error():
-    with pytest.raises(OSError, match="assign"):
-        choose_ports(http=0, grpc=0, metrics=0, host="192.0.2.1")
-
-
-@pytest.mark.parametrize(("host", "here"), [("127.0.0.1", "127.0.0.1:2"), ("0.0.0.0", "127.0.0.1:2"), ("10.0.0.7", "10.0.0.7:2")])
-def test_the_model_finds_its_engine_wherever_the_server_listens(host, here):
-    assert Ports(http=1, grpc=2, metrics=3, host=host).here == here
+from budgetforce.launcher.triton_server import StartFailed, TritonServer
 
 
 def server(log):
@@ -72,8 +50,8 @@ def test_transport_bls_takes_its_own_config_and_more_threads(tmp_path):
 
 @pytest.fixture
 def running_server(tmp_path, monkeypatch):
-    monkeypatch.setattr(triton_server, "SHARED_MEMORY", tmp_path)
-    monkeypatch.setattr(triton_server, "DRAIN_CHECK_S", 0)
+    monkeypatch.setattr(regions, "SHARED_MEMORY", tmp_path)
+    monkeypatch.setattr(drain, "CHECK_S", 0)
 
     def make(*, was_ready=True, ended=None):
         one = server(tmp_path / "log")
@@ -81,22 +59,6 @@ def running_server(tmp_path, monkeypatch):
         return one
 
     return make
-
-
-def test_draining_waits_until_every_s1_drains_and_no_request_is_open(running_server, monkeypatch):
-    """It takes two quiet checks, because the gauges lag."""
-    gauges = iter([(0, 0), (1, 0), (2, 2), (2, 0), (2, 1), (2, 0), (2, 0)])
-
-    def ask(_):
-        is_draining, num_open = next(gauges)
-        return f's1_draining{{model_instance="s1_0_0"}} {is_draining}\ns1_requests_open{{model_instance="s1_0_0"}} {num_open}\nother 7\n'
-
-    one = running_server()
-    one.drain_s = 45
-    monkeypatch.setattr(TritonServer, "_fetch", staticmethod(ask))
-    one._drain()
-    assert one._drain_file.read_text() == "45\n"
-    assert next(gauges, None) is None
 
 
 def test_a_server_with_a_dead_process_gets_no_time_to_drain(running_server, monkeypatch):
@@ -108,48 +70,10 @@ def test_a_server_with_a_dead_process_gets_no_time_to_drain(running_server, monk
     assert one._drain_file.read_text() == "0\n"
 
 
-def test_a_failed_check_does_not_end_the_drain(running_server, monkeypatch):
-    """It counts as a check at which the server was busy."""
-    looks = iter(["quiet", "failed", "cut", "quiet", "quiet"])
-
-    def ask(_):
-        look = next(looks)
-        if look == "failed":
-            raise TimeoutError
-        return "s1_draining{} 2\ns1_requests_open{} 0\n" if look == "quiet" else "s1_requests_open{} "
-
-    one = running_server()
-    one.drain_s = 45
-    monkeypatch.setattr(TritonServer, "_fetch", staticmethod(ask))
-    one._drain()
-    assert next(looks, None) is None
-
-
-@pytest.mark.parametrize("ends", [False, True])
-def test_draining_a_server_that_never_answers_ends_with_its_time_or_the_server(running_server, monkeypatch, ends):
-    def ask(_):
-        if ends:
-            one._ranks.ended = lambda: "Triton ended with code 1"
-        raise ConnectionRefusedError
-
-    one = running_server()
-    one.drain_s = 600 if ends else 0.01
-    monkeypatch.setattr("budgetforce.launcher.triton_server.DRAIN_END_S", 0.0)
-    monkeypatch.setattr(TritonServer, "_fetch", staticmethod(ask))
-    one._drain()
-
-
 def test_a_look_at_the_models_sends_the_launchers_secret(tmp_path):
     one = server(tmp_path / "log")
     one.security = Security(secret="abc", admin_secret="def")
     assert one._post("x").header_items() == [("S1-admin", "def")]
-
-
-def test_free_ports_are_chosen_apart_even_where_a_library_has_seeded_the_random_numbers():
-    random.seed(0)
-    first = choose_ports(http=0, grpc=0, metrics=0)
-    random.seed(0)
-    assert choose_ports(http=0, grpc=0, metrics=0) != first
 
 
 @pytest.mark.parametrize(("was_ready", "ended"), [(False, None), (True, "Triton ended with code 1")])

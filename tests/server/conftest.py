@@ -26,8 +26,9 @@ from training_record import write_record
 from budgetforce.engine import model_files
 from budgetforce.engine.packaged_models import SMOLLM2
 from budgetforce.launcher.options import parse_options
+from budgetforce.launcher.ports import choose_ports
 from budgetforce.launcher.serving_env import serving_environment
-from budgetforce.launcher.triton_server import TritonServer, choose_ports
+from budgetforce.launcher.triton_server import TritonServer
 from s1_client import Client
 
 VOCAB_ROWS = 49152 + 8  # of the scripted engine: more than there are tokens

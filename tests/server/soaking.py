@@ -17,7 +17,8 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from tritonclient.utils import deserialize_bytes_tensor
 
 from budgetforce import errors
-from budgetforce.launcher.triton_server import TritonServer, choose_ports
+from budgetforce.launcher.ports import choose_ports
+from budgetforce.launcher.triton_server import TritonServer
 from server.conftest import complete_notes, copy_of_s1, environment_of, make_scripted_llm
 
 MODEL = "s1_scripted"

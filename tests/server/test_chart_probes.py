@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from budgetforce.launcher.triton_server import choose_ports
+from budgetforce.launcher.ports import choose_ports
 from deploy.helm import helm
 from s1_client import Client
 from server.waiting import wait_until

@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 
 from budgetforce.launcher.options import parse_options
+from budgetforce.launcher.ports import choose_ports
 from budgetforce.launcher.serving_env import serving_environment
-from budgetforce.launcher.triton_server import TritonServer, choose_ports
+from budgetforce.launcher.triton_server import TritonServer
 from client.cli.running import call, entries
 from s1_client.evaluation import Report, report_of
 

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 import pytest
 
 from budgetforce.health import why_not_ready
+from budgetforce.launcher.ports import choose_ports
 from budgetforce.launcher.readiness import readiness_endpoint
-from budgetforce.launcher.triton_server import choose_ports
 from s1_client import Cancelled, Client, Done, ServerNotReady, ThinkingDelta
 from server.conftest import scripted_server
 from server.waiting import gauge, wait_until

@@ -16,7 +16,8 @@ import pytest
 
 from budgetforce import health as health_check
 from budgetforce.health import why_not_ready
-from budgetforce.launcher.triton_server import TritonServer, choose_ports
+from budgetforce.launcher.ports import choose_ports
+from budgetforce.launcher.triton_server import TritonServer
 from budgetforce.processes import arguments, members
 from s1_client import Client, DeadlineExceeded, ServerNotReady, ThinkingDelta
 from server import waiting

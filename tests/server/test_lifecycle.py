@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from budgetforce.launcher import triton_server
-from budgetforce.launcher.triton_server import StartFailed, TritonServer, choose_ports
+from budgetforce.launcher.ports import choose_ports
+from budgetforce.launcher.triton_server import StartFailed, TritonServer
 from server.traces import left_of, shared_memory_of
 
 BROKEN_MODEL = "raise RuntimeError('weights are missing')\n"
@@ -55,7 +56,7 @@ def processes_of(session: int) -> list[str]:
 
 def test_a_server_that_lost_a_race_for_its_ports_is_not_taken_for_the_one_that_won(tmp_path, monkeypatch):
     """Between the look at the ports and the start of Triton another server may take them, and answer that it is ready."""
-    monkeypatch.setattr(triton_server, "_check_ports_are_free", lambda _: None)
+    monkeypatch.setattr(triton_server, "why_unusable", lambda _: None)
     with server(tmp_path / "winner", TRIVIAL_MODEL) as winner:
         loser = server(tmp_path / "loser", TRIVIAL_MODEL)
         loser.ports = winner.ports

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 import pytest
 import yaml
 
-from budgetforce.launcher.triton_server import choose_ports
+from budgetforce.launcher.ports import choose_ports
 from deploy.test_monitoring import prometheus_programs
 from s1_client import Cancelled, ThinkingDelta
 from server.waiting import wait_until

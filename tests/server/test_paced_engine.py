@@ -20,7 +20,8 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from benchmarks.paced_engine.build import IDS_A_STAMP, Pace, Stamps, add_model
 from benchmarks.streams import infer_request, int32
-from budgetforce.launcher.triton_server import TritonServer, choose_ports
+from budgetforce.launcher.ports import choose_ports
+from budgetforce.launcher.triton_server import TritonServer
 from budgetforce.text.tokenizer import ChatTokenizer
 from server.plain_grpc import admin_headers
 

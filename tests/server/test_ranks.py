@@ -34,7 +34,7 @@ def flags(root, s1_tiny, tmp_path):
     engine.mkdir()
     limits = s1_tiny.limits
     pretrained = {"vocab_size": limits.vocab_size, "mapping": {"world_size": 2}}
-    config = {"pretrained_config": pretrained, "build_config": {"max_seq_len": limits.max_seq_len}}
+    config = {"pretrained_config": pretrained, "build_config": {"max_seq_len": limits.max_seq_len, "max_batch_size": 8}}
     (engine / "config.json").write_text(json.dumps(config))
     for rank in range(2):
         (engine / f"rank{rank}.engine").touch()

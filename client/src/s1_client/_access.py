@@ -16,6 +16,7 @@ TENANT_HEADER, TENANT_SECRET_HEADER = "s1-tenant", "s1-tenant-secret"  # as the 
 _TENANT = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
 REQUEST_ID_HEADER, COMMAND_HEADER = "s1-request-id", "s1-command"  # by which a load balancer finds a request's replica
 _ALLOWED = "host:port, [IPv6]:port, grpc://host:port or grpcs://host:port"
+LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 _LABEL = r"[A-Za-z0-9_-]{1,63}"  # RFC 1035, section 2.3.4; Python's resolver raises UnicodeError for longer labels
 _HOST = re.compile(rf"(?=.{{1,254}}\Z)(?!-){_LABEL}(\.{_LABEL})*\.?")
 _PORT = re.compile(r"[0-9]{1,5}")
@@ -64,6 +65,11 @@ def is_host(host: str) -> bool:
     except ValueError:
         return False
     return host.endswith("]")
+
+
+def is_loopback(address: str) -> bool:
+    """Return whether "host:port" is on this machine, by the host's name or address."""
+    return address.rpartition(":")[0] in LOOPBACK
 
 
 def _refused(url: object, why: str) -> ValueError:

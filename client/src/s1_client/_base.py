@@ -42,7 +42,8 @@ class BaseClient:
         secret: secret of Triton's restricted protocols: the launcher's, or "name=value" for another header; default $S1_SECRET.
         tenant: whose the requests are, for a server that keeps tenants apart; default $S1_TENANT, else nobody's in particular.
         metadata: additional gRPC headers.
-        trust_env: whether environment variables count, those of HTTP proxies ($http_proxy) included.
+        trust_env: whether environment variables count, those of HTTP proxies ($http_proxy) included. A server on this machine is never
+            reached through a proxy.
 
     Raises ValueError for an argument that is not allowed; the message names it.
     """

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from s1_client._access import SECRET_HEADER, TENANT_HEADER, headers_of, is_tenant, is_text, read_url
+from s1_client._access import SECRET_HEADER, TENANT_HEADER, headers_of, is_loopback, is_tenant, is_text, read_url
 
 DEFAULT_URL = "127.0.0.1:8001"
 DEADLINE_S = 3600.0  # 32,000 tokens of thinking at 10 tokens/s
@@ -92,7 +92,7 @@ class Settings:
         max_retries: retries of a request that was rejected or never arrived; only before its first event.
         keepalive_s: interval of keepalive pings on an idle connection, in seconds.
         tenant: whose the requests are; "" = nobody's in particular.
-        proxies: whether gRPC uses the proxy of $http_proxy and the like.
+        proxies: whether gRPC uses the proxy of $http_proxy and the like for servers on other machines.
         defaults: values of request fields that a request does not have.
     """
 
@@ -137,7 +137,7 @@ class Settings:
             ("grpc.initial_reconnect_backoff_ms", int(_FIRST_RETRY_S * 1e3)),
             ("grpc.max_reconnect_backoff_ms", int(_LAST_RETRY_S * 1e3)),
         ]
-        if not self.proxies:
+        if not self.proxies or is_loopback(self.address):  # gRPC itself would reach this machine through the proxy
             options.append(("grpc.enable_http_proxy", 0))
         if self.tls is not None and self.tls.server_name is not None:
             options.append(("grpc.ssl_target_name_override", self.tls.server_name))

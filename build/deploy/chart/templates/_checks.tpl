@@ -7,6 +7,8 @@ values.schema.json.
 {{- include "s1.checkRelease" . -}}
 {{- include "s1.checkStop" . -}}
 {{- include "s1.checkAccess" . -}}
+{{- include "s1.checkTenants" . -}}
+{{- include "s1.checkTracing" . -}}
 {{- include "s1.checkRollout" . -}}
 {{- include "s1.checkMonitoring" . -}}
 {{- include "s1.checkRoutes" . -}}
@@ -82,6 +84,25 @@ values.schema.json.
 {{- $ports := list .Values.ports.http .Values.ports.grpc .Values.ports.metrics .Values.ports.ready -}}
 {{- if ne (len (uniq $ports)) 4 -}}
 {{- fail (printf "ports: got http %v, grpc %v, metrics %v and ready %v, allowed: four different ports" .Values.ports.http .Values.ports.grpc .Values.ports.metrics .Values.ports.ready) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "s1.checkTenants" -}}
+{{- $maxReplies := int (include "s1.maxReplies" .) -}}
+{{- if gt (int .Values.tenants.maxReplies) $maxReplies -}}
+{{- fail (printf "tenants.maxReplies: got %v, allowed: at most %d, the samples that run concurrently (server.maxReplies)" .Values.tenants.maxReplies $maxReplies) -}}
+{{- end -}}
+{{- if gt (int .Values.tenants.maxWaiting) (int .Values.server.maxWaiting) -}}
+{{- fail (printf "tenants.maxWaiting: got %v, allowed: at most server.maxWaiting, %v" .Values.tenants.maxWaiting .Values.server.maxWaiting) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "s1.checkTracing" -}}
+{{- if and (not .Values.tracing.url) (ne (float64 .Values.tracing.rate) 1.0) -}}
+{{- fail (printf "tracing.rate: got %v without tracing.url, allowed: 1, because nothing is traced" .Values.tracing.rate) -}}
+{{- end -}}
+{{- if and .Values.tracing.url .Values.networkPolicy.enabled (not .Values.networkPolicy.egress) -}}
+{{- fail "networkPolicy.egress: missing, allowed: rules for the receiver of tracing.url, and for DNS if its host is a name, because otherwise the server reaches nobody" -}}
 {{- end -}}
 {{- end -}}
 

@@ -17,7 +17,13 @@
 {{- if kindIs "invalid" .Values.stop.gracePeriodS }}{{ include "s1.stopS" . }}{{ else }}{{ int .Values.stop.gracePeriodS }}{{ end -}}
 {{- end -}}
 
-{{/* Command of the server: that of docker-compose.yml, without its options of tenants, KV tokens and tracing. */}}
+{{/* Samples that run concurrently: as given, else as many as the engine decodes. */}}
+{{- define "s1.maxReplies" -}}
+{{- if not (kindIs "invalid" .Values.server.maxReplies) }}{{ int .Values.server.maxReplies -}}
+{{- else }}{{ ternary .Values.engine.maxBatchSize 256 (eq .Values.engine.kind "tensorrt_llm") | int }}{{ end -}}
+{{- end -}}
+
+{{/* Command of the server: that of docker-compose.yml. */}}
 {{- define "s1.serverCommand" -}}
 - python3
 - -m
@@ -56,9 +62,15 @@
 - --drain-s
 - {{ include "s1.drainS" . | quote }}
 - --max-replies
-- {{ .Values.server.maxReplies | quote }}
+- {{ include "s1.maxReplies" . | quote }}
 - --max-waiting
 - {{ .Values.server.maxWaiting | quote }}
+- --max-kv-tokens
+- {{ int .Values.server.maxKvTokens | quote }}
+- --max-tenant-replies
+- {{ .Values.tenants.maxReplies | quote }}
+- --max-tenant-waiting
+- {{ .Values.tenants.maxWaiting | quote }}
 - --log-level
 - {{ .Values.server.logLevel }}
 - --log-format
@@ -68,6 +80,16 @@
 {{- if .Values.auth.enabled }}
 - --secret-file
 - /run/secrets/s1/secret
+{{- end }}
+{{- if .Values.tenants.secretName }}
+- --tenant-secret-file
+- /run/secrets/tenants/tenant-secret
+{{- end }}
+{{- with .Values.tracing.url }}
+- --trace-url
+- {{ . | quote }}
+- --trace-rate
+- {{ printf "%.9f" (float64 $.Values.tracing.rate) | quote }}
 {{- end }}
 {{- if .Values.tls.enabled }}
 - --tls-cert
@@ -98,7 +120,7 @@ readinessProbe:
 livenessProbe:
   {{- if .Values.tls.enabled }}
   exec:
-    command: [python3, -c, "import urllib.request as r; r.urlopen('http://127.0.0.1:{{ .Values.ports.http }}/v2/health/live', timeout=5)"]
+    command: [python3, -c, "import urllib.request as r; r.build_opener(r.ProxyHandler({})).open('http://127.0.0.1:{{ .Values.ports.http }}/v2/health/live', timeout=5)"]
   {{- else }}
   httpGet: { path: /v2/health/live, port: http }
   {{- end }}
@@ -129,6 +151,9 @@ timeoutSeconds: 12 # the check has 5 s for each of Triton's two answers
 {{- if .Values.auth.enabled }}
 - { name: secret, mountPath: /run/secrets/s1, readOnly: true }
 {{- end }}
+{{- if .Values.tenants.secretName }}
+- { name: tenants, mountPath: /run/secrets/tenants, readOnly: true }
+{{- end }}
 {{- if .Values.tls.enabled }}
 - { name: tls, mountPath: /run/secrets/tls, readOnly: true }
 {{- end }}
@@ -149,6 +174,10 @@ timeoutSeconds: 12 # the check has 5 s for each of Triton's two answers
 {{- if .Values.auth.enabled }}
 - name: secret
   secret: { secretName: {{ .Values.auth.secretName }}, defaultMode: 0440, items: [{ key: secret, path: secret }] }
+{{- end }}
+{{- with .Values.tenants.secretName }}
+- name: tenants
+  secret: { secretName: {{ . }}, defaultMode: 0440, items: [{ key: tenant-secret, path: tenant-secret }] }
 {{- end }}
 {{- if .Values.tls.enabled }}
 - name: tls

@@ -20,7 +20,7 @@ from budgetforce.errors import ConfigError
 MODEL = "tensorrt_llm"
 MANIFEST_PARAMETER = "engine_manifest"  # a line for `s1 doctor`; the backend ignores parameters that it does not know
 SCHEMA = Path(__file__).with_name("tensorrt_llm_config.json")
-# Twice the most replies that s1 may run (budgetforce.launcher.serving_env.MOST_REPLIES), each with one engine call at a time: never full.
+# Twice the most replies that s1 may run (budgetforce.launcher.admission.MOST_REPLIES), each with one engine call at a time: never full.
 MAX_QUEUE_SIZE = 4096
 CANCELLATION_CHECK_MS = 50  # a cancelled request stops the engine within 200 ms; s1 itself checks every 100 ms
 

@@ -25,12 +25,13 @@ from budgetforce.engine.packaged_models import ABOUT_S1_TINY, S1_TINY
 from budgetforce.errors import ConfigError
 from budgetforce.health import why_not_ready
 from budgetforce.launcher.options import parse_options
+from budgetforce.launcher.ports import Ports, choose_ports
 from budgetforce.launcher.ranks import world_size
 from budgetforce.launcher.readiness import readiness_endpoint
 from budgetforce.launcher.security import security_of
 from budgetforce.launcher.serving_env import serving_environment
 from budgetforce.launcher.tracing import tracing_of
-from budgetforce.launcher.triton_server import EXIT_TIMEOUT_S, Ports, StartFailed, TritonServer, choose_ports
+from budgetforce.launcher.triton_server import EXIT_TIMEOUT_S, StartFailed, TritonServer
 from budgetforce.processes import INTERRUPTS, adopt_orphans, in_child_before_exec, interrupts_held
 
 DEFAULT_URL = "127.0.0.1:8001"  # where the client looks without S1_URL

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from budgetforce.config import TRANSPORTS
+from budgetforce.launcher.admission import add_admission_options
 from budgetforce.launcher.security import add_security_options
-from budgetforce.launcher.serving_env import add_admission_options, add_engine_options, add_log_options
+from budgetforce.launcher.serving_env import add_engine_options, add_log_options
 from budgetforce.launcher.tracing import add_tracing_options
 from budgetforce.launcher.triton_server import DRAIN_S, START_S
 

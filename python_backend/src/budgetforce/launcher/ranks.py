@@ -71,14 +71,20 @@ class Ranks:
     pids: dict[int, int] = field(default_factory=dict)
 
     @classmethod
-    def start(cls, commands: Sequence[Sequence[str]], *, marks: Sequence[str], environment: dict[str, str], log: IO[bytes] | None) -> Ranks:
-        """Start one command per rank. The caller holds back interrupts until it has the result. Raises ConfigError."""
+    def start(
+        cls, commands: Sequence[Sequence[str]], *, marks: Sequence[str], environment: dict[str, str], log: IO[bytes] | None, held: int
+    ) -> Ranks:
+        """Start one command per rank. The caller holds back interrupts until it has the result. Raises ConfigError.
+
+        ``held``: descriptor of a file that the processes hold open as long as they live.
+        """
         process = subprocess.Popen(
             commands[0] if len(commands) == 1 else mpirun(commands),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
             env=environment,
+            pass_fds=(held,),
             start_new_session=True,  # Ctrl-C reaches only the launcher, which then stops the server
             preexec_fn=_in_child_before_exec,
         )

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,8 @@ from budgetforce.engine.endpoint import read_secret
 from budgetforce.engine.model_checks import check_folder
 from budgetforce.engine.token_engine import ModelLimits
 from budgetforce.errors import ConfigError
+from budgetforce.launcher.admission import admission_environment
+from budgetforce.launcher.engine_config import engine_batch_size, engine_limits
 from budgetforce.presets import Preset
 from budgetforce.provenance import MANIFEST, TRAINING, load_record
 
@@ -22,9 +23,6 @@ LIBRARY_ENGINES = ("vllm_llm", "llmapi_llm")  # load a Hugging Face folder uncha
 ENGINES = ("embedded_llm", "tensorrt_llm", *LIBRARY_ENGINES)
 WEIGHTS = {"files": "auto", "dummy": "dummy"}  # load_format of LibraryConfig
 LIBRARIES = ("auto", "openvino", "llamacpp")
-MAX_REPLIES, MAX_WAITING = 256, 1024  # defaults of model s1 (OrchestratorConfig)
-MOST_REPLIES = 2048  # a rendered engine's queue holds the calls of twice as many
-MOST_WAITING, MOST_KV_TOKENS = 1_000_000, 1_000_000_000
 ENGINE_HELP = (
     "engine model to load (default: %(default)s, on a CPU). On GPUs: tensorrt_llm in images up to 26.07, vllm_llm in later "
     "ones; llmapi_llm needs an image of your own with TensorRT-LLM 1.3 (docs/engines.md)"
@@ -44,22 +42,6 @@ WEIGHTS_HELP = (
     "vllm_llm, llmapi_llm: dummy = random weights of the model's shape, to measure a machine before the weights are downloaded (the folder "
     "needs the JSON files and the tokenizer); replies are nonsense (default: %(default)s, those in the folder)"
 )
-REPLIES_HELP = (
-    "replies that run concurrently; each sample of a request counts. With 8 or more, a single request gets at most 7/8 of "
-    "them (default: %(default)s)"
-)
-KV_HELP = (
-    "KV cache tokens that the running replies may need together, as many as the engine's cache holds: then a reply that has no room waits "
-    "in the queue of s1, which keeps an eighth for others, not in the engine's; 0 = left to the engine (default: %(default)s)"
-)
-TENANT_REPLIES_HELP = (
-    "replies of one tenant that run concurrently (header s1-tenant names a request's tenant; requests without it are one tenant); 0 = no "
-    "limit of its own, but an eighth of --max-replies is kept for named tenants without a running reply (default: %(default)s)"
-)
-TENANT_WAITING_HELP = (
-    "requests of one tenant that may queue; further ones are rejected with OVERLOADED; 0 = no limit of its own (default: %(default)s)"
-)
-WAITING_HELP = "requests that may queue for room; further ones are rejected with OVERLOADED (default: %(default)s)"
 
 
 def add_engine_options(parser: argparse.ArgumentParser) -> None:
@@ -74,15 +56,6 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tp", type=int, default=1, help="vllm_llm, llmapi_llm: GPUs that share the model (default: %(default)s)")
     parser.add_argument("--memory-fraction", type=float, default=0.9, help=MEMORY_HELP)
     parser.add_argument("--weights", choices=tuple(WEIGHTS), default="files", help=WEIGHTS_HELP)
-
-
-def add_admission_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that limit how many requests ``s1`` accepts."""
-    parser.add_argument("--max-replies", type=int, default=MAX_REPLIES, metavar="N", help=REPLIES_HELP)
-    parser.add_argument("--max-waiting", type=int, default=MAX_WAITING, metavar="N", help=WAITING_HELP)
-    parser.add_argument("--max-kv-tokens", type=int, default=0, metavar="N", help=KV_HELP)
-    parser.add_argument("--max-tenant-replies", type=int, default=0, metavar="N", help=TENANT_REPLIES_HELP)
-    parser.add_argument("--max-tenant-waiting", type=int, default=0, metavar="N", help=TENANT_WAITING_HELP)
 
 
 def add_log_options(parser: argparse.ArgumentParser) -> None:
@@ -116,9 +89,9 @@ def serving_environment(options: argparse.Namespace, grpc_port: int, show: Calla
 
     Raises ConfigError for an engine folder, a model or a model preset that cannot be used, or a number that is not allowed.
     """
-    _check_admission_options(options)
     if options.weights == "dummy" and options.engine not in LIBRARY_ENGINES:
         raise ConfigError(f"--weights: got 'dummy', allowed for engine '{options.engine}': files")
+    admission = admission_environment(options, _most_decoded(options))
     preset = Preset.load(options.preset) if options.preset else None
     limits, specific = _engine_environment(options, show)
     if preset is not None:
@@ -130,11 +103,7 @@ def serving_environment(options: argparse.Namespace, grpc_port: int, show: Calla
         "S1_PRESET": options.preset or default_preset,
         "S1_MAX_CONTEXT_TOKENS": str(limits.max_seq_len),
         "S1_VOCAB_ROWS": str(limits.vocab_size),
-        "S1_MAX_REPLIES": str(options.max_replies),
-        "S1_MAX_WAITING": str(options.max_waiting),
-        "S1_MAX_KV_TOKENS": str(options.max_kv_tokens),
-        "S1_MAX_TENANT_REPLIES": str(options.max_tenant_replies),
-        "S1_MAX_TENANT_WAITING": str(options.max_tenant_waiting),
+        **admission,
         "S1_TENANT_SECRET_FILE": _tenant_secret_file(options.tenant_secret_file),
         "S1_LOG_LEVEL": options.log_level,
         "S1_LOG_FORMAT": options.log_format,
@@ -142,6 +111,14 @@ def serving_environment(options: argparse.Namespace, grpc_port: int, show: Calla
         "S1_TRAINING_RECORD": _training_record(options, specific),
         **specific,
     }
+
+
+def _most_decoded(options: argparse.Namespace) -> int | None:
+    """Return how many sequences the engine decodes concurrently; None if that does not bound the replies."""
+    if options.engine != "tensorrt_llm":
+        return None
+    _required(options.tokenizer, "--tokenizer")  # a missing option is named before the engine is read
+    return engine_batch_size(_required(options.engine_dir, "--engine-dir"))
 
 
 def _training_record(options: argparse.Namespace, specific: dict[str, str]) -> str:
@@ -181,22 +158,6 @@ def _tenant_secret_file(path: Path | None) -> str:
     return str(path.resolve())
 
 
-def _check_admission_options(options: argparse.Namespace) -> None:
-    """Raise ConfigError, before Triton starts, for a number that model ``s1`` would reject, or that would have no effect."""
-    is_queue_ours = options.transport != "bls"  # there every request waits in Triton's own queue
-    where = "" if is_queue_ours else " with --transport bls"
-    for name, least, most in (
-        ("max_replies", 1, MOST_REPLIES),
-        ("max_waiting", 0, MOST_WAITING),
-        ("max_kv_tokens", 0, MOST_KV_TOKENS),
-        ("max_tenant_replies", 0, options.max_replies if is_queue_ours else 0),
-        ("max_tenant_waiting", 0, options.max_waiting if is_queue_ours else 0),
-    ):
-        value, flag = getattr(options, name), f"--{name.replace('_', '-')}"
-        if not least <= value <= most:
-            raise ConfigError(f"{flag}: got {value}, allowed{where if most == 0 else ''}: {least} to {most}")
-
-
 def _check_fit(preset: Preset, tokenizer: Path) -> None:
     """Raise ConfigError if a terminator of the model preset is not a single token of the model."""
     from budgetforce.text.tokenizer import ChatTokenizer  # importing transformers takes seconds: only if --preset is given
@@ -228,17 +189,6 @@ def _library_environment(options: argparse.Namespace) -> dict[str, str]:
         "S1_LOAD_FORMAT": WEIGHTS[options.weights],
         "HF_HUB_OFFLINE": "1",  # the folder holds everything to load
     }
-
-
-def engine_limits(engine_dir: Path) -> ModelLimits:
-    """Read a TensorRT-LLM engine's limits from its config.json. Raises ConfigError."""
-    path = engine_dir / "config.json"
-    try:
-        config = json.loads(path.read_text())
-        rows, length = config["pretrained_config"]["vocab_size"], config["build_config"]["max_seq_len"]
-        return ModelLimits(vocab_size=int(rows), max_seq_len=int(length))
-    except (OSError, ValueError, KeyError) as error:
-        raise ConfigError(f"{path} does not name pretrained_config.vocab_size and build_config.max_seq_len: {error}") from error
 
 
 def _required(value: Path | None, flag: str) -> Path:

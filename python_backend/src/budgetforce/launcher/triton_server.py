@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run a Triton server: choose ports, build flags, wait until it is ready, drain and stop it without leaving anything behind.
+"""Run a Triton server: build flags, wait until it is ready, drain and stop it without leaving anything behind.
 
 Uses the ``tritonserver`` on PATH (the container's), else that inside package nvidia-pytriton (Triton 24.10).
 """
@@ -7,27 +7,26 @@ Uses the ``tritonserver`` on PATH (the container's), else that inside package nv
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
-import random
-import socket
 import subprocess
 import time
 import urllib.error
 import urllib.request
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from budgetforce.config import ANNOUNCE
+from budgetforce.health import HTTP
 from budgetforce.launcher import regions, triton_files
+from budgetforce.launcher.drain import Drain
+from budgetforce.launcher.ports import Ports, why_unusable
 from budgetforce.launcher.ranks import Ranks
 from budgetforce.launcher.security import Security
 from budgetforce.launcher.stubs import Stubs
-from budgetforce.processes import SHARED_MEMORY, interrupts_held
+from budgetforce.processes import interrupts_held
+from budgetforce.serving.requests.tenant import HEADERS as TENANT_HEADERS
 
 START_S = 300.0  # loading a 32B engine on two GPUs takes minutes
 EXIT_TIMEOUT_S = 10  # Triton's own wait for running requests
@@ -35,9 +34,6 @@ ORDERLY_END_S = EXIT_TIMEOUT_S + 5.0  # after that wait it unloads its models
 BROKEN_END_S = 3.0  # for a server with a dead stub, whose requests never end
 FOLLOW_S = 5.0  # for the other ranks to end after rank 0
 DRAIN_S = 15.0  # for running replies before Triton gets the signal. Stopping then takes up to 23 s: 40 s in all
-DRAIN_END_S = 3.0  # for s1 to end the replies that still run after the drain
-DRAIN_CHECK_S, QUIET_CHECKS = 0.3, 2  # seconds; metrics lag by up to 0.25 s
-OPEN_REQUESTS = ("s1_requests_open{", 'nv_inference_pending_request_count{model="s1')
 BLS_THREADS = 128  # per instance (Triton: 32); a BLS call occupies a thread until its first token
 KEEPALIVE = (  # middleboxes cut a stream that is silent for minutes
     "--grpc-keepalive-time=30000",  # ms; a client that does not answer within 20 s (Triton's default) is disconnected
@@ -45,62 +41,13 @@ KEEPALIVE = (  # middleboxes cut a stream that is silent for minutes
     "--grpc-http2-max-pings-without-data=0",  # no limit
     "--grpc-http2-min-recv-ping-interval-without-data=1000",  # ms; the default is 5 min, and a third earlier ping ends the connection
 )
-# gRPC headers that Triton gives to the models. Over HTTP it forwards only those of /infer, which decoupled models refuse.
-TENANT_HEADERS = ("s1-tenant", "s1-tenant-secret")
 NO_ENDPOINTS = ("--allow-http=false", "--allow-grpc=false", "--allow-metrics=false")
 RANK_CHECK_S = 1.0  # interval of checks that all ranks run
 LAST_WORDS_S = 3.0  # for mpirun to report a lost rank
-_ANY_ADDRESS = "0.0.0.0"  # noqa: S104  # only compared with
-_HTTP = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # never through the proxy of the environment
 
 
 class StartFailed(Exception):
     """Triton did not become ready; the message quotes its log."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ports:
-    """A server's TCP ports: gRPC on ``host``, HTTP and metrics on ``http_host``."""
-
-    http: int
-    grpc: int
-    metrics: int
-    host: str = "127.0.0.1"
-    http_host: str = "127.0.0.1"
-
-    @property
-    def here(self) -> str:
-        """Address of gRPC for clients on this machine."""
-        return f"{'127.0.0.1' if self.host == _ANY_ADDRESS else self.host}:{self.grpc}"
-
-    def listening(self) -> dict[str, tuple[str, int]]:
-        """Return each listening address by Triton's name for it."""
-        return {"http": (self.http_host, self.http), "grpc": (self.host, self.grpc), "metrics": (self.http_host, self.metrics)}
-
-
-# Below the system's ephemeral ports: another process could get such a port before Triton binds it.
-_PORTS = range(10_000, 32_768)
-_TRIES = 100
-_ANY = random.SystemRandom()  # libraries seed the global one; two programs would then choose the same ports at the same time
-
-
-def _bound(sock: socket.socket, host: str) -> int:
-    for port in _ANY.sample(_PORTS, _TRIES):
-        try:
-            sock.bind((host, port))
-        except OSError as error:
-            if error.errno != errno.EADDRINUSE:
-                raise
-        else:
-            return port
-    raise OSError(f"{host}: no free port found from {_PORTS.start} to {_PORTS.stop - 1}")
-
-
-def choose_ports(*, http: int, grpc: int, metrics: int, host: str = "127.0.0.1", http_host: str | None = None) -> Ports:
-    """Return the given ports, with a free port in place of each 0. Raises OSError if none is free."""
-    with contextlib.ExitStack() as stack:  # all bound at the same time, so that they differ
-        free = [_bound(stack.enter_context(socket.socket()), host) for _ in range(3)]
-    return Ports(http=http or free[0], grpc=grpc or free[1], metrics=metrics or free[2], host=host, http_host=http_host or host)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -146,12 +93,13 @@ class TritonServer:
     _is_broken: bool = False
     _is_draining: bool = False
     _stubs: Stubs | None = None
-    _prefix: str = field(default_factory=lambda: f"s1_{uuid.uuid4().hex[:12]}_")
+    _prefix: str = field(default_factory=regions.new_prefix)
+    _control: IO[bytes] | None = None
 
     def __enter__(self) -> TritonServer:
         """Start the server and wait until it is ready. Raises StartFailed, and leaves nothing behind then."""
         try:
-            _check_ports_are_free(self.ports)
+            self._check_ports()
             self._start()
             self._wait_until_ready()
             regions.hide(self._prefix)  # each is there before its model is ready
@@ -188,6 +136,11 @@ class TritonServer:
             time.sleep(RANK_CHECK_S)
         return self._with_log_errors(f"{ended}, by itself")
 
+    def _check_ports(self) -> None:
+        """Raise StartFailed for a port in use: its owner would be mistaken for the server that is being started."""
+        if (reason := why_unusable(self.ports)) is not None:
+            raise StartFailed(reason)
+
     def _remember_stubs(self) -> None:
         assert self._ranks is not None
         self._stubs = Stubs(session=self._ranks.process.pid, is_loaded=self._is_loaded)
@@ -204,12 +157,14 @@ class TritonServer:
     def _start(self) -> None:
         triton = triton_files.find()
         environment = {**os.environ, **triton.environment, **self.environment, **self.security.environment(self.ports.here)}
-        self._drain_file.touch(mode=0o600)  # created first, so that no other user can create it
+        regions.remove_leftovers()
+        self._control = regions.claim(self._prefix)
         environment["S1_DRAIN_FILE"] = str(self._drain_file)
         commands = [[triton.binary, *triton.flags, *self._rank_flags(rank)] for rank in range(self.num_ranks)]
         marks = [self._region_flag(rank) for rank in range(self.num_ranks)]
         with self._open_log() as log, interrupts_held():
-            self._ranks = Ranks.start(commands, marks=marks, environment=environment, log=log)
+            held = self._control.fileno()
+            self._ranks = Ranks.start(commands, marks=marks, environment=environment, log=log, held=held)
             self.process = self._ranks.process
 
     def _open_log(self) -> contextlib.AbstractContextManager[IO[bytes] | None]:
@@ -236,6 +191,7 @@ class TritonServer:
         for name, (host, port) in self.ports.listening().items():
             yield from (f"--{name}-address={host}", f"--{name}-port={port}")
         yield from (f"--id={self._name}", *KEEPALIVE, *self.security.flags(), *self.extra_flags)
+        # Over HTTP Triton forwards only headers of /infer, which decoupled models refuse.
         yield f"--grpc-header-forward-pattern=^({'|'.join((*TENANT_HEADERS, *self.traced_headers))})$"
         if self.transport != "grpc":
             yield f"--model-config-name={self.transport}"
@@ -258,7 +214,7 @@ class TritonServer:
     def _answers_ready(self) -> bool:
         """Whether this very server is ready: another that took the ports meanwhile has another name."""
         try:
-            with _HTTP.open(f"{self.http_url}/v2/health/ready", timeout=1) as response:
+            with HTTP.open(f"{self.http_url}/v2/health/ready", timeout=1) as response:
                 is_ready = response.status == 200
             return bool(is_ready and json.loads(self._fetch(f"{self.http_url}/v2"))["name"] == self._name)
         except (OSError, ValueError, KeyError):
@@ -287,8 +243,9 @@ class TritonServer:
             self._drain()
             self._ranks.end(BROKEN_END_S if self._is_broken else ORDERLY_END_S, FOLLOW_S if self._was_ready else 0)
             self._ranks = self.process = None
-        for leftover in SHARED_MEMORY.glob(f"{self._prefix}*"):
-            leftover.unlink(missing_ok=True)
+        regions.remove(self._prefix)
+        if self._control is not None:
+            self._control.close()
 
     @property
     def _name(self) -> str:
@@ -296,49 +253,19 @@ class TritonServer:
 
     @property
     def _drain_file(self) -> Path:
-        return SHARED_MEMORY / f"{self._prefix}drain"
+        return regions.control_file(self._prefix)
 
     def _drain(self) -> None:
-        """Make ``s1`` announce the drain, then reject new requests, let running ones finish, and end those that outlast ``drain_s``.
-
-        This comes before the signal to Triton: once that has come, Triton rejects the engine calls of its own models, so
-        that a reply of several engine calls could not finish, and yet it waits for running replies.
-        """
+        """Let running requests finish, if this server is the one that answers on its ports."""
         if not self.drains or not self._was_ready or self._ranks is None or self._ranks.ended() is not None:
             return  # another server may have taken the ports of an ended server
-        drain_s, lame_duck_s = (0.0, 0.0) if self._is_broken else (self.drain_s, self.lame_duck_s)
-        try:
-            if lame_duck_s:
-                self._drain_file.write_text(f"{ANNOUNCE}\n")
-                self._wait_while_running(lame_duck_s, lambda: False)
-            self._drain_file.write_text(f"{drain_s:g}\n")
-        except OSError:
-            return  # s1 cannot be reached this way; stopping goes on
-        quiet = [False] * QUIET_CHECKS
-
-        def is_over() -> bool:
-            quiet[:] = [*quiet[1:], self._is_quiet()]
-            return all(quiet)
-
-        self._wait_while_running(drain_s + DRAIN_END_S, is_over)
-
-    def _wait_while_running(self, seconds: float, is_over: Callable[[], bool]) -> None:
-        """Wait until ``is_over()``, for ``seconds`` at most, or until the server has ended."""
-        assert self._ranks is not None
-        until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0 and self._ranks.ended() is None:
-            time.sleep(min(DRAIN_CHECK_S, left))
-            if is_over():
-                return
-
-    def _is_quiet(self) -> bool:
-        """Whether every ``s1`` rejects new requests and none is open, by the metrics. False if they cannot be read."""
-        try:
-            lines = self._fetch(f"http://{self.ports.http_host}:{self.ports.metrics}/metrics").splitlines()
-            num_open = sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(OPEN_REQUESTS))
-            return num_open == 0 and all(float(line.rpartition(" ")[2]) == 2 for line in lines if line.startswith("s1_draining{"))
-        except Exception:  # noqa: BLE001  # a busy server may miss one check; the next may succeed
-            return False
+        ranks, metrics_url = self._ranks, f"http://{self.ports.http_host}:{self.ports.metrics}/metrics"
+        drain = Drain(
+            order_file=self._drain_file,
+            read_metrics=lambda: self._fetch(metrics_url),
+            has_ended=lambda: ranks.ended() is not None,
+        )
+        drain.run(*(0.0, 0.0) if self._is_broken else (self.drain_s, self.lame_duck_s))
 
     def _post(self, path: str) -> urllib.request.Request:
         url, headers = f"{self.http_url}/v2/{path}", self.security.admin_headers()
@@ -346,17 +273,5 @@ class TritonServer:
 
     @staticmethod
     def _fetch(request: str | urllib.request.Request) -> str:
-        with _HTTP.open(request, timeout=5) as response:
+        with HTTP.open(request, timeout=5) as response:
             return str(response.read().decode())
-
-
-def _check_ports_are_free(ports: Ports) -> None:
-    """Raise StartFailed for a port in use: its owner would be mistaken for the server that is being started."""
-    for name, (host, port) in ports.listening().items():
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((host, port))
-            except OSError as error:
-                text = f"port {port} on {host} cannot be used: {error.strerror}; choose another by --{name}-port, 0 is any free port"
-                raise StartFailed(text) from None

@@ -44,6 +44,18 @@ def test_haproxy_accepts_it_with_tls_on_both_sides(on_path, certificate):
     assert f"ssl verify required ca-file {ca}" in result.stdout
 
 
+def test_haproxy_accepts_gateways_with_and_without_tls(on_path, certificate):
+    """A host that is unknown here is no mistake. (Under load: tests/client/gateway/test_haproxy.py.)"""
+    plain = call("haproxy", *PAIR, "--gateway", "gw1:8080", "--gateway", "[::1]:8081")
+    assert re.fullmatch(r"checked by /\S+/haproxy -c\n", plain.stderr)
+    assert "\n  bind 127.0.0.1:8080\n" in plain.stdout
+    assert "server g2 [::1]:8081 check\n" in plain.stdout
+    tls = call("haproxy", *PAIR, "--gateway", "gw1:8080", "--http-listen", "*:443", "--http-tls-cert", certificate[0])
+    assert "bind 127.0.0.1:8001 proto h2\n" in tls.stdout
+    assert f"bind *:443 ssl crt {certificate[0]} alpn h2,http/1.1" in tls.stdout
+    assert "http_api" not in call("haproxy", *PAIR).stdout
+
+
 def test_what_haproxy_refuses_is_not_printed(on_path, tmp_path):
     result = call("haproxy", *PAIR, "--tls-cert", tmp_path / "nothing.pem", code=1)
     assert result.stdout == ""
@@ -81,6 +93,14 @@ def test_the_longest_request_sets_the_table_and_the_silence():
     (("--replica", "gpu1:8001:8001"), "gRPC and readiness have the same port"),
     (("--replica", "gpu1:1", "--replica", "gpu1:1:2"), "--replica: got gpu1:1 twice, allowed: each replica once"),
     ((*PAIR, "--listen", "here:there"), "--listen: got 'here:there': a port is a number from 1 to 65535, not 'there'"),
+    ((*PAIR, "--http-listen", "8080"), "--http-listen: needs --gateway, the process that answers there"),
+    ((*PAIR, "--http-tls-cert", "a.pem"), "--http-tls-cert: needs --gateway, the process that answers there"),
+    ((*PAIR, "--gateway", "127.0.0.1:8080"), "--http-listen: got port 8080, which is that of gateway 127.0.0.1:8080 on this machine"),
+    ((*PAIR, "--gateway", "gw"), "--gateway: got 'gw', allowed: HOST:PORT, an IPv6 address in brackets"),
+    ((*PAIR, "--gateway", "http://gw:8080"), "--gateway: got 'http://gw:8080', allowed: HOST:PORT"),
+    ((*PAIR, "--gateway", "gw:0"), "--gateway: got 'gw:0': a port is a number from 1 to 65535, not '0'"),
+    ((*PAIR, "--gateway", "gw:1", "--gateway", "gw:1"), "--gateway: got gw:1 twice, allowed: each gateway once"),
+    ((*PAIR, "--gateway", "gw:1", "--http-listen", "x y:1"), "--http-listen: got 'x y:1', allowed: PORT, HOST:PORT or"),
     ((*PAIR, "--metrics-listen", "a b:1"), "--metrics-listen: got 'a b:1', allowed: PORT, HOST:PORT or"),
     ((*PAIR, "--tls-cert", "a.pem no-alpn"), "--tls-cert: got 'a.pem no-alpn', allowed: a path without white space"),
     ((*PAIR, "--longest-s", "3"), "'--longest-s': 3 is not in the range"),

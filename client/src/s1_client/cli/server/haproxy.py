@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,10 +17,26 @@ import click
 
 from s1_client.cli.options import SectionedCommand
 from s1_client.cli.output import clean, echo
-from s1_client.cli.server.haproxy_config import READY_PORT, check_replicas, check_word, read_listen, read_replica, render
+from s1_client.cli.server.haproxy_config import (
+    READY_PORT,
+    Gateway,
+    check_apart,
+    check_gateways,
+    check_replicas,
+    check_word,
+    read_gateway,
+    read_listen,
+    read_replica,
+    render,
+)
 
 T = TypeVar("T")
 _CHECK_S = 30
+_CHECKS: dict[str, Callable[..., str]] = {
+    **dict.fromkeys(("listen", "http_listen", "metrics_listen"), read_listen),
+    **dict.fromkeys(("tls_cert", "http_tls_cert", "replica_ca"), check_word),
+}
+HTTP_PORT = "8080"  # of the gateways, as that of s1 gateway
 
 
 @click.command(cls=SectionedCommand)
@@ -39,6 +56,18 @@ _CHECK_S = 30
     help="where clients connect, on this machine only; *:PORT = from anywhere",
 )
 @click.option(
+    "--gateway",
+    "gateways",
+    multiple=True,
+    metavar="HOST:PORT",
+    help="a process of s1 gateway, for OpenAI's API over HTTP at --http-listen; its --url is the address of --listen (repeatable)",
+)
+@click.option(
+    "--http-listen",
+    metavar="[HOST:]PORT",
+    help="where callers of the gateways connect; *:PORT = from anywhere (default: the port of s1 gateway, 8080)",
+)
+@click.option(
     "--metrics-listen", metavar="[HOST:]PORT", help="where HAProxy publishes its own metrics for Prometheus, at /metrics (default: nowhere)"
 )
 @click.option(
@@ -56,10 +85,11 @@ _CHECK_S = 30
     help="milliseconds between two checks of a replica; two that fail count, and the launcher's --lame-duck-s must be longer than both",
 )
 @click.option("--tls-cert", metavar="FILE", help="PEM file of certificate and private key, on HAProxy's machine: clients connect with TLS")
+@click.option("--http-tls-cert", metavar="FILE", help="such a file for --http-listen: callers of the gateways use https")
 @click.option(
     "--replica-ca", metavar="FILE", help="PEM file of the authority of the replicas' certificates: HAProxy connects to them with TLS"
 )
-def haproxy(replicas: tuple[str, ...], **options: str | int | None) -> None:
+def haproxy(replicas: tuple[str, ...], gateways: tuple[str, ...], **options: str | int | None) -> None:
     """Print a HAProxy configuration: requests go to the least loaded replica, commands to the replica of their request.
 
     s1 haproxy --replica gpu1:8001:8003 --replica gpu2:8001:8003 --listen "*:8001" > haproxy.cfg
@@ -68,12 +98,25 @@ def haproxy(replicas: tuple[str, ...], **options: str | int | None) -> None:
     """
     servers = [_checked("--replica", read_replica, text, number) for number, text in enumerate(replicas, 1)]
     _checked("--replica", check_replicas, servers)
-    for name, check in (("listen", read_listen), ("metrics_listen", read_listen), ("tls_cert", check_word), ("replica_ca", check_word)):
+    doors = [_checked("--gateway", read_gateway, text, number) for number, text in enumerate(gateways, 1)]
+    _checked("--gateway", check_gateways, doors)
+    options["http_listen"] = _http_listen(doors, options)
+    for name, check in _CHECKS.items():
         if options[name] is not None:
             options[name] = _checked(f"--{name.replace('_', '-')}", check, str(options[name]))
-    text = render(servers, command=_command_line(), **options)  # type: ignore[arg-type]  # click has checked the numbers
+    if options["http_listen"] is not None:
+        _checked("--http-listen", check_apart, doors, options["http_listen"])
+    text = render(servers, doors, command=_command_line(), **options)  # type: ignore[arg-type]  # click has checked the numbers
     echo(_verdict(text), err=True)
     click.echo(clean(text), nl=False)
+
+
+def _http_listen(gateways: Sequence[Gateway], options: Mapping[str, str | int | None]) -> str | int | None:
+    """Return where HTTP is served, or None for nowhere. Raises UsageError for an option without a gateway, which alone could answer."""
+    for name in ("http_listen", "http_tls_cert"):
+        if options[name] is not None and not gateways:
+            raise click.UsageError(f"--{name.replace('_', '-')}: needs --gateway, the process that answers there")
+    return HTTP_PORT if gateways and options["http_listen"] is None else options["http_listen"]
 
 
 def _checked(option: str, check: Callable[..., T], *values: object) -> T:
@@ -106,6 +149,6 @@ def _checked_by(program: str, text: str) -> tuple[subprocess.CompletedProcess[st
     """Return what HAProxy says of the configuration, and the file that it names."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "haproxy.cfg"
-        file.write_text(text.replace("default-server ", "default-server init-addr none ", 1))  # names of hosts may be unknown here
+        file.write_text(re.sub(r"^  default-server ", r"\g<0>init-addr none ", text, flags=re.M))  # names of hosts may be unknown here
         done = subprocess.run([program, "-c", "-f", str(file)], capture_output=True, text=True, timeout=_CHECK_S, check=False)
     return done, file
