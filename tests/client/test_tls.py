@@ -61,6 +61,14 @@ def test_who_does_not_prove_it_is_not_let_in(think, files):
         think()
 
 
+@pytest.mark.parametrize("kind", CLIENTS.values())
+def test_a_file_that_is_no_certificate_is_an_error_of_the_client_not_of_its_first_request(kind, tmp_path):
+    (tmp_path / "text").write_text("no PEM")
+    for name, error in (("missing", FileNotFoundError), ("text", ValueError)):
+        with pytest.raises(error, match=name), kind("grpcs://127.0.0.1:1", tls=TLS(ca_file=tmp_path / name)):
+            pass
+
+
 @pytest.mark.parametrize("client", CLIENTS.values())
 def test_headers_come_with_every_call(client):
     """Of a stream, of a command to another program's request and of a unary call."""

@@ -149,8 +149,8 @@ class AsyncStream(BaseStream):
         had_begun = not self._exchange.joiner.is_empty
         try:
             await self._send_command("answer_now")
-        except InvalidRequest:
-            if self._is_over or had_begun:
+        except S1Error as error:
+            if not self._may_answer_later(error, had_begun=had_begun):
                 raise
             if self._exchange.joiner.is_empty:
                 self._answer_now_pending = True
@@ -194,10 +194,13 @@ class AsyncStream(BaseStream):
             self._call.cancel()
 
     async def replies(self) -> tuple[Reply, ...]:
-        """Read the rest, and return a whole reply for each sample."""
+        """Read the rest, and return a whole reply for each sample.
+
+        Raises the S1Error that ended the request, also if it has been raised before, and Cancelled if the stream was left early.
+        """
         async for _ in self:
             pass
-        return self._exchange.replies()
+        return self._whole_replies()
 
     async def reply(self) -> Reply:
         """Read the rest, and return the whole reply; of several samples the first."""
