@@ -124,16 +124,14 @@ def test_a_request_can_be_cancelled_between_two_attempts(connect, server, waitin
 @pytest.mark.parametrize(
     "hurry", [lambda _, stream: stream.answer_now(), lambda client, _: client.answer_now("mine")], ids=["stream", "by id"]
 )
-def test_answer_now_between_two_attempts_is_for_the_next(connect, server, monkeypatch, hurry, error):
-    client, hurried = connect(), []
-    monkeypatch.setattr(_exchange, "retry_delay_s", lambda *_: 0.5 if hurried else 60.0)
+def test_answer_now_between_two_attempts_is_for_the_next(connect, server, delays, hurry, error):
+    client = connect()
     server.will_say(error=error)
     server.will_say(thinking="one two three " * 300, answer=" four", token_delay_s=0.01)
     stream = client.stream("hi", request_id="mine", max_tokens=9)
     hurry(client, stream)
-    hurried.append(True)
     reply = stream.reply()
-    assert (reply.thinking_end, reply.num_attempts) == ("answer_now", 2)
+    assert (reply.thinking_end, reply.num_attempts, len(delays)) == ("answer_now", 2, 1)
 
 
 def test_a_cancel_while_the_next_attempt_is_sent_is_not_lost(server, delays, monkeypatch):
