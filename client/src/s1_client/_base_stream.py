@@ -230,6 +230,8 @@ class BaseStream:
 
     def _retry_now(self, error: S1Error) -> None:
         """Make the next attempt, or raise if the request was cancelled meanwhile, the time is over or the client is closed."""
+        if self._is_over:  # the stream was closed meanwhile: its reader gets no error, as when it is closed in the middle of a read
+            return
         try:
             if self._was_cancelled.is_set():
                 raise Cancelled("the request was cancelled between two attempts")  # handled with the others below
