@@ -80,6 +80,8 @@ class AsyncStream(BaseStream):
             if not self._has_lost_reason(error):
                 raise self._failure(error) from error
             self._reading, self._call = None, self._connection.open_stream(*self._attempt, is_open=False)
+            if self._command is not None:
+                self._command.answer(self._not_running())  # it was sent on the call that has ended
             return await self._read()
         except asyncio.CancelledError:
             if not reading.cancelled():  # this task is cancelled, not the call
@@ -104,6 +106,9 @@ class AsyncStream(BaseStream):
 
     async def _send_command(self, command: str, log_level: int = logging.INFO) -> None:
         """Send a command on the request's own stream. Raises S1Error, InvalidRequest if the server refuses it."""
+        if not self._call.is_open:  # see _has_lost_reason: it has room for no other message than its request
+            await self._connection.command(command, self._exchange.wire_id, self._model, log_level)
+            return
         async with self._commanding:
             sent, message = self._new_command(command, log_level, asyncio.Event())
             self._call.send(message)
