@@ -79,16 +79,22 @@ class AsyncStream(BaseStream):
         except grpc.RpcError as error:
             if not self._has_lost_reason(error):
                 raise self._failure(error) from error
-            self._reading, self._call = None, self._connection.open_stream(*self._attempt, is_open=False)
-            if self._command is not None:
-                self._command.answer(self._not_running())  # it was sent on the call that has ended
-            return await self._read()
+            if self._was_cancelled.is_set():
+                raise Cancelled("the request was cancelled") from error
+            return await self._read_again()
         except asyncio.CancelledError:
             if not reading.cancelled():  # this task is cancelled, not the call
                 raise
             raise Cancelled("the request was cancelled") from None
         self._reading = None
         return message
+
+    async def _read_again(self) -> Any:
+        """Make the call once more, without room for commands, and return its first message."""
+        self._reading, self._call = None, self._connection.open_stream(*self._attempt, is_open=False)
+        if self._command is not None:
+            self._command.answer(self._not_running())  # it was sent on the call that has ended
+        return await self._read()
 
     def _has_lost_reason(self, error: Any) -> bool:
         """Whether the server ended the call before our message was sent: of an open call grpcio's asyncio then reports only that, in
