@@ -235,6 +235,19 @@ def test_whoever_reads_a_cancelled_stream_is_told(client, served):
     assert " one" in error.partial[0].thinking
     assert list(stream) == []
     stream.cancel()  # without effect
+    with pytest.raises(Cancelled) as again:
+        stream.reply()
+    assert again.value is error
+
+
+def test_a_stream_that_was_left_has_no_reply(client, served):
+    """Also where some of its samples are complete: the others would be missing."""
+    stream = client.stream(served.says(thinking=STORY, delay_ms=5), request_id="left", max_tokens=9)
+    first_thought(stream)
+    stream.close()
+    with pytest.raises(Cancelled, match="left before its end") as left:
+        stream.reply()
+    assert (left.value.request_id, " one" in left.value.partial[0].thinking) == ("left", True)
 
 
 def test_a_request_can_be_cancelled_by_its_id(client, connect, served):
@@ -245,6 +258,15 @@ def test_a_request_can_be_cancelled_by_its_id(client, connect, served):
         list(stream)
     with pytest.raises(InvalidRequest):
         client.cancel("by-id")
+
+
+def test_a_request_whose_last_event_was_read_does_not_run(client, served):
+    """Its iterator need not be exhausted: a command to its name is not lost there."""
+    stream = client.stream(served.says(), request_id="read", num_ignore=0, max_tokens=9)
+    assert any(isinstance(event, Done) for event in iter(stream.__next__, None) if isinstance(event, Done))
+    with pytest.raises(InvalidRequest, match="the id of a running request"):
+        client.cancel("read")
+    assert stream.reply().thinking_end == "natural"
 
 
 def test_answer_now_closes_the_thinking(client, served):

@@ -60,7 +60,7 @@ def test_one_at_least_runs(concurrency):
 def test_an_unexpected_error_of_a_worker_reaches_whoever_waits_for_outcomes():
     """In a thread of its own, for a fault would let it wait for ever."""
 
-    def ask(prompt, **_):
+    def ask(prompt, _options, _id):
         raise ZeroDivisionError(prompt)
 
     def iterate():

@@ -10,9 +10,6 @@ from s1_client._settings import make_settings
 class Stream:
     """In place of a reply's stream."""
 
-    def send(self, command):
-        """Send a command."""
-
 
 def begun(name):
     settings = make_settings("a:1", tls=None, token=None, secret=None, metadata={}, trust_env=False, model="s1")
@@ -25,10 +22,10 @@ def test_a_name_reaches_the_latest_request_that_runs_and_then_those_of_others():
     running, first, second = Running(), begun("n"), begun("n")
     streams = {exchange: Stream() for exchange in (first, second)}
     for exchange in (first, second):
-        running.add(exchange, streams[exchange].send)
-    assert running.sender_of("n") == streams[second].send
+        running.add(exchange, streams[exchange])
+    assert running.stream_of("n") is streams[second]
     running.remove(second)
     running.remove(second)  # without effect
-    assert running.sender_of("n") == streams[first].send
+    assert running.stream_of("n") is streams[first]
     running.remove(first)
-    assert running.sender_of("n") is None
+    assert running.stream_of("n") is None

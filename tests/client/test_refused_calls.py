@@ -5,8 +5,11 @@ import asyncio
 from concurrent import futures
 
 import grpc
+import pytest
 
-from s1_client import AsyncClient, ConnectionFailed
+from s1_client import AsyncClient, Cancelled, ConnectionFailed
+from s1_client._aio_stream import AsyncStream
+from s1_client.testing import FakeServer
 
 
 class _Refusing(grpc.ServerInterceptor):
@@ -29,3 +32,27 @@ def test_what_it_said_reaches_everybody():
         assert asyncio.run(said()) == {(ConnectionFailed, "UNAVAILABLE: restricted")}
     finally:
         server.stop(None).wait()
+
+
+@pytest.mark.parametrize("command", ["answer_now", "cancel"])
+@pytest.mark.parametrize("has_begun", [False, True])
+def test_a_call_that_was_made_again_obeys_commands(monkeypatch, command, has_begun):
+    """It carries the request alone. The server may have recovered between the two calls."""
+    monkeypatch.setattr(AsyncStream, "_has_lost_reason", lambda stream, _: stream._call.is_open)
+
+    async def ended(url):
+        async with AsyncClient(url) as client:
+            stream = client.stream("hi", max_tokens=9)
+            if has_begun:
+                await anext(stream)
+            await getattr(stream, command)()
+            return (await stream.reply()).thinking_end
+
+    with FakeServer() as server:
+        server.will_say(error=ConnectionFailed("gone"))
+        server.will_say(thinking="one two three " * 300, token_delay_s=0.01)
+        if command == "answer_now":
+            assert asyncio.run(ended(server.url)) == "answer_now"
+        else:
+            with pytest.raises(Cancelled):
+                asyncio.run(ended(server.url))

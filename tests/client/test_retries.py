@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which requests are retried, and which never are. The delays are recorded instead of waited for."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from client.behaviour import CLIENTS, connecting
-from s1_client import Cancelled, ConnectionFailed, EngineFailed, InvalidRequest, Overloaded, ServerNotReady, _exchange
+from s1_client import Cancelled, Client, ConnectionFailed, EngineFailed, InvalidRequest, Overloaded, ServerNotReady, _exchange
 from s1_client._settings import retry_delay_s
 from s1_client.testing import FakeServer
 
@@ -87,12 +90,77 @@ def test_the_server_is_told_what_is_left_of_the_deadline(connect, server, delays
     assert 0 < second <= first <= 30_000
 
 
-def test_a_request_can_be_cancelled_between_two_attempts(connect, server):
+BETWEEN = [Overloaded("full", 60.0), ConnectionFailed("gone")]
+
+
+@pytest.fixture
+def waiting(monkeypatch):
+    """Set as soon as a request waits for its second attempt, which would come after a minute."""
+    waits = threading.Event()
+
+    def wait(*_):
+        waits.set()
+        return 60.0
+
+    monkeypatch.setattr(_exchange, "retry_delay_s", wait)
+    return waits
+
+
+@pytest.mark.parametrize("error", BETWEEN)
+@pytest.mark.parametrize("cancel", [lambda _, stream: stream.cancel(), lambda client, _: client.cancel("mine")], ids=["stream", "by id"])
+def test_a_request_can_be_cancelled_between_two_attempts(connect, server, waiting, cancel, error):
+    server.says(error=error)
+    client = connect()
+    stream = client.stream("hi", request_id="mine")
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(list, stream)
+        assert waiting.wait(60)
+        cancel(client, stream)
+        assert isinstance(reading.exception(), Cancelled)
+
+
+def test_a_stream_can_be_closed_between_two_attempts(connect, server, waiting):
     server.says(error=Overloaded("full", 60.0))
     stream = connect().stream("hi")
-    stream.cancel()
-    with pytest.raises(Cancelled):
-        list(stream)
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(list, stream)
+        assert waiting.wait(60)
+        stream.close()
+        assert reading.result() == []
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("error", BETWEEN)
+@pytest.mark.parametrize(
+    "hurry", [lambda _, stream: stream.answer_now(), lambda client, _: client.answer_now("mine")], ids=["stream", "by id"]
+)
+@pytest.mark.usefixtures("delays")
+def test_answer_now_between_two_attempts_is_for_the_next(connect, server, hurry, error):
+    client = connect()
+    server.will_say(error=error)
+    server.will_say(thinking="one two three " * 300, answer=" four", token_delay_s=0.01)
+    stream = client.stream("hi", request_id="mine", max_tokens=9)
+    hurry(client, stream)
+    reply = stream.reply()
+    assert (reply.thinking_end, len(server.requests)) == ("answer_now", 2)
+
+
+def test_a_cancel_while_the_next_attempt_is_sent_is_not_lost(server, delays, monkeypatch):
+    """It ends the call of the attempt before, which is over, and the reader has already looked whether to go on."""
+    server.will_say(error=Overloaded("full"))
+    server.will_say(thinking="one two three " * 300, token_delay_s=0.01)
+    with Client(server.url) as client:
+        stream = client.stream("hi")
+        note_sent = _exchange.Exchange.note_sent
+
+        def cancel_at_the_second(exchange, now):
+            note_sent(exchange, now)
+            stream.cancel()
+
+        monkeypatch.setattr(_exchange.Exchange, "note_sent", cancel_at_the_second)
+        with pytest.raises(Cancelled):
+            list(stream)
+    assert delays == [(0, None)]
 
 
 def test_delays_grow_and_spread_and_give_way_to_the_servers_word():

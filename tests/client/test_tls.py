@@ -6,7 +6,7 @@ import pytest
 import trustme
 
 from client.behaviour import CLIENTS
-from s1_client import TLS, ConnectionFailed, InvalidRequest
+from s1_client import TLS, AsyncClient, Client, ConnectionFailed, InvalidRequest
 from s1_client.testing import FakeServer
 
 
@@ -59,6 +59,14 @@ def test_who_does_not_prove_it_is_not_let_in(think, files):
         think(tls=TLS(server_name="s1.example"))
     with pytest.raises(ConnectionFailed):
         think()
+
+
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+def test_a_file_that_is_no_certificate_is_an_error_of_the_client_not_of_its_first_request(kind, tmp_path):
+    (tmp_path / "text").write_text("no PEM")
+    for name, error in (("missing", FileNotFoundError), ("text", ValueError)):
+        with pytest.raises(error, match=name):
+            kind("grpcs://127.0.0.1:1", tls=TLS(ca_file=tmp_path / name))
 
 
 @pytest.mark.parametrize("client", CLIENTS.values())

@@ -4,15 +4,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from types import TracebackType
-from typing import Unpack
+from typing import Any, Unpack
 
 from tritonclient.grpc import service_pb2
 
 from s1_client._aio_connection import AsyncConnection
 from s1_client._aio_stream import AsyncStream
-from s1_client._base import BaseClient, check_single_sample
+from s1_client._base import BaseClient
 from s1_client._batch import Outcome, Request, Window
 from s1_client._errors import AccessDenied, S1Error, ServerNotReady
 from s1_client._options import CallOptions, Prompt
@@ -51,16 +51,19 @@ class AsyncClient(BaseClient):
 
         Arguments and errors are those of ``Client.stream``.
         """
+        return self._stream(prompt, options, request_id, deltas=deltas)
+
+    def _stream(self, prompt: Prompt, options: Mapping[str, Any], request_id: str, *, deltas: bool = True) -> AsyncStream:
         return AsyncStream(self._connection, self._exchange(prompt, options, request_id, deltas=deltas), self._settings.model)
 
     async def think(self, prompt: Prompt, *, request_id: str = "", **options: Unpack[CallOptions]) -> Reply:
         """Send a request, and return its whole reply of one sample. Arguments and errors are those of ``Client.stream``."""
-        check_single_sample(options)
+        self._check_single_sample(options)
         return (await self.samples(prompt, request_id=request_id, **options))[0]
 
     async def samples(self, prompt: Prompt, *, request_id: str = "", **options: Unpack[CallOptions]) -> tuple[Reply, ...]:
         """Send a request for ``num_samples`` samples, and return a whole reply for each, as ``Client.samples`` does."""
-        async with self.stream(prompt, request_id=request_id, **options) as stream:
+        async with self._stream(prompt, options, request_id) as stream:
             return await stream.replies()
 
     async def map(
@@ -100,18 +103,19 @@ class AsyncClient(BaseClient):
 
     async def answer_now(self, request_id: str) -> None:
         """End the thinking of the running request of that id, so that it answers. Chosen as by ``Client.answer_now``."""
-        await self._command("answer_now", request_id)
+        stream = self._connection.running.stream_of(request_id)
+        if stream is None:
+            await self._connection.command("answer_now", request_id, self._settings.model)
+        else:
+            await stream.answer_now()
 
     async def cancel(self, request_id: str) -> None:
         """End the running request of that id; its reader gets ``Cancelled``. Chosen as by ``Client.answer_now``."""
-        await self._command("cancel", request_id)
-
-    async def _command(self, command: str, request_id: str) -> None:
-        send = self._connection.running.sender_of(request_id)
-        if send is None:
-            await self._connection.command(command, request_id, self._settings.model)
+        stream = self._connection.running.stream_of(request_id)
+        if stream is None:
+            await self._connection.command("cancel", request_id, self._settings.model)
         else:
-            await send(command)
+            await stream.cancel()
 
     async def check_ready(self) -> None:
         """Raise the S1Error that says why the server can take no request: it does not respond, or has not loaded the model."""
@@ -132,7 +136,8 @@ class AsyncClient(BaseClient):
 
 async def _outcome(client: AsyncClient, index: int, request: Request) -> Outcome:
     try:
-        replies = await client.samples(request.prompt, request_id=request.id, **request.options)
+        async with client._stream(request.prompt, request.options, request.id) as stream:  # noqa: SLF001  # of this module
+            replies = await stream.replies()
     except (S1Error, TypeError) as error:
         return Outcome(index=index, request=request, error=error)
     return Outcome(index=index, request=request, replies=replies)

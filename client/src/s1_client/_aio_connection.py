@@ -11,7 +11,7 @@ from typing import Any
 import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from s1_client._base_stream import CANCELS_SAFELY, PATIENCE_S, BaseConnection, open_channel, version_of
+from s1_client._base_stream import CANCELS_SAFELY, PATIENCE_S, BaseConnection, credentials_of, open_channel, version_of
 from s1_client._errors import ConnectionFailed, S1Error
 from s1_client._settings import Settings
 from s1_client._tracing import Headers
@@ -58,6 +58,7 @@ class AsyncConnection(BaseConnection):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
+        self._credentials = credentials_of(settings)  # now: a file that cannot be read is an error of the client's arguments
         self._channel: Any = None
         self._stub: Any = None
         self._infer: Any = None
@@ -76,7 +77,7 @@ class AsyncConnection(BaseConnection):
         if self._is_closed:
             raise ConnectionFailed("this client has been closed")
         if self._stub is None:
-            self._channel = open_channel(grpc.aio, self._settings)
+            self._channel = open_channel(grpc.aio, self._settings, self._credentials)
             self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
             self._infer = streaming_method(self._channel)
             self._infer_open = streaming_method(self._channel, is_open=True)
@@ -105,9 +106,10 @@ class AsyncConnection(BaseConnection):
 
     async def command(self, command: str, request_id: str, model: str, log_level: int = logging.INFO) -> None:
         """Send a command to a running request. Raises S1Error, InvalidRequest if none of that id runs."""
+        request = command_request(command, request_id, model=model)
         self.note_command(command, request_id, log_level)
         try:
-            async for message in self.stream(command_request(command, request_id, model=model), PATIENCE_S, command):
+            async for message in self.stream(request, PATIENCE_S, command):
                 self.note_response()
                 raise_error(message)
         except grpc.RpcError as error:

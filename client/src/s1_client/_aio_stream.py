@@ -79,14 +79,22 @@ class AsyncStream(BaseStream):
         except grpc.RpcError as error:
             if not self._has_lost_reason(error):
                 raise self._failure(error) from error
-            self._reading, self._call = None, self._connection.open_stream(*self._attempt, is_open=False)
-            return await self._read()
+            if self._was_cancelled.is_set():
+                raise Cancelled("the request was cancelled") from error
+            return await self._read_again()
         except asyncio.CancelledError:
             if not reading.cancelled():  # this task is cancelled, not the call
                 raise
             raise Cancelled("the request was cancelled") from None
         self._reading = None
         return message
+
+    async def _read_again(self) -> Any:
+        """Make the call once more, without room for commands, and return its first message."""
+        self._reading, self._call = None, self._connection.open_stream(*self._attempt, is_open=False)
+        if self._command is not None:
+            self._command.answer(self._not_running())  # it was sent on the call that has ended
+        return await self._read()
 
     def _has_lost_reason(self, error: Any) -> bool:
         """Whether the server ended the call before our message was sent: of an open call grpcio's asyncio then reports only that, in
@@ -104,6 +112,9 @@ class AsyncStream(BaseStream):
 
     async def _send_command(self, command: str, log_level: int = logging.INFO) -> None:
         """Send a command on the request's own stream. Raises S1Error, InvalidRequest if the server refuses it."""
+        if not self._call.is_open:  # see _has_lost_reason: it has room for no other message than its request
+            await self._connection.command(command, self._exchange.wire_id, self._model, log_level)
+            return
         async with self._commanding:
             sent, message = self._new_command(command, log_level, asyncio.Event())
             self._call.send(message)
@@ -149,8 +160,8 @@ class AsyncStream(BaseStream):
         had_begun = not self._exchange.joiner.is_empty
         try:
             await self._send_command("answer_now")
-        except InvalidRequest:
-            if self._is_over or had_begun:
+        except S1Error as error:
+            if not self._may_answer_later(error, had_begun=had_begun):
                 raise
             if self._exchange.joiner.is_empty:
                 self._answer_now_pending = True
@@ -194,10 +205,13 @@ class AsyncStream(BaseStream):
             self._call.cancel()
 
     async def replies(self) -> tuple[Reply, ...]:
-        """Read the rest, and return a whole reply for each sample."""
+        """Read the rest, and return a whole reply for each sample.
+
+        Raises the S1Error that ended the request, also if it has been raised before, and Cancelled if the stream was left early.
+        """
         async for _ in self:
             pass
-        return self._exchange.replies()
+        return self._whole_replies()
 
     async def reply(self) -> Reply:
         """Read the rest, and return the whole reply; of several samples the first."""

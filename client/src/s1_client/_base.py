@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import numbers
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import fields, replace
@@ -45,7 +46,8 @@ class BaseClient:
         trust_env: whether environment variables count, those of HTTP proxies ($http_proxy) included. A server on this machine is never
             reached through a proxy.
 
-    Raises ValueError for an argument that is not allowed; the message names it.
+    Raises ValueError for an argument that is not allowed; the message names it. Raises OSError for a file of ``tls`` that cannot
+    be read.
     """
 
     def __init__(
@@ -95,7 +97,9 @@ class BaseClient:
         rest = {name: value for name, value in options.items() if name not in own}
         for name in rest:
             if name == "deltas":
-                raise TypeError("'deltas' is an argument of stream() alone, and no default of a client")
+                raise TypeError("'deltas' is an argument of stream() alone")
+            if name == "request_id":
+                raise TypeError("'request_id' is an argument of each call; a Request of map() has it as id")
             if name in CHANGEABLE:
                 raise TypeError(f"'{name}' is no option of a call: use client.with_options({name}=...)")
             if name in _CONNECTION:
@@ -104,9 +108,17 @@ class BaseClient:
                 raise TypeError(unknown("option", name, (*FIELDS, *own)))
         return replace(self._settings, **changes) if changes else self._settings, rest
 
+    def _check_single_sample(self, options: Mapping[str, Any]) -> None:
+        """Raise TypeError if the options, or the client's defaults, request several samples."""
+        num_samples = {**self._settings.defaults, **options}.get("num_samples")
+        if isinstance(num_samples, numbers.Integral) and int(num_samples) > 1:
+            raise TypeError("think() is for one sample; for several there is samples()")
+
     def _exchange(self, prompt: Prompt, options: Mapping[str, Any], request_id: str, *, deltas: bool) -> Exchange:
         name = named(request_id)
         try:
+            if not isinstance(deltas, bool):
+                raise InvalidRequest("deltas", shown(deltas), "True or False")
             _check_limits(options)
             settings, rest = self._split(options, PER_CALL)
             return Exchange(prompt, rest, settings, name, time.monotonic(), is_streamed=deltas)
@@ -119,9 +131,3 @@ def _check_limits(options: Mapping[str, Any]) -> None:
         value = options.get(name)
         if value is not None and (allowed := allowed_for(name, value)):
             raise InvalidRequest(name, shown(value), allowed)
-
-
-def check_single_sample(options: Mapping[str, Any]) -> None:
-    """Raise TypeError if the options request several samples."""
-    if (options.get("num_samples") or 1) > 1:
-        raise TypeError("think() is for one sample; for several there is samples()")

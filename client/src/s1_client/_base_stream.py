@@ -15,7 +15,7 @@ from s1_client._errors import AccessDenied, Cancelled, ConnectionFailed, Deadlin
 from s1_client._exchange import Exchange, Running, reason
 from s1_client._settings import Settings
 from s1_client._tracing import Headers, trace_headers
-from s1_client._types import Done, Event
+from s1_client._types import Done, Event, Reply
 from s1_client._wire import answer_to_command, command_request, name_of, routing_headers
 from s1_client._wire.status import from_status
 
@@ -26,12 +26,17 @@ CANCELS_SAFELY = (2, 57)  # Triton 25.04: before, a stream that is cancelled whi
 logger = logging.getLogger("s1_client")
 
 
-def open_channel(kind: Any, settings: Settings) -> Any:
+def credentials_of(settings: Settings) -> Any:
+    """Return gRPC's credentials for TLS; None without TLS. Raises OSError and ValueError as ``TLS.read`` does."""
+    return None if settings.tls is None else grpc.ssl_channel_credentials(**settings.tls.read())
+
+
+def open_channel(kind: Any, settings: Settings, credentials: Any) -> Any:
     """Return a channel of ``grpc`` or ``grpc.aio`` (``kind``). It connects with its first call."""
     options = settings.channel_options()
-    if settings.tls is None:
+    if credentials is None:
         return kind.insecure_channel(settings.address, options=options)
-    return kind.secure_channel(settings.address, grpc.ssl_channel_credentials(**settings.tls.read()), options=options)
+    return kind.secure_channel(settings.address, credentials, options=options)
 
 
 def version_of(text: str) -> tuple[int, ...]:
@@ -119,7 +124,6 @@ class BaseStream:
 
     _connection: Any
     _was_cancelled: Any
-    _send_command: Any
 
     def __init__(self, exchange: Exchange, model: str) -> None:
         self.request_id = exchange.request_id
@@ -129,6 +133,7 @@ class BaseStream:
         self._answer_now_pending = False
         self._received: deque[Event | S1Error] = deque()  # what was received and not returned yet
         self._command: SentCommand | None = None  # the command that waits for its answer
+        self._error: S1Error | None = None  # the error that ended the request
 
     def _start(self) -> None:
         self._trace = self._connection.trace_headers()  # now: an attempt may be made on another thread, in another context
@@ -137,7 +142,7 @@ class BaseStream:
         except S1Error as error:
             self._exchange.failure(error)
             raise
-        self._connection.running.add(self._exchange, self._send_command)
+        self._connection.running.add(self._exchange, self)
         self._is_over = False
 
     def _new_call(self) -> Any:
@@ -150,6 +155,20 @@ class BaseStream:
     def _end(self) -> None:
         self._is_over = True
         self._connection.running.remove(self._exchange)
+
+    def _failed(self, error: S1Error) -> S1Error:
+        """End the request with an error, and return the error with the client's knowledge of the request added."""
+        self._end()
+        self._error = self._exchange.failure(error)
+        return self._error
+
+    def _whole_replies(self) -> tuple[Reply, ...]:
+        """Return the replies of a request that is over. Raises the error that ended it, or Cancelled if its stream was left early."""
+        if self._error is not None:
+            raise self._error
+        if not self._exchange.is_complete:
+            raise self._failed(Cancelled("the stream was left before its end"))
+        return self._exchange.replies()
 
     def _take(self, message: Any) -> None:
         """Take a message of the call. After the last one of the request the server waits for the end of our own messages."""
@@ -166,6 +185,7 @@ class BaseStream:
         self._received.extend(events)
         if events and isinstance(events[-1], Done) and self._exchange.is_complete:
             self._call.end_messages()
+            self._connection.running.remove(self._exchange)  # the server has forgotten it, though its events may wait for their reader
 
     def _next_received(self) -> Event | None:
         """Return the next event that was received, None if the reply is complete. Raises the error that was received."""
@@ -205,16 +225,22 @@ class BaseStream:
         """Return the seconds to wait before the next attempt. Raises the error if there is to be none."""
         delay_s = self._exchange.retry_delay_s(error, time.monotonic(), random.random())  # noqa: S311  # no secret
         if delay_s is None:
-            self._end()
-            raise self._exchange.failure(error)
+            raise self._failed(error)
         return delay_s
 
     def _retry_now(self, error: S1Error) -> None:
         """Make the next attempt, or raise if the request was cancelled meanwhile, the time is over or the client is closed."""
+        if self._is_over:  # the stream was closed meanwhile: its reader gets no error, as when it is closed in the middle of a read
+            return
         try:
             if self._was_cancelled.is_set():
                 raise Cancelled("the request was cancelled between two attempts")  # handled with the others below
             self._call = self._new_call()
         except S1Error as failure:
-            self._end()
-            raise self._exchange.failure(failure) from error
+            raise self._failed(failure) from error
+        if self._was_cancelled.is_set():  # by another thread, meanwhile: it has cancelled the call of the attempt before
+            self._call.cancel()
+
+    def _may_answer_later(self, error: S1Error, *, had_begun: bool) -> bool:
+        """Whether ``answer_now`` failed because the reply has not begun: then it counts once a reply begins."""
+        return not (self._is_over or had_begun or isinstance(error, DeadlineExceeded))

@@ -27,11 +27,17 @@ class Request:
         prompt: a question, or chat messages.
         options: as in ``Client.stream``; they take precedence over those of ``map``.
         id: the request's name; "" = a random name.
+
+    Raises ValueError for options that are no mapping. Their names and values are checked when the request is sent.
     """
 
     prompt: Prompt
     options: Mapping[str, Any] = field(default_factory=dict)
     id: str = ""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.options, Mapping):
+            raise ValueError(f"options: got {self.options!r}, allowed: a mapping of request fields to values")  # noqa: TRY004
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +74,8 @@ class Window:
     def __init__(self, requests: Iterable[Prompt | Request], *, concurrency: int, ordered: bool) -> None:
         if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
             raise ValueError(f"concurrency: got {concurrency!r}, allowed: an integer >= 1")
+        if not isinstance(ordered, bool):
+            raise ValueError(f"ordered: got {ordered!r}, allowed: True or False")  # noqa: TRY004
         self.num_running = 0
         self._requests = enumerate(request if isinstance(request, Request) else Request(prompt=request) for request in requests)
         self._concurrency = concurrency
@@ -117,7 +125,7 @@ def map_requests(
     ordered: bool,
     progress: Callable[[Outcome], None] | None,
 ) -> Iterator[Outcome]:
-    """Yield the outcomes of ``Client.map``; ``ask`` is the client's ``stream``."""
+    """Yield the outcomes of ``Client.map``. ``ask`` sends a request, given its prompt, its options and its id."""
     window = Window(requests, concurrency=concurrency, ordered=ordered)
     return _run(window, ask, concurrency, progress or (lambda _: None))
 
@@ -156,7 +164,7 @@ class _Running:
             return Outcome(index=index, request=request, error=error)
 
     def _replies(self, index: int, request: Request) -> tuple[Reply, ...]:
-        self._streams[index] = stream = self._ask(request.prompt, request_id=request.id, **request.options)
+        self._streams[index] = stream = self._ask(request.prompt, request.options, request.id)
         if self._is_stopped:
             stream.cancel()
         try:

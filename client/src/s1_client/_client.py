@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
-from typing import Unpack
+from typing import Any, Unpack
 
 from tritonclient.grpc import service_pb2
 
-from s1_client._base import BaseClient, check_single_sample
+from s1_client._base import BaseClient
 from s1_client._batch import Outcome, Request, map_requests
 from s1_client._connection import Connection
 from s1_client._errors import AccessDenied, S1Error, ServerNotReady
@@ -60,11 +60,14 @@ class Client(BaseClient):
 
         Raises TypeError for an unknown option and S1Error for any other failure, here or while the stream is read.
         """
+        return self._stream(prompt, options, request_id, deltas=deltas)
+
+    def _stream(self, prompt: Prompt, options: Mapping[str, Any], request_id: str, *, deltas: bool = True) -> Stream:
         return Stream(self._connection, self._exchange(prompt, options, request_id, deltas=deltas), self._settings.model)
 
     def think(self, prompt: Prompt, *, request_id: str = "", **options: Unpack[CallOptions]) -> Reply:
         """Send a request, and return its whole reply of one sample. Arguments and errors are those of ``stream``."""
-        check_single_sample(options)
+        self._check_single_sample(options)
         return self.samples(prompt, request_id=request_id, **options)[0]
 
     def samples(self, prompt: Prompt, *, request_id: str = "", **options: Unpack[CallOptions]) -> tuple[Reply, ...]:
@@ -73,7 +76,7 @@ class Client(BaseClient):
 
             replies = client.samples("How many r in raspberry?", num_samples=8, temperature=1.0)
         """
-        with self.stream(prompt, request_id=request_id, **options) as stream:
+        with self._stream(prompt, options, request_id) as stream:
             return stream.replies()
 
     def map(
@@ -100,28 +103,29 @@ class Client(BaseClient):
         Leaving the iterator early cancels the running requests.
         """
         client = self.with_options(**options)
-        return map_requests(client.stream, requests, concurrency=concurrency, ordered=ordered, progress=progress)
+        return map_requests(client._stream, requests, concurrency=concurrency, ordered=ordered, progress=progress)  # noqa: SLF001
 
     def answer_now(self, request_id: str) -> None:
         """End the thinking of the running request of that id, so that it answers: this client's latest, else another program's.
 
         Raises InvalidRequest if no request of that id runs, or if several of other programs do.
         """
-        self._command("answer_now", request_id)
+        stream = self._connection.running.stream_of(request_id)
+        if stream is None:
+            self._connection.command("answer_now", request_id, self._settings.model)
+        else:
+            stream.answer_now()
 
     def cancel(self, request_id: str) -> None:
         """End the running request of that id; its reader gets ``Cancelled``. Chosen as by ``answer_now``.
 
         Raises InvalidRequest if no request of that id runs, or if several of other programs do.
         """
-        self._command("cancel", request_id)
-
-    def _command(self, command: str, request_id: str) -> None:
-        send = self._connection.running.sender_of(request_id)
-        if send is None:
-            self._connection.command(command, request_id, self._settings.model)
+        stream = self._connection.running.stream_of(request_id)
+        if stream is None:
+            self._connection.command("cancel", request_id, self._settings.model)
         else:
-            send(command)
+            stream.cancel()
 
     def check_ready(self) -> None:
         """Raise the S1Error that says why the server can take no request: it does not respond, or has not loaded the model."""

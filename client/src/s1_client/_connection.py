@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from s1_client._base_stream import CANCELS_SAFELY, PATIENCE_S, BaseConnection, open_channel, version_of
+from s1_client._base_stream import CANCELS_SAFELY, PATIENCE_S, BaseConnection, credentials_of, open_channel, version_of
 from s1_client._errors import ConnectionFailed, S1Error
 from s1_client._settings import Settings
 from s1_client._tracing import Headers
@@ -52,7 +52,7 @@ class Connection(BaseConnection):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
-        self._channel = open_channel(grpc, settings)
+        self._channel = open_channel(grpc, settings, credentials_of(settings))
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
         self._infer = streaming_method(self._channel)
         self._infer_open = streaming_method(self._channel, is_open=True)
@@ -89,9 +89,10 @@ class Connection(BaseConnection):
 
     def command(self, command: str, request_id: str, model: str, log_level: int = logging.INFO) -> None:
         """Send a command to a running request. Raises S1Error, InvalidRequest if none of that id runs."""
+        request = command_request(command, request_id, model=model)
         self.note_command(command, request_id, log_level)
         try:
-            for message in self.stream(command_request(command, request_id, model=model), PATIENCE_S, command):
+            for message in self.stream(request, PATIENCE_S, command):
                 self.note_response()
                 raise_error(message)
         except grpc.RpcError as error:

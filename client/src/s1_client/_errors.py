@@ -91,7 +91,10 @@ class InvalidRequest(S1Error):
 
     def __init__(self, field: str, value: str, allowed: str) -> None:
         self.field, self.value, self.allowed = field, value, allowed
-        super().__init__(f"{field}: got {value}, allowed: {allowed}")
+        super().__init__(field, value, allowed)  # pickle and copy make the error anew from these
+
+    def __str__(self) -> str:
+        return f"{self.field}: got {self.value}, allowed: {self.allowed}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the error's name, message and attributes as JSON can hold them."""

@@ -13,17 +13,17 @@ import numbers
 import threading
 import uuid
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from s1_client._errors import ConnectionFailed, DeadlineExceeded, InvalidRequest, Overloaded, S1Error, ServerNotReady
+from s1_client._errors import ConnectionFailed, DeadlineExceeded, InvalidRequest, Overloaded, S1Error, ServerFailed, ServerNotReady
 from s1_client._joiner import Joiner
 from s1_client._options import Prompt
 from s1_client._settings import Settings, retry_delay_s
 from s1_client._types import Event, Partial, Reply
 from s1_client._wire import id_of_attempt, infer_request, read_events
-from s1_client._wire.values import check_text
+from s1_client._wire.values import check_id
 
 _GRACE_S = 2.0  # beyond the deadline, for a server that is to end the request by itself
 _RETRIED = (ConnectionFailed, ServerNotReady, Overloaded)
@@ -39,7 +39,7 @@ def reason(error: S1Error) -> str:
 
 def named(request_id: str) -> str:
     """Return the caller's name of a request, or a random one in place of "". Raises InvalidRequest for a name that cannot be sent."""
-    return check_text("request id", request_id) or uuid.uuid4().hex
+    return check_id(request_id) or uuid.uuid4().hex
 
 
 def with_request(error: S1Error, request_id: str, num_attempts: int = 0, partial: Sequence[Partial] = ()) -> S1Error:
@@ -126,8 +126,9 @@ class Exchange:
         return self.joiner.num_results >= (self._options.get("num_samples") or 1)
 
     def check_complete(self) -> None:
-        """Raise ServerFailed if a stream that ended had no result."""
-        self.joiner.replies()
+        """Raise ServerFailed if a stream that ended had no result for a sample."""
+        if not self.is_complete:
+            raise ServerFailed("the stream ended without a result")
         self._note_done()
 
     def note_leaving(self) -> None:
@@ -168,25 +169,26 @@ class Running:
     """The running requests of a client, by the names that their callers gave them. Safe to use from several threads."""
 
     def __init__(self) -> None:
-        self._senders: dict[str, list[tuple[Exchange, weakref.WeakMethod[Any]]]] = {}
+        self._streams: dict[str, list[tuple[Exchange, weakref.ref[Any]]]] = {}
         self._lock = threading.RLock()  # a stream's __del__ may call remove() in the middle of any method
 
-    def add(self, exchange: Exchange, send_command: Callable[[str], Any]) -> None:
-        """Remember a request that begins. ``send_command``: a method of its stream, which may be forgotten nevertheless."""
+    def add(self, exchange: Exchange, stream: Any) -> None:
+        """Remember a request that begins, and its stream, which may be dropped nevertheless."""
         with self._lock:
-            self._senders.setdefault(exchange.request_id, []).append((exchange, weakref.WeakMethod(send_command)))
+            self._streams.setdefault(exchange.request_id, []).append((exchange, weakref.ref(stream)))
 
     def remove(self, exchange: Exchange) -> None:
         """Forget a request that is over: another program's may have its name. Without effect on an unknown request."""
         with self._lock:
-            others = [pair for pair in self._senders.pop(exchange.request_id, []) if pair[0] is not exchange]
+            others = [pair for pair in self._streams.pop(exchange.request_id, []) if pair[0] is not exchange]
             if others:
-                self._senders[exchange.request_id] = others
+                self._streams[exchange.request_id] = others
 
-    def sender_of(self, request_id: str) -> Callable[[str], Any] | None:
-        """Return the method that sends a command to this client's latest running request of that name; None if it has none: the
-        name may be that of another program's request.
+    def stream_of(self, request_id: str) -> Any:
+        """Return the stream of this client's latest running request of that name; None if it has none: the name may be that of
+        another program's request. Raises InvalidRequest for a name that no request can have.
         """
+        check_id(request_id)
         with self._lock:
-            own = self._senders.get(request_id)
+            own = self._streams.get(request_id)
             return own[-1][1]() if own else None

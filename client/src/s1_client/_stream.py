@@ -110,8 +110,8 @@ class Stream(BaseStream):
         had_begun = not self._exchange.joiner.is_empty
         try:
             self._send_command("answer_now")
-        except InvalidRequest:
-            if self._is_over or had_begun:
+        except S1Error as error:
+            if not self._may_answer_later(error, had_begun=had_begun):
                 raise
             if self._exchange.joiner.is_empty:
                 self._answer_now_pending = True
@@ -164,10 +164,13 @@ class Stream(BaseStream):
                 pass
 
     def replies(self) -> tuple[Reply, ...]:
-        """Read the rest, and return a whole reply for each sample."""
+        """Read the rest, and return a whole reply for each sample.
+
+        Raises the S1Error that ended the request, also if it has been raised before, and Cancelled if the stream was left early.
+        """
         for _ in self:
             pass
-        return self._exchange.replies()
+        return self._whole_replies()
 
     def reply(self) -> Reply:
         """Read the rest, and return the whole reply; of several samples the first."""

@@ -190,3 +190,20 @@ def test_lines_end_without_blanks_where_stdout_is_no_terminal(server):
     done = CliRunner().invoke(s1, ["models", "--url", server.url])
     assert done.stdout.splitlines() == [line.rstrip() for line in done.stdout.splitlines()]
     assert "budget forcing" in done.stdout
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full, a device without room")
+@pytest.mark.parametrize("arguments", [["models"], ["ask", "why", "--json"]], ids=lambda arguments: arguments[0])
+def test_a_disk_without_room_is_a_sentence(server, arguments):
+    command = [sys.executable, "-m", "s1_client", *arguments, "--url", server.url]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "s1: cannot write: No space left on device\n")
+
+
+@pytest.mark.parametrize(("closed", "stdout", "stderr"), [("1>&-", "", "tokens (natural end)"), ("2>&-", NOT_ASCII, "")])
+def test_a_stream_that_the_caller_has_closed_gets_nothing(server, closed, stdout, stderr):
+    command = [sys.executable, "-m", "s1_client", "ask", "why", "--url", server.url]
+    done = subprocess.run(["sh", "-c", f'"$@" {closed}', "sh", *command], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == stdout
+    assert stderr in done.stderr

@@ -32,7 +32,7 @@ from s1_client._types import (
     result_of,
 )
 from s1_client._wire.errors import from_message
-from s1_client._wire.values import check_text, shown, tensor_bytes, values_of
+from s1_client._wire.values import check_id, shown, tensor_bytes, values_of
 
 MODEL = "s1"
 COMMANDS = ("answer_now", "cancel")
@@ -62,7 +62,7 @@ def infer_request(prompt: Prompt, options: Mapping[str, Any], *, stream: bool, r
     that its tensor cannot hold.
     """
     check_names(options)
-    request = service_pb2.ModelInferRequest(model_name=model, id=check_text("request id", request_id))
+    request = service_pb2.ModelInferRequest(model_name=model, id=check_id(request_id))
     if isinstance(prompt, str):
         _add(request, "text_input", "BYTES", values_of("text_input", prompt, "BYTES"))
     else:
@@ -95,8 +95,13 @@ def name_of(wire_id: str) -> str:
 
 
 def command_request(command: str, request_id: str, *, model: str = MODEL) -> Any:
-    """Return the message of a command, "answer_now" or "cancel", for the running request of that id."""
-    request = service_pb2.ModelInferRequest(model_name=model, id=check_text("request id", request_id))
+    """Return the message of a command, "answer_now" or "cancel", for the running request of that id.
+
+    Raises InvalidRequest for an id that no request can have.
+    """
+    if not check_id(request_id):
+        raise InvalidRequest("request id", shown(request_id), "the id of a running request")
+    request = service_pb2.ModelInferRequest(model_name=model, id=request_id)
     _add(request, command, "BOOL", [True])
     return request
 

@@ -21,6 +21,7 @@ from s1_client._fields import FIELDS
 
 LISTS = tuple(row.name for row in FIELDS.values() if row.is_list)
 _DTYPES: dict[str, Any] = {"INT32": np.int32, "UINT64": np.uint64, "FP32": np.float32, "BOOL": np.bool_}
+_TEXT = "text that UTF-8 can hold"
 _MOST, _LEAST = float(np.finfo(np.float32).max), float(np.finfo(np.float32).smallest_subnormal)
 
 
@@ -40,18 +41,26 @@ def tensor_bytes(values: Sequence[Any], datatype: str) -> bytes:
     return bytes(serialize_byte_tensor(np.array([text.encode() for text in values], np.object_)).item()) if values else b""
 
 
-def check_text(name: str, value: Any, allowed: str = "text that UTF-8 can hold") -> str:
+def check_text(name: str, value: Any, allowed: str = _TEXT) -> str:
     """Return ``value`` if it is a text that UTF-8 can hold."""
     if not is_text(value):
         raise InvalidRequest(name, shown(value), allowed)
     return str(value)
 
 
+def check_id(value: Any) -> str:
+    """Return ``value`` if it can be the id of a request. Triton takes only the part before a NUL character."""
+    if not is_text(value) or "\0" in value:
+        raise InvalidRequest("request id", shown(value), f"{_TEXT}, without NUL characters")
+    return str(value)
+
+
 def _texts(name: str, value: Any) -> list[str]:
     if name not in LISTS:
-        return [check_text(name, value)]
+        row = FIELDS.get(name)
+        return [check_text(name, value, row.allowed if row is not None and row.values else _TEXT)]
     texts = [value] if isinstance(value, str | bytes) or not isinstance(value, Sequence) else value
-    return [check_text(name, text, "text that UTF-8 can hold, or a list of such texts") for text in texts]
+    return [check_text(name, text, f"{_TEXT}, or a list of such texts") for text in texts]
 
 
 def _integer(name: str, value: Any, limits: Any) -> int:
@@ -63,7 +72,10 @@ def _integer(name: str, value: Any, limits: Any) -> int:
 
 
 def _number(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not _fits(value):
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or value != value:  # NaN
+        allowed = FIELDS[name].allowed
+        raise InvalidRequest(name, shown(value), allowed if allowed.startswith("a number") else f"a number, {allowed}")
+    if not _fits(value):
         raise InvalidRequest(name, shown(value), "a number that 32 bits can hold")
     return float(value)
 

@@ -6,6 +6,7 @@ A subcommand's module is imported when the subcommand is called, so that ``s1 as
 
 from __future__ import annotations
 
+import errno
 import importlib
 import logging
 import sys
@@ -16,7 +17,7 @@ import click
 from s1_client import ConnectionFailed, S1Error
 from s1_client._errors import ERROR_KINDS
 from s1_client.cli.options import connection_advice
-from s1_client.cli.output import clean, echo, echo_above_live, fitted, let_streams_take_any_text
+from s1_client.cli.output import clean, discard_stdout, echo, echo_above_live, fitted, let_streams_take_any_text, open_missing_streams
 from s1_client.runs import Refused, RunError
 
 COMMANDS = {
@@ -56,6 +57,7 @@ EXIT_CODES: dict[type[BaseException], int] = {  # a refused value has 2, click's
     S1Error: 1,
     KeyboardInterrupt: 130,  # a shell's own for Ctrl-C
 }
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 def exit_code(error: BaseException) -> int:
@@ -83,8 +85,16 @@ class _Commands(click.Group):
 
     def main(self, *arguments: Any, **settings: Any) -> Any:
         """Run the command; characters outside the encoding of stdout are escaped."""
+        open_missing_streams()
         let_streams_take_any_text()
-        return super().main(*arguments, **settings)
+        try:
+            return super().main(*arguments, **settings)
+        except OSError as error:
+            if error.errno not in _DISK_ERRORS:
+                raise
+            discard_stdout()
+            echo(f"s1: cannot write: {error.strerror}", err=True)
+            sys.exit(1)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

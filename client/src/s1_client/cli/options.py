@@ -222,8 +222,16 @@ def connect_async(parameters: Mapping[str, Any], secret: str | None = None, meta
 
 def settings_of(parameters: Mapping[str, Any]) -> Settings:
     """Return the settings of a connection for a command's parameters, for queries about the server itself."""
+    return _checked(_make_settings, parameters)
+
+
+def _make_settings(url: str, **rest: Any) -> Settings:
+    """Return settings whose certificates can be read. Raises ValueError and OSError, as a client with these arguments does."""
     arguments: dict[str, Any] = {"token": None, "secret": None, "metadata": {}, "trust_env": True}
-    return _checked(lambda url, **rest: make_settings(url, **arguments, **{"model": MODEL, **rest}), parameters)
+    settings = make_settings(url, **arguments, **{"model": MODEL, **rest})
+    if settings.tls is not None:
+        settings.tls.read()
+    return settings
 
 
 def connection_advice(ctx: click.Context) -> str:
@@ -240,5 +248,7 @@ def _checked(make: Callable[..., Made], parameters: Mapping[str, Any]) -> Made:
         return make(
             parameters["url"], tls=tls, **{name: parameters[name] for name in ("model", "deadline_s", "max_retries") if name in parameters}
         )
-    except (ValueError, OSError) as error:
+    except ValueError as error:
         raise click.UsageError(str(error)) from error
+    except OSError as error:
+        raise click.UsageError(f"{error.filename}: {error.strerror}") from error

@@ -13,6 +13,7 @@ import re
 import sys
 import textwrap
 from collections.abc import Callable
+from pathlib import Path
 from typing import TextIO
 
 # Unicode's categories Cc and Cs except tab and newline, all of Bidi_Control, and invisible characters without width. Zero-width
@@ -100,6 +101,23 @@ def _width(file: TextIO) -> int:
     except (OSError, ValueError):
         columns = 0
     return max(columns or _COLUMNS, 2 * len(_INDENT))
+
+
+def open_missing_streams() -> None:
+    """Open /dev/null in place of a stdout or stderr that the caller has closed (``>&-``); Python has None there."""
+    if sys.stdout is None:
+        discard_stdout()
+    if sys.stderr is None:
+        sys.stderr = _null()
+
+
+def discard_stdout() -> None:
+    """Write nothing more to stdout, what is in its buffer included."""
+    sys.stdout = _null()
+
+
+def _null() -> TextIO:
+    return Path(os.devnull).open("w", encoding="utf-8")
 
 
 def let_streams_take_any_text() -> None:

@@ -269,18 +269,20 @@ class _Service(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
         context.add_callback(lambda: running.obey("cancel"))
         time.sleep(script.start_delay_s)
         self._running[request_id] = running
+        end = None
         try:
             events = _until_error(self._events(received, script, running), script)
             yield from map(message_of, events) if inputs.get("stream") else [whole_message(list(events))]
-            received.end = "done"
+            end = "done"
         except S1Error as error:
-            received.end = type(error).__name__
+            end = type(error).__name__
             raise
         except GeneratorExit:
-            received.end = Cancelled.__name__
+            end = Cancelled.__name__
             raise
         finally:
             del self._running[request_id]
+            received.end = end  # last: whoever has seen the end finds the request's name free
 
     def _events(self, received: ReceivedRequest, script: Script, running: _Running) -> Iterator[Any]:
         """Yield the events of all samples, in turn."""

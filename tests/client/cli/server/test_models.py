@@ -3,6 +3,7 @@
 
 import json
 
+import pytest
 from click.testing import CliRunner
 
 from s1_client.cli.app import s1
@@ -26,3 +27,13 @@ def test_no_server_is_a_line_and_an_exit_code():
     done = CliRunner().invoke(s1, ["models", "--url", "127.0.0.1:1"])
     assert done.exit_code == 3
     assert done.output.startswith("s1: no server at 127.0.0.1:1 (connection refused)")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["models"], ["doctor"], ["ask", "hi"], ["gateway", "--port", "1"]], ids=lambda arguments: arguments[0]
+)
+def test_a_certificate_that_cannot_be_read_is_a_refused_value(tmp_path, arguments):
+    (tmp_path / "text").write_text("no PEM")
+    for name, reason in (("missing", "missing: No such file or directory"), ("text", "text is no PEM file")):
+        done = CliRunner().invoke(s1, [*arguments, "--url", "grpcs://127.0.0.1:1", "--ca", str(tmp_path / name)])
+        assert (done.exit_code, reason in done.stderr) == (2, True)
