@@ -96,6 +96,13 @@ def test_an_engine_that_has_not_been_built_is_refused_before_triton_starts(root,
 
 
 @pytest.mark.usefixtures("own_signals")
+def test_a_folder_without_model_s1_is_no_reason_to_build_an_engine(capsys, tmp_path):
+    code = command.main([f"--model-repository={tmp_path}"])
+    assert code == 1
+    assert f"{tmp_path}/s1 has no config.pbtxt: run it in the project's folder" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("own_signals")
 def test_a_reason_not_to_start_is_a_sentence_and_exit_code_1(capsys, tmp_path):
     code = command.main([f"--log={tmp_path / 'log'}", f"--cache={tmp_path}", "--model=/nowhere", "--http-port=0", "--grpc-port=0"])
     assert code == 1

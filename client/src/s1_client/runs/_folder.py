@@ -39,6 +39,8 @@ def load_manifest(path: Path, kind: str) -> dict[str, Any]:
     """Return the manifest at ``path``. Raises Refused if its folder holds no run of this kind."""
     try:
         found = read_file(path, is_log=True)
+    except FileNotFoundError:
+        raise Refused(f"{path.parent}: holds no {kind} (it has no {path.name})") from None
     except (OSError, ValueError) as error:
         raise Refused(f"{path.parent}: holds no {kind} ({error})") from None
     if not isinstance(found, dict):

@@ -74,11 +74,21 @@ def _do_nothing(_number: int, _frame: FrameType | None) -> None:
     """Handle a signal by ignoring it: SIG_IGN would be inherited by children."""
 
 
+def _repositories(options: argparse.Namespace) -> list[Path]:
+    """Return the model repositories. Raises ConfigError unless one of them holds model ``s1``, and one the engine model."""
+    repositories: list[Path] = options.model_repository or [Path("model_repository")]
+    for model, cure in (
+        ("s1", "run it in the project's folder, or name its model_repository with --model-repository"),
+        (options.engine, "build the engine first, or choose another --engine"),
+    ):
+        if not any((repository / model / "config.pbtxt").is_file() for repository in repositories):
+            raise ConfigError(f"{repositories[-1]}/{model} has no config.pbtxt: {cure}")
+    return repositories
+
+
 def _serve(options: argparse.Namespace) -> int:
     show = _progress_line if sys.stderr.isatty() else lambda _: None
-    repositories = options.model_repository or [Path("model_repository")]
-    if not any((repository / options.engine / "config.pbtxt").is_file() for repository in repositories):
-        raise ConfigError(f"{repositories[-1]}/{options.engine} has no config.pbtxt: build the engine first, or choose another --engine")
+    repositories = _repositories(options)
     security, tracing = security_of(options), tracing_of(options)
     ports = _ports_of(options)
     environment = serving_environment(options, ports.grpc, show)

@@ -239,7 +239,7 @@ def test_what_makes_no_sense_is_refused(arguments, problem):
 
 
 def test_a_folder_of_something_else_cannot_be_shown(tmp_path):
-    assert "holds no evaluation" in call("eval", "--show", tmp_path, code=2).stderr
+    assert "holds no evaluation (it has no settings.json)" in call("eval", "--show", tmp_path, code=2).stderr
     (tmp_path / "settings.json").write_text("{}")
     assert "settings.json: written by another version ('task')" in call("eval", "--show", tmp_path, code=2).stderr
 
