@@ -144,9 +144,10 @@ class Gateway:
 
 
 @contextlib.contextmanager
-def gateway(url: str, *options: str, model: str = "s1", key: str | None = None) -> Iterator[Gateway]:
+def gateway(url: str, *options: str, model: str = "s1", key: str | None = None, is_verbose: bool = True) -> Iterator[Gateway]:
     """A gateway in front of the server at ``url``, until the end of the block."""
-    command = [sys.executable, "-m", "s1_client", "-v", "gateway", "--url", url, "--port", "0", "--model", model, *options]
+    program = [sys.executable, "-m", "s1_client", *(["-v"] if is_verbose else [])]
+    command = [*program, "gateway", "--url", url, "--port", "0", "--model", model, *options]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("S1_")}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
     made = Gateway(0, model, process, key)

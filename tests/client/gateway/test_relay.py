@@ -252,3 +252,17 @@ def test_a_gateway_that_gets_many_signals_ends_as_with_one(server):
         while stopping.process.poll() is None:
             stopping.process.send_signal(signal.SIGTERM)
         assert stopping.process.returncode == 0
+
+
+def test_each_request_that_fails_leaves_a_line_without_its_values(server):
+    server.will_say(error=EngineFailed("out of blocks"))
+    with gateway(server.url, is_verbose=False) as plain:
+        failed = plain.chat("a secret")
+        assert [failed.status, plain.chat(top_p="a secret").status, plain.get("/v1/nothing").status] == [500, 400, 404]
+        assert plain.chat("fine").status == 200
+    name = failed.headers["x-request-id"]
+    assert plain.log[1].splitlines() == [
+        f"s1: request '{name}': 500 engine_failed",
+        f"s1: POST '{CHAT}': 400 invalid_value 'top_p'",
+        "s1: GET '/v1/nothing': 404 not_found",
+    ]

@@ -149,3 +149,5 @@ def s1(ctx: click.Context, verbose: int) -> None:
         _show_log(ctx, "s1_client", logging.INFO if verbose == 1 else logging.DEBUG)
     else:
         _show_log(ctx, "s1_client.evaluation", logging.WARNING)  # answers that could not be graded
+        if ctx.invoked_subcommand == "gateway":
+            _show_log(ctx, "s1_client.gateway", logging.INFO)  # a service: each request that fails leaves a line

@@ -8,6 +8,7 @@ random bits; a slow hash is for passwords that people choose.
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import re
 import secrets
@@ -24,9 +25,11 @@ from s1_client.gateway.messages_reply import error_body
 from s1_client.gateway.settings import GatewaySettings
 from s1_client.gateway.sse import compact
 
+logger = logging.getLogger("s1_client.gateway")
 EVERYBODY = "(everybody)"  # the owner of all requests where no keys are needed; no key has such a name
 PREFIX = "s1-"
 HEALTH = "/health"
+_SHOWN = 80  # characters of a caller's words in a message
 _LINE = re.compile(r"(?P<name>[A-Za-z0-9_.@-]{1,64}) (?P<digest>[0-9a-f]{64})")
 _ALLOWED = "a line a key: a name and 64 hexadecimal digits, as s1 gateway --add-key NAME writes it"
 
@@ -97,8 +100,7 @@ class Access:
             try:
                 scope["owner"] = self._owner(scope)
             except Refusal as refusal:
-                metrics.refused(scope["path"], refusal.status)
-                await response_of(refusal, scope["path"])(scope, receive, send)
+                await refused(refusal, scope["method"], scope["path"])(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
@@ -123,7 +125,15 @@ class Access:
         name = re.sub(r":\d+\Z", "", host).lower()
         if allowed and name not in allowed:
             words = ", ".join(sorted(allowed))
-            raise Refusal(status=421, message=f"Host: got '{name[:80]}', allowed: {words} (s1 gateway --allow-host)", code="wrong_host")
+            raise Refusal(status=421, message=f"Host: got '{name[:_SHOWN]}', allowed: {words} (s1 gateway --allow-host)", code="wrong_host")
+
+
+def refused(refusal: Refusal, method: str, path: str) -> Response:
+    """Count and log a request that is refused before it reaches the server, and return its response. No value of it is logged."""
+    metrics.refused(path, refusal.status)
+    field = f" {refusal.param[:_SHOWN]!r}" if refusal.param else ""
+    logger.info("%s %r: %d %s%s", method, path[:_SHOWN], refusal.status, refusal.code or refusal.kind, field)
+    return response_of(refusal, path)
 
 
 def response_of(refusal: Refusal, path: str) -> Response:

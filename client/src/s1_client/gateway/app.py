@@ -19,7 +19,7 @@ from starlette.types import ASGIApp
 from s1_client._aio import AsyncClient
 from s1_client._errors import S1Error
 from s1_client.gateway import metrics
-from s1_client.gateway.access import HEALTH, Access, response_of
+from s1_client.gateway.access import HEALTH, Access, refused, response_of
 from s1_client.gateway.chat_api import chat_routes
 from s1_client.gateway.completions import completion_routes
 from s1_client.gateway.errors import GONE_STATUS, NO_RETRY, Refusal, refusal_of
@@ -138,8 +138,7 @@ def _refusal_of_route(app: FastAPI, request: Request, error: HTTPException) -> R
 def _add_error_handlers(app: FastAPI) -> None:
     async def refuse(request: Request, refusal: Exception) -> Response:
         assert isinstance(refusal, Refusal)
-        metrics.refused(request.url.path, refusal.status)
-        return response_of(refusal, request.url.path)
+        return refused(refusal, request.method, request.url.path)
 
     async def refuse_route(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
