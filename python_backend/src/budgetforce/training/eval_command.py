@@ -13,7 +13,7 @@ from budgetforce.errors import ConfigError
 from budgetforce.processes import die_with_parent
 
 RESULTS = "eval"
-# Budgets, and ends refused beyond the largest: the line of Figure 1 of the s1 paper, on puzzles that no training set holds.
+# Budgets, and refused ends at each of them, on puzzles that no training set holds: more than the line of Figure 1 of the s1 paper.
 DEFAULT_OPTIONS = (
     "puzzles",
     "--max-thinking-tokens",

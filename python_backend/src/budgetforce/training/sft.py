@@ -114,6 +114,15 @@ def train(job: Job, *, restart: bool = False) -> None:
         _write_checkpoint(job, trainer, weights, monitor.records)
 
 
+def check_work(job: Job) -> None:
+    """Raise BuildFailed if the work folder holds a finished checkpoint of another run, which this run would replace."""
+    if job.stage.stamp() is None and job.stage.folder.exists():
+        raise BuildFailed(
+            f"{job.stage.folder} was trained by another recipe or on another training set, or has changed: choose another --work, or add "
+            "--restart to replace it"
+        )
+
+
 def check_device() -> None:
     """Raise BuildFailed on a machine with GPUs that this PyTorch does not see: it would train on the CPU for weeks."""
     if shutil.which("nvidia-smi") and not _has_gpu() and os.environ.get("CUDA_VISIBLE_DEVICES") != "":
