@@ -4,11 +4,16 @@
 from __future__ import annotations
 
 import pytest
+from training_record import write_record
 from training_sets import write_set
 
 from budgetforce.building.stage import BuildFailed
+from budgetforce.provenance import record_of
+from budgetforce.training import sft
 from budgetforce.training.__main__ import main
+from budgetforce.training.recipe import load_recipe
 from budgetforce.training.sft_command import readable_errors
+from budgetforce.training.training_set import read_set
 
 
 @pytest.mark.parametrize(
@@ -70,3 +75,19 @@ def test_a_checkpoint_of_another_run_is_not_replaced_unless_that_is_wanted(tmp_p
     assert "add --restart to replace it" in said
     assert main([*command, "--restart"]) == 0
     assert "starts at step 0" in capsys.readouterr().err
+
+
+def test_another_checkpoint_in_the_folder_of_the_base_is_another_run(tmp_path):
+    """Else a run on it would be taken for trained already."""
+    base, runs = tmp_path / "base", []
+    base.mkdir()
+    recipe = RECIPE[: RECIPE.index("[model.init]")] + f'base = "{base}"\n' + RECIPE[RECIPE.index("[optim]") :]
+    (tmp_path / "further.toml").write_text(recipe)
+    loaded = load_recipe(str(tmp_path / "further.toml"))
+    data = read_set(write_set(tmp_path / "set", num_rows=8), loaded.loss)
+    for name in ("first", "second"):
+        write_record(base, name=name)
+        job = sft.Job(recipe=loaded, data=data, tokenizer=base, work=tmp_path / "work")
+        assert job.base_record == {"base": record_of(base).id}
+        runs.append(job.stage.digest)
+    assert runs[0] != runs[1]
