@@ -245,3 +245,10 @@ def test_a_gateway_that_is_interrupted_ends_its_open_streams_first(server):
         *_, last = chunks
         assert last["choices"][0]["finish_reason"] == "stop"
         assert stopping.process.wait(timeout=10) == 0
+
+
+def test_a_gateway_that_gets_many_signals_ends_as_with_one(server):
+    with gateway(server.url) as stopping:
+        while stopping.process.poll() is None:
+            stopping.process.send_signal(signal.SIGTERM)
+        assert stopping.process.returncode == 0

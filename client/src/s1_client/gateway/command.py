@@ -85,7 +85,8 @@ def run(client: AsyncClient, model: str, server: str, settings: GatewaySettings,
         _Server(config, lambda: say(_ready_line(listening, server))).run(sockets=[listening])
 
 
-def _stop(_number: int, _frame: FrameType | None) -> None:
+def _stop(number: int, _frame: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_IGN)  # a second one would end the process with another exit code, while it already ends
     raise KeyboardInterrupt
 
 
