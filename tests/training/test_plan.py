@@ -111,3 +111,12 @@ def test_a_plan_needs_only_the_standard_library(root):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert "not yet run on GPUs" in done.stdout
+
+
+def test_a_reader_that_has_gone_is_no_traceback(root):
+    """As with ``| head``."""
+    command = [sys.executable, root / "build/train.py", "plan", "--recipe", "s1-32b", "--gpus", "16xH100"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 1
