@@ -73,7 +73,7 @@ def evaluate(arguments: list[str]) -> NoReturn:
     """Continue in the environment of build/local.py, which has the engine and the client."""
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # about the missing PyTorch, which is not needed
     prepare(local.make_environment)
-    local.become([str(local.PYTHON), "-m", "budgetforce.training", *arguments])
+    local.become([str(local.PYTHON), "-m", "budgetforce.training", "eval", "--root", str(local.ROOT), *arguments[1:]])
 
 
 def prepare(make: Callable[[], object]) -> None:

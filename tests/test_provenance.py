@@ -42,6 +42,7 @@ def test_a_model_without_a_record_has_none_and_passes(model, tmp_path):
         ({"model": "Qwen/Qwen2.5-32B-Instruct", "commit": "5ede1c9"}, "Qwen/Qwen2.5-32B-Instruct@5ede1c9"),
         ({"model": "Qwen/Qwen2.5-32B-Instruct", "commit": None}, "Qwen/Qwen2.5-32B-Instruct"),
         ({"model": "/home/someone/qwen"}, "qwen"),
+        ({"model": "work/train/checkpoint", "commit": None, "training": "0123456789ab"}, "work/train/checkpoint@0123456789ab"),
     ],
 )
 def test_a_base_model_is_named_without_the_folders_of_its_machine(model, base, shown):

@@ -99,6 +99,7 @@ RULES = {
     | {"tokenizers", "transformers", "huggingface_hub", "pyarrow", "sklearn", "matplotlib"},
     f"{SERVER}/training": {  # PyTorch and TRL are in an environment of their own
         "budgetforce.training",
+        "budgetforce.building.__main__",  # the way to run a step and to say why it failed
         "budgetforce.building.code_version",
         "budgetforce.building.gpus",
         "budgetforce.building.spec",

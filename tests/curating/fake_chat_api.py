@@ -27,6 +27,7 @@ class FakeChatApi(ThreadingHTTPServer):
     """Attributes:
     reply: from the question to status and body of the response; None breaks the connection.
     requests: the bodies of all requests, in order.
+    more_headers: further headers of each response.
     """
 
     daemon_threads = True
@@ -36,6 +37,7 @@ class FakeChatApi(ThreadingHTTPServer):
         self.reply = reply
         self.requests: list[dict[str, Any]] = []
         self.keys: list[str | None] = []
+        self.more_headers: dict[str, str] = {}
         self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02})
 
     @property
@@ -70,6 +72,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self.send_response(reply[0])
         self.send_header("Content-Length", str(len(reply[1])))
+        for name, value in self.server.more_headers.items():
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(reply[1])
 

@@ -137,7 +137,13 @@ def test_equal_rows_give_equal_files(made, tiny, tmp_path):
 
 @pytest.mark.parametrize(
     ("licences", "own", "whole"),
-    [(["MIT"], "", "mit"), (["MIT", "CC0-1.0"], "", "other"), ([None], "", "other"), (["MIT"], "CC-BY-4.0", "cc-by-4.0")],
+    [
+        (["MIT"], "", "mit"),
+        (["MIT", "CC0-1.0"], "", "other"),
+        ([None], "", "other"),
+        (["MIT"], "CC-BY-4.0", "cc-by-4.0"),
+        (["free: ask us\n- first"], "", "other"),
+    ],
 )
 def test_the_licence_of_the_whole_set(licences, own, whole):
     given = [row(str(number), licence=licence, input_ids=[1], labels=[1]) for number, licence in enumerate(licences)]

@@ -128,6 +128,13 @@ def test_weak_models_verdicts_come_from_columns_and_files(describe, tmp_path):
     assert outcome.found["weak_correct"] == {"small": 0, "large": 1}
 
 
+def test_a_file_of_verdicts_that_is_no_utf8_is_named_with_its_line(describe, tmp_path):
+    path = tmp_path / "weak.jsonl"
+    path.write_bytes(b'{"question": "a", "is_correct": true}\n\xff\xfe\n')
+    with pytest.raises(BuildFailed, match=r"weak.jsonl:2: 'utf-8' codec can't decode"):
+        describe(row("a"), weak={"weak": WeakFile(kind="file", path=path)})
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [

@@ -4,13 +4,16 @@
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 
+from budgetforce.curating import code_version
 from budgetforce.curating.__main__ import main
 from budgetforce.curating.runner import STAGES
 from curating.fake_chat_api import FakeChatApi, think
@@ -171,6 +174,31 @@ def test_a_dry_run_estimates_calls_and_cost(run, tmp_path):
             f"{10 - kept} calls, {kept} replies are kept from earlier, about {(10 - kept) * 100} tokens in and about {(10 - kept) * 7} out"
             in out
         )
+
+
+def test_calls_and_cost_are_estimated_before_anything_is_made(run, tmp_path):
+    """Of files the questions are known; one that is there twice is sent once."""
+    write_lines(tmp_path / "questions.jsonl", [{"question": "x" * 399 + str(number % 9)} for number in range(10)])
+    api = 'model = "m"\nmax_tokens = 1000\nusd_per_million_output = 1000\nurl = "http://127.0.0.1:1/v1"\n'
+    recipe = FROM_FILE.replace('teacher = "columns"\nthinking = "thinking"\nattempt = "attempt"', f'teacher = "openai"\n{api}')
+    recipe = recipe.replace('domain = "tfidf"', f'domain = "llm"\n[features.llm]\n{api}')
+    code, out, _ = run("all", "--dry-run", recipe=recipe)
+    assert code == 0
+    assert out.splitlines()[1] == (
+        "trace: to do, teacher openai, 9 calls, 0 replies are kept from earlier, about 900 tokens in and at most 9000 out, 9.00 US dollars"
+    )
+    assert re.fullmatch(r"features: to do, domains by m, 9 calls, .* tokens in and at most 9000 out, 9.00 US dollars", out.splitlines()[3])
+    assert "9 calls" not in run("all", "--dry-run", "--limit", "4", recipe=recipe)[1]
+
+
+def test_other_graders_remake_the_stages(tmp_path, monkeypatch):
+    """They decide which answers are right."""
+    digests = []
+    for text in ("a", "b"):
+        (tmp_path / "__init__.py").write_text(text)
+        monkeypatch.setattr(code_version, "grading", SimpleNamespace(__file__=str(tmp_path / "__init__.py")))
+        digests.append(code_version.digest_of_code.__wrapped__())
+    assert digests[0] != digests[1]
 
 
 # --- stopped at any moment ------------------------------------------------------------------

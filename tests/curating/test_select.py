@@ -156,6 +156,14 @@ def test_a_target_above_the_pool_is_refused():
         run(rows(5), SelectSettings(method="random", target=9))
 
 
+def test_a_target_above_the_pool_says_what_left_the_rows_out():
+    """Questions of a person's own often have neither domain nor expected answer."""
+    given = [*rows(2), *(row(f"own{number}", domain=None, is_correct=None) for number in range(3))]
+    left_out = r"\(left out: missing-feature 3; the first row: missing-feature: domain, is_correct\)"
+    with pytest.raises(BuildFailed, match=f"2 rows are left by the filters {left_out}; allowed: at most that number, or method 'full'"):
+        run(given, SelectSettings(method="random", target=4))
+
+
 def test_a_target_below_the_seed_set_is_refused():
     given = rows(5, source=AIME, weak_correct={"7b": False, "32b": False})
     with pytest.raises(BuildFailed, match="select.target: got 3, but the seed set has 5 rows"):

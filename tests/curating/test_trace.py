@@ -11,7 +11,8 @@ from budgetforce.curating import trace
 from budgetforce.curating.answers import Answers
 from budgetforce.curating.rows import question_id
 from budgetforce.curating.teachers.base import Trace
-from budgetforce.curating.teachers.chat_api import ChatApi, Endpoint
+from budgetforce.curating.teachers.chat_api import ChatApi
+from budgetforce.curating.teachers.chat_settings import ChatApiSettings
 from budgetforce.curating.teachers.columns import ColumnsSettings
 from budgetforce.curating.teachers.openai import OpenAISettings
 from budgetforce.curating.teachers.rules import RulesSettings
@@ -147,18 +148,14 @@ def test_a_question_without_a_reply_is_dropped_while_others_get_theirs_and_asked
 @pytest.mark.parametrize(
     ("reply", "reason"),
     [
-        ((200, b"<html>no API</html>"), "garbage"),
-        ((200, b'{"choices": []}'), "garbage"),
-        ((200, b'{"choices": [{"message": {"content": 3}}]}'), "garbage"),
-        ((200, b"[1]"), "garbage"),
-        ((200, b'{"choices": [{"message": {"content": "4", "reasoning_content": "half \\ud800"}}]}'), "garbage"),
-        ((400, b"too long"), "rejected"),
         (completion(""), "empty-thinking"),
         (completion(None), "empty-thinking"),
         (completion("Answer: 4"), "empty-thinking"),
         (completion("<think>hm</think>  "), "empty-answer"),
         (completion("<think>without an end"), "no-end"),
         (completion("<think>hm</think>Answ", finish="length"), "cut"),
+        (completion("<think>hm</think>Answ", finish="content_filter"), "cut"),
+        (completion("<think>hm</think>Answ", finish="of a kind to come"), "cut"),
     ],
 )
 def test_a_reply_without_a_trace_is_a_drop_and_is_kept(ask, api, reply, reason):
@@ -168,6 +165,42 @@ def test_a_reply_without_a_trace_is_a_drop_and_is_kept(ask, api, reply, reason):
         assert reasons(outcome) == {question_id("2+2?"): reason}
         assert [row["question"] for row in outcome.rows] == ["1+3?"]
     assert len(api.requests) == 2
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        ((400, b"longer than this server's context"), "rejected"),
+        ((200, b"<html>no API</html>"), "garbage"),
+        ((200, b'{"choices": []}'), "garbage"),
+        ((200, b'{"choices": [{"message": {"content": 3}}]}'), "garbage"),
+        ((200, b"[1]"), "garbage"),
+        ((200, b'{"choices": [{"message": {"content": "4", "reasoning_content": "half \\ud800"}}]}'), "garbage"),
+        (completion("<think>hm</think>Answ", finish="insufficient_system_resource"), "no-reply"),
+    ],
+)
+def test_a_question_that_no_model_has_replied_to_is_asked_again_by_the_next_run(ask, api, reply, reason):
+    """A server that was started anew with a longer context, for example, accepts what it rejected."""
+    api.reply = lambda question: reply if question == "2+2?" else think(question)
+    assert reasons(ask("2+2?", "1+3?")) == {question_id("2+2?"): reason}
+    api.reply = think
+    assert len(ask("2+2?", "1+3?").rows) == 2
+    assert len(api.requests) == 3
+
+
+def test_a_redirect_is_named_and_not_followed(ask, api, monkeypatch):
+    """It would take the key to another host."""
+    monkeypatch.setenv("OPENAI_API_KEY", "secret")
+    api.reply, api.more_headers = (lambda _: (301, b"moved")), {"Location": "https://other.example/v1"}
+    with pytest.raises(BuildFailed, match="HTTP 301: moved; the API is at https://other.example/v1: name its base URL"):
+        ask("2+2?")
+
+
+def test_a_missing_key_is_named_where_one_is_wanted(ask, api, monkeypatch):
+    monkeypatch.delenv("MY_KEY", raising=False)
+    api.reply = lambda _: (401, b"no key")
+    with pytest.raises(BuildFailed, match=r"HTTP 401: no key; \$MY_KEY holds no key"):
+        ask("2+2?", key_env="MY_KEY")
 
 
 @pytest.mark.parametrize(
@@ -242,7 +275,7 @@ def test_facts_of_no_puzzle_have_no_rule(facts):
 
 def test_a_wanted_pause_is_never_shortened():
     """Retry-After: an API that is called earlier may refuse us for longer."""
-    api = ChatApi(endpoint=Endpoint(url="http://127.0.0.1/v1"))
+    api = ChatApi(settings=ChatApiSettings(model="m", url="http://127.0.0.1/v1"))
     assert all(90 <= api._pause(1, "90") <= 135 for _ in range(100))
 
 

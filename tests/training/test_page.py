@@ -5,9 +5,11 @@ import re
 import shlex
 
 import pytest
+from training_sets import write_set
 
 from budgetforce.curating import __main__ as data_commands
-from budgetforce.curating.recipe import bundled_recipes
+from budgetforce.curating.decontaminate import load_tests
+from budgetforce.curating.recipe import bundled_recipes, load_recipe
 from budgetforce.curating.rows import read_rows
 from budgetforce.curating.runner import STEPS
 from budgetforce.training import __main__ as training_commands
@@ -48,6 +50,22 @@ def test_the_dry_run_writes_nothing(page, shown, capsys):
     assert data_commands.main(command) == 0
     assert "trace" in capsys.readouterr().out
     assert sorted(shown.iterdir()) == before
+
+
+def test_a_file_of_test_questions_can_be_kept_out_of_the_set(page, shown):
+    (text,) = re.findall(r"<!-- test set in tests -->\n```toml\n(.*?)```", page, re.S)
+    (shown / "both.toml").write_text(f"{(shown / 'mine.toml').read_text()}\n{text}")
+    (shown / "my-test-questions.jsonl").write_text('{"prompt": "What is 6 * 7?", "expected": "42"}\n')
+    (found,) = load_tests(load_recipe("both.toml").recipe.decontaminate)
+    assert list(found.questions.values()) == ["What is 6 * 7?"]
+
+
+def test_the_trial_fits_a_set_with_the_tokenizer_of_s1_tiny(shown, root, monkeypatch, capsys):
+    write_set(shown / "set", num_rows=20)
+    monkeypatch.chdir(root)
+    command = ["sft", "--recipe", str(shown / "trial.toml"), "--data", str(shown / "set"), "--work", str(shown / "trial"), "--dry-run"]
+    assert training_commands.main(command) == 0
+    assert "trial: 6 steps of 16 sequences" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [["s1-1.5b", "1xH100"], ["s1-32b", "16xH100"]], ids=" ".join)

@@ -38,6 +38,13 @@ def test_weights_gradients_and_adamw_are_16_bytes_a_parameter():
     assert states == pytest.approx(16 * 32.76e9, rel=1e-3)
 
 
+@pytest.mark.parametrize(("gpus", "bytes_per_parameter"), [("1xH200", 12), ("2xH200", 16)])
+def test_a_state_on_disk_has_the_weights_twice_if_several_processes_share_them(gpus, bytes_per_parameter):
+    """Seen: model.safetensors, optimizer.bin and, under FSDP2, pytorch_model_fsdp.bin; while a state is written there are two."""
+    made = plan(gpus, "s1-1.5b")
+    assert made.disk_bytes["states"] == 2 * bytes_per_parameter * made.shape.num_parameters
+
+
 def test_float32_computation_needs_twice_the_memory_for_gathered_layers():
     made = plan("16xH100")
     in_float32 = replace(made, recipe=replace(made.recipe, precision=replace(made.recipe.precision, compute="float32")))
@@ -104,3 +111,12 @@ def test_a_plan_needs_only_the_standard_library(root):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert "not yet run on GPUs" in done.stdout
+
+
+def test_a_reader_that_has_gone_is_no_traceback(root):
+    """As with ``| head``."""
+    command = [sys.executable, root / "build/train.py", "plan", "--recipe", "s1-32b", "--gpus", "16xH100"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 1

@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 
 import pytest
 import yaml
@@ -171,6 +172,20 @@ def test_eval_serves_the_checkpoint_and_writes_beside_it(tmp_path):
     serve, measure = command[: command.index("--")], command[command.index("--") + 2 :]
     assert serve[1:5] == ["-m", "budgetforce.launcher", "--model", str(tmp_path / "checkpoint")]
     assert measure == ["eval", "letters", "--num-ignore", "0,1", "--out", str(tmp_path / "eval")]
+
+
+def test_eval_serves_from_any_folder(script, monkeypatch, tmp_path):
+    """Paths on the command line are relative to the folder of the caller, the server's files to the project."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "work/checkpoint").mkdir(parents=True)
+    (tmp_path / "work/checkpoint/config.json").write_text("{}")
+    monkeypatch.setattr(script, "prepare", lambda _: None)
+    monkeypatch.setattr(script.local, "become", lambda command: sys.exit(" ".join(command[3:])))
+    with pytest.raises(SystemExit, match=rf"^eval --root {script.local.ROOT} --work work q.jsonl$"):
+        script.evaluate(["eval", "--work", "work", "q.jsonl"])
+    command = eval_command(Path("work"), ["q.jsonl"], script.local.ROOT)
+    assert command[command.index("--model-repository") + 1] == str(script.local.ROOT / "model_repository")
+    assert command[command.index("--out") + 1] == str(tmp_path / "work/eval")
 
 
 def test_eval_wants_a_checkpoint(tmp_path):

@@ -43,6 +43,14 @@ def test_long_sequences_are_cut_and_one_without_a_loss_left_is_dropped(tmp_path)
     assert list(data.labels[1]) == [-100, 1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("on_too_long", ["refuse", "drop", "cut"])
+def test_a_row_that_just_fits_and_has_no_loss_is_refused(tmp_path, on_too_long):
+    """Only a cut may take a row's loss."""
+    folder = write_rows(tmp_path / "set", [[1, 2], [3, 4, 5]], [[-100, 2], [-100, -100, -100]])
+    with pytest.raises(BuildFailed, match="row 1 has no token with a loss"):
+        read_set(folder, loss(3, on_too_long))
+
+
 def test_data_that_the_card_does_not_describe_is_refused(tmp_path):
     folder = write_set(tmp_path / "set")
     write_rows(tmp_path / "other", IDS, LABELS)
@@ -72,6 +80,9 @@ def test_a_folder_that_is_no_set_is_refused(tmp_path):
 
 def test_a_card_without_a_digest_is_refused(tmp_path):
     folder = write_rows(tmp_path / "set", IDS, LABELS)
+    (folder / "dataset.json").write_text("[1]")
+    with pytest.raises(BuildFailed, match="is not a published training set"):
+        read_set(folder, loss(9))
     (folder / "dataset.json").write_text(json.dumps({"name": "x"}))
     with pytest.raises(BuildFailed, match="sha256: got None, allowed: a string"):
         read_set(folder, loss(9))

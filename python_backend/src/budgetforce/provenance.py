@@ -35,8 +35,8 @@ class TrainingRecord:
     Attributes:
         id: first 12 hexadecimal digits of the SHA-256 of training.json, which names the training as a whole.
         name: the training's name, which is the recipe's.
-        base_model: hub id, with its commit behind an ``@``, or folder name of the model that was trained further; "" = trained from
-            random weights.
+        base_model: hub id or folder name of the model that was trained further, with its commit, or the id of its own record, behind an
+            ``@``; "" = trained from random weights.
         dataset: name of the data set.
         dataset_sha256: SHA-256 of its data.parquet.
         recipe_sha256: SHA-256 of the training recipe.
@@ -134,7 +134,7 @@ def _base_model(path: Path, base: Mapping[str, Any]) -> str:
         if "init" not in base:
             raise ConfigError(f"{path}: key 'base' has neither 'model' nor 'init'")
         return ""
-    model, commit = _text(path, base, "model", "base."), base.get("commit")
+    model, commit = _text(path, base, "model", "base."), base.get("commit") or base.get("training")
     if PurePath(model).is_absolute():
         model = PurePath(model).name  # clients see the record: they need no folders of the machine that trained the model
     return f"{model}@{commit}" if commit else model

@@ -30,7 +30,8 @@ class Answers:
             return {}
         raw = path.read_bytes()
         raw = raw[: raw.rfind(b"\n") + 1]
-        return {trace.id: trace for trace in (_trace(line, f"{path}:{number}") for number, line in enumerate(raw.splitlines(), 1))}
+        kept = (_trace(line, f"{path}:{number}") for number, line in enumerate(raw.splitlines(), 1))
+        return {trace.id: trace for trace in kept if trace.is_final}
 
     def keep(self, teacher: Mapping[str, Any], trace: Trace) -> None:
         """Append a reply to those of its teacher."""

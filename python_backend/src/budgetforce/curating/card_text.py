@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from statistics import fmean, median
@@ -14,6 +15,7 @@ from budgetforce.curating.rows import Row
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"), (10_000_000, "1M<n<10M"))
 _LARGEST = "n>10M"
+_LICENCE_ID = re.compile(r"[A-Za-z0-9.+-]+")  # the form of an SPDX identifier
 _LOADING = """\
 ```python
 import pyarrow.parquet as parquet
@@ -46,8 +48,9 @@ def card_text(rows: Sequence[Row], title: str, summary: str, licence: str, histo
 
 
 def _header(rows: Sequence[Row], licence: str, history: History) -> str:
-    found = sorted({row.get("licence") or "unknown" for row in rows})
-    whole = licence or (found[0] if len(found) == 1 and found != ["unknown"] else "other")
+    found = {row.get("licence") or "" for row in rows}
+    only = found.pop() if len(found) == 1 else ""
+    whole = licence or (only if _LICENCE_ID.fullmatch(only) else "other")  # other text would break the header, which is YAML
     size = next((name for limit, name in _SIZES if len(rows) < limit), _LARGEST)
     lines = (
         *("---", f"pretty_name: {json.dumps(history.recipe_name, ensure_ascii=False)}", f"license: {whole.lower()}"),

@@ -13,39 +13,27 @@ from budgetforce.curating.answers import Answers
 from budgetforce.curating.domains import code_in, domain_prompt, domains
 from budgetforce.curating.progress import ProgressLine
 from budgetforce.curating.rows import Row
-from budgetforce.curating.settings import check
+from budgetforce.curating.settings import check_at_least
 from budgetforce.curating.teachers.base import Trace
-from budgetforce.curating.teachers.chat_api import ChatApi, Endpoint, Rejected
+from budgetforce.curating.teachers.chat_api import ChatApi, Rejected
+from budgetforce.curating.teachers.chat_settings import ChatApiSettings
 from budgetforce.curating.teachers.workers import each
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DomainModel:
-    """A language model that chooses domains. The fields from ``url`` to ``pause_s`` are those of ``Endpoint``, and:
+class DomainModel(ChatApiSettings):
+    """A language model behind a chat API that chooses domains. Besides the settings of a chat API:
 
     Attributes:
         num_tries: replies that are requested until one ends in a code of the list; after them the domain stays unknown.
-        concurrency: requests in flight.
     """
 
-    model: str
-    url: str
-    key_env: str = "OPENAI_API_KEY"
-    timeout_s: float = 600.0
-    num_retries: int = 5
-    pause_s: float = 2.0
     max_tokens: int = 1024
     num_tries: int = 3
-    concurrency: int = 8
 
     def __post_init__(self) -> None:
-        check("num_tries", self.num_tries, self.num_tries >= 1, "an integer >= 1")
-        check("concurrency", self.concurrency, self.concurrency >= 1, "an integer >= 1")
-        self.endpoint()
-
-    def endpoint(self) -> Endpoint:
-        """Return where the API is. Raises ConfigError for a value that is not allowed."""
-        return Endpoint(**{name: getattr(self, name) for name in ("url", "key_env", "timeout_s", "num_retries", "pause_s")})
+        ChatApiSettings.__post_init__(self)  # super() does not find the class that slots=True makes anew
+        check_at_least(self, 1, "num_tries")
 
     def identity(self) -> dict[str, Any]:
         """Return what a kept reply depends on."""
@@ -55,7 +43,7 @@ class DomainModel:
 
 def chosen_domains(rows: Sequence[Row], model: DomainModel, answers: Answers) -> list[str | None]:
     """Return the domain's code of each row; None if no reply named one. Raises BuildFailed if the API fails altogether."""
-    identity, api = model.identity(), ChatApi(endpoint=model.endpoint())
+    identity, api = model.identity(), ChatApi(settings=model)
     known = answers.known(identity)
     unknown = [row for row in rows if row["id"] not in known]
     line = ProgressLine("features: domains", len(unknown))

@@ -3,22 +3,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 from budgetforce.building.stage import Stage
 from budgetforce.curating.answers import Answers
 from budgetforce.curating.collect import CollectSettings
-from budgetforce.curating.rows import read_rows
+from budgetforce.curating.domain_model import DomainModel
+from budgetforce.curating.domains import domain_prompt
+from budgetforce.curating.rows import question_id, read_rows
 from budgetforce.curating.runner import STAGES, STEPS, Pipeline
-from budgetforce.curating.sources import num_rows_of
+from budgetforce.curating.sources import HubSource, Raw, num_rows_of
+from budgetforce.curating.sources import read as read_source
 from budgetforce.curating.teachers.base import Trace
+from budgetforce.curating.teachers.chat_settings import ChatApiSettings
 from budgetforce.curating.teachers.openai import OpenAISettings
 from budgetforce.curating.trace import teacher_of
 
-_CHARACTERS_PER_TOKEN = 4  # of a question, roughly
+_CHARACTERS_PER_TOKEN = 4  # of a prompt, roughly
 
 
 def dry_run(pipeline: Pipeline, steps: Sequence[str]) -> Iterator[str]:
@@ -65,8 +71,9 @@ def _estimate(pipeline: Pipeline, step: str, done: dict[str, Stage]) -> str:
         return f", {_sources(pipeline.recipe.collect, pipeline.limit)}"
     if step == "trace":
         return _teaching(pipeline, done)
-    before = STEPS[STEPS.index(step) - 1]
-    return f", {pipeline.report(before).rows_out} rows in" if before in done else ""
+    before, llm = STEPS[STEPS.index(step) - 1], pipeline.recipe.features.llm
+    rows_in = f", {pipeline.report(before).rows_out} rows in" if before in done else ""
+    return rows_in + (_choosing(pipeline, llm, done) if step == "features" and llm is not None else "")
 
 
 def _sources(settings: CollectSettings, limit: int | None) -> str:
@@ -76,17 +83,43 @@ def _sources(settings: CollectSettings, limit: int | None) -> str:
 
 
 def _teaching(pipeline: Pipeline, done: dict[str, Stage]) -> str:
-    teacher = teacher_of(pipeline.recipe.trace, pipeline.rng("trace"))
+    settings = pipeline.recipe.trace
+    teacher = teacher_of(settings, pipeline.rng("trace"))
     if not teacher.is_costly:
         return f", teacher {teacher.name}, no calls"
-    if "collect" not in done:
-        return f", teacher {teacher.name}, a call for each question; their number is known when collect is done"
-    known = Answers(folder=pipeline.work / "answers").known(teacher.identity())
-    rows = read_rows(done["collect"].folder / "rows.jsonl")
-    asked = [row["question"] for row in rows if row["id"] not in known]
-    settings = pipeline.recipe.trace
-    cost = _Cost.of(settings, asked, list(known.values())) if isinstance(settings, OpenAISettings) else ""
-    return f", teacher {teacher.name}, {len(asked)} calls, {len(rows) - len(asked)} replies are kept from earlier{cost}"
+    prompts = _questions_into(pipeline, "trace", done)
+    if isinstance(settings, OpenAISettings) and prompts is not None:
+        prompts = {key: settings.system + question for key, question in prompts.items()}
+    api = settings if isinstance(settings, OpenAISettings) else None
+    return f", teacher {teacher.name}, {_calls(pipeline, teacher.identity(), prompts, api)}"
+
+
+def _choosing(pipeline: Pipeline, model: DomainModel, done: dict[str, Stage]) -> str:
+    questions = _questions_into(pipeline, "features", done)
+    prompts = None if questions is None else {key: domain_prompt(question) for key, question in questions.items()}
+    return f", domains by {model.model}, {_calls(pipeline, model.identity(), prompts, model)}"
+
+
+def _questions_into(pipeline: Pipeline, step: str, done: dict[str, Stage]) -> dict[str, str] | None:
+    """Return the questions that come into a step at most, by id; None if a data set of the hub was not read yet."""
+    before = [name for name in done if STEPS.index(name) < STEPS.index(step)]
+    if before:
+        return {row["id"]: row["question"] for row in read_rows(done[before[-1]].folder / "rows.jsonl")}
+    sources, rng = pipeline.recipe.collect.sources, pipeline.rng("collect")
+    if any(isinstance(source, HubSource) for source in sources):
+        return None
+    raws = (raw for source in sources for raw in islice(read_source(source, rng), pipeline.limit))
+    return {question_id(raw.question): raw.question for raw in raws if isinstance(raw, Raw)}
+
+
+def _calls(pipeline: Pipeline, identity: Mapping[str, Any], prompts: Mapping[str, str] | None, api: ChatApiSettings | None) -> str:
+    """Return how many of the prompts, by the question's id, have to be sent, and their cost for an API with prices."""
+    if prompts is None:
+        return "a call for each question; their number is known when collect is done"
+    known = Answers(folder=pipeline.work / "answers").known(identity)
+    unknown = [prompt for key, prompt in prompts.items() if key not in known]
+    cost = _Cost.of(api, unknown, list(known.values())) if api else ""
+    return f"{len(unknown)} calls, {len(prompts) - len(unknown)} replies are kept from earlier{cost}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,12 +132,12 @@ class _Cost:
     usd: float
 
     @classmethod
-    def of(cls, settings: OpenAISettings, questions: Sequence[str], known: Sequence[Trace]) -> _Cost:
+    def of(cls, api: ChatApiSettings, prompts: Sequence[str], known: Sequence[Trace]) -> _Cost:
         """Estimate from the lengths of the kept replies; without any, every reply counts with its limit."""
         lengths = [trace.num_tokens for trace in known if trace.num_tokens is not None]
-        num_input = sum(len(text) + len(settings.system) for text in questions) // _CHARACTERS_PER_TOKEN
-        num_output = round(len(questions) * (mean(lengths) if lengths else settings.max_tokens))
-        usd = (num_input * settings.usd_per_million_input + num_output * settings.usd_per_million_output) / 1e6
+        num_input = sum(map(len, prompts)) // _CHARACTERS_PER_TOKEN
+        num_output = round(len(prompts) * (mean(lengths) if lengths else api.max_tokens))
+        usd = (num_input * api.usd_per_million_input + num_output * api.usd_per_million_output) / 1e6
         return cls(num_input=num_input, num_output=num_output, is_limit=not lengths, usd=usd)
 
     def __str__(self) -> str:

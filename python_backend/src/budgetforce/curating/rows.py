@@ -46,15 +46,15 @@ class Outcome:
 def read_rows(path: Path) -> list[Row]:
     """Return the rows of a JSON Lines file. Raises BuildFailed naming the file and line that cannot be read."""
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
+        with path.open("rb") as file:  # line by line: the text of a file of traces is as large as its rows
+            return [_row(line, f"{path}:{number}") for number, line in enumerate(file, 1) if line.strip()]
+    except OSError as error:
         raise BuildFailed(f"{path}: cannot be read: {error}") from None
-    return [_row(line, f"{path}:{number}") for number, line in enumerate(lines, 1) if line.strip()]
 
 
-def _row(line: str, where: str) -> Row:
+def _row(line: bytes, where: str) -> Row:
     try:
-        return parse_row(line)
+        return parse_row(line.decode().rstrip("\r\n"))
     except ValueError as error:
         raise BuildFailed(f"{where}: {error}") from None
 

@@ -25,6 +25,7 @@ from typing import Any, Literal
 
 from budgetforce.building.stage import BuildFailed
 from budgetforce.curating.diversity import benchmark_weights, draw_diverse, draw_over_domains
+from budgetforce.curating.history import count_drops
 from budgetforce.curating.quality import Filter, bad_string, is_of, missing_feature, solved_by_weak_model
 from budgetforce.curating.rows import Drop, Outcome, Row
 from budgetforce.curating.settings import check
@@ -73,6 +74,7 @@ def run(rows: Sequence[Row], settings: SelectSettings, rng: random.Random) -> Ou
     Raises BuildFailed if the target cannot be reached, naming the numbers.
     """
     pool, dropped, funnel = _filter(_sorted_by_id(rows), settings)
+    _check_target(settings, len(pool), dropped)
     selected = _select(pool, settings, rng)
     dropped += [_drop(row, "not-drawn", "") for row in pool if row["id"] not in selected]
     funnel.append({"step": settings.method, "rows_in": len(pool), "rows_out": len(selected)})
@@ -113,6 +115,18 @@ def _filter(rows: list[Row], settings: SelectSettings) -> tuple[list[Row], list[
     return rows, dropped, funnel
 
 
+def _check_target(settings: SelectSettings, num_left: int, dropped: Sequence[Drop]) -> None:
+    """Raise BuildFailed for a target that the filters leave too few rows for, saying why they left them out."""
+    if settings.target is None or settings.target <= num_left:
+        return
+    reasons = ", ".join(f"{reason} {number}" for reason, number in count_drops(dropped)[0].items())
+    left_out = f" (left out: {reasons}; the first row: {dropped[0].reason}: {dropped[0].detail})" if dropped else ""
+    raise BuildFailed(
+        f"select.target: got {settings.target}, but {num_left} rows are left by the filters{left_out}; allowed: at most that number, or"
+        " method 'full', which has no filters"
+    )
+
+
 def _drop(row: Row, reason: str, detail: str) -> Drop:
     return Drop(id=row["id"], source=row["source"], reason=reason, detail=detail)
 
@@ -122,8 +136,6 @@ def _select(pool: list[Row], settings: SelectSettings, rng: random.Random) -> Se
     if settings.method == "full":
         return dict.fromkeys(map(_id, pool), "all")
     target = settings.target or 0
-    if target > len(pool):
-        raise BuildFailed(f"select.target: got {target}, but {len(pool)} rows are left by the filters; allowed: at most that number")
     if settings.method == "random":
         return dict.fromkeys(map(_id, rng.sample(pool, target)), "random")
     if settings.method == "longest":

@@ -120,10 +120,14 @@ class TrainingPlan:
 
     @property
     def disk_bytes(self) -> dict[str, int]:
-        """Disk by purpose; while a new state is written there is one more than ``keep``."""
+        """Disk by purpose; while a new state is written there is one more than ``keep``.
+
+        A state holds float32 weights and AdamW's numbers; under FSDP2 the trainer writes the weights twice (seen with transformers 5.24).
+        """
         saved = BF16 if self.recipe.precision.save == "bfloat16" else FP32
         copies = self.recipe.states.keep + 1 if self.recipe.states.every_steps else 0
-        per_state = sum(STATE_BYTES.values()) * self.shape.num_parameters
+        weights = STATE_BYTES["weights"] * (1 if self.num_gpus == 1 else 2)
+        per_state = (weights + STATE_BYTES["AdamW"]) * self.shape.num_parameters
         return {"base": BF16 * self.shape.num_parameters, "states": copies * per_state, "checkpoint": saved * self.shape.num_parameters}
 
     @property

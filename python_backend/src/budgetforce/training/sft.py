@@ -19,7 +19,7 @@ from typing import Any
 from budgetforce.building.code_version import code_commit
 from budgetforce.building.stage import BuildFailed, Stage
 from budgetforce.curating.tokens import load as load_tokens
-from budgetforce.provenance import TRAINING, weights_sha256
+from budgetforce.provenance import TRAINING, record_of, weights_sha256
 from budgetforce.training import models, states
 from budgetforce.training.recipe import TrainingRecipe
 from budgetforce.training.schedule import accumulation, num_steps, run_order
@@ -49,7 +49,17 @@ class Job:
     @property
     def stage(self) -> Stage:
         """The stage whose result is the checkpoint."""
-        return Stage(name="sft", folder=self.work / "checkpoint", inputs={"recipe": self.recipe.values, "data": self.data.card["sha256"]})
+        inputs = {"recipe": self.recipe.values, "data": self.data.card["sha256"]} | self.base_record
+        return Stage(name="sft", folder=self.work / "checkpoint", inputs=inputs)
+
+    @property
+    def base_record(self) -> dict[str, str]:
+        """The id of the base's own training as key ``base``; empty for a base that this project has not trained.
+
+        A folder's name says nothing about its weights: it may hold another checkpoint than last time.
+        """
+        record = record_of(Path(self.recipe.model.base)) if self.recipe.model.base else None
+        return {"base": record.id} if record else {}
 
     @property
     def num_steps(self) -> int:
@@ -102,6 +112,7 @@ def train(job: Job, *, restart: bool = False) -> None:
     everyone = PartialState(cpu=not _has_gpu())  # joins the processes that torchrun has started
     if job.rank == 0:
         run = {"recipe": job.recipe.sha256[:12], "training set": job.data.card["sha256"][:12], "number of processes": job.num_processes}
+        run |= job.base_record
         states.open_states(job.states, run, restart=restart)
         states.remove_incomplete(job.states)
     everyone.wait_for_everyone()
@@ -112,6 +123,15 @@ def train(job: Job, *, restart: bool = False) -> None:
     weights = trainer.accelerator.get_state_dict(trainer.model)
     if monitor is not None:
         _write_checkpoint(job, trainer, weights, monitor.records)
+
+
+def check_work(job: Job) -> None:
+    """Raise BuildFailed if the work folder holds a finished checkpoint of another run, which this run would replace."""
+    if job.stage.stamp() is None and job.stage.folder.exists():
+        raise BuildFailed(
+            f"{job.stage.folder} was trained by another recipe or on another training set, or has changed: choose another --work, or add "
+            "--restart to replace it"
+        )
 
 
 def check_device() -> None:
@@ -182,7 +202,8 @@ def _training(job: Job, trainer: Any, records: list[dict[str, Any]]) -> dict[str
     recipe, card, last = job.recipe, job.data.card, records[-1]
     base = {"init": recipe.values["model"]["init"]}
     if recipe.model.init is None:
-        base = {"model": recipe.model.base, "commit": getattr(trainer.model.config, "_commit_hash", None)}
+        commit = getattr(trainer.model.config, "_commit_hash", None)
+        base = {"model": recipe.model.base, "commit": commit, "training": job.base_record.get("base")}
     return {
         "name": recipe.name,
         "recipe": recipe.values,

@@ -37,7 +37,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--dry-run", action="store_true", help="only check everything and print what would be done")
     again = parser.add_mutually_exclusive_group()
     again.add_argument("--resume", action="store_true", help="fail if there is no state to continue from")
-    again.add_argument("--restart", action="store_true", help="remove the states of an earlier run, and begin anew")
+    again.add_argument("--restart", action="store_true", help="give up the states or the checkpoint of an earlier run, and begin anew")
     parser.set_defaults(run=_run)
 
 
@@ -51,9 +51,11 @@ def _run(options: argparse.Namespace) -> int:
         job = sft.Job(recipe=recipe, data=data, tokenizer=tokenizer, work=options.work, num_processes=num_processes, rank=rank)
         sft.check_tokenizer(job)
         sft.check_device()
-        if job.stage.stamp() and not options.restart:
-            print(f"{job.stage.folder} is trained already", file=sys.stderr)
-            return 0
+        if not options.restart:
+            sft.check_work(job)
+            if job.stage.stamp():
+                print(f"{job.stage.folder} is trained already", file=sys.stderr)
+                return 0
         last = states.last_state(job.states)
         if rank == 0:
             print("\n".join(sft.summary(job, None if options.restart else last)), file=sys.stderr)

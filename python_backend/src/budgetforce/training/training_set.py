@@ -43,10 +43,10 @@ class TrainingSet:
 def read_card(folder: Path) -> dict[str, Any]:
     """Return a set's dataset.json, once the data's digest has been compared with it. Raises BuildFailed."""
     try:
-        card: dict[str, Any] = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        card: dict[str, Any] = dict(json.loads((folder / CARD).read_text(encoding="utf-8")))
         with (folder / DATA).open("rb") as data:
             found = hashlib.file_digest(data, "sha256").hexdigest()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise BuildFailed(f"{folder} is not a published training set ({DATA} and {CARD}): {error}") from None
     for name in ("name", "sha256", "tokenizer_sha256"):
         if not isinstance(card.get(name), str):
@@ -70,7 +70,7 @@ def read_set(folder: Path, loss: LossSettings) -> TrainingSet:
     kept = [row for row in range(len(input_ids)) if loss.on_too_long == "cut" or len(input_ids[row]) <= loss.max_length]
     cut_ids = [input_ids[row][: loss.max_length] for row in kept]
     cut_labels = [labels[row][: loss.max_length] for row in kept]
-    trained = _with_loss(cut_labels, kept, folder / DATA, loss)
+    trained = _with_loss(cut_labels, kept, set(too_long), folder / DATA)
     return TrainingSet(
         folder=folder,
         card=card,
@@ -81,11 +81,11 @@ def read_set(folder: Path, loss: LossSettings) -> TrainingSet:
     )
 
 
-def _with_loss(labels: list[Any], rows: list[int], path: Path, loss: LossSettings) -> list[int]:
+def _with_loss(labels: list[Any], rows: list[int], cut: set[int], path: Path) -> list[int]:
     """Return the positions of the sequences that have a loss; only a cut may have taken the loss of the others."""
     trained = [index for index, row_labels in enumerate(labels) if (row_labels[1:] != NO_LOSS).any()]
     without = sorted(set(range(len(labels))) - set(trained))
-    uncut = [rows[index] for index in without if len(labels[index]) < loss.max_length]
+    uncut = [rows[index] for index in without if rows[index] not in cut]
     if uncut:
         raise BuildFailed(f"{path}: row {uncut[0]} has no token with a loss (all labels are {NO_LOSS})")
     if not trained:

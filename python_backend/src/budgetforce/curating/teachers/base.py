@@ -9,7 +9,8 @@ from typing import Any, Protocol
 
 from budgetforce.curating.rows import Row
 
-NO_REPLY = "no-reply"
+# Reasons of a question that no model has replied to.
+NO_REPLY, REJECTED, GARBAGE = "no-reply", "rejected", "garbage"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,8 +36,11 @@ class Trace:
 
     @property
     def is_final(self) -> bool:
-        """Whether the same question would get the same result; a question without a reply may get one in a later run."""
-        return self.reason != NO_REPLY
+        """Whether a model has replied, so that the question need not be sent again.
+
+        A server that rejected it may accept it in a later run, for example with a longer context.
+        """
+        return self.reason not in (NO_REPLY, REJECTED, GARBAGE)
 
 
 class Teacher(Protocol):

@@ -5,9 +5,7 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import random
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -15,10 +13,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from budgetforce.building.stage import BuildFailed
-from budgetforce.curating.settings import check
-from budgetforce.curating.teachers.base import NO_REPLY
+from budgetforce.curating.teachers.base import NO_REPLY, REJECTED
+from budgetforce.curating.teachers.chat_settings import ChatApiSettings
 
 _REJECTED = (400, 413, 422)  # HTTP status: the server rejects this question, for example as too long
+_REDIRECTS, _FORBIDDEN = (301, 302, 303, 307, 308), (401, 403)
 _BUSY = (408, 409, 425, 429, 500, 502, 503, 504)  # a retry may succeed
 _MAX_PAUSE_S, _MAX_WANTED_PAUSE_S = 60.0, 600.0
 
@@ -31,37 +30,19 @@ class Rejected(Exception):
         super().__init__(detail)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoint:
-    """Where a chat API is, and how patient a caller is with it.
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Follows no redirect: urllib would send the key to whatever host it leads to, and the question to none."""
 
-    Attributes:
-        url: base URL, such as ``http://127.0.0.1:8000/v1``.
-        key_env: environment variable with the bearer token; a server without keys needs none.
-        timeout_s: limit of one HTTP request, in seconds.
-        num_retries: further attempts after the first.
-        pause_s: pause before the first retry, in seconds; doubled each time, and drawn between half and all of that.
-    """
-
-    url: str
-    key_env: str = "OPENAI_API_KEY"
-    timeout_s: float = 600.0
-    num_retries: int = 5
-    pause_s: float = 2.0
-
-    def __post_init__(self) -> None:
-        check("url", self.url, self.url.startswith(("http://", "https://")), "http://… or https://…")
-        check("timeout_s", self.timeout_s, self.timeout_s > 0, "a number > 0")
-        check("num_retries", self.num_retries, self.num_retries >= 0, "an integer >= 0")
-        check("pause_s", self.pause_s, self.pause_s >= 0, "a number >= 0")
+    def redirect_request(self, *_: Any) -> None:
+        return None
 
 
 @dataclass(slots=True, kw_only=True)
 class ChatApi:
     """A chat API; any number of threads may call it."""
 
-    endpoint: Endpoint
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    settings: ChatApiSettings
+    _opener: urllib.request.OpenerDirector = field(default_factory=lambda: urllib.request.build_opener(_NoRedirect))
     _answered: float = -1.0  # time of the latest reply
 
     def complete(self, body: dict[str, Any], name: str) -> bytes:
@@ -70,7 +51,7 @@ class ChatApi:
         Raises Rejected for this question alone, and BuildFailed if the server is away or refuses us.
         """
         failure = _Failure(problem="")
-        for attempt in range(self.endpoint.num_retries + 1):
+        for attempt in range(self.settings.num_retries + 1):
             if attempt:
                 time.sleep(self._pause(attempt, failure.wanted_pause))
             started = time.monotonic()
@@ -85,28 +66,33 @@ class ChatApi:
                 return reply
         if failure.may_be_of_question and self._answered > started:
             raise Rejected(NO_REPLY, failure.problem)
-        attempts = f"{self.endpoint.num_retries + 1} attempts" if self.endpoint.num_retries else "1 attempt"
-        raise BuildFailed(f"{self.endpoint.url}: {name}: {failure.problem} ({attempts}); replies so far are kept: run it again")
+        attempts = f"{self.settings.num_retries + 1} attempts" if self.settings.num_retries else "1 attempt"
+        raise BuildFailed(f"{self.settings.url}: {name}: {failure.problem} ({attempts}); replies so far are kept: run it again")
 
     def _post(self, body: dict[str, Any]) -> bytes:
-        key = os.environ.get(self.endpoint.key_env, "")
-        headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
-        url = f"{self.endpoint.url.rstrip('/')}/chat/completions"
-        request = urllib.request.Request(url, json.dumps(body).encode(), headers)  # noqa: S310  # http or https, see Endpoint
-        with urllib.request.urlopen(request, timeout=self.endpoint.timeout_s) as response:  # noqa: S310
+        url = f"{self.settings.url.rstrip('/')}/chat/completions"
+        request = urllib.request.Request(url, json.dumps(body).encode(), self.settings.headers())  # noqa: S310  # http or https
+        with self._opener.open(request, timeout=self.settings.timeout_s) as response:
             return bytes(response.read())
 
     def _http_failure(self, error: urllib.error.HTTPError) -> _Failure:
         text = f"HTTP {error.code}: {error.read(300).decode(errors='replace')}"
         if error.code in _REJECTED:
-            raise Rejected("rejected", text) from None
+            raise Rejected(REJECTED, text) from None
         if error.code not in _BUSY:
-            raise BuildFailed(f"{self.endpoint.url}: {text}") from None
+            raise BuildFailed(f"{self.settings.url}: {text}{self._advice(error)}") from None
         return _Failure(problem=text, may_be_of_question=True, wanted_pause=error.headers.get("Retry-After", ""))
+
+    def _advice(self, error: urllib.error.HTTPError) -> str:
+        if error.code in _REDIRECTS:
+            return f"; the API is at {error.headers.get('Location', 'another place')}: name its base URL"
+        if error.code in _FORBIDDEN and not self.settings.has_key:
+            return f"; ${self.settings.key_env} holds no key"
+        return ""
 
     def _failure(self, error: Exception) -> _Failure:
         if isinstance(error, TimeoutError):
-            return _Failure(problem=f"no reply within {self.endpoint.timeout_s:g} s", may_be_of_question=True)
+            return _Failure(problem=f"no reply within {self.settings.timeout_s:g} s", may_be_of_question=True)
         reason = getattr(error, "reason", error)
         return _Failure(problem="connecting timed out" if isinstance(reason, TimeoutError) else f"{type(reason).__name__}: {reason}")
 
@@ -115,7 +101,7 @@ class ChatApi:
         spread = random.uniform(0.5, 1.0)  # noqa: S311  # spreads retries, no secret
         if wanted.isdecimal():
             return min(float(wanted), _MAX_WANTED_PAUSE_S) * (0.5 + spread)
-        return float(min(self.endpoint.pause_s * 2 ** (attempt - 1), _MAX_PAUSE_S) * spread)
+        return float(min(self.settings.pause_s * 2 ** (attempt - 1), _MAX_PAUSE_S) * spread)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,10 +10,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from budgetforce.curating.teachers.base import Trace
+from budgetforce.curating.teachers.base import GARBAGE, NO_REPLY, Trace
 from budgetforce.errors import shorten
 
 _OPEN, _CLOSE = "<think>", "</think>"
+# finish_reason of a whole reply: OpenAI's "stop", and what other servers call it.
+_WHOLE = (None, "", "stop", "eos", "eos_token", "end_turn", "stop_sequence")
+# Of a reply that the server broke off: "abort" by SGLang and vLLM, "error" by OpenRouter, the last by DeepSeek.
+_BROKEN_OFF = ("abort", "error", "insufficient_system_resource")
 
 
 def trace_of(key: str, body: bytes, model: str, date: str) -> Trace:
@@ -25,8 +29,9 @@ def trace_of(key: str, body: bytes, model: str, date: str) -> Trace:
         content, thinking = _texts(message)
         f"{content}{thinking}".encode()  # fails for half a character, which no file of rows can hold
     except (ValueError, LookupError, TypeError, AttributeError):
-        return Trace(id=key, model=model, date=date, reason="garbage", detail=shorten(body.decode(errors="replace"), 200))
-    reason = _reason(choice.get("finish_reason"), thinking, content)
+        return Trace(id=key, model=model, date=date, reason=GARBAGE, detail=shorten(body.decode(errors="replace"), 200))
+    finish = choice.get("finish_reason")
+    reason = _reason(finish, thinking, content)
     return Trace(
         id=key,
         thinking=thinking or "",
@@ -34,7 +39,7 @@ def trace_of(key: str, body: bytes, model: str, date: str) -> Trace:
         model=_model(data, model),
         date=date,
         reason=reason,
-        detail=shorten(content, 200) if reason else "",
+        detail=f"finish_reason {shorten(finish)}: {shorten(content, 200)}" if reason else "",
         num_tokens=_num_tokens(data),
     )
 
@@ -54,7 +59,9 @@ def _texts(message: dict[str, Any]) -> tuple[str, str | None]:
 
 
 def _reason(finish: Any, thinking: str | None, content: str) -> str:
-    if finish == "length":
+    if finish in _BROKEN_OFF:
+        return NO_REPLY
+    if finish not in _WHOLE:  # "length", "content_filter", and whatever else is not known as a whole reply
         return "cut"
     if thinking is None:
         return "no-end"

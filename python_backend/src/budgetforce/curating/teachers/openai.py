@@ -9,49 +9,28 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from budgetforce.curating.rows import Row
-from budgetforce.curating.settings import check
 from budgetforce.curating.teachers.base import Trace
-from budgetforce.curating.teachers.chat_api import ChatApi, Endpoint, Rejected
+from budgetforce.curating.teachers.chat_api import ChatApi, Rejected
 from budgetforce.curating.teachers.chat_reply import trace_of
+from budgetforce.curating.teachers.chat_settings import ChatApiSettings
 from budgetforce.curating.teachers.workers import each
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OpenAISettings:
-    """Settings of a teacher behind a chat API. The fields from ``url`` to ``pause_s`` are those of ``Endpoint``, and:
+class OpenAISettings(ChatApiSettings):
+    """Settings of a teacher behind a chat API.
+
+    ``max_tokens`` limits thought and answer together; a reply that reaches it is dropped. Besides those of a chat API:
 
     Attributes:
         system: system message; "" = none.
-        max_tokens: limit of thought and answer together; a reply that reaches it is dropped.
         body: further fields of the request, such as ``reasoning_effort``.
-        concurrency: requests in flight.
-        usd_per_million_input, usd_per_million_output: prices in US dollars per million tokens, for the estimate of ``--dry-run``.
     """
 
     teacher: Literal["openai"]
-    model: str
-    url: str
-    key_env: str = "OPENAI_API_KEY"
-    timeout_s: float = 600.0
-    num_retries: int = 5
-    pause_s: float = 2.0
     system: str = ""
-    max_tokens: int = 32768
     temperature: float | None = None
     body: dict[str, Any] = field(default_factory=dict)
-    concurrency: int = 8
-    usd_per_million_input: float = 0.0
-    usd_per_million_output: float = 0.0
-
-    def __post_init__(self) -> None:
-        check("max_tokens", self.max_tokens, self.max_tokens >= 1, "an integer >= 1")
-        check("concurrency", self.concurrency, self.concurrency >= 1, "an integer >= 1")
-        self.endpoint()
-
-    def endpoint(self) -> Endpoint:
-        """Return where the API is. Raises ConfigError for a value that is not allowed."""
-        names = ("url", "key_env", "timeout_s", "num_retries", "pause_s")
-        return Endpoint(**{name: getattr(self, name) for name in names})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +46,7 @@ class OpenAITeacher:
         return {name: getattr(self.settings, name) for name in names}
 
     def traces(self, rows: Sequence[Row]) -> Iterator[Trace]:
-        api = ChatApi(endpoint=self.settings.endpoint())
+        api = ChatApi(settings=self.settings)
         return each(rows, lambda row: self._trace(api, row), self.settings.concurrency)
 
     def _trace(self, api: ChatApi, row: Row) -> Trace:

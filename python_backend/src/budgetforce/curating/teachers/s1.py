@@ -11,7 +11,7 @@ from typing import Any, Literal
 from budgetforce.building.stage import BuildFailed
 from budgetforce.curating.rows import Row
 from budgetforce.curating.settings import check
-from budgetforce.curating.teachers.base import NO_REPLY, Trace
+from budgetforce.curating.teachers.base import NO_REPLY, REJECTED, Trace
 from s1_client import Client, DeadlineExceeded, InvalidRequest, Reply, Request, S1Error
 
 
@@ -91,4 +91,4 @@ def _ends_all(error: Exception, has_replied: bool) -> bool:
 
 
 def _reason(error: Exception) -> str:
-    return NO_REPLY if isinstance(error, DeadlineExceeded) else "rejected"
+    return NO_REPLY if isinstance(error, DeadlineExceeded) else REJECTED
