@@ -28,3 +28,4 @@ def test_an_error_may_be_allowed_but_not_an_incorrect_reply():
 
 def test_problems_of_the_level_come_first():
     assert of(problems=("no request was answered",), mode="request_rate", value=0.5) == ["request rate 0.5: no request was answered"]
+    assert of(problems=("lost",), mode="request_rate", value=0.5, distribution="poisson") == ["request rate 0.5, Poisson: lost"]

@@ -33,4 +33,4 @@ def _incorrect(level: Level) -> Iterator[str]:
 
 
 def _name(level: Level) -> str:
-    return f"{level.mode.replace('_', ' ')} {level.value:g}"
+    return f"{level.mode.replace('_', ' ')} {level.value:g}{', Poisson' if level.distribution == 'poisson' else ''}"

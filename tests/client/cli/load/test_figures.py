@@ -131,6 +131,22 @@ def test_reply_rates_are_drawn_against_the_request_rate():
     assert data(drawn(run(*rates))["rates"], "replies") == [(1.0, 0.5), (2.0, 0.5)]
 
 
+def test_rates_with_even_and_with_poisson_gaps_are_told_apart():
+    """Scenario "rate" has both: one line through all points would turn back, and two levels would have one name."""
+    gaps = {"constant": 4.0, "poisson": 8.0}
+    rates = [
+        level(*[request()] * 8, mode="request_rate", value=value, distribution=name, duration_s=duration)
+        for name, duration in gaps.items()
+        for value in (1.0, 2.0)
+    ]
+    found = drawn(run(*rates))
+    assert data(found["rates"], "replies") == [(1.0, 2.0), (2.0, 2.0)]
+    assert data(found["rates-poisson"], "replies") == [(1.0, 1.0), (2.0, 1.0)]
+    axes = found["tokens"].figure.axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["1/s", "2/s", "1/s\nP", "2/s\nP"]
+    assert axes.get_xlabel() == "request rate, 1/s; P: Poisson gaps"
+
+
 def test_labels_at_line_ends_do_not_overlap(swept):
     figure = swept["first-token"].figure
     boxes = sorted((text.get_window_extent() for text in figure.axes[0].texts), key=lambda box: box.y0)
