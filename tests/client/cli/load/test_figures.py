@@ -131,6 +131,14 @@ def test_reply_rates_are_drawn_against_the_request_rate():
     assert data(drawn(run(*rates))["rates"], "replies") == [(1.0, 0.5), (2.0, 0.5)]
 
 
+def test_a_median_of_zero_is_left_out_of_a_logarithmic_axis():
+    """Drawn, it would squeeze the whole figure to nothing."""
+    figures = drawn(run(level(*[request(round_gaps_ms=(0.0, 0.0))] * 20)))
+    assert len(figures["rounds"].figure.axes[0].texts) == 2 and "Medians of 0 ms" in figures["rounds"].caption
+    nothing = request(round_gaps_ms=(0.0,), ignore_costs_ms=(), answer_gap_ms=None)
+    assert "rounds" not in drawn(run(level(*[nothing] * 20)))
+
+
 def test_rates_with_even_and_with_poisson_gaps_are_told_apart():
     """Scenario "rate" has both: one line through all points would turn back, and two levels would have one name."""
     gaps = {"constant": 4.0, "poisson": 8.0}

@@ -68,7 +68,7 @@ def draw_run(run: Run, summary: RunSummary) -> Iterator[ReportFigure]:
         yield _distribution(run, summary)
     for name, title, series in _STRIPS:
         spreads = [level.streamed if series is FIRST else level.metrics for level in levels]
-        if any(spread[metric].num_values for spread in spreads for metric in series):
+        if any(spread[metric].p50 for spread in spreads for metric in series):
             yield _strips(name, title, series, levels, spreads)
     if levels:
         yield _tokens(levels)
@@ -159,13 +159,13 @@ def _strips(
 ) -> ReportFigure:
     """Draw a marker at each median and a line to the 95th percentile; ``spreads`` holds percentiles by level and metric."""
     figure, axes = empty_axes(_loads(levels), "ms")
-    shown = {metric: label for metric, label in series.items() if any(spread[metric].num_values for spread in spreads)}
+    shown = {metric: label for metric, label in series.items() if any(spread[metric].p50 for spread in spreads)}
     ends = []
     for number, (metric, label) in enumerate(shown.items()):
         shift = 0.16 * (number - (len(shown) - 1) / 2)
         colour, marker = COLOURS[number], MARKERS[number]
         placed = [(place + shift, spread[metric]) for place, spread in enumerate(spreads)]
-        found = [(x, spread.p50, spread.p95) for x, spread in placed if spread.p50 is not None and spread.p95 is not None]
+        found = [(x, spread.p50, spread.p95) for x, spread in placed if spread.p50 and spread.p95]  # 0 has no place on the axis
         for x, median, upper in found:
             axes.plot([x, x], [median, upper], color=colour, linewidth=1.2, solid_capstyle="butt")
         xs, medians = [x for x, _, _ in found], [median for _, median, _ in found]
@@ -175,6 +175,8 @@ def _strips(
     log_y(axes)
     label_ends(figure, axes, ends)
     caption = "Marker: median; line: up to the 95th percentile. The axis is logarithmic."
+    if any(spread[metric].p50 == 0 for spread in spreads for metric in series):
+        caption += " Medians of 0 ms cannot be drawn on it."
     return ReportFigure(name, title, caption + (STREAMED if series is FIRST else ""), figure)
 
 
