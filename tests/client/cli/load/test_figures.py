@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from client.loadtest.samples import failed, level, random_level, request, run
+from s1_client.cli.load.axes import add_title
 from s1_client.cli.load.figures import NUM_STEPS, draw_run, draw_throughput, ecdf
 from s1_client.cli.load.forest import draw_forest, is_better
 from s1_client.cli.load.svg import inline_svg
@@ -129,6 +130,27 @@ def test_figures_without_data_are_not_drawn():
 def test_reply_rates_are_drawn_against_the_request_rate():
     rates = [level(request(), request(), mode="request_rate", value=value, distribution="poisson", duration_s=4.0) for value in (1.0, 2.0)]
     assert data(drawn(run(*rates))["rates"], "replies") == [(1.0, 0.5), (2.0, 0.5)]
+
+
+def test_a_title_covers_no_legend_and_is_not_cut_off():
+    figures = drawn(run(*(level(*[request()] * 5, failed(), value=value) for value in (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0))))
+    assert {"latency", "tokens", "errors", "rounds"} < set(figures)
+    for one in figures.values():
+        add_title(one.figure, one.title)
+        one.figure.draw_without_rendering()
+        title = one.figure._suptitle.get_window_extent()
+        assert title.x1 <= one.figure.bbox.width, one.name
+        assert all(legend.get_window_extent().y1 <= title.y0 + 1 for legend in one.figure.legends), one.name
+        assert one.figure.axes[0].get_window_extent().y1 < min([title.y0, *(legend.get_window_extent().y0 for legend in one.figure.legends)])
+
+
+def test_the_numbers_of_close_levels_do_not_cover_each_other():
+    """A capacity search bisects: 16, 17, 18, 20, 24, 32."""
+    levels = [level(request(), value=float(value)) for value in (1, 2, 4, 8, 16, 17, 18, 20, 24, 32)]
+    axes = drawn(run(*levels))["throughput"].figure.axes[0]
+    axes.figure.draw_without_rendering()
+    boxes = [label.get_window_extent() for label in axes.get_xticklabels()]
+    assert len(boxes) >= 6 and all(left.x1 < right.x0 for left, right in pairwise(boxes))
 
 
 def test_a_median_of_zero_is_left_out_of_a_logarithmic_axis():
