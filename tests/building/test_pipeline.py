@@ -356,7 +356,9 @@ def test_the_page_explains_messages_that_the_build_can_print(root):
     """Who searches the page for a message must find it. "…" stands for a value, as do SIGKILL and 1.2.1."""
     text = (root / "docs/gpu-engine.md").read_text()
     _, _, after = text.partition("### Build failures\n")
-    messages = [message for row in re.findall(r"^\| (`.*?) \|", after.partition("\n### ")[0], re.M) for message in re.findall(r"`([^`]+)`", row)]
+    messages = [
+        message for row in re.findall(r"^\| (`.*?) \|", after.partition("\n### ")[0], re.M) for message in re.findall(r"`([^`]+)`", row)
+    ]
     source = "".join(path.read_text() for path in sorted((root / "python_backend/src/budgetforce/building").glob("*.py")))
     parts = [part.strip() for message in messages for part in re.split(r"…|SIGKILL|1\.2\.1", message) if part.strip()]
     assert len(parts) > 15 and [part for part in parts if part not in source] == []

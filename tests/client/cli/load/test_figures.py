@@ -140,8 +140,9 @@ def test_a_title_covers_no_legend_and_is_not_cut_off():
         one.figure.draw_without_rendering()
         title = one.figure._suptitle.get_window_extent()
         assert title.x1 <= one.figure.bbox.width, one.name
-        assert all(legend.get_window_extent().y1 <= title.y0 + 1 for legend in one.figure.legends), one.name
-        assert one.figure.axes[0].get_window_extent().y1 < min([title.y0, *(legend.get_window_extent().y0 for legend in one.figure.legends)])
+        legends = [legend.get_window_extent() for legend in one.figure.legends]
+        assert all(box.y1 <= title.y0 + 1 for box in legends), one.name
+        assert one.figure.axes[0].get_window_extent().y1 < min(box.y0 for box in (title, *legends)), one.name
 
 
 def test_the_numbers_of_close_levels_do_not_cover_each_other():
