@@ -352,6 +352,18 @@ def test_the_readme_shows_the_true_commands_and_names_every_step(root, capsys):
     assert re.findall(r"^\| `build/engine.py (\w+)` \|", text, re.M) == list(HELP)
 
 
+def test_the_page_explains_messages_that_the_build_can_print(root):
+    """Who searches the page for a message must find it. "…" stands for a value, as do SIGKILL and 1.2.1."""
+    text = (root / "docs/gpu-engine.md").read_text()
+    _, _, after = text.partition("### Build failures\n")
+    messages = [
+        message for row in re.findall(r"^\| (`.*?) \|", after.partition("\n### ")[0], re.M) for message in re.findall(r"`([^`]+)`", row)
+    ]
+    source = "".join(path.read_text() for path in sorted((root / "python_backend/src/budgetforce/building").glob("*.py")))
+    parts = [part.strip() for message in messages for part in re.split(r"…|SIGKILL|1\.2\.1", message) if part.strip()]
+    assert len(parts) > 15 and [part for part in parts if part not in source] == []
+
+
 def test_the_engines_readme_has_every_parameter_that_is_set(bench, root):
     assert bench.run("all") == 0
     table = re.findall(r"^\| (`.*?) \|", (root / "model_repository/tensorrt_llm/README.md").read_text(), re.M)

@@ -22,6 +22,15 @@ def test_equal_scores_do_not_make_a_sure_thing():
     assert interval([1.0] * 8) == wilson(8, 8)
 
 
+def test_equal_differences_do_not_make_a_sure_thing():
+    """No question of 30 differs: then one in ten might all the same. Of six that all differ, not all need to."""
+    same = compare("a", "b", scores(a=[0.0, 1.0] * 15, b=[0.0, 1.0] * 15))
+    assert (same.low, same.high) == (-same.high, wilson(0, 30)[1]) and 0.1 < same.high < 0.12
+    assert not same.can_be_told_apart
+    every = compare("a", "b", scores(a=[0.0] * 6, b=[1.0] * 6))
+    assert every.can_be_told_apart and (every.low, every.high) == (1 - wilson(0, 6)[1], 1.0)
+
+
 def test_pairing_finds_differences_that_single_intervals_do_not():
     """All 10 differences have the same sign, among 40 questions that vary much more."""
     first = [0.0] * 10 + [0.0, 1.0] * 15

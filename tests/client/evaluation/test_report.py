@@ -171,6 +171,17 @@ def test_the_only_reply_is_called_so():
     assert found.effects == [f"budget 64: the budget had no effect; {below}"]
 
 
+def test_failed_requests_are_reported_with_their_effect():
+    """A deadline hits the long replies, so what is left looks better than the model is."""
+    lines = [*entries("budget 16", *[reply(end="budget")] * 3), *entries("budget 32", reply(end="budget", thinking="…"), None, None)]
+    found = make_report(Protocol(budgets=(16, 32)), lines)
+    where = "2 requests failed in 1 of 2 settings, most at budget 32: 2 beside 1 with a reply"
+    assert found.effects[0].startswith(f"{where}. No figure counts them, so settings may rest on different questions")
+    assert rows(found)["budget 32"].accuracy.value == 1.0
+    without = make_report(Protocol(budgets=(16,)), lines[:3])
+    assert not any("failed" in sentence for sentence in without.effects)
+
+
 def test_accuracies_that_rest_on_a_part_of_the_replies_are_reported():
     questions = (*TASK.questions[:2], replace(TASK.questions[2], expected=None, grading=""))
     lines = [*entries("budget 16", *[reply(end="budget")] * 3), *entries("budget 32", *[reply(end="budget", thinking="…")] * 2)]

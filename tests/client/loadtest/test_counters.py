@@ -5,7 +5,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from s1_client.loadtest._counters import GaugeWatch, counter_deltas, counters_in, gauges_in, read_counters
+from s1_client.loadtest._counters import GaugeWatch, combined, counter_deltas, counters_in, gauges_in, read_counters
 
 TEXT = """# HELP s1_requests_total Requests that have ended
 # TYPE s1_requests_total counter
@@ -71,6 +71,13 @@ def test_sums_and_counts_of_histograms_are_counters_and_buckets_are_not():
 
 def test_s1s_gauges_and_the_cpu_use_are_kept():
     assert gauges_in(TEXT + HISTOGRAM) == {'s1_requests_open{model_instance="s1_0_0"}': 7.0, "nv_cpu_utilization": 0.5}
+
+
+def test_the_cpu_use_of_several_machines_is_that_of_the_busiest():
+    """A sum of shares would call two machines that are half idle completely busy."""
+    first, second = {"nv_cpu_utilization": 0.5, "s1_g": 1.0}, {"nv_cpu_utilization": 0.625, "s1_g": 2.0}
+    assert combined([first, second, {"s1_g": 4.0}]) == {"nv_cpu_utilization": 0.625, "s1_g": 7.0}
+    assert combined([{"s1_g": 1.0}]) == {"s1_g": 1.0}
 
 
 @pytest.fixture

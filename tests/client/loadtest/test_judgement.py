@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import heapq
 import random
 
 import pytest
@@ -92,3 +93,27 @@ def test_noise_and_the_filling_of_an_idle_server_are_no_growth():
     assert sum(steady) <= 3
     assert not is_growing([10.0 * min(index, 20) for index in range(60)])
     assert is_growing(ramp(60, 2.0, 5.0)) and not is_growing(ramp(5, 100.0, 1.0))
+
+
+def latencies(utilisation, seed, *, gap, number=80, places=8):
+    """Latencies in a simulated queue with so many places, replies of about 1 s, and a share of its capacity as the load."""
+    chance, free, due, found = random.Random(seed), [0.0] * places, 0.0, []
+    for _ in range(number):
+        ended = max(due, heapq.heappop(free)) + max(0.1, chance.gauss(1.0, 0.3))
+        heapq.heappush(free, ended)
+        found.append(ended - due)
+        due += gap(chance) / (utilisation * places)
+    return found
+
+
+@pytest.mark.parametrize(("utilisation", "least", "most"), [(0.8, 0, 3), (1.2, 170, 200)])
+def test_queues_below_and_above_their_capacity_are_told_apart_with_even_gaps(utilisation, least, most):
+    """As docs/load-testing.md says: latencies in a busy server are not independent, and still few steady levels seem to grow."""
+    grown = [is_growing(latencies(utilisation, seed, gap=lambda _: 1.0)) for seed in range(200)]
+    assert least <= sum(grown) <= most
+
+
+def test_random_gaps_make_a_steady_queue_seem_to_grow_more_often():
+    """The limit of the test that docs/load-testing.md names."""
+    grown = [is_growing(latencies(0.9, seed, gap=lambda chance: chance.expovariate(1.0))) for seed in range(200)]
+    assert 10 <= sum(grown) <= 80

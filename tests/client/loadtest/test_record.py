@@ -4,7 +4,9 @@ import json
 import pytest
 
 from client.loadtest import records
+from s1_client.loadtest._objective import Objective
 from s1_client.loadtest._record import Run, read
+from s1_client.loadtest._search import CapacitySearch
 from s1_client.loadtest._typed import Malformed
 
 
@@ -31,6 +33,14 @@ def test_the_file_has_the_fields_of_the_classes_and_no_others(run):
 def test_times_are_written_to_a_tenth_of_a_microsecond():
     run = records.run(records.level(records.request(request_latency_ms=1 / 3)))
     assert Run.from_json(run.to_json()).levels[0].requests[0].request_latency_ms == 0.3333
+
+
+def test_the_scenario_and_the_loads_are_written_as_they_are():
+    """Rounded as times are, an option of the requests would be another one, and a search would not recognise its own record."""
+    objective = Objective(request_latency_ms=0.00012)
+    search = CapacitySearch(mode="request_rate", least=0.00025, most=0.5, objective=objective)
+    whole = records.run(records.level(value=0.00025, mode="request_rate"), scenario={"min_p": 0.00005}, search=search)
+    assert Run.from_json(whole.to_json()) == whole
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from s1_client.evaluation._protocol import NO_LIMIT, REBASE, Setting
 from s1_client.evaluation._samples import Sample
@@ -22,6 +22,19 @@ def effects(results: Sequence[SettingResults]) -> list[str]:
         *_of_ungraded_answers(results),
         *_of_equal_replies(results),
     ]
+
+
+def failures(results: Sequence[SettingResults], num_failed: Mapping[str, int]) -> Iterator[str]:
+    """Yield one sentence if requests failed: long replies fail more often, so the other questions may be the easier ones."""
+    failed = {setting.name: num_failed[setting.name] for setting, _ in results if num_failed[setting.name]}
+    if failed:
+        worst = max(failed, key=lambda name: failed[name])
+        num_replies = next(len(samples) for setting, samples in results if setting.name == worst)
+        where = f"in {len(failed)} of {len(results)} settings, most at {worst}: {failed[worst]} beside {num_replies} with a reply"
+        yield (
+            f"{sum(failed.values())} requests failed {where}. No figure counts them, so settings may rest on different questions; "
+            "the same command sends them again"
+        )
 
 
 def _of_cut_answers(results: Sequence[SettingResults]) -> Iterator[str]:

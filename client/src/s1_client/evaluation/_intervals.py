@@ -83,13 +83,14 @@ def estimate(scores: Sequence[float]) -> Estimate | None:
 def compare(first: str, second: str, scores: Mapping[str, Mapping[str, float]], *, seed: int = SEED) -> Comparison | None:
     """Compare two settings over their common questions; None without a common question.
 
+    Of equal scores the interval is not empty, see ``_difference_interval``.
     ``scores`` maps a setting's name to its score of each question.
     """
     shared = sorted(scores[first].keys() & scores[second].keys())
     if not shared:
         return None
     differences = np.array([scores[second][question] - scores[first][question] for question in shared])
-    low, high = _percentiles(differences, seed)
+    low, high = _difference_interval(differences, seed)
     return Comparison(
         first=first,
         second=second,
@@ -99,6 +100,19 @@ def compare(first: str, second: str, scores: Mapping[str, Mapping[str, float]], 
         low=low,
         high=high,
     )
+
+
+def _difference_interval(differences: NDArray[np.float64], seed: int) -> tuple[float, float]:
+    """Return the 95% interval of the mean of differences, which are [num_questions].
+
+    Equal differences, which resampling cannot vary, are no certainty: among further questions a share may differ, at most
+    Wilson's bound for 0 of so many.
+    """
+    if np.ptp(differences) > 0:
+        return _percentiles(differences, seed)
+    _, unseen = wilson(0, len(differences))
+    same = float(differences[0])
+    return max(same - unseen, -1.0), min(same + unseen, 1.0)
 
 
 @lru_cache(maxsize=4)  # a report uses the same draws many times

@@ -16,7 +16,7 @@ from typing import Any
 
 from s1_client.evaluation._choices import accuracies_of, by_question, by_score, votes_of
 from s1_client.evaluation._curves import Curve, curves
-from s1_client.evaluation._effects import effects
+from s1_client.evaluation._effects import effects, failures
 from s1_client.evaluation._intervals import Comparison, Estimate, compare, estimate
 from s1_client.evaluation._parallel import pass_at, powers_up_to
 from s1_client.evaluation._protocol import Setting
@@ -99,7 +99,7 @@ class Report:
     """The report of an evaluation.
 
     Attributes:
-        effects: sentences about settings without the intended effect.
+        effects: sentences about failed requests, and about settings without the intended effect.
         comparisons: refused ends against majority votes, then pairs of settings that differ in one respect.
     """
 
@@ -206,7 +206,7 @@ def _graded(task: Task, settings: Sequence[Setting], collected: Collected, model
         presets=collected.presets,
         rows=rows,
         curves=curves(graded_results),
-        effects=effects(results),
+        effects=[*failures(results, collected.num_failed), *effects(results)],
         comparisons=[*votes_compared(graded_results, questions, shares), *_comparisons(rows, shares)],
     )
     return Graded(report=found, shares=shares, task=task, settings=settings, collected=collected)

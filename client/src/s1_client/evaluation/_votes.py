@@ -18,12 +18,17 @@ SettingResults = tuple[Setting, Sequence[Sample]]
 def votes_compared(
     results: Sequence[SettingResults], questions: Mapping[str, Question], shares: Mapping[str, Mapping[str, float]]
 ) -> Iterator[Comparison]:
-    """Yield the comparisons of the vote of all samples with each number of refused ends; ``shares`` has the latter's scores."""
+    """Yield the comparisons of the vote of all samples with each number of refused ends; ``shares`` has the latter's scores.
+
+    The vote is of as many samples as each question has at least.
+    """
     curve = forcing_curve([setting for setting, samples in results if samples])
     refused = [setting for tail in curve.refused.values() for setting in tail] if curve else []
     for setting, samples in results:
         if setting.kind == SAMPLED and samples:
             number = min(map(len, by_question(samples).values()))
+            if number == 1:  # requests failed: a single sample is no vote
+                continue
             name = f"the vote of {number} {setting.name}"
             scores = {**shares, name: _scores(samples, number, questions)}
             pairs = (compare(name, other.name, scores) for other in refused)

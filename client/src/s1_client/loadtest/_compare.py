@@ -16,6 +16,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from s1_client.loadtest._capacity_summary import one_level_per_load
 from s1_client.loadtest._metric_definitions import METRICS, num_sampled_tokens
 from s1_client.loadtest._record import Level, Run
 from s1_client.loadtest._summary import Slo
@@ -36,6 +37,7 @@ class Ratio:
     """The ratio of a figure between two runs at the same load.
 
     Attributes:
+        mode, value, distribution: the load, as in the record.
         name: the metric or rate, a key of ``_metric_definitions.TERMS``.
         statistic: "p50" or "p95" over requests (a request with several values counts with their mean), or "mean".
         num_before, num_after: number of requests behind each figure.
@@ -45,6 +47,7 @@ class Ratio:
 
     mode: str
     value: float
+    distribution: str | None
     name: str
     statistic: str
     num_before: int
@@ -58,8 +61,12 @@ class Ratio:
 
 
 def compare(before: Run, after: Run, slo: Slo, *, seed: int = SEED) -> tuple[Ratio, ...]:
-    """Return the ratios of all figures that both runs have, at all loads that both ran. Equal seeds give equal intervals."""
+    """Return the ratios of all figures that both runs have, at all loads that both ran. Equal seeds give equal intervals.
+
+    Of a capacity search the levels of a load are joined.
+    """
     random = np.random.default_rng(seed)
+    before, after = (one_level_per_load(run) if run.search else run for run in (before, after))
     others = {(level.mode, level.value, level.distribution): level for level in after.levels}
     pairs = ((level, others.get((level.mode, level.value, level.distribution))) for level in before.levels)
     return tuple(ratio for level, other in pairs if other is not None for ratio in _ratios(level, other, slo, random))
@@ -120,9 +127,13 @@ def _good(level: Level, slo: Slo) -> _Side:
 
 
 def _throughput(level: Level) -> _Side:
-    """Return rows of (tokens, request latency / concurrency): by Little's law the ratio of their sums is the throughput."""
-    concurrency = _concurrency(level)
-    return _side(level, ((num_sampled_tokens(request), request.request_latency_ms / 1e3 / concurrency) for request in level.done))
+    """Return rows of (tokens, request latency / concurrency): by Little's law the ratio of their sums is the throughput.
+
+    A request without a complete reply has no tokens, as in the summary, but its time counts: it held a client.
+    """
+    concurrency = _concurrency(level) or 1.0  # 0 if no request took any time
+    tokens = ((num_sampled_tokens(request) if request.is_done else 0, request) for request in level.requests)
+    return _side(level, ((number, request.request_latency_ms / 1e3 / concurrency) for number, request in tokens))
 
 
 def _per_s(rows: Numbers) -> Numbers:
@@ -158,6 +169,7 @@ def _ratio(
     return Ratio(
         mode=level.mode,
         value=level.value,
+        distribution=level.distribution,
         name=figure[0],
         statistic=figure[1],
         num_before=first.num,

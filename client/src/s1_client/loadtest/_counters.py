@@ -20,7 +20,8 @@ _HTTP = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # the serv
 _TYPE, _SAMPLE = re.compile(r"# TYPE (\w+) (\w+)"), re.compile(r"(\w+)(\{.*\})? (\S+)")
 _PART = re.compile(r"_(sum|count|bucket)$")  # of a histogram
 _PERIOD_S = 0.25  # s1 updates its gauges that often
-_GAUGES = ("s1_", "nv_cpu_utilization")  # beginnings of the names that are kept
+_CPU = "nv_cpu_utilization"  # a share, 0 to 1
+_GAUGES = ("s1_", _CPU)  # beginnings of the names that are kept
 
 
 def read_counters(urls: Sequence[str]) -> dict[str, float] | None:
@@ -39,6 +40,12 @@ def counters_in(text: str) -> dict[str, float]:
 def gauges_in(text: str) -> dict[str, float]:
     """Return the gauges of interest in a Prometheus text, by name and labels."""
     return _samples(text, lambda kind, name: kind == "gauge" and name.startswith(_GAUGES))
+
+
+def combined(readings: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Return the gauges of several servers, each summed; of the CPU use, a share of each machine, that of the busiest."""
+    busiest = max((reading[_CPU] for reading in readings if _CPU in reading), default=None)
+    return _summed(readings) | ({} if busiest is None else {_CPU: busiest})
 
 
 def counter_deltas(before: dict[str, float] | None, after: dict[str, float] | None) -> dict[str, float] | None:
@@ -69,7 +76,7 @@ class GaugeWatch:
             self._thread.join()
 
     def ranges(self) -> dict[str, GaugeRange] | None:
-        """Return each gauge's range, a sum over the URLs; None if no reading succeeded."""
+        """Return each gauge's range, a sum over the URLs, of the CPU use that of the busiest; None if no reading succeeded."""
         names = dict.fromkeys(name for reading in self._readings for name in reading)
         values = {name: [reading[name] for reading in self._readings if name in reading] for name in names}
         return {name: GaugeRange(mean=fmean(found), highest=max(found), num=len(found)) for name, found in values.items()} or None
@@ -77,7 +84,7 @@ class GaugeWatch:
     def _run(self) -> None:
         while not self._is_over.wait(_PERIOD_S):
             with suppress(OSError):  # a server under load, or one that has gone: the other readings count
-                self._readings.append(_summed(gauges_in(_text_at(url)) for url in self._urls))
+                self._readings.append(combined([gauges_in(_text_at(url)) for url in self._urls]))
 
 
 def _text_at(url: str) -> str:

@@ -127,7 +127,8 @@ RATES: tuple[Term, ...] = (
         title="requests",
         unit="1/s",
         definition="Complete replies divided by the level's duration (first request to last message). With few requests the end of the "
-        "level, when concurrency drops, lowers this rate.",
+        "level, when concurrency drops, lowers this rate. At a request rate, the n requests of a level have only n - 1 gaps between them: "
+        "it may be higher than the request rate, by up to 1 in n - 1.",
         is_lower_better=False,
     ),
     Term(

@@ -127,7 +127,7 @@ class Level:
         requests: in the order of their starts.
         server: increments of the counters, and of the sums and counts of histograms, in the server's /metrics, by name and
             labels as written there, over all servers; None if the metrics could not be read.
-        gauges: s1's gauges and the CPU use of the server's machine during the level, likewise.
+        gauges: s1's gauges during the level, likewise; and the CPU use of the server's machine, of several that of the busiest.
         problems: problems of the level as a whole; empty if there are none.
     """
 
@@ -193,8 +193,11 @@ class Run:
     replica_urls: tuple[str, ...] = ()
 
     def to_json(self) -> str:
-        """Return the JSON text of the record, times rounded to ``NUM_DECIMALS``."""
-        return json.dumps(_rounded(asdict(self)), ensure_ascii=False) + "\n"
+        """Return the JSON text of the record, the requests' times rounded to ``NUM_DECIMALS``; the scenario and the loads are exact."""
+        data = asdict(self)
+        for level in data["levels"]:
+            level["requests"] = _rounded(level["requests"])
+        return json.dumps(data, ensure_ascii=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Run:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -89,11 +90,15 @@ class LoadTest:
         return tuple(server.address for server in self.servers) if len(self.servers) > 1 else ()
 
 
-def run(test: LoadTest, server: Server, listener: ProgressListener) -> Run:
-    """Run all levels. Raises S1Error if the server cannot be reached, Unsuitable, and OSError for /metrics and files."""
+def run(test: LoadTest, server: Server, listener: ProgressListener, keep: Callable[[Run], None]) -> Run:
+    """Run all levels. ``keep`` gets the record after each level, so that an end before the last level loses only one.
+
+    Raises S1Error if the server cannot be reached, Unsuitable, and OSError for /metrics and files.
+    """
     running = RunInProgress(test, server)
     for stage in test.scenario.stages:
         running.run_level(stage, listener)
+        keep(running.record())
     return running.record()
 
 

@@ -10,12 +10,23 @@ from s1_client.loadtest._record import Level, Run
 
 
 def faults(run: Run, allowed_errors: Collection[str]) -> list[str]:
-    """Return the faults of all levels: problems of a whole level, failed requests that are not allowed, incorrect replies.
+    """Return the faults of a run: missing levels, problems of a whole level, failed requests that are not allowed, incorrect replies.
 
     A capacity search goes on until requests fail, so only incorrect replies are its faults.
     """
     find = _incorrect if run.search else lambda level: _faults(level, allowed_errors)
-    return [f"{_name(level)}: {fault}" for level in run.levels for fault in find(level)]
+    return [*_missing(run), *(f"{_name(level)}: {fault}" for level in run.levels for fault in find(level))]
+
+
+def _missing(run: Run) -> Iterator[str]:
+    """Yield a fault if the run ended before the last level of its scenario."""
+    loads = run.scenario.get("load")
+    if run.search or not isinstance(loads, list):
+        return
+    values = [load.get(mode) for load in loads if isinstance(load, dict) for mode in ("concurrency", "request_rate")]
+    num_planned = sum(len(found) for found in values if isinstance(found, list))
+    if len(run.levels) < num_planned:
+        yield f"the run ended early: {len(run.levels)} of {num_planned} levels were run"
 
 
 def _faults(level: Level, allowed_errors: Collection[str]) -> Iterator[str]:
@@ -33,4 +44,4 @@ def _incorrect(level: Level) -> Iterator[str]:
 
 
 def _name(level: Level) -> str:
-    return f"{level.mode.replace('_', ' ')} {level.value:g}"
+    return f"{level.mode.replace('_', ' ')} {level.value:g}{', Poisson' if level.distribution == 'poisson' else ''}"

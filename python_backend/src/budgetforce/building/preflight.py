@@ -23,7 +23,7 @@ from budgetforce.building.gpus import GIB, MIB
 from budgetforce.building.machine import Machine, VisibleGpu, inspect_machine
 from budgetforce.building.manifest import OTHER_IMAGE, Manifest, Mismatch
 from budgetforce.building.planner import RUNTIME_BYTES
-from budgetforce.building.spec import IMAGE, TENSORRT_LLM_VERSION
+from budgetforce.building.spec import IMAGE, KV_FRACTION, TENSORRT_LLM_VERSION
 from budgetforce.errors import ConfigError
 from budgetforce.processes import SHARED_MEMORY
 
@@ -139,9 +139,10 @@ def _memory(gpu: VisibleGpu, engine_bytes: int, sequence_bytes: int) -> Finding:
     text = f"{free / GIB:.1f} of {gpu.total_mib / 1024:.1f} GiB free"
     if not gpu.total_mib:
         return Finding(check=check, state=NOTE, text="nvidia-smi does not report it")
-    if free < engine_bytes + sequence_bytes + RUNTIME_BYTES:
+    if (free - engine_bytes - RUNTIME_BYTES) * KV_FRACTION < sequence_bytes:
         needs = (
-            f"weights {engine_bytes / GIB:.1f}, a full sequence {sequence_bytes / GIB:.1f}, about {RUNTIME_BYTES / GIB:.1f} for the runtime"
+            f"weights {engine_bytes / GIB:.1f}, about {RUNTIME_BYTES / GIB:.1f} for the runtime, "
+            f"and a full sequence, {sequence_bytes / GIB:.1f}, in {KV_FRACTION:.0%} of the rest"
         )
         return Finding(
             check=check, state=WRONG, text=f"{text}; needed: {needs}", fix="end other processes that use this GPU (nvidia-smi lists them)"

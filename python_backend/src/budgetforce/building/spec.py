@@ -16,6 +16,7 @@ TENSORRT_LLM_VERSION = "1.2.1"
 TENSORRT_VERSION = "10.14.1.48"
 VARIANTS = ("bf16", "fp8", "int4-awq")
 TENSOR_PARALLEL = (1, 2, 4)
+KV_FRACTION = 0.9  # of the memory left beside weights and runtime; TensorRT-LLM's own default
 ARCHITECTURE = "Qwen2ForCausalLM"
 DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 PRESETS = Path(__file__).with_name("presets")
@@ -47,7 +48,7 @@ class EngineSpec:
     max_num_tokens: int = 8192
     max_batch_size: int = 32
     tokens_per_block: int = 32
-    kv_fraction: float = 0.9
+    kv_fraction: float = KV_FRACTION
 
     def __post_init__(self) -> None:
         _check("variant", self.variant, VARIANTS)

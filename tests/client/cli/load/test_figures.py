@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from client.loadtest.samples import failed, level, random_level, request, run
+from s1_client.cli.load.axes import add_title
 from s1_client.cli.load.figures import NUM_STEPS, draw_run, draw_throughput, ecdf
 from s1_client.cli.load.forest import draw_forest, is_better
 from s1_client.cli.load.svg import inline_svg
@@ -129,6 +130,52 @@ def test_figures_without_data_are_not_drawn():
 def test_reply_rates_are_drawn_against_the_request_rate():
     rates = [level(request(), request(), mode="request_rate", value=value, distribution="poisson", duration_s=4.0) for value in (1.0, 2.0)]
     assert data(drawn(run(*rates))["rates"], "replies") == [(1.0, 0.5), (2.0, 0.5)]
+
+
+def test_a_title_covers_no_legend_and_is_not_cut_off():
+    figures = drawn(run(*(level(*[request()] * 5, failed(), value=value) for value in (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0))))
+    assert {"latency", "tokens", "errors", "rounds"} < set(figures)
+    for one in figures.values():
+        add_title(one.figure, one.title)
+        one.figure.draw_without_rendering()
+        title = one.figure._suptitle.get_window_extent()
+        assert title.x1 <= one.figure.bbox.width, one.name
+        legends = [legend.get_window_extent() for legend in one.figure.legends]
+        assert all(box.y1 <= title.y0 + 1 for box in legends), one.name
+        assert one.figure.axes[0].get_window_extent().y1 < min(box.y0 for box in (title, *legends)), one.name
+
+
+def test_the_numbers_of_close_levels_do_not_cover_each_other():
+    """A capacity search bisects: 16, 17, 18, 20, 24, 32."""
+    levels = [level(request(), value=float(value)) for value in (1, 2, 4, 8, 16, 17, 18, 20, 24, 32)]
+    axes = drawn(run(*levels))["throughput"].figure.axes[0]
+    axes.figure.draw_without_rendering()
+    boxes = [label.get_window_extent() for label in axes.get_xticklabels()]
+    assert len(boxes) >= 6 and all(left.x1 < right.x0 for left, right in pairwise(boxes))
+
+
+def test_a_median_of_zero_is_left_out_of_a_logarithmic_axis():
+    """Drawn, it would squeeze the whole figure to nothing."""
+    figures = drawn(run(level(*[request(round_gaps_ms=(0.0, 0.0))] * 20)))
+    assert len(figures["rounds"].figure.axes[0].texts) == 2 and "Medians of 0 ms" in figures["rounds"].caption
+    nothing = request(round_gaps_ms=(0.0,), ignore_costs_ms=(), answer_gap_ms=None)
+    assert "rounds" not in drawn(run(level(*[nothing] * 20)))
+
+
+def test_rates_with_even_and_with_poisson_gaps_are_told_apart():
+    """Scenario "rate" has both: one line through all points would turn back, and two levels would have one name."""
+    gaps = {"constant": 4.0, "poisson": 8.0}
+    rates = [
+        level(*[request()] * 8, mode="request_rate", value=value, distribution=name, duration_s=duration)
+        for name, duration in gaps.items()
+        for value in (1.0, 2.0)
+    ]
+    found = drawn(run(*rates))
+    assert data(found["rates"], "replies") == [(1.0, 2.0), (2.0, 2.0)]
+    assert data(found["rates-poisson"], "replies") == [(1.0, 1.0), (2.0, 1.0)]
+    axes = found["tokens"].figure.axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["1/s", "2/s", "1/s\nP", "2/s\nP"]
+    assert axes.get_xlabel() == "request rate, 1/s; P: Poisson gaps"
 
 
 def test_labels_at_line_ends_do_not_overlap(swept):

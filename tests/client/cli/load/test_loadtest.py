@@ -5,6 +5,7 @@ import pytest
 
 from client.cli.running import call
 from s1_client import EngineFailed, Overloaded
+from s1_client.loadtest import _client_driver
 from s1_client.loadtest._record import read
 from s1_client.loadtest._scenario import shipped
 from s1_client.testing import FakeServer
@@ -72,6 +73,22 @@ def test_a_failed_request_makes_the_run_a_failure_and_is_recorded(loadtest, serv
     result = loadtest(code=1)
     assert "wrong: concurrency 1: work 'thought': 1 failed: EngineFailed: out of blocks" in result.stderr
     assert read(tmp_path / "out/run.json").levels[0].requests[0].end == "EngineFailed"
+
+
+def test_a_run_that_is_stopped_keeps_the_levels_that_have_ended(loadtest, tmp_path, monkeypatch):
+    """A level takes minutes: the error of a later one must not lose it, and the report must not call the rest passed."""
+    of_stage = _client_driver.run_stage
+
+    def stopped_at_second(servers, scenario, stage, on_end):
+        if stage.number == 2:
+            raise KeyboardInterrupt
+        return of_stage(servers, scenario, stage, on_end)
+
+    monkeypatch.setattr(_client_driver, "run_stage", stopped_at_second)
+    assert f"stopped; {tmp_path / 'out/run.json'} has the levels that had ended" in loadtest(code=130).stderr
+    assert [len(level.requests) for level in read(tmp_path / "out/run.json").levels] == [3]
+    call("report", tmp_path / "out")
+    assert "the run ended early: 1 of 2 levels were run" in (tmp_path / "out/report/report.html").read_text()
 
 
 def test_a_scenario_may_allow_an_error(loadtest, server, tmp_path):

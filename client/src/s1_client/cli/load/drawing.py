@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from s1_client.cli.load.axes import add_title
 from s1_client.cli.load.capacity_figure import draw_capacity
 from s1_client.cli.load.figures import ReportFigure, draw_run, draw_throughput
 from s1_client.cli.load.forest import draw_forest
@@ -58,6 +59,6 @@ def _throughput(before: View, after: View, names: tuple[str, str]) -> ReportFigu
 def _embedded(figure: ReportFigure, folder: Path, prefix: str) -> EmbeddedFigure:
     """Write the PNG file and return the figure with its SVG. Only the file needs a title, the page has its own."""
     svg = inline_svg(figure, f"{prefix}{figure.name}-")
-    figure.figure.suptitle(figure.title, x=0.01, ha="left", fontsize=10, fontweight="bold")
+    add_title(figure.figure, figure.title)
     figure.figure.savefig(folder / f"{prefix}{figure.name}.png", dpi=DPI)
     return EmbeddedFigure(figure, svg)

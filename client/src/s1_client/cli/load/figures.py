@@ -50,23 +50,25 @@ class ReportFigure:
 
 
 def level_name(level: LevelSummary) -> str:
-    """Return a level's short name: "4" for a concurrency, "4/s" for a request rate."""
-    return f"{level.value:g}" if level.mode == "concurrency" else f"{level.value:g}/s"
+    """Return a level's short name: "4" for a concurrency, "4/s" for a request rate, "4/s P" for one with Poisson gaps."""
+    if level.mode == "concurrency":
+        return f"{level.value:g}"
+    return f"{level.value:g}/s{' P' if level.distribution == 'poisson' else ''}"
 
 
 def draw_run(run: Run, summary: RunSummary) -> Iterator[ReportFigure]:
     """Yield the figures of a run that have something to show."""
     levels = [level for level in summary.levels if level.num_done]
-    concurrent, rated = ([level for level in levels if level.mode == mode] for mode in ("concurrency", "request_rate"))
+    concurrent, even, poisson = ([level for level in levels if level.distribution == gaps] for gaps in (None, "constant", "poisson"))
     if len(concurrent) > 1 or (concurrent and run.roofline):  # a single point shows nothing
         yield draw_throughput([(run, summary)])
-    if len(rated) > 1:
-        yield _rates(rated)
+    for number, rated in enumerate(group for group in (even, poisson) if len(group) > 1):
+        yield _rates(rated, "rates" if number == 0 else "rates-poisson")
     if levels:
         yield _distribution(run, summary)
     for name, title, series in _STRIPS:
         spreads = [level.streamed if series is FIRST else level.metrics for level in levels]
-        if any(spread[metric].num_values for spread in spreads for metric in series):
+        if any(spread[metric].p50 for spread in spreads for metric in series):
             yield _strips(name, title, series, levels, spreads)
     if levels:
         yield _tokens(levels)
@@ -110,7 +112,8 @@ def _roofline(axes: Axes, run: Run, xs: Sequence[float], number: int) -> list[tu
     return [(limits[-1], "limit of\nthe GPUs", INK)]
 
 
-def _rates(levels: Sequence[LevelSummary]) -> ReportFigure:
+def _rates(levels: Sequence[LevelSummary], figure_name: str) -> ReportFigure:
+    """Draw the replies of levels with the same distribution of gaps."""
     figure, axes = empty_axes("request rate, 1/s", "replies, 1/s")
     points = sorted((level.value, level.requests_per_s, level.goodput_requests_per_s) for level in levels)
     rates, replies, good = zip(*points, strict=True)
@@ -122,7 +125,9 @@ def _rates(levels: Sequence[LevelSummary]) -> ReportFigure:
     axes.xaxis.set_major_formatter(NUMBERS)
     ends = [(rates[-1], "request\nrate", INK), (replies[-1], "replies", COLOURS[0]), (good[-1], "good\nreplies", COLOURS[1])]
     label_ends(figure, axes, ends)
-    return ReportFigure("rates", "Replies against request rate", "Replies and good replies per second against the request rate.", figure)
+    gaps = "Poisson" if levels[0].distribution == "poisson" else "even"
+    title = f"Replies against request rate, {gaps} gaps"
+    return ReportFigure(figure_name, title, f"Replies and good replies per second against the request rate, with {gaps} gaps.", figure)
 
 
 # --- latencies ------------------------------------------------------------------------------------
@@ -154,13 +159,13 @@ def _strips(
 ) -> ReportFigure:
     """Draw a marker at each median and a line to the 95th percentile; ``spreads`` holds percentiles by level and metric."""
     figure, axes = empty_axes(_loads(levels), "ms")
-    shown = {metric: label for metric, label in series.items() if any(spread[metric].num_values for spread in spreads)}
+    shown = {metric: label for metric, label in series.items() if any(spread[metric].p50 for spread in spreads)}
     ends = []
     for number, (metric, label) in enumerate(shown.items()):
         shift = 0.16 * (number - (len(shown) - 1) / 2)
         colour, marker = COLOURS[number], MARKERS[number]
         placed = [(place + shift, spread[metric]) for place, spread in enumerate(spreads)]
-        found = [(x, spread.p50, spread.p95) for x, spread in placed if spread.p50 is not None and spread.p95 is not None]
+        found = [(x, spread.p50, spread.p95) for x, spread in placed if spread.p50 and spread.p95]  # 0 has no place on the axis
         for x, median, upper in found:
             axes.plot([x, x], [median, upper], color=colour, linewidth=1.2, solid_capstyle="butt")
         xs, medians = [x for x, _, _ in found], [median for _, median, _ in found]
@@ -170,6 +175,8 @@ def _strips(
     log_y(axes)
     label_ends(figure, axes, ends)
     caption = "Marker: median; line: up to the 95th percentile. The axis is logarithmic."
+    if any(spread[metric].p50 == 0 for spread in spreads for metric in series):
+        caption += " Medians of 0 ms cannot be drawn on it."
     return ReportFigure(name, title, caption + (STREAMED if series is FIRST else ""), figure)
 
 
@@ -214,10 +221,11 @@ def _stacked(levels: Sequence[LevelSummary], parts: Mapping[str, Sequence[float]
 
 def _loads(levels: Sequence[LevelSummary]) -> str:
     names = {"concurrency": "concurrency", "request_rate": "request rate, 1/s"}
-    return " or ".join(name for mode, name in names.items() if any(level.mode == mode for level in levels))
+    text = " or ".join(name for mode, name in names.items() if any(level.mode == mode for level in levels))
+    return f"{text}; P: Poisson gaps" if any(level.distribution == "poisson" for level in levels) else text
 
 
 def _categories(axes: Axes, levels: Sequence[LevelSummary]) -> None:
-    axes.set_xticks(range(len(levels)), [level_name(level) for level in levels])
+    axes.set_xticks(range(len(levels)), [level_name(level).replace(" ", "\n") for level in levels])
     axes.set_xlim(-0.6, len(levels) - 0.4)
     axes.tick_params(axis="x", length=0)

@@ -4,15 +4,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from s1_client import ServerNotReady
+from s1_client import S1Error, ServerNotReady
 from s1_client._access import read_url
 from s1_client._settings import Settings
 from s1_client.cli.load.capacity import capacity_options, prepared_scenario, print_capacity, run_search, search_of
@@ -219,17 +219,26 @@ def _metrics_urls(servers: Sequence[Settings], given: Sequence[str]) -> tuple[st
 
 
 def _run(test: LoadTest) -> Run:
-    """Run the test and write its record."""
+    """Run the test and write its record after each level."""
     path = test.folder / RECORD
     with closing(Server(test.settings)) as server:
         for settings in test.servers:
             _check_ready(settings)
         if test.search:
             return run_search(test, server, path)
-        with LevelProgress(test.scenario.stages) as progress:
-            record = run(test, server, progress)
-    write_text(path, record.to_json())
-    return record
+        with _noted(path), LevelProgress(test.scenario.stages) as progress:
+            return run(test, server, progress, lambda record: write_text(path, record.to_json()))
+
+
+@contextmanager
+def _noted(path: Path) -> Iterator[None]:
+    """Let the error that ends a run leave the block, after a note that the record has the levels before it."""
+    try:
+        yield
+    except (KeyboardInterrupt, S1Error, OSError):
+        if path.exists():
+            echo(f"stopped; {path} has the levels that had ended", err=True)
+        raise
 
 
 def _check_ready(settings: Settings) -> None:

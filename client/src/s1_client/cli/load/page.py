@@ -69,4 +69,4 @@ def _load_of(value: float, mode: str) -> str:
 
 
 def _load(level: LevelSummary) -> str:
-    return load_name(level.mode, level.value)
+    return load_name(level.mode, level.value, level.distribution)

@@ -17,7 +17,7 @@ from s1_client.loadtest._compare import NUM_DRAWS, SEED, Ratio, compare
 from s1_client.loadtest._record import Run, read
 from s1_client.loadtest._summary import RunSummary, Slo, summarise
 from s1_client.loadtest._typed import Malformed
-from s1_client.runs import Refused
+from s1_client.runs import Refused, write_text
 
 SCHEMA = "s1-loadtest-summary/1"
 PAGE, SUMMARY = "report.html", "summary.json"
@@ -105,8 +105,8 @@ def _write(where: Path, runs: Sequence[Run], pairs: Sequence[tuple[Run, Run]], s
         draw_comparison(view_of[id(before)], view_of[id(after)], found, where, f"pair{number + 1}-")
         for number, ((before, after), found) in enumerate(zip(pairs, ratios, strict=True))
     ]
-    _write_text(where / PAGE, render(title or f"Load test: {', '.join(names)}", views, comparisons, slo))
-    _write_text(where / SUMMARY, json.dumps(_as_json(summaries, pairs, ratios, slo), indent=1) + "\n")
+    write_text(where / PAGE, render(title or f"Load test: {', '.join(names)}", views, comparisons, slo))
+    write_text(where / SUMMARY, json.dumps(_as_json(summaries, pairs, ratios, slo), indent=1) + "\n")
     for name, summary in zip(names, summaries, strict=True):
         echo(f"{name}: {'did not pass' if summary.faults else 'passed'} its checks")
 
@@ -139,7 +139,3 @@ def _as_json(
 
 def _identity(run: Run) -> dict[str, str]:
     return {"label": run.label, "driver": run.driver, "started_at": run.started_at}
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")

@@ -138,10 +138,10 @@ class Comparison:
 
 def by_load(ratios: Sequence[Ratio]) -> Iterator[Load]:
     """Yield the loads of a comparison, each with its ratios."""
-    for (mode, value), group in groupby(ratios, key=lambda ratio: (ratio.mode, ratio.value)):
-        yield Load(load_name(mode, value), [Row(ratio) for ratio in group])
+    for load, group in groupby(ratios, key=lambda ratio: (ratio.mode, ratio.value, ratio.distribution)):
+        yield Load(load_name(*load), [Row(ratio) for ratio in group])
 
 
-def load_name(mode: str, value: float) -> str:
-    """Return the name of a load, "concurrency 4" or "0.5/s"."""
-    return f"concurrency {value:g}" if mode == "concurrency" else f"{value:g}/s"
+def load_name(mode: str, value: float, distribution: str | None = None) -> str:
+    """Return the name of a load, "concurrency 4", "0.5/s" or "0.5/s, Poisson"."""
+    return f"concurrency {value:g}" if mode == "concurrency" else f"{value:g}/s{', Poisson' if distribution == 'poisson' else ''}"
