@@ -15,6 +15,22 @@ from pyarrow import parquet
 from budgetforce.curating import tokens
 from budgetforce.curating.tiny_tokenizer import write_tokenizer
 
+SMALL_MODEL = """\
+[model.init]
+tokenizer = "set/tokenizer"
+hidden_size = 32
+intermediate_size = 64
+num_hidden_layers = 2
+num_attention_heads = 2
+num_key_value_heads = 1
+max_position_embeddings = 128
+"""  # the table of a recipe: random weights that fit a set in the folder "set"
+
+
+def with_base(recipe: str, base: object) -> str:
+    """Return a recipe with ``SMALL_MODEL`` that begins with the weights of a folder instead."""
+    return recipe.replace(SMALL_MODEL, "").replace("[model]\n", f'[model]\nbase = "{base}"\n')
+
 
 def write_set(folder: Path, *, num_rows: int = 64, seed: int = 0, **card: Any) -> Path:
     """Write a set of ``num_rows`` sequences of 20 to 60 tokens; ``card`` replaces entries of its dataset.json."""

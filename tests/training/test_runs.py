@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
-from training_sets import write_set
+from training_sets import SMALL_MODEL, with_base, write_set
 
 from budgetforce.provenance import check_weights, record_of
 from budgetforce.training.states import last_state
@@ -26,15 +26,7 @@ name = "{name}"
 seed = 3
 [model]
 pad_token = "<|endoftext|>"
-[model.init]
-tokenizer = "set/tokenizer"
-hidden_size = 32
-intermediate_size = 64
-num_hidden_layers = 2
-num_attention_heads = 2
-num_key_value_heads = 1
-max_position_embeddings = 128
-[optim]
+{model}[optim]
 name = "muon+adamw"
 lr = 3e-3
 matrix_weight_decay = 0.01
@@ -77,7 +69,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("token-at-once", "token", 8, 8, 4),
         ("often", "sample", 8, 2, 2),
     ):
-        text = RECIPE.format(name="test", average=average, global_batch=global_batch, per_device=per_device, every_steps=every_steps)
+        values = {"average": average, "global_batch": global_batch, "per_device": per_device, "every_steps": every_steps}
+        text = RECIPE.format(name="test", model=SMALL_MODEL, **values)
         (folder / f"{name}.toml").write_text(text)
     _write_broken_base(folder, text)
     return folder
@@ -85,8 +78,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _write_broken_base(folder: Path, recipe: str) -> None:
     """Write a recipe whose base has a file of weights that is cut off."""
-    model, optim = recipe.index("[model.init]"), recipe.index("[optim]")
-    (folder / "broken.toml").write_text(recipe[:model] + 'base = "base"\n' + recipe[optim:])
+    (folder / "broken.toml").write_text(with_base(recipe, "base"))
     shutil.copytree(folder / "set/tokenizer", folder / "base")
     (folder / "base/config.json").write_text('{"model_type": "qwen2", "architectures": ["Qwen2ForCausalLM"]}')
     (folder / "base/model.safetensors").write_bytes(b"\xff\xff\xff\xff\xff\xff\xff\xff")

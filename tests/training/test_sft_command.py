@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 from training_record import write_record
-from training_sets import write_set
+from training_sets import SMALL_MODEL, with_base, write_set
 
 from budgetforce.building.stage import BuildFailed
 from budgetforce.provenance import record_of
@@ -39,19 +39,11 @@ def test_an_error_of_ours_stays_what_it_is():
         raise KeyError("labels")
 
 
-RECIPE = """
+RECIPE = f"""
 name = "small"
 [model]
 pad_token = "<|endoftext|>"
-[model.init]
-tokenizer = "set/tokenizer"
-hidden_size = 32
-intermediate_size = 64
-num_hidden_layers = 2
-num_attention_heads = 2
-num_key_value_heads = 1
-max_position_embeddings = 128
-[optim]
+{SMALL_MODEL}[optim]
 lr = 1e-3
 [batch]
 global_batch = 8
@@ -81,7 +73,7 @@ def test_another_checkpoint_in_the_folder_of_the_base_is_another_run(tmp_path):
     """Else a run on it would be taken for trained already."""
     base, runs = tmp_path / "base", []
     base.mkdir()
-    recipe = RECIPE[: RECIPE.index("[model.init]")] + f'base = "{base}"\n' + RECIPE[RECIPE.index("[optim]") :]
+    recipe = with_base(RECIPE, base)
     (tmp_path / "further.toml").write_text(recipe)
     loaded = load_recipe(str(tmp_path / "further.toml"))
     data = read_set(write_set(tmp_path / "set", num_rows=8), loaded.loss)
