@@ -73,8 +73,9 @@ def launch(tmp_path, root):
     def start(*further_flags: str, num_ranks: int = 2, **does: str) -> Launched:
         notes, repository = tmp_path / "notes", tmp_path / "repository"
         notes.mkdir()
-        (repository / "tensorrt_llm").mkdir(parents=True)
-        (repository / "tensorrt_llm" / "config.pbtxt").touch()
+        for model in ("s1", "tensorrt_llm"):
+            (repository / model).mkdir(parents=True)
+            (repository / model / "config.pbtxt").touch()
         for rank, behaviour in does.items():
             (notes / f"{rank.removeprefix('rank')}.does").write_text(behaviour)
         engine = make_engine(tmp_path / "engine", num_ranks)
