@@ -16,7 +16,7 @@ TENANT_HEADER, TENANT_SECRET_HEADER = "s1-tenant", "s1-tenant-secret"  # as the 
 _TENANT = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
 REQUEST_ID_HEADER, COMMAND_HEADER = "s1-request-id", "s1-command"  # by which a load balancer finds a request's replica
 _ALLOWED = "host:port, [IPv6]:port, grpc://host:port or grpcs://host:port"
-LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})  # hosts of addresses on this machine
 _LABEL = r"[A-Za-z0-9_-]{1,63}"  # RFC 1035, section 2.3.4; Python's resolver raises UnicodeError for longer labels
 _HOST = re.compile(rf"(?=.{{1,254}}\Z)(?!-){_LABEL}(\.{_LABEL})*\.?")
 _PORT = re.compile(r"[0-9]{1,5}")

@@ -126,6 +126,11 @@ class EngineFailed(BudgetForceError):
 
     code = "ENGINE_FAILED"
 
+    @classmethod
+    def of(cls, error: Exception) -> EngineFailed:
+        """Return the error of an engine library as its first line, or as its class if it has no text."""
+        return cls(str(error).partition("\n")[0] or type(error).__name__)
+
 
 def unexpected_error(request_id: str) -> BudgetForceError:
     """Return the error for the caller after a bug of ours; its traceback is in the server's log."""

@@ -13,10 +13,11 @@ from typing import Any
 
 import uvicorn
 
+from s1_client._access import LOOPBACK
 from s1_client._aio import AsyncClient
 from s1_client.gateway.access import add_key, read_keys
 from s1_client.gateway.app import make_app
-from s1_client.gateway.settings import LOOPBACK_NAMES, GatewaySettings, is_loopback
+from s1_client.gateway.settings import GatewaySettings, is_loopback
 
 NO_KEYS = (
     "--host: on {host} everybody who reaches the port may use the model; allowed: a loopback address, or any address with --keys-file "
@@ -48,7 +49,7 @@ def settings_of(
     """Return the settings for the command's options. Raises ValueError that names the option, and OSError for the file of keys."""
     if keys_file is None and not allow_anyone and not is_loopback(host):
         raise ValueError(NO_KEYS.format(host=host))
-    names = frozenset(name.lower() for name in allowed_hosts) | (LOOPBACK_NAMES if is_loopback(host) else frozenset())
+    names = frozenset(name.lower() for name in allowed_hosts) | (LOOPBACK if is_loopback(host) else frozenset())
     known = ("metrics", "reasoning_field", "first_event_s", "ping_s", "keep_alive_s", "drain_s")
     return GatewaySettings(
         host=host,

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 MetricsAccess = Literal["open", "keys", "off"]
-LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

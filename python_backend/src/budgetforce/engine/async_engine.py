@@ -208,4 +208,4 @@ class AsyncEngine:
 def _failure(error: Exception) -> BudgetForceError:
     if isinstance(error, BudgetForceError):
         return error
-    return EngineFailed(str(error).partition("\n")[0] or type(error).__name__)
+    return EngineFailed.of(error)

@@ -109,7 +109,7 @@ class EmbeddedEngine:
         try:
             sampled = self._pipeline.step()
         except Exception as error:  # noqa: BLE001  # the libraries' errors have no common base
-            return refused + self._fail_all(_failure(error))
+            return refused + self._fail_all(EngineFailed.of(error))
         for key in [key for key in sampled if key in self._live and self._live[key].is_cancelled]:
             self._drop(key)
         return refused + [self._advance(key, ids) for key, ids in sampled.items() if key in self._live]
@@ -139,7 +139,7 @@ class EmbeddedEngine:
         try:
             self._pipeline.add(key, live.call)
         except RuntimeError as error:
-            return _failure(error)
+            return EngineFailed.of(error)
         self._live[key] = live
         return None
 
@@ -201,7 +201,3 @@ class EmbeddedEngine:
         if unknown := [token_id for token_id in call.masked_ids if not 0 <= token_id < self.limits.vocab_size]:
             field = "bad_words_list" if call.sampling.bad_words else "end_id"  # OpenVINO would write outside of the logits, and crash
             raise InvalidRequest(field, unknown[:5], f"ids from 0 to {self.limits.vocab_size - 1}")
-
-
-def _failure(error: Exception) -> EngineFailed:
-    return EngineFailed(str(error).partition("\n")[0] or type(error).__name__)
